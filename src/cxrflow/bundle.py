@@ -1,0 +1,112 @@
+"""A trained model on disk: weights (safetensors) and everything needed to use it (JSON). Nothing is unpickled."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from cxrflow.errors import CxrflowError
+from cxrflow.files import write_whole
+from cxrflow.params import Images
+from cxrflow.training.models import find_model
+
+WEIGHTS, DESCRIPTION, TRAINED_ON = "model.safetensors", "bundle.json", "trained_on.csv"
+PURPOSE = "Research software. Not a medical device; not for diagnosis or treatment."
+
+
+class Bundle(BaseModel):
+    """``bundle.json``.
+
+    format            1
+    cxrflow           version that wrote it
+    purpose           what the model is not for
+    model             name of the network in MODELS
+    classes           order of its outputs
+    images            image steps, size and channels
+    mean, std         of training pixels, as shares of white: the input is (pixel / 255 - mean) / std
+    temperature       logits are divided by it (Guo et al. 2017, section 4.2), fitted on val
+    pretrained_on     what the weights came from before training, empty from scratch
+    epoch, validation the epoch chosen, and its figures on val
+    digests           of data, params, code and weights
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    cxrflow: str
+    purpose: str = PURPOSE
+    model: str
+    classes: tuple[str, ...]
+    images: Images
+    mean: float
+    std: float
+    temperature: float
+    pretrained_on: tuple[str, ...] = ()
+    epoch: int
+    validation: dict[str, float]
+    digests: dict[str, str]
+
+
+def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, used: pd.DataFrame) -> None:
+    """Write a bundle.
+
+    used  the records of the training and validation images. Their content and near hashes and the SHA-256 of their
+          patients go into ``trained_on.csv``, so that evaluation can leave out what the model has seen.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    weights = save(state, metadata={"format": "pt"})
+    bundle = bundle.model_copy(update={"digests": bundle.digests | {"weights": hashlib.sha256(weights).hexdigest()}})
+    seen = pd.DataFrame(
+        {
+            "split": used.split,
+            "content_hash": used.content_hash,
+            "near_hash": used.near_hash,
+            "patient": used.patient_id.map(patient_digest),
+        }
+    )
+    write_whole(folder / WEIGHTS, weights)
+    write_whole(folder / TRAINED_ON, seen.to_csv(index=False, lineterminator="\n").encode())
+    write_whole(folder / DESCRIPTION, (bundle.model_dump_json(indent=2) + "\n").encode())
+
+
+def patient_digest(patient_id: str | None) -> str | None:
+    """SHA-256 of a patient's id: a bundle tells whether it knows a person without naming anyone."""
+    return None if patient_id is None else hashlib.sha256(patient_id.encode()).hexdigest()
+
+
+def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
+    """A bundle's description and its network, on the CPU, in evaluation mode.
+
+    Raises CxrflowError where the folder holds no bundle, a damaged one, or one whose parts do not fit.
+    """
+    try:
+        bundle = Bundle.model_validate_json((folder / DESCRIPTION).read_bytes())
+    except FileNotFoundError:
+        raise CxrflowError(f"{folder}: no bundle there ({DESCRIPTION} is absent); train one or name another.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CxrflowError(
+            f"{folder / DESCRIPTION}: not a bundle of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})."
+        ) from None
+    network = find_model(bundle.model).build(bundle.images.channels, len(bundle.classes))
+    try:
+        state = load_file(folder / WEIGHTS)
+        network.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise CxrflowError(f"{folder / WEIGHTS}: weights are absent, damaged or of another network ({reason}).") from None
+    if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != bundle.digests.get("weights"):
+        raise CxrflowError(f"{folder / WEIGHTS}: weights are not those that {DESCRIPTION} describes; write it again.")
+    return bundle, network.eval()
+
+
+def read_trained_on(folder: Path) -> pd.DataFrame:
+    """What the bundle's model was trained and validated on: split, content_hash, near_hash, patient (hashed)."""
+    try:
+        return pd.read_csv(folder / TRAINED_ON, dtype=str, keep_default_na=False, na_values=[""])
+    except OSError:
+        raise CxrflowError(f"{folder}: {TRAINED_ON} is absent, so what the model has seen is unknown.") from None

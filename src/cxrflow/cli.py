@@ -1,0 +1,254 @@
+"""Commands to functions; no logic."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from cxrflow import __version__
+from cxrflow.errors import CxrflowError
+from cxrflow.params import Params, load_params, resolved_yaml, set_run
+
+# Imports of torch, Ibis and matplotlib stand in the commands that need them: the others answer at once.
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From collections of chest radiographs to a trained, honestly evaluated, explained classifier. "
+    "Research software, not a diagnostic device.",
+)
+
+DATA, RESULTS = Path("data"), Path("results")
+BUNDLE = RESULTS / "training" / "bundle"
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
+BundleFolder = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
+EngineName = Annotated[Literal["local", "spark"] | None, typer.Option(help="Instead of the parameter file's engine.")]
+
+
+def _load(path: Path, engine: str | None = None) -> Params:
+    params = load_params(path)
+    return params.model_copy(update={"engine": engine}) if engine else params
+
+
+@app.command()
+def configure(
+    sources: Annotated[str, typer.Option(help="Folder that holds the collections.")],
+    overrides: Annotated[str | None, typer.Option(help="File in params/ laid over, without .yaml.")] = None,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Set in params.yaml what to run on and which overrides to lay over it; the rest of the file stays as it is."""
+    set_run(params, sources, overrides)
+
+
+@app.command("params")
+def show_params(
+    out: Annotated[Path | None, typer.Option(help="File to write; printed otherwise.")] = None,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Check every parameter and write those in force, overrides laid over."""
+    from cxrflow.files import write_whole
+    from cxrflow.training.models import find_model
+
+    loaded = load_params(params)
+    find_model(loaded.training.model)
+    text = resolved_yaml(loaded)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(out, text.encode())
+
+
+@app.command()
+def demo(params: ParamsFile = Path("params.yaml")) -> None:
+    """Draw synthetic radiographs in the layouts of the real collections."""
+    from cxrflow.sources.demo import write_demo
+
+    write_demo(DATA / "demo", load_params(params).demo)
+
+
+@app.command()
+def metadata(
+    params: ParamsFile = Path("params.yaml"),
+    sources: Annotated[str | None, typer.Option(help="Instead of the parameter file's sources.root.")] = None,
+    files: Annotated[
+        Literal["required", "ignored"] | None, typer.Option(help="ignored: count records without their images.")
+    ] = None,
+    engine: EngineName = None,
+    out: Annotated[Path | None, typer.Option(help="One folder for all that is written.")] = None,
+) -> None:
+    """Merge the collections, leave out repeats, group by patient, split; print how the rows add up."""
+    from cxrflow.engines import open_engine
+    from cxrflow.metadata import stage
+
+    loaded = _load(params, engine)
+    where = loaded.sources.model_copy(update={"root": sources} if sources else {})
+    how = loaded.metadata.model_copy(update={"files": files} if files else {})
+    with open_engine(loaded) as opened:
+        stage.run(where, how, opened, out or DATA / "metadata", out or RESULTS / "metadata")
+
+
+@app.command()
+def images(params: ParamsFile = Path("params.yaml"), engine: EngineName = None) -> None:
+    """Crop, resize and equalise every kept image into one array."""
+    from cxrflow.engines import open_engine
+    from cxrflow.images.prepare import prepare_images
+    from cxrflow.records import read_kept
+    from cxrflow.sources import find_collections
+
+    loaded = _load(params, engine)
+    kept = read_kept(DATA / "metadata" / "records.csv")
+    root, _ = find_collections(Path(loaded.sources.root))
+    with open_engine(loaded) as opened:
+        store = prepare_images(kept, root, loaded.images, opened, DATA / "images")
+    left_out = store.index[store.index.left_out.notna()]
+    Console().print(f"{len(store.index) - len(left_out):,} images prepared, {len(left_out)} left out.")
+    for row in left_out.itertuples():
+        Console().print(f"  {row.image_id}: {row.left_out}", markup=False)
+
+
+@app.command()
+def training(params: ParamsFile = Path("params.yaml")) -> None:
+    """Train, resume where a run was interrupted, and write the bundle chosen on val."""
+    from cxrflow.images.prepare import open_store
+    from cxrflow.records import read_kept
+    from cxrflow.training.train import train
+
+    loaded = load_params(params)
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    bundle = train(kept, store, loaded.images, loaded.training, RESULTS / "training")
+    Console().print(f"Epoch {bundle.epoch} chosen, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
+
+
+@app.command()
+def evaluation(params: ParamsFile = Path("params.yaml")) -> None:
+    """Score the test split once, with intervals, within each source, and beside a baseline that sees no pixel."""
+    from cxrflow.evaluation.evaluate import evaluate_split
+    from cxrflow.evaluation.tables import print_figures
+    from cxrflow.images.prepare import open_store
+    from cxrflow.predictor import Predictor
+    from cxrflow.records import read_kept
+
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    print_figures(
+        evaluate_split(Predictor(BUNDLE), kept, store, load_params(params).evaluation, RESULTS / "evaluation")
+    )
+
+
+@app.command()
+def explanation(params: ParamsFile = Path("params.yaml")) -> None:
+    """Grad-CAM of test images, right and wrong ones of each class."""
+    import pandas as pd
+
+    from cxrflow.explanation.explain import explain
+    from cxrflow.images.prepare import open_store
+    from cxrflow.predictor import Predictor
+    from cxrflow.records import read_kept
+
+    loaded = load_params(params)
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    predictions = pd.read_csv(RESULTS / "evaluation" / "predictions.csv")
+    where = Path(loaded.sources.root)
+    explain(Predictor(BUNDLE), kept, store, predictions, where, loaded.explanation, RESULTS / "explanation")
+
+
+@app.command()
+def report(params: ParamsFile = Path("params.yaml")) -> None:
+    """One self-contained page of everything that the run did."""
+    from cxrflow.report.page import write_report
+
+    page = write_report(load_params(params), DATA, RESULTS)
+    Console().print(f"Report: {page.absolute()}", soft_wrap=True)
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, DICOM files, or folders of them.")],
+    bundle: BundleFolder = BUNDLE,
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
+) -> None:
+    """Score radiographs with a bundle. Research software: not for diagnosis."""
+    from cxrflow.engines import LocalEngine
+    from cxrflow.predictor import Predictor, find_images, predict_files
+
+    table = predict_files(Predictor(bundle), find_images(paths), LocalEngine(), out)
+    left_out = table.left_out.notna().sum()
+    Console().print(f"{len(table) - left_out:,} images scored, {left_out} left out: {out}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    sources: Annotated[Path, typer.Option(help="Folder of collections that the bundle has not seen.")],
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")],
+    bundle: BundleFolder = BUNDLE,
+    params: ParamsFile = Path("params.yaml"),
+    engine: EngineName = None,
+    ledger: Annotated[Path, typer.Option(help="Ledger of looks at test sets.")] = RESULTS / "evaluation" / "ledger.csv",
+) -> None:
+    """External validation: the figures of the evaluation stage on collections never seen."""
+    from cxrflow.engines import open_engine
+    from cxrflow.evaluation.evaluate import evaluate_collections
+    from cxrflow.evaluation.tables import print_figures
+    from cxrflow.metadata.stage import print_reconciliation
+    from cxrflow.predictor import Predictor
+
+    loaded = _load(params, engine)
+    predictor = Predictor(bundle)
+    with open_engine(loaded) as opened:
+        figures, records = evaluate_collections(
+            predictor, sources, loaded.metadata, loaded.evaluation, opened, out, ledger
+        )
+    print_reconciliation(records)
+    print_figures(figures)
+
+
+@app.command()
+def sources() -> None:
+    """The collections that cxrflow reads, and the folders it looks for."""
+    from rich.table import Table
+
+    from cxrflow.sources import SOURCES
+
+    table = Table("collection", "folder")
+    for collection in SOURCES.values():
+        table.add_row(collection.name, collection.folder or "any, with a CSV table of path, label, patient")
+    Console().print(table)
+
+
+@app.command()
+def models() -> None:
+    """The networks that training.model may name."""
+    from rich.table import Table
+
+    from cxrflow.training.models import MODELS
+
+    table = Table("model", "parameters (M)", "default size")
+    for name, model in MODELS.items():
+        count = sum(p.numel() for p in model.build(1, 3).parameters()) / 1e6
+        table.add_row(name, f"{count:.1f}", str(model.default_size))
+    Console().print(table)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Print the version where asked."""
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point: an error is one sentence on standard error and exit status 1; an interruption 130."""
+    try:
+        app()
+    except CxrflowError as error:
+        sys.exit(f"cxrflow: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Grad-CAM of test images, right and wrong ones of each class, beside the original."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from cxrflow.errors import CxrflowError
+from cxrflow.files import write_json, write_whole
+from cxrflow.images.prepare import Store
+from cxrflow.images.steps import square
+from cxrflow.params import Explanation
+from cxrflow.predictor import Predictor
+from cxrflow.records import CLASSES
+
+#: Where the demo's collections keep the true opacity of each image, below the root of the collections.
+TRUE_OPACITY = Path("truth/opacity")
+_SHOWN = 320  # side of a shown picture, pixels
+
+
+def explain(
+    predictor: Predictor, records: pd.DataFrame, store: Store, predictions: pd.DataFrame, root: Path,
+    params: Explanation, out: Path,
+) -> dict[str, Any]:
+    """Write ``explanation.json`` and a PNG per example (original on the left, heat of the predicted class on the right).
+
+    predictions  as evaluation wrote them
+    root         of the collections; where it holds the true opacities (demo data), the share of the heat inside them
+                 is measured over all test images that have one
+    """
+    rows = predictions.merge(records[["image_id", "path"]], on="image_id", validate="one_to_one")
+    rows["store"] = store.rows_of(rows.image_id)
+    rows["score"] = rows[list(CLASSES)].max(axis=1)
+    examples = [
+        _example(predictor, store, row, out)
+        for label in CLASSES
+        for right in (True, False)
+        for row in _choose(rows, label, right, params.per_class).itertuples()
+    ]
+    summary = {"examples": examples, "inside_opacity": _inside_opacity(predictor, rows, store, root)}
+    for old in set(out.glob("*.png")) - {out / example["picture"] for example in examples}:
+        old.unlink()
+    write_json(out / "explanation.json", summary)
+    return summary
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A heat map laid over a picture.
+
+    image  uint8 (size, size); heat  float (size, size) in [0, 1]
+    Returns uint8 (size, size, 3), BGR: the picture where the heat is 0, more of the colour the hotter.
+    """
+    colour = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO).astype(np.float32)
+    share = 0.6 * heat[..., None] ** 0.8
+    grey = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR).astype(np.float32)
+    return np.rint(grey * (1 - share) + colour * share).astype(np.uint8)
+
+
+def _choose(rows: pd.DataFrame, label: str, right: bool, count: int) -> pd.DataFrame:
+    """Examples of a class, evenly from the surest to the least sure: not the prettiest alone."""
+    among = rows[(rows.label == label) & ((rows.prediction == label) == right)]
+    among = among.sort_values(["score", "image_id"], ascending=[False, True])
+    places = np.unique(np.linspace(0, len(among) - 1, min(count, len(among))).round().astype(int)) if len(among) else []
+    return among.iloc[places]
+
+
+def _example(predictor: Predictor, store: Store, row: Any, out: Path) -> dict[str, Any]:
+    image = np.asarray(store.images[row.store])
+    heat = predictor.heat_map(image, row.prediction)
+    panel = np.concatenate([_enlarged(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)), _enlarged(overlay(image, heat))], axis=1)
+    name = f"{row.label}-{'right' if row.prediction == row.label else 'wrong'}-{row.store}.png"
+    done, content = cv2.imencode(".png", panel)
+    if not done:
+        raise CxrflowError(f"explanation: the picture of {row.image_id} could not be encoded.")
+    write_whole(out / name, content.tobytes())
+    return {
+        "image_id": row.image_id,
+        "source": row.source,
+        "label": row.label,
+        "prediction": row.prediction,
+        "score": round(float(row.score), 4),
+        "picture": name,
+    }
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    return cv2.resize(picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_CUBIC)
+
+
+def _inside_opacity(predictor: Predictor, rows: pd.DataFrame, store: Store, root: Path) -> dict[str, Any] | None:
+    """Mean share of the heat of the true class inside the true opacity, and the mean share of its area; None without
+    true opacities, as with real data."""
+    heat_shares, area_shares = [], []
+    for row in rows.itertuples():
+        mask = _true_opacity(root, row.path, predictor)
+        if mask is None or not mask.any():
+            continue
+        heat = predictor.heat_map(np.asarray(store.images[row.store]), row.label)
+        if heat.sum() > 0:
+            heat_shares.append(float(heat[mask].sum() / heat.sum()))
+            area_shares.append(float(mask.mean()))
+    if not heat_shares:
+        return None
+    return {"heat": float(np.mean(heat_shares)), "area": float(np.mean(area_shares)), "images": len(heat_shares)}
+
+
+def _true_opacity(root: Path, path: str, predictor: Predictor) -> np.ndarray | None:
+    """The true opacity of a demo image, put through the same crop and size: bool (size, size), or None."""
+    mask = cv2.imread(str((root / TRUE_OPACITY / path).with_suffix(".png")), cv2.IMREAD_GRAYSCALE)
+    return None if mask is None else square(mask, predictor.bundle.images, cv2.INTER_NEAREST) > 0

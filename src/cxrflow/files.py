@@ -1,0 +1,51 @@
+"""Files written whole or not at all, hashes, and paths that stay below their root."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cxrflow.errors import LeftOut
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path`` and move it into place: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, whole or not at all."""
+    write_whole(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hexadecimal) of a value's canonical JSON: equal values, equal digests."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def below(root: Path, relative: str) -> Path:
+    """``root / relative``, or LeftOut where that leaves ``root``, as ``..``, an absolute path or a link would."""
+    path = root / relative
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise LeftOut(f"path leaves the collection's folder: {relative}")
+    return path
+
+
+def code_digest(package: Path, parts: Iterable[str]) -> str:
+    """SHA-256 (hexadecimal) of the Python files in the named parts (files or folders) of a package's folder."""
+    files = sorted(
+        file for part in parts for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
+    )
+    return digest([[file.relative_to(package).as_posix(), file.read_text()] for file in files])

@@ -1,0 +1,1 @@
+"""Merge the collections, leave out repeats, group by patient, split."""

@@ -1,0 +1,93 @@
+"""From the collections' files to one table of records."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ibis
+import numpy as np
+import pandas as pd
+
+from cxrflow.engines import Engine
+from cxrflow.metadata import rules
+from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
+from cxrflow.metadata.groups import check_classes, group_ids, split_of
+from cxrflow.metadata.near import near_pairs
+from cxrflow.params import Metadata
+from cxrflow.records import COLUMNS, to_frame
+from cxrflow.sources import find_collections, read_collections
+
+
+@dataclass(frozen=True)
+class Built:
+    """records: one row per image that a collection lists (columns of records.py); near_repeats: pairs of them."""
+
+    records: pd.DataFrame
+    near_repeats: int
+
+
+def build_records(
+    root: Path, collections: list[str] | None, params: Metadata, engine: Engine, cache: Path, *, split: bool = True
+) -> Built:
+    """Read every collection below ``root`` and apply the rules.
+
+    cache   file of fingerprints, made where absent
+    split   whether to divide the groups; False puts all of them on the test side, as for an external evaluation
+    Raises CxrflowError where a folder, a table or a column is missing, or a class has too few groups to split.
+    """
+    home, found = find_collections(root, collections)
+    with_files = params.files == "required"
+    frame = to_frame(read_collections(home, found, with_files))
+    frame["image_id"] = _unique(frame.image_id)
+    prints: dict[str, Fingerprint] = {}
+    if with_files:
+        prints = fingerprints(home, frame.path[frame.left_out.isna()].tolist(), engine, cache)
+    frame = _with_fingerprints(frame, prints)
+    frame = _apply_rules(frame, params.paediatric == "leave_out", engine)
+    near = _near_repeats(frame, prints)
+    labels = frame.label.to_numpy()
+    conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
+    frame.loc[frame.index[conflict], "left_out"] = rules.CONFLICT
+    frame["group_id"] = group_ids(frame, near)
+    kept = frame.left_out.isna()
+    frame["split"] = None
+    frame.loc[kept, "split"] = [
+        split_of(group, params.split) if split else "test" for group in frame.group_id[kept]
+    ]
+    if split:
+        check_classes(frame[kept])
+    return Built(frame[list(COLUMNS)], len(near))
+
+
+def _unique(ids: pd.Series) -> pd.Series:
+    """A row that repeats an id (a file listed twice) gets ``#2``, ``#3``, ...: every row stays countable."""
+    again = ids.groupby(ids).cumcount()
+    return ids.where(again == 0, ids + "#" + (again + 1).astype(str))
+
+
+def _with_fingerprints(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> pd.DataFrame:
+    frame = frame.copy()
+    for row, path in zip(frame.index, frame.path, strict=True):
+        found = prints.get(path)
+        if found is not None and frame.at[row, "left_out"] is None:
+            frame.at[row, "content_hash"] = found.content_hash
+            frame.at[row, "near_hash"] = found.near_hash
+            frame.at[row, "left_out"] = found.left_out
+    return frame
+
+
+def _apply_rules(frame: pd.DataFrame, leave_out_children: bool, engine: Engine) -> pd.DataFrame:
+    columns = ["path", "label", "source", "url", "paediatric", "content_hash", "left_out"]
+    table = frame[columns].assign(position=np.arange(len(frame), dtype=np.int64))
+    schema = {c: "string" for c in columns} | {"paediatric": "boolean", "position": "int64"}
+    result = rules.leave_out_repeats(ibis.memtable(table, schema=schema), leave_out_children)
+    done = engine.backend.to_pandas(result.select("position", "left_out")).sort_values("position")
+    left_out = done.left_out.astype(object).to_numpy()
+    return frame.assign(left_out=np.where(pd.isna(left_out), None, left_out))
+
+
+def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> np.ndarray:
+    """Pairs of positions of kept rows that show nearly the same picture."""
+    rows = np.flatnonzero(frame.left_out.isna() & frame.near_hash.notna())
+    chosen = frame.iloc[rows]
+    thumbnails = [prints[path].thumbnail or b"" for path in chosen.path]
+    return rows[near_pairs(chosen.near_hash.tolist(), thumbnails)]

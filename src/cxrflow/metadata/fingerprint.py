@@ -1,0 +1,106 @@
+"""What tells two image files apart: the hash of the bytes, the hash of the picture, and a thumbnail.
+
+Near repeats are found by a 256-bit difference hash and confirmed on thumbnails (see near.py). Reading every file here
+also finds, before any other work, those that cannot be read.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from cxrflow.engines import Engine
+from cxrflow.errors import LeftOut
+from cxrflow.files import below
+from cxrflow.reading import read_radiograph
+
+#: Side of the thumbnail on which near repeats are confirmed (pixels).
+THUMBNAIL = 64
+_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """content_hash: SHA-256 of the bytes, hexadecimal; near_hash: 256 bits, hexadecimal; thumbnail: uint8
+    THUMBNAIL x THUMBNAIL as bytes; left_out: why the file could not be read, the other three then None."""
+
+    content_hash: str | None
+    near_hash: str | None
+    thumbnail: bytes | None
+    left_out: str | None
+
+
+def fingerprint(item: tuple[str, str]) -> Fingerprint:
+    """Fingerprint of the file ``item = (root, path)``, where the path must not leave its first folder."""
+    root, relative = item
+    try:
+        folder, _, rest = relative.partition("/")
+        path = below(Path(root) / folder, rest)
+        grey = read_radiograph(path)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+    except LeftOut as reason:
+        return Fingerprint(None, None, None, str(reason))
+    thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    eight_bits = (thumbnail >> 8).astype(np.uint8) if thumbnail.dtype == np.uint16 else thumbnail
+    return Fingerprint(content, difference_hash(grey), eight_bits.tobytes(), None)
+
+
+def difference_hash(grey: np.ndarray) -> str:
+    """256-bit difference hash of a grey picture (height, width), hexadecimal.
+
+    Shrunk to 16 rows of 17, each bit says whether a pixel is darker than its right neighbour (Krawetz 2013, "Kind of
+    like that", at 16 x 16 in place of 8 x 8).
+    """
+    small = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int32)
+    return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()
+
+
+def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
+    """Fingerprint of every path below ``root``; those in ``cache`` whose file did not change are not read again.
+
+    The cache is written as the work goes on, so that an interrupted run goes on where it stopped.
+    """
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    unique = list(dict.fromkeys(paths))
+    with sqlite3.connect(cache) as store:
+        store.execute(
+            "create table if not exists fingerprint (path text primary key, state text, content_hash text,"
+            " near_hash text, thumbnail blob, left_out text)"
+        )
+        known = {
+            path: (state, Fingerprint(*rest))
+            for path, state, *rest in store.execute(
+                "select path, state, content_hash, near_hash, thumbnail, left_out from fingerprint"
+            )
+        }
+        state = {path: _state(root, path) for path in unique}
+        found = {path: known[path][1] for path in unique if path in known and known[path][0] == state[path]}
+        todo = [path for path in unique if path not in found]
+        results = engine.map(fingerprint, [(str(root), path) for path in todo])
+        for done, (path, result) in enumerate(
+            zip(todo, track(results, "reading images", total=len(todo), disable=not todo), strict=True), start=1
+        ):
+            found[path] = result
+            if state[path] is not None:
+                store.execute(
+                    "insert or replace into fingerprint values (?, ?, ?, ?, ?, ?)",
+                    (path, state[path], result.content_hash, result.near_hash, result.thumbnail, result.left_out),
+                )
+            if done % _CHUNK == 0:
+                store.commit()
+    store.close()
+    return found
+
+
+def _state(root: Path, path: str) -> str | None:
+    """What changes when a file does; None, never in the cache, where there is no such file."""
+    try:
+        stat = (root / path).stat()
+    except (OSError, ValueError):
+        return None
+    return f"{root.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"

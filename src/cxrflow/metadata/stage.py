@@ -1,0 +1,103 @@
+"""The metadata stage: build the records, print how the rows add up, write the tables."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from cxrflow.engines import Engine
+from cxrflow.files import write_json, write_whole
+from cxrflow.metadata.build import Built, build_records
+from cxrflow.params import Metadata, Sources
+from cxrflow.records import CLASSES, SPLITS, write_records
+
+KEPT = "kept"
+
+
+def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results: Path) -> Built:
+    """Write ``data/records.csv``; ``results/reconciliation.csv``, ``shares.csv`` and ``summary.json``; print them."""
+    built = build_records(Path(sources.root), sources.collections, params, engine, data / "fingerprints.sqlite")
+    write_records(built.records, data / "records.csv")
+    facts = summary(built)
+    for name, table in (("reconciliation", reconciliation(built.records)), ("shares", shares(built.records))):
+        write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_json(results / "summary.json", facts)
+    print_reconciliation(built.records)
+    print_sides(built.records, facts)
+    return built
+
+
+def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
+    """Rows by collection and fate: columns source, fate, rows. Fate is ``kept: <class>`` or the reason for leaving out.
+
+    The rows add up to the rows of ``records``.
+    """
+    fate = records.left_out.where(records.left_out.notna(), KEPT + ": " + records.label.fillna(""))
+    counted = records.assign(fate=fate).groupby(["source", "fate"], sort=False).size().rename("rows").reset_index()
+    order = {source: position for position, source in enumerate(records.source.unique())}
+    kept_first = counted.fate.str.startswith(KEPT)
+    ranked = counted.assign(s=counted.source.map(order), k=~kept_first, r=-counted.rows.where(~kept_first, 0))
+    return ranked.sort_values(["s", "k", "r", "fate"])[["source", "fate", "rows"]].reset_index(drop=True)
+
+
+def shares(records: pd.DataFrame) -> pd.DataFrame:
+    """Kept images and groups by split, collection and class: columns split, source, label, images, groups."""
+    kept = records[records.left_out.isna()]
+    counted = kept.groupby(["split", "source", "label"]).agg(images=("image_id", "size"), groups=("group_id", "nunique"))
+    table = counted.reset_index()
+    order = {split: position for position, split in enumerate(SPLITS)}
+    return table.sort_values(["split", "source", "label"], key=lambda c: c.map(order) if c.name == "split" else c)
+
+
+def summary(built: Built) -> dict[str, Any]:
+    """Counts for the report: rows, kept, groups, near repeats, the largest group and who is in it."""
+    kept = built.records[built.records.left_out.isna()]
+    sizes = kept.groupby("group_id").size()
+    largest = sizes.idxmax() if len(sizes) else None
+    members = kept[kept.group_id == largest]
+    return {
+        "rows": len(built.records),
+        "kept": len(kept),
+        "left_out": len(built.records) - len(kept),
+        "groups": len(sizes),
+        "patients": int(kept.patient_id.nunique()),
+        "near_repeats": built.near_repeats,
+        "largest_group": {
+            "group_id": largest,
+            "images": len(members),
+            "patients": int(members.patient_id.nunique()),
+        },
+    }
+
+
+def print_reconciliation(records: pd.DataFrame) -> None:
+    """Print what happened to every row."""
+    table = Table("collection", "fate", "rows", title="Every row, kept or left out")
+    table.columns[2].justify = "right"
+    for source, rows in reconciliation(records).groupby("source", sort=False):
+        for position, row in enumerate(rows.itertuples()):
+            table.add_row(str(source) if position == 0 else "", str(row.fate), f"{row.rows:,}")
+        table.add_row("", "[bold]all", f"[bold]{rows.rows.sum():,}", end_section=True)
+    kept = records.left_out.isna().sum()
+    sums = f"{kept:,} + {len(records) - kept:,} = {len(records):,}"
+    table.add_row("[bold]all", "[bold]kept + left out", f"[bold]{sums}")
+    Console().print(table)
+
+
+def print_sides(records: pd.DataFrame, facts: dict[str, Any]) -> None:
+    """Print who is on which side of the split, and the largest group."""
+    console = Console()
+    kept = records[records.left_out.isna()]
+    sides = Table("split", *CLASSES, "images", "groups", title="Sides of the split")
+    for side in SPLITS:
+        rows = kept[kept.split == side]
+        by_class = [f"{(rows.label == c).sum():,}" for c in CLASSES]
+        sides.add_row(side, *by_class, f"{len(rows):,}", f"{rows.group_id.nunique():,}")
+    console.print(sides)
+    largest = facts["largest_group"]
+    console.print(
+        f"Largest group: {largest['group_id']}, {largest['images']} images of {largest['patients']} patients. "
+        f"Near repeats: {facts['near_repeats']} pairs."
+    )

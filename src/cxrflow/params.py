@@ -1,0 +1,186 @@
+"""``params.yaml`` as frozen, validated models, one per step; an unknown key or a wrong value stops the run."""
+
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+
+from cxrflow.errors import CxrflowError
+from cxrflow.files import write_whole
+from cxrflow.records import CLASSES
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sources(_Section):
+    root: str
+    collections: list[str] | None
+
+
+class Demo(_Section):
+    patients: Annotated[int, Field(ge=60)]
+    seed: int
+
+
+class Spark(_Section):
+    master: str
+
+
+class Split(_Section):
+    train: Fraction
+    val: Fraction
+    test: Fraction
+    seed: int
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "Split":
+        if abs(self.train + self.val + self.test - 1) > 1e-9 or min(self.train, self.val, self.test) <= 0:
+            raise ValueError("train, val and test must be above 0 and add up to 1")
+        return self
+
+
+class Metadata(_Section):
+    paediatric: Literal["leave_out", "keep"]
+    files: Literal["required", "ignored"]
+    split: Split
+
+
+class Images(_Section):
+    size: Annotated[int, Field(ge=32, le=2048)]
+    channels: Literal[1, 3]
+    crop_top: Annotated[float, Field(ge=0, le=0.5)]
+    equalise: Literal["none", "global", "clahe"]
+    clahe_clip: Positive
+    clahe_tiles: Count
+    lungs: Literal["none", "opencv"]
+
+
+class Augmentation(_Section):
+    flip: Fraction
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)]
+    shift: Fraction
+    zoom: Annotated[float, Field(ge=0, lt=1)]
+    aspect: Annotated[float, Field(ge=0, lt=1)]
+    brightness: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Schedule(_Section):
+    name: Literal["step", "cosine"]
+    step_epochs: Count
+    step_factor: Annotated[float, Field(gt=0, le=1)]
+    warmup_epochs: Annotated[int, Field(ge=0)]
+
+
+class Training(_Section):
+    model: str
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    weight_decay: Weight
+    schedule: Schedule
+    sample_weight_covid: Annotated[float, Field(ge=0, lt=1)] | None
+    loss_weights: dict[str, Positive]
+    augmentation: Augmentation
+    early_stopping_epochs: Count
+    seed: int
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Training":
+        if set(self.loss_weights) != set(CLASSES):
+            raise ValueError(f"loss_weights must name exactly {', '.join(CLASSES)}")
+        if self.schedule.name == "cosine" and self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError("schedule.warmup_epochs must be below epochs")
+        return self
+
+
+class Evaluation(_Section):
+    bootstrap: Annotated[int, Field(ge=100)]
+    seed: int
+
+
+class Explanation(_Section):
+    per_class: Count
+
+
+class Params(_Section):
+    """Everything that governs a run; the comments in ``params.yaml`` say what each key does."""
+
+    overrides: str | None
+    engine: Literal["local", "spark"]
+    spark: Spark
+    sources: Sources
+    demo: Demo
+    metadata: Metadata
+    images: Images
+    training: Training
+    evaluation: Evaluation
+    explanation: Explanation
+
+
+def load_params(path: Path) -> Params:
+    """Read ``path``, lay ``params/<overrides>.yaml`` beside it over it where ``overrides`` names one, and check.
+
+    Raises CxrflowError naming the file and the key that is missing, unknown or out of range.
+    """
+    values = _read(path)
+    where = str(path)
+    name = values.get("overrides")
+    if name is not None:
+        over = path.parent / "params" / f"{name}.yaml"
+        where = f"{path} with {over}"
+        values = _lay_over(_read(over), values)
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise CxrflowError(f"{where}: {problems}. Correct the key and run again.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError:
+        raise CxrflowError(f"{path}: no such parameter file; run from the project's folder.") from None
+    except yaml.YAMLError as error:
+        raise CxrflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise CxrflowError(f"{path}: expected sections of keys, found {type(values).__name__}.")
+    return values
+
+
+def _lay_over(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _lay_over(value, below) if isinstance(value, dict) and isinstance(below, dict) else value
+    return merged
+
+
+def resolved_yaml(params: Params) -> str:
+    """The parameters in force as YAML, for DVC to compare and for people to read."""
+    return yaml.safe_dump(params.model_dump(), sort_keys=False)
+
+
+def set_run(path: Path, sources: str, overrides: str | None) -> None:
+    """Set ``sources.root`` and ``overrides`` in ``path``, comments and all else kept. Raises CxrflowError as loading."""
+    load_params(path)
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 4096
+    values = editor.load(path)
+    values["overrides"], values["sources"]["root"] = overrides, sources
+    editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
+    text = io.StringIO()
+    editor.dump(values, text)
+    write_whole(path, text.getvalue().encode())
+    load_params(path)

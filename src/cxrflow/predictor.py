@@ -1,0 +1,131 @@
+"""A bundle and an image to scores and a heat map: the one path of evaluation, explanation and prediction."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from captum.attr import LayerGradCam
+from rich.progress import track
+from torch.nn import functional
+
+from cxrflow.bundle import read_bundle
+from cxrflow.engines import Engine
+from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.files import write_whole
+from cxrflow.images.steps import prepare_image
+from cxrflow.params import Images
+from cxrflow.reading import ENDINGS, read_radiograph
+from cxrflow.training.models import find_model
+from cxrflow.training.module import to_input
+
+_BATCH = 64
+
+
+class Predictor:
+    """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``device``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load the bundle in ``folder`` onto the GPU where there is one. Raises CxrflowError as ``read_bundle``."""
+        self.folder = folder
+        self.bundle, network = read_bundle(folder)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._network = network.to(self.device)
+        layer = find_model(self.bundle.model).gradcam_layer(network)
+        self._gradcam = LayerGradCam(self._network, layer)
+
+    @torch.inference_mode()
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities of prepared images.
+
+        images  uint8 (n, size, size), prepared by the bundle's image steps
+        Returns float64 (n, 3) in the order of CLASSES, rows adding up to 1.
+        """
+        parts = []
+        for start in range(0, len(images), _BATCH):
+            logits = self._network(self._input(images[start : start + _BATCH]))
+            parts.append((logits.double() / self.bundle.temperature).softmax(dim=1).cpu().numpy())
+        return np.concatenate(parts) if parts else np.empty((0, len(self.bundle.classes)))
+
+    def heat_map(self, image: np.ndarray, label: str) -> np.ndarray:
+        """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of one prepared image for the class ``label``.
+
+        image  uint8 (size, size)
+        Returns float32 (size, size) in [0, 1], its greatest value 1, or all 0 where nothing speaks for the class.
+        """
+        target = self.bundle.classes.index(label)
+        heat = self._gradcam.attribute(self._input(image[None]), target=target, relu_attributions=True)
+        full = functional.interpolate(heat.detach(), image.shape, mode="bilinear", align_corners=False)[0, 0]
+        greatest = full.max()
+        return (full / greatest if greatest > 0 else full).cpu().numpy()
+
+    def _input(self, images: np.ndarray) -> torch.Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).float()[:, None] / 255
+        return to_input(pixels, self.bundle.images.channels, self.bundle.mean, self.bundle.std)
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """Files as given, and all pictures and DICOM files in given folders, at any depth, sorted.
+
+    Raises CxrflowError where a path is absent or nothing is found.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+        elif path.exists():
+            found.append(path)
+        else:
+            raise CxrflowError(f"{path}: no such file or folder.")
+    if not found:
+        raise CxrflowError(f"no image found (endings: {', '.join(ENDINGS)}); name a file or a folder of images.")
+    return found
+
+
+def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, out: Path) -> pd.DataFrame:
+    """Score image files and write ``out`` (CSV): path, one column per class, prediction, left_out.
+
+    A file that cannot be read has its reason in ``left_out`` and no scores.
+    """
+    items = [(path, predictor.bundle.images) for path in paths]
+    prepared = track(engine.map(_prepare, items), "predicting", total=len(items))
+    rows = [row for batch in _batches(zip(paths, prepared, strict=True)) for row in _rows(predictor, batch)]
+    columns = ["path", *predictor.bundle.classes, "prediction", "left_out"]
+    table = pd.DataFrame(rows, columns=columns)
+    write_whole(out, table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
+    return table
+
+
+_Prepared = tuple[Path, np.ndarray | str]
+
+
+def _prepare(item: tuple[Path, Images]) -> np.ndarray | str:
+    path, steps = item
+    try:
+        return prepare_image(read_radiograph(path), steps)
+    except LeftOut as reason:
+        return str(reason)
+
+
+def _batches(items: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
+    batch: list[_Prepared] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _rows(predictor: Predictor, batch: list[_Prepared]) -> list[list[object]]:
+    images = [image for _, image in batch if isinstance(image, np.ndarray)]
+    scores = iter(predictor.scores(np.stack(images)) if images else ())
+    rows: list[list[object]] = []
+    for path, image in batch:
+        if isinstance(image, str):
+            rows.append([str(path), *[None] * len(predictor.bundle.classes), None, image])
+        else:
+            score = next(scores)
+            rows.append([str(path), *score, predictor.bundle.classes[int(score.argmax())], None])
+    return rows

@@ -1,0 +1,36 @@
+"""Any file to a grey array, upright and with dark air, or a reason for leaving it out."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cxrflow.errors import LeftOut
+from cxrflow.reading.dicom import is_dicom, read_dicom
+from cxrflow.reading.picture import read_picture
+
+#: A file larger than this is not opened (bytes).
+LARGEST_FILE = 512 * 1024 * 1024
+#: File name endings that `cxrflow predict` looks for in a folder; the content decides how a file is read.
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
+
+
+def read_radiograph(path: Path) -> np.ndarray:
+    """Read one file.
+
+    Returns (height, width), uint8 or uint16, air dark. The content decides the format, not the name.
+    Raises LeftOut with the reason where the file is absent, empty, damaged, too large or no single grey image.
+    """
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise LeftOut("not a file")
+        if size == 0:
+            raise LeftOut("file is empty")
+        if size > LARGEST_FILE:
+            raise LeftOut(f"file is larger than {LARGEST_FILE // 1024**2} MiB")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise LeftOut("file is absent") from None
+    except OSError as error:
+        raise LeftOut(f"file cannot be opened: {error.strerror}") from None
+    return read_dicom(content) if is_dicom(content) else read_picture(content)

@@ -1,0 +1,58 @@
+"""PNG, JPEG, TIFF, BMP and WebP through Pillow."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from cxrflow.errors import LeftOut
+
+#: More pixels than this are not decoded; the largest detectors give about 20 million.
+LARGEST_IMAGE = 100_000_000
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+
+
+def read_picture(content: bytes) -> np.ndarray:
+    """Decode a picture: (height, width), uint8 or, for 16-bit grey, uint16; colour to grey, upright by EXIF.
+
+    Raises LeftOut where it is no picture, damaged, cut short, of several frames or above LARGEST_IMAGE pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        if image.width * image.height > LARGEST_IMAGE:
+            raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels")
+        if getattr(image, "n_frames", 1) > 1:
+            raise LeftOut("picture has several frames")
+        if image.format == "JPEG":
+            image.draft("L", image.size)  # decodes the luminance alone
+        image.load()
+        return _grey(ImageOps.exif_transpose(image))
+    except LeftOut:
+        raise
+    except Image.UnidentifiedImageError:
+        raise LeftOut("not an image: the content is no known picture format or DICOM") from None
+    except Image.DecompressionBombError:
+        raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise LeftOut(f"image is damaged: {error}") from None
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode in ("I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise LeftOut("image has values that are not numbers")
+        if image.mode == "I" and values.min() >= 0 and values.max() < 65536:
+            return values.astype(np.uint16)
+        low, high = values.min(), values.max()
+        return np.rint((values - low) * (65535 / max(high - low, 1e-12))).astype(np.uint16)
+    if image.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa"):
+        image = image.convert("RGBA")
+        # What is transparent is no tissue: laid on black, the value of air.
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return np.asarray(image.convert("L"))

@@ -1,0 +1,88 @@
+"""The record, one row per image that a collection lists, kept or not; and the order of the classes."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from cxrflow.files import write_whole
+
+#: Order of the classes everywhere: score columns, confusion matrices, figures.
+CLASSES = ("covid", "normal", "pneumonia")
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one collection says of one image.
+
+    image_id      unique over all collections: ``<source>:<name>``
+    source        name of the collection
+    path          of the image file, relative to the root that holds the collections, "/" between parts
+    patient_id    the real person where known, prefixed with the collection that issued the number; else None
+    label         one of CLASSES, or None where the published finding gives none
+    finding       as published
+    view          PA, AP, AP Supine, ... as published, or None
+    age           years, or None
+    sex           "M", "F" or None
+    day           days after onset or admission, as the collection publishes it, or None
+    url           where the collection took the image from, or None
+    paediatric    True where the collection is known to hold children here
+    left_out      reason for not using the image, or None
+    """
+
+    image_id: str
+    source: str
+    path: str
+    patient_id: str | None = None
+    label: str | None = None
+    finding: str | None = None
+    view: str | None = None
+    age: float | None = None
+    sex: str | None = None
+    day: float | None = None
+    url: str | None = None
+    paediatric: bool = False
+    left_out: str | None = None
+
+
+#: Columns of ``records.csv``: the record, then what the metadata stage adds.
+#: content_hash: SHA-256 of the file's bytes; near_hash: 256-bit difference hash, both hexadecimal.
+ADDED = ("content_hash", "near_hash", "group_id", "split")
+COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
+_NUMBERS = ("age", "day")
+
+
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """Records as a table with the columns COLUMNS, text as ``object`` with None for what is not known."""
+    frame = pd.DataFrame([asdict(record) for record in records], columns=list(COLUMNS))
+    return _typed(frame)
+
+
+def write_records(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table of records as CSV (UTF-8), whole or not at all."""
+    write_whole(path, frame[list(COLUMNS)].to_csv(index=False, lineterminator="\n").encode())
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """Read a table that ``write_records`` wrote."""
+    return _typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]))
+
+
+def read_kept(path: Path) -> pd.DataFrame:
+    """The rows of a table of records that were not left out."""
+    records = read_records(path)
+    return records[records.left_out.isna()].reset_index(drop=True)
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    out = frame.copy()
+    for name in out.columns:
+        if name in _NUMBERS:
+            out[name] = pd.to_numeric(out[name])
+        elif name == "paediatric":
+            out[name] = out[name].map(lambda value: value in (True, "True"))
+        else:
+            out[name] = out[name].astype(object).where(out[name].notna(), None)
+    return out

@@ -1,0 +1,50 @@
+"""Figure1-COVID-chestxray-dataset (github.com/agchung): no image column, the file is the patient's id."""
+
+import re
+from pathlib import Path
+
+from cxrflow.records import Record
+from cxrflow.sources import tables
+from cxrflow.sources.collection import Collection
+
+NAME = "figure1"
+FINDINGS = {"COVID-19": "covid", "PNEUMONIA": "pneumonia", "NO FINDING": "normal"}
+
+
+def label_of(finding: str) -> tuple[str | None, str | None]:
+    """Label and reason for leaving out, one of them None; the rule of Figure1 and Actualmed."""
+    if not finding:
+        return None, tables.NO_FINDING_GIVEN
+    label = FINDINGS.get(finding.upper())
+    return label, None if label else tables.UNKNOWN_LABEL
+
+
+def read(folder: Path, name: str, with_files: bool) -> list[Record]:
+    """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with whatever ending is there."""
+    rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding"))
+    images = sorted((folder / "images").iterdir()) if with_files and (folder / "images").is_dir() else []
+    files = {path.stem: path.name for path in images}
+    return [_record(row, name, files, position) for position, row in enumerate(rows, start=2)]
+
+
+def _record(row: tables.Row, folder: str, files: dict[str, str], line: int) -> Record:
+    key = row["patientid"]
+    label, reason = label_of(row["finding"])
+    # COVID-00003a and COVID-00003b are two images of one person.
+    patient = re.sub(r"^(COVID-\d+)[a-z]$", r"\1", key)
+    return Record(
+        image_id=f"{NAME}:{key or f'line {line}'}",
+        source=NAME,
+        path=f"{folder}/images/{files.get(key, f'{key}.jpg')}",
+        patient_id=f"{NAME}:{patient}" if patient else None,
+        label=label,
+        finding=row["finding"] or None,
+        view=row.get("view") or None,
+        age=tables.years(row.get("age")),
+        sex=tables.sex(row.get("sex")),
+        day=tables.number(row.get("offset")),
+        left_out=tables.problem(row, key) or reason,
+    )
+
+
+COLLECTION = Collection(NAME, "Figure1-COVID-chestxray-dataset", read)

@@ -1,0 +1,82 @@
+"""RSNA Pneumonia Detection Challenge, stage 2 (Shih et al. 2019): DICOM, one CSV row per bounding box."""
+
+import warnings
+from pathlib import Path
+
+import pydicom
+from rich.progress import track
+
+from cxrflow.files import below
+from cxrflow.errors import LeftOut
+from cxrflow.records import Record
+from cxrflow.sources import tables
+from cxrflow.sources.collection import Collection
+
+NAME = "rsna"
+IMAGES = "stage_2_train_images"
+_TAGS = ["PatientAge", "PatientSex", "ViewPosition"]
+
+
+def read(folder: Path, name: str, with_files: bool) -> list[Record]:
+    """One record per image, however many boxes it has.
+
+    The collection's own ``patientId`` is one per image; the person is the NIH patient that ``nih_mapping.csv``
+    gives, so that the images of one person in both collections meet. View, age and sex come from the headers.
+    """
+    boxes = tables.read_csv(folder / "stage_2_train_labels.csv", ("patientId", "Target"))
+    classes = tables.read_csv(folder / "stage_2_detailed_class_info.csv", ("patientId", "class"))
+    mapping_table = folder / "nih_mapping.csv"
+    mapping = tables.read_csv(mapping_table, ("patientId", "nih_image")) if mapping_table.is_file() else []
+    patients = {row["patientId"]: f"nih:{row['nih_image'].split('_')[0]}" for row in mapping}
+    targets: dict[str, set[str]] = {}
+    for row in boxes:
+        targets.setdefault(row["patientId"], set()).add(row["Target"])
+    findings: dict[str, set[str]] = {key: set() for key in targets}
+    for row in classes:
+        findings.setdefault(row["patientId"], set()).add(row["class"])
+    records = []
+    for key in track(findings, "rsna: headers", disable=not with_files):
+        finding = " | ".join(sorted(findings[key]))
+        label, reason = label_of(targets.get(key, set()), finding)
+        path = f"{IMAGES}/{key}.dcm"
+        header = _header(folder, path) if with_files and key else {}
+        records.append(
+            Record(
+                image_id=f"{NAME}:{key or 'row without patientId'}",
+                source=NAME,
+                path=f"{name}/{path}",
+                patient_id=patients.get(key),
+                label=label,
+                finding=finding or None,
+                view=header.get("ViewPosition"),
+                age=tables.years(header.get("PatientAge")),
+                sex=tables.sex(header.get("PatientSex")),
+                left_out=tables.problem({}, key) or reason,
+            )
+        )
+    return records
+
+
+def label_of(targets: set[str], finding: str) -> tuple[str | None, str | None]:
+    """Label and reason for leaving out, one of them None, from an image's Target and detailed class."""
+    if targets == {"1"}:
+        return "pneumonia", None
+    if targets == {"0"} and finding == "Normal":
+        return "normal", None
+    if targets == {"0"} and finding == "No Lung Opacity / Not Normal":
+        return None, tables.NOT_IN_RULES
+    return None, tables.NO_FINDING_GIVEN if not targets or not finding else tables.UNKNOWN_LABEL
+
+
+def _header(folder: Path, path: str) -> dict[str, str]:
+    """View, age and sex of a DICOM file; nothing where it cannot be read (its pixels will say why)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = pydicom.dcmread(below(folder, path), stop_before_pixels=True, specific_tags=_TAGS)
+            return {tag: str(data[tag].value) for tag in _TAGS if tag in data and data[tag].value}
+    except (LeftOut, OSError, pydicom.errors.InvalidDicomError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+COLLECTION = Collection(NAME, "rsna-pneumonia-detection-challenge", read)

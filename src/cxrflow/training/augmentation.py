@@ -1,0 +1,38 @@
+"""Random changes of training batches, whole batches at a time, on the device of the batch."""
+
+import math
+
+import torch
+from torch.nn import functional
+
+from cxrflow.params import Augmentation
+
+
+def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator) -> torch.Tensor:
+    """Flip, rotate, shift, zoom, stretch and brighten each image by its own random amounts.
+
+    images  float (n, channels, size, size) in [0, 1]
+    random  on the CPU: the amounts do not depend on the device
+    Returns the same shape, dtype and range; what comes from outside the picture repeats its border, since black wedges
+    would be a signal that only training images carry. Facts: the paper's augmentation, and COVID-Net's.
+    """
+    n = len(images)
+
+    def around(reach: float, centre: float = 0) -> torch.Tensor:
+        return centre + (2 * torch.rand(n, generator=random) - 1) * reach
+
+    angle = around(math.radians(params.rotate_degrees))
+    zoom = around(params.zoom, 1)
+    stretch = around(params.aspect, 1).sqrt()
+    flip = torch.where(torch.rand(n, generator=random) < params.flip, -1.0, 1.0)
+    shift = torch.stack([around(2 * params.shift), around(2 * params.shift)], dim=1)  # the grid spans -1 to 1
+    brightness = around(params.brightness, 1)
+    cosine, sine = angle.cos(), angle.sin()
+    rows = [
+        torch.stack([flip * cosine / zoom * stretch, -sine / zoom * stretch], dim=1),
+        torch.stack([flip * sine / zoom / stretch, cosine / zoom / stretch], dim=1),
+    ]
+    matrix = torch.cat([torch.stack(rows, dim=1), shift[:, :, None]], dim=2).to(images)
+    grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return (moved * brightness.to(images)[:, None, None, None]).clamp(0, 1)

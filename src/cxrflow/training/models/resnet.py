@@ -1,0 +1,28 @@
+"""ResNet-18 and ResNet-50 (He et al. 2015, arXiv:1512.03385), torchvision's."""
+
+from torch import nn
+from torchvision.models import ResNet, resnet18, resnet50
+
+
+def build_resnet18(channels: int, classes: int) -> nn.Module:
+    """ResNet-18 (table 1, 18 layers) for ``channels`` input planes."""
+    return _with_channels(resnet18(num_classes=classes), channels)
+
+
+def build_resnet50(channels: int, classes: int) -> nn.Module:
+    """ResNet-50 (table 1, 50 layers) for ``channels`` input planes."""
+    return _with_channels(resnet50(num_classes=classes), channels)
+
+
+def gradcam_layer(network: nn.Module) -> nn.Module:
+    """The last block of the last stage, the layer that Selvaraju et al. 2017 (section 3) recommend."""
+    if not isinstance(network, ResNet):
+        raise TypeError(f"expected a ResNet, got {type(network).__name__}")
+    return network.layer4[-1]
+
+
+def _with_channels(network: ResNet, channels: int) -> ResNet:
+    if channels != 3:
+        network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return network

@@ -1,0 +1,120 @@
+"""The training module: a network passed in, its loss, optimiser, schedule and the figures of each epoch."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from torch import nn
+from torch.nn import functional
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAUROC, MulticlassPrecision, MulticlassRecall
+
+from cxrflow.params import Training
+from cxrflow.records import CLASSES
+from cxrflow.training.augmentation import augment
+from cxrflow.training.data import Batch
+
+
+def to_input(images: torch.Tensor, channels: int, mean: float, std: float) -> torch.Tensor:
+    """What a network sees: float images (n, 1, size, size) in [0, 1] to (n, channels, size, size), normalised."""
+    planes = ((images - mean) / std).expand(-1, channels, -1, -1)
+    return planes.contiguous(memory_format=torch.channels_last)
+
+
+class TrainingModule(lightning.LightningModule):
+    """Trains ``network``; ``history`` holds one dict per epoch with losses and figures on val."""
+
+    def __init__(self, network: nn.Module, params: Training, channels: int, mean: float, std: float) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.history: list[dict[str, float]] = []
+        self._params = params
+        self.input = (channels, mean, std)
+        self.register_buffer("_weights", torch.tensor([params.loss_weights[c] for c in CLASSES]), persistent=False)
+        each = {"num_classes": len(CLASSES), "average": None}
+        self._figures = MetricCollection(
+            {
+                "macro_auroc": MulticlassAUROC(len(CLASSES), average="macro", thresholds=None),
+                "sensitivity": MulticlassRecall(**each),
+                "ppv": MulticlassPrecision(**each),
+            }
+        )
+        self._losses: dict[str, list[tuple[torch.Tensor, int]]] = {"train": [], "val": []}
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        """One step: augment, normalise, weighted cross-entropy."""
+        images, labels = batch
+        # Seeded by the place in training, not by what was drawn before: a resumed run draws the same.
+        place = [self._params.seed, self.current_epoch, batch_index, self.global_rank]
+        random = torch.Generator().manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        changed = augment(images.float() / 255, self._params.augmentation, random)
+        loss = self._loss(self.network(to_input(changed, *self.input)), labels)
+        self._losses["train"].append((loss.detach(), len(labels)))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Figures and loss of one batch of val, images as they are."""
+        images, labels = batch
+        logits = self.network(to_input(images.float() / 255, *self.input))
+        self._losses["val"].append((self._loss(logits, labels), len(labels)))
+        self._figures.update(logits.softmax(dim=1), labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Enter the epoch in ``history`` and log what checkpoint and early stopping look at."""
+        values = self._figures.compute()
+        self._figures.reset()
+        row = {
+            "epoch": float(self.current_epoch),
+            "learning_rate": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+            "train_loss": self._mean_loss("train"),
+            "val_loss": self._mean_loss("val"),
+            "val_macro_auroc": float(values["macro_auroc"]),
+        }
+        for position, name in enumerate(CLASSES):
+            for figure in ("sensitivity", "ppv"):
+                row[f"val_{figure}_{name}"] = float(values[figure][position])
+        self.history.append(row)
+        self.log_dict({"val_macro_auroc": row["val_macro_auroc"], "val_loss": row["val_loss"]}, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, and the learning rate of each epoch from the schedule."""
+        optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=self._params.learning_rate, weight_decay=self._params.weight_decay
+        )
+        return [optimiser], [torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_factor(self._params))]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the history with the weights, so that a resumed run has all of it."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the history up again."""
+        self.history = checkpoint["history"]
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(logits, labels, weight=self._weights)
+
+    def _mean_loss(self, side: str) -> float:
+        kept = self._losses[side]
+        count = sum(n for _, n in kept)
+        mean = sum(float(loss) * n for loss, n in kept) / count if count else math.nan
+        kept.clear()
+        return mean
+
+
+def learning_rate_factor(params: Training) -> Callable[[int], float]:
+    """Factor on the learning rate by epoch: the paper's step, or a linear warm-up and then half a cosine to 0."""
+    schedule = params.schedule
+
+    def factor(epoch: int) -> float:
+        if schedule.name == "step":
+            return schedule.step_factor ** (epoch // schedule.step_epochs)
+        if epoch < schedule.warmup_epochs:
+            return (epoch + 1) / (schedule.warmup_epochs + 1)
+        passed = (epoch - schedule.warmup_epochs) / (params.epochs - schedule.warmup_epochs)
+        return 0.5 * (1 + math.cos(math.pi * passed))
+
+    return factor
