@@ -89,16 +89,17 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
         raise CxrflowError(f"{folder}: no bundle there ({DESCRIPTION} is absent); train one or name another.") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise CxrflowError(
-            f"{folder / DESCRIPTION}: not a bundle of this version ({'.'.join(map(str, first['loc']))}: {first['msg']})."
-        ) from None
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise CxrflowError(f"{folder / DESCRIPTION}: not a bundle of this version ({problem}).") from None
     network = find_model(bundle.model).build(bundle.images.channels, len(bundle.classes))
     try:
         state = load_file(folder / WEIGHTS)
         network.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise CxrflowError(f"{folder / WEIGHTS}: weights are absent, damaged or of another network ({reason}).") from None
+        raise CxrflowError(
+            f"{folder / WEIGHTS}: weights are absent, damaged or of another network ({reason})."
+        ) from None
     if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != bundle.digests.get("weights"):
         raise CxrflowError(f"{folder / WEIGHTS}: weights are not those that {DESCRIPTION} describes; write it again.")
     return bundle, network.eval()

@@ -41,6 +41,10 @@ def configure(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Set in params.yaml what to run on and which overrides to lay over it; the rest of the file stays as it is."""
+    from cxrflow.sources import find_collections
+
+    if Path(sources) != DATA / "demo":  # not drawn yet at the first run
+        find_collections(Path(sources))
     set_run(params, sources, overrides)
 
 
@@ -95,6 +99,7 @@ def metadata(
 def images(params: ParamsFile = Path("params.yaml"), engine: EngineName = None) -> None:
     """Crop, resize and equalise every kept image into one array."""
     from cxrflow.engines import open_engine
+    from cxrflow.images.examples import write_examples
     from cxrflow.images.prepare import prepare_images
     from cxrflow.records import read_kept
     from cxrflow.sources import find_collections
@@ -104,6 +109,7 @@ def images(params: ParamsFile = Path("params.yaml"), engine: EngineName = None) 
     root, _ = find_collections(Path(loaded.sources.root))
     with open_engine(loaded) as opened:
         store = prepare_images(kept, root, loaded.images, opened, DATA / "images")
+    write_examples(kept, root, loaded.images, RESULTS / "images" / "examples.png")
     left_out = store.index[store.index.left_out.notna()]
     Console().print(f"{len(store.index) - len(left_out):,} images prepared, {len(left_out)} left out.")
     for row in left_out.itertuples():
@@ -160,7 +166,7 @@ def report(params: ParamsFile = Path("params.yaml")) -> None:
     """One self-contained page of everything that the run did."""
     from cxrflow.report.page import write_report
 
-    page = write_report(load_params(params), DATA, RESULTS)
+    page = write_report(load_params(params), RESULTS)
     Console().print(f"Report: {page.absolute()}", soft_wrap=True)
 
 

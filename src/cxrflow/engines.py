@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+import cv2
 import ibis
 from joblib import Parallel, delayed
 
@@ -37,7 +38,14 @@ class LocalEngine:
         self.backend = ibis.duckdb.connect()
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        yield from Parallel(n_jobs=-1, return_as="generator")(delayed(function)(item) for item in items)
+        """As ``Engine.map``, by processes of this machine."""
+        yield from Parallel(n_jobs=-1, return_as="generator")(delayed(_alone)(function, item) for item in items)
+
+
+def _alone(function: Callable[[In], Out], item: In) -> Out:
+    """One process per core is enough: OpenCV's own threads would fight over them."""
+    cv2.setNumThreads(1)
+    return function(item)
 
 
 class SparkEngine:
@@ -48,6 +56,7 @@ class SparkEngine:
         self.backend = ibis.pyspark.connect(session)
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
+        """As ``Engine.map``, by the executors; results arrive partition by partition."""
         if items:
             context = self._session.sparkContext
             slices = min(len(items), 4 * context.defaultParallelism)

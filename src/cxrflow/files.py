@@ -46,6 +46,8 @@ def below(root: Path, relative: str) -> Path:
 def code_digest(package: Path, parts: Iterable[str]) -> str:
     """SHA-256 (hexadecimal) of the Python files in the named parts (files or folders) of a package's folder."""
     files = sorted(
-        file for part in parts for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
+        file
+        for part in parts
+        for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
     )
     return digest([[file.relative_to(package).as_posix(), file.read_text()] for file in files])

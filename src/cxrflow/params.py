@@ -23,20 +23,28 @@ class _Section(BaseModel):
 
 
 class Sources(_Section):
+    """Where the collections are."""
+
     root: str
     collections: list[str] | None
 
 
 class Demo(_Section):
+    """The synthetic collections."""
+
     patients: Annotated[int, Field(ge=60)]
     seed: int
 
 
 class Spark(_Section):
+    """Where Spark runs."""
+
     master: str
 
 
 class Split(_Section):
+    """Wanted shares of the groups of patients; they add up to 1."""
+
     train: Fraction
     val: Fraction
     test: Fraction
@@ -50,12 +58,16 @@ class Split(_Section):
 
 
 class Metadata(_Section):
+    """Which rows are kept, and how they are split."""
+
     paediatric: Literal["leave_out", "keep"]
     files: Literal["required", "ignored"]
     split: Split
 
 
 class Images(_Section):
+    """The image steps (images/steps.py)."""
+
     size: Annotated[int, Field(ge=32, le=2048)]
     channels: Literal[1, 3]
     crop_top: Annotated[float, Field(ge=0, le=0.5)]
@@ -66,6 +78,8 @@ class Images(_Section):
 
 
 class Augmentation(_Section):
+    """Random changes of training batches (training/augmentation.py)."""
+
     flip: Fraction
     rotate_degrees: Annotated[float, Field(ge=0, le=180)]
     shift: Fraction
@@ -75,6 +89,8 @@ class Augmentation(_Section):
 
 
 class Schedule(_Section):
+    """The learning rate by epoch (training/module.py)."""
+
     name: Literal["step", "cosine"]
     step_epochs: Count
     step_factor: Annotated[float, Field(gt=0, le=1)]
@@ -82,6 +98,8 @@ class Schedule(_Section):
 
 
 class Training(_Section):
+    """Network, batches, optimiser."""
+
     model: str
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
@@ -104,11 +122,15 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
+    """Intervals."""
+
     bootstrap: Annotated[int, Field(ge=100)]
     seed: int
 
 
 class Explanation(_Section):
+    """Which examples are shown."""
+
     per_class: Count
 
 
@@ -172,7 +194,7 @@ def resolved_yaml(params: Params) -> str:
 
 
 def set_run(path: Path, sources: str, overrides: str | None) -> None:
-    """Set ``sources.root`` and ``overrides`` in ``path``, comments and all else kept. Raises CxrflowError as loading."""
+    """Set ``sources.root`` and ``overrides`` in ``path``, comments and all else kept; errors as ``load_params``."""
     load_params(path)
     editor = YAML()
     editor.preserve_quotes = True

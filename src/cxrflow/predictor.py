@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from cxrflow.bundle import read_bundle
 from cxrflow.engines import Engine
-from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
-from cxrflow.images.steps import prepare_image
+from cxrflow.images.prepare import prepare_file
 from cxrflow.params import Images
-from cxrflow.reading import ENDINGS, read_radiograph
+from cxrflow.reading import ENDINGS
 from cxrflow.training.models import find_model
 from cxrflow.training.module import to_input
 
@@ -61,7 +61,7 @@ class Predictor:
         return (full / greatest if greatest > 0 else full).cpu().numpy()
 
     def _input(self, images: np.ndarray) -> torch.Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).float()[:, None] / 255
+        pixels = torch.tensor(images).to(self.device).float()[:, None] / 255
         return to_input(pixels, self.bundle.images.channels, self.bundle.mean, self.bundle.std)
 
 
@@ -101,11 +101,7 @@ _Prepared = tuple[Path, np.ndarray | str]
 
 
 def _prepare(item: tuple[Path, Images]) -> np.ndarray | str:
-    path, steps = item
-    try:
-        return prepare_image(read_radiograph(path), steps)
-    except LeftOut as reason:
-        return str(reason)
+    return prepare_file(*item)
 
 
 def _batches(items: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:

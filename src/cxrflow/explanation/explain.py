@@ -21,10 +21,15 @@ _SHOWN = 320  # side of a shown picture, pixels
 
 
 def explain(
-    predictor: Predictor, records: pd.DataFrame, store: Store, predictions: pd.DataFrame, root: Path,
-    params: Explanation, out: Path,
+    predictor: Predictor,
+    records: pd.DataFrame,
+    store: Store,
+    predictions: pd.DataFrame,
+    root: Path,
+    params: Explanation,
+    out: Path,
 ) -> dict[str, Any]:
-    """Write ``explanation.json`` and a PNG per example (original on the left, heat of the predicted class on the right).
+    """Write ``explanation.json`` and a PNG per example (original left, heat of the predicted class right).
 
     predictions  as evaluation wrote them
     root         of the collections; where it holds the true opacities (demo data), the share of the heat inside them
@@ -62,14 +67,16 @@ def _choose(rows: pd.DataFrame, label: str, right: bool, count: int) -> pd.DataF
     """Examples of a class, evenly from the surest to the least sure: not the prettiest alone."""
     among = rows[(rows.label == label) & ((rows.prediction == label) == right)]
     among = among.sort_values(["score", "image_id"], ascending=[False, True])
-    places = np.unique(np.linspace(0, len(among) - 1, min(count, len(among))).round().astype(int)) if len(among) else []
-    return among.iloc[places]
+    places = np.linspace(0, max(len(among) - 1, 0), min(count, len(among))).round().astype(int)
+    return among.iloc[np.unique(places)]
 
 
 def _example(predictor: Predictor, store: Store, row: Any, out: Path) -> dict[str, Any]:
     image = np.asarray(store.images[row.store])
     heat = predictor.heat_map(image, row.prediction)
-    panel = np.concatenate([_enlarged(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)), _enlarged(overlay(image, heat))], axis=1)
+    panel = np.concatenate(
+        [_enlarged(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)), _enlarged(overlay(image, heat))], axis=1
+    )
     name = f"{row.label}-{'right' if row.prediction == row.label else 'wrong'}-{row.store}.png"
     done, content = cv2.imencode(".png", panel)
     if not done:
@@ -93,11 +100,11 @@ def _inside_opacity(predictor: Predictor, rows: pd.DataFrame, store: Store, root
     """Mean share of the heat of the true class inside the true opacity, and the mean share of its area; None without
     true opacities, as with real data."""
     heat_shares, area_shares = [], []
-    for row in rows.itertuples():
-        mask = _true_opacity(root, row.path, predictor)
+    for path, position, label in zip(rows.path, rows.store, rows.label, strict=True):
+        mask = _true_opacity(root, path, predictor)
         if mask is None or not mask.any():
             continue
-        heat = predictor.heat_map(np.asarray(store.images[row.store]), row.label)
+        heat = predictor.heat_map(np.asarray(store.images[position]), label)
         if heat.sum() > 0:
             heat_shares.append(float(heat[mask].sum() / heat.sum()))
             area_shares.append(float(mask.mean()))

@@ -96,12 +96,19 @@ def steps_digest(steps: Images) -> str:
     return digest([done_before_channels, code_digest(package, ("reading", "images/steps.py", "lungs"))])
 
 
+def prepare_file(path: Path, steps: Images) -> np.ndarray | str:
+    """The prepared image of one file, uint8 (size, size), or the reason why there is none."""
+    try:
+        return prepare_image(read_radiograph(path), steps)
+    except LeftOut as reason:
+        return str(reason)
+
+
 def _prepare(item: tuple[str, str, Images]) -> np.ndarray | str:
-    """The prepared image of the file ``(root, path)``, or the reason why there is none."""
     root, relative, steps = item
     folder, _, rest = relative.partition("/")
     try:
-        return prepare_image(read_radiograph(below(Path(root) / folder, rest)), steps)
+        return prepare_file(below(Path(root) / folder, rest), steps)
     except LeftOut as reason:
         return str(reason)
 

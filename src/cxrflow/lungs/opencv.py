@@ -1,8 +1,9 @@
 """The paper's lung segmentation, OpenCV alone, with its lengths scaled to the size of the picture.
 
-The paper's constants (facts: "OpenCV lung segmentation at 480 px") hold at 480 x 480. Three things are done otherwise,
-with the same meaning: the thousands of discs drawn round the corners are one dilation, the median of a two-valued
-picture is a box filter, and the column that is blacked out over the spine stays out of the picture that is kept.
+The paper's lengths hold at 480 x 480 pixels; at another size they shrink or grow with it. The number of corners stays:
+the discs round them then cover the same share of the picture. Done otherwise, with the same meaning: the thousands of
+discs are one dilation, the median of a two-valued picture is a box filter, and the column that is blacked out over the
+spine stays out of the picture that is kept.
 """
 
 import cv2
@@ -19,20 +20,18 @@ def lung_mask(image: np.ndarray) -> np.ndarray:
     """
     size = image.shape[0]
     scale = size / _SIZE
-    work = image.copy()
+    work = np.array(image)
     work[:, _spine(work, scale)] = 0
     # Black-hat: what is darker than its surroundings at the scale of a lung.
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (_odd(169 * scale),) * 2)
     dark = (cv2.morphologyEx(work, cv2.MORPH_BLACKHAT, kernel) > 45).astype(np.uint8) * 255
-    corners = cv2.goodFeaturesToTrack(
-        work, maxCorners=round(3800 * scale**2), qualityLevel=0.001, minDistance=max(1, round(scale))
-    )
+    corners = cv2.goodFeaturesToTrack(work, maxCorners=3800, qualityLevel=0.001, minDistance=max(1, round(scale)))
     if corners is None:
         return np.zeros((size, size), dtype=bool)
     near = np.zeros((size, size), dtype=np.uint8)
     x, y = np.rint(corners.reshape(-1, 2)).astype(int).T
     near[y.clip(0, size - 1), x.clip(0, size - 1)] = 255
-    radius = max(1, round(6 * scale))
+    radius = max(2, round(6 * scale))
     near = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2))
     side = _odd(23 * scale)
     smooth = (cv2.boxFilter(cv2.bitwise_and(dark, near), -1, (side, side)) > 127).astype(np.uint8)

@@ -50,9 +50,7 @@ def build_records(
     frame["group_id"] = group_ids(frame, near)
     kept = frame.left_out.isna()
     frame["split"] = None
-    frame.loc[kept, "split"] = [
-        split_of(group, params.split) if split else "test" for group in frame.group_id[kept]
-    ]
+    frame.loc[kept, "split"] = [split_of(group, params.split) if split else "test" for group in frame.group_id[kept]]
     if split:
         check_classes(frame[kept])
     return Built(frame[list(COLUMNS)], len(near))
@@ -78,11 +76,11 @@ def _with_fingerprints(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> p
 def _apply_rules(frame: pd.DataFrame, leave_out_children: bool, engine: Engine) -> pd.DataFrame:
     columns = ["path", "label", "source", "url", "paediatric", "content_hash", "left_out"]
     table = frame[columns].assign(position=np.arange(len(frame), dtype=np.int64))
-    schema = {c: "string" for c in columns} | {"paediatric": "boolean", "position": "int64"}
+    schema = dict.fromkeys(columns, "string") | {"paediatric": "boolean", "position": "int64"}
     result = rules.leave_out_repeats(ibis.memtable(table, schema=schema), leave_out_children)
     done = engine.backend.to_pandas(result.select("position", "left_out")).sort_values("position")
-    left_out = done.left_out.astype(object).to_numpy()
-    return frame.assign(left_out=np.where(pd.isna(left_out), None, left_out))
+    left_out = done.left_out.astype(object)
+    return frame.assign(left_out=left_out.where(left_out.notna(), None).to_numpy())
 
 
 def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> np.ndarray:

@@ -45,7 +45,7 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except LeftOut as reason:
         return Fingerprint(None, None, None, str(reason))
-    thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    thumbnail: np.ndarray = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     eight_bits = (thumbnail >> 8).astype(np.uint8) if thumbnail.dtype == np.uint16 else thumbnail
     return Fingerprint(content, difference_hash(grey), eight_bits.tobytes(), None)
 

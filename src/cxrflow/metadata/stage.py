@@ -45,7 +45,9 @@ def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
 def shares(records: pd.DataFrame) -> pd.DataFrame:
     """Kept images and groups by split, collection and class: columns split, source, label, images, groups."""
     kept = records[records.left_out.isna()]
-    counted = kept.groupby(["split", "source", "label"]).agg(images=("image_id", "size"), groups=("group_id", "nunique"))
+    counted = kept.groupby(["split", "source", "label"]).agg(
+        images=("image_id", "size"), groups=("group_id", "nunique")
+    )
     table = counted.reset_index()
     order = {split: position for position, split in enumerate(SPLITS)}
     return table.sort_values(["split", "source", "label"], key=lambda c: c.map(order) if c.name == "split" else c)

@@ -50,9 +50,7 @@ def _grey(data: pydicom.Dataset) -> np.ndarray:
     if int(data.Rows) * int(data.Columns) > LARGEST_IMAGE:
         raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels")
     pixels = data.pixel_array
-    plain = not any(
-        key in data for key in ("RescaleSlope", "ModalityLUTSequence", "WindowCenter", "VOILUTSequence")
-    )
+    plain = not any(key in data for key in ("RescaleSlope", "ModalityLUTSequence", "WindowCenter", "VOILUTSequence"))
     if plain and pixels.dtype == np.uint8 and int(data.get("BitsStored", 8)) == 8:
         return 255 - pixels if interpretation == "MONOCHROME1" else pixels
     values = apply_voi_lut(apply_modality_lut(pixels, data), data).astype(np.float64)

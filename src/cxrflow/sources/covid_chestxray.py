@@ -33,9 +33,7 @@ def label_of(finding: str) -> tuple[str | None, str | None]:
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
     """One record per row of ``metadata.csv``."""
-    rows = tables.read_csv(
-        folder / "metadata.csv", ("patientid", "finding", "view", "modality", "folder", "filename")
-    )
+    rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding", "view", "modality", "folder", "filename"))
     return [_record(row, name, position) for position, row in enumerate(rows, start=2)]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pydicom
 from rich.progress import track
 
-from cxrflow.files import below
 from cxrflow.errors import LeftOut
+from cxrflow.files import below
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection

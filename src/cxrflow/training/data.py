@@ -28,7 +28,7 @@ class RadiographBatches(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, positions: list[int]) -> Batch:  # type: ignore[override]
+    def __getitem__(self, positions: list[int]) -> Batch:
         images = np.stack([self._images[self._rows[p]] for p in positions])
         return torch.from_numpy(images)[:, None], torch.from_numpy(self.labels[positions])
 

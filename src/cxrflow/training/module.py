@@ -29,20 +29,23 @@ class TrainingModule(lightning.LightningModule):
 
     def __init__(self, network: nn.Module, params: Training, channels: int, mean: float, std: float) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         self.history: list[dict[str, float]] = []
         self._params = params
         self.input = (channels, mean, std)
-        self.register_buffer("_weights", torch.tensor([params.loss_weights[c] for c in CLASSES]), persistent=False)
-        each = {"num_classes": len(CLASSES), "average": None}
         self._figures = MetricCollection(
             {
                 "macro_auroc": MulticlassAUROC(len(CLASSES), average="macro", thresholds=None),
-                "sensitivity": MulticlassRecall(**each),
-                "ppv": MulticlassPrecision(**each),
+                "sensitivity": MulticlassRecall(len(CLASSES), average=None),
+                "ppv": MulticlassPrecision(len(CLASSES), average=None),
             }
         )
+        self._learning_rate = params.learning_rate
         self._losses: dict[str, list[tuple[torch.Tensor, int]]] = {"train": [], "val": []}
+
+    def on_train_epoch_start(self) -> None:
+        """Note the learning rate that this epoch trains with."""
+        self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         """One step: augment, normalise, weighted cross-entropy."""
@@ -68,7 +71,7 @@ class TrainingModule(lightning.LightningModule):
         self._figures.reset()
         row = {
             "epoch": float(self.current_epoch),
-            "learning_rate": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+            "learning_rate": self._learning_rate,
             "train_loss": self._mean_loss("train"),
             "val_loss": self._mean_loss("val"),
             "val_macro_auroc": float(values["macro_auroc"]),
@@ -95,7 +98,8 @@ class TrainingModule(lightning.LightningModule):
         self.history = checkpoint["history"]
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits, labels, weight=self._weights)
+        weights = logits.new_tensor([self._params.loss_weights[name] for name in CLASSES])
+        return functional.cross_entropy(logits, labels, weight=weights)
 
     def _mean_loss(self, side: str) -> float:
         kept = self._losses[side]

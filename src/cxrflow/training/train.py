@@ -1,6 +1,7 @@
 """The training stage: fit, resume, choose the epoch on val, calibrate on val, write the bundle."""
 
 import json
+import logging
 import os
 import shutil
 import warnings
@@ -27,6 +28,8 @@ from cxrflow.training.models import find_model
 from cxrflow.training.module import TrainingModule, to_input
 
 _MONITOR = "val_macro_auroc"
+# Devices found, products recommended: nothing that a person who trains can act on.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
 def train(records: pd.DataFrame, store: Store, images: Images, params: Training, out: Path) -> Bundle:
@@ -45,7 +48,9 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     data = {side: RadiographBatches(store, rows) for side, rows in sides.items()}
     used = pd.concat(sides.values())
     digests = {
-        "data": digest([used[["image_id", "content_hash", "label", "split"]].values.tolist(), steps_digest(images)]),
+        "data": digest(
+            [used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), steps_digest(images)]
+        ),
         "params": digest([images.model_dump(), params.model_dump()]),
         "code": code_digest(Path(cxrflow.__file__).parent, ("training", "bundle.py")),
     }
@@ -81,9 +86,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     logits  float (n, classes); labels int (n,)
     """
 
+    values, truth = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
+
     def cross_entropy(log_temperature: float) -> float:
-        scaled = torch.as_tensor(logits, dtype=torch.float64) / np.exp(log_temperature)
-        return float(torch.nn.functional.cross_entropy(scaled, torch.as_tensor(labels)))
+        return float(torch.nn.functional.cross_entropy(values / np.exp(log_temperature), truth))
 
     bounds = (np.log(0.05), np.log(20))
     return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
@@ -127,10 +133,17 @@ def _open_checkpoints(folder: Path, digests: dict[str, str]) -> Path:
     return folder
 
 
-def _fit(module: TrainingModule, data: dict[str, RadiographBatches], params: Training, checkpoints: Path, out: Path) -> None:
+def _fit(
+    module: TrainingModule, data: dict[str, RadiographBatches], params: Training, checkpoints: Path, out: Path
+) -> None:
     balanced = BalancedBatches(data["train"].labels, params.batch_size, params.sample_weight_covid, params.seed)
     keep = ModelCheckpoint(
-        checkpoints, "best", monitor=_MONITOR, mode="max", save_last=True, enable_version_counter=False,
+        checkpoints,
+        "best",
+        monitor=_MONITOR,
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
     stop = EarlyStopping(_MONITOR, mode="max", patience=params.early_stopping_epochs, check_on_train_epoch_end=True)
@@ -145,9 +158,12 @@ def _fit(module: TrainingModule, data: dict[str, RadiographBatches], params: Tra
         use_distributed_sampler=False,
     )
     last = checkpoints / "last.ckpt"
+    if last.exists():
+        print(f"Going on after the last whole epoch in {last}")
     with warnings.catch_warnings():
         # Batches are cut from memory-mapped arrays: there is nothing for worker processes to do.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
         trainer.fit(
             module,
@@ -164,6 +180,7 @@ def _fit(module: TrainingModule, data: dict[str, RadiographBatches], params: Tra
 def _logits(module: TrainingModule, data: RadiographBatches, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     network = module.network.cpu().eval()
     parts = [
-        network(to_input(images.float() / 255, *module.input)) for images, _ in loader(data, PlainBatches(len(data), batch_size))
+        network(to_input(images.float() / 255, *module.input))
+        for images, _ in loader(data, PlainBatches(len(data), batch_size))
     ]
     return torch.cat(parts).numpy(), data.labels

@@ -1,0 +1,115 @@
+"""Score a test set once, enter it in the ledger, write the figures and what they were computed from."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrflow.engines import Engine
+from cxrflow.errors import CxrflowError
+from cxrflow.evaluation import ledger, plots
+from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_baseline, fit_baseline
+from cxrflow.evaluation.intervals import missing
+from cxrflow.evaluation.metrics import evaluate, macro_auroc
+from cxrflow.evaluation.seen import leave_out_seen
+from cxrflow.files import write_json, write_whole
+from cxrflow.images.prepare import Store, prepare_images, steps_digest
+from cxrflow.metadata.build import build_records
+from cxrflow.params import Evaluation, Metadata
+from cxrflow.predictor import Predictor
+from cxrflow.records import CLASSES, write_records
+
+LEDGER = "ledger.csv"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Pixel-free probabilities (n, 3) of the test rows, or None and the reason; and what they were learned from."""
+
+    probabilities: np.ndarray | None
+    reason: str
+    learned_from: str
+
+
+def evaluate_split(
+    predictor: Predictor, records: pd.DataFrame, store: Store, params: Evaluation, out: Path
+) -> dict[str, Any]:
+    """The stage: figures on the rows of split ``test``, the baseline learned from the rows of split ``train``.
+
+    records  kept rows (columns of records.py); store  their prepared images
+    Raises CxrflowError where the store was prepared by other steps than the bundle's.
+    """
+    if steps_digest(predictor.bundle.images) != store.steps:
+        raise CxrflowError("evaluation: the prepared images are not of the bundle's image steps; run `cxrflow images`.")
+    usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
+    test, train = usable[usable.split == "test"], usable[usable.split == "train"]
+    baseline = Baseline(baseline_probabilities(fit_baseline(train), test), "", "the training images' table rows")
+    return _score(predictor, test, store, baseline, params, out, out / LEDGER)
+
+
+def evaluate_collections(
+    predictor: Predictor,
+    root: Path,
+    metadata: Metadata,
+    params: Evaluation,
+    engine: Engine,
+    out: Path,
+    ledger_file: Path,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The same figures on every kept image of the collections below ``root``, which the bundle must not have seen.
+
+    Images that the bundle was trained or validated on, their near repeats, and other images of the same patients are
+    left out. Writes ``records.csv`` beside the figures; returns the figures and the records.
+    """
+    built = build_records(root, None, metadata, engine, out / "fingerprints.sqlite", split=False)
+    records = leave_out_seen(built.records, predictor.folder)
+    kept = records[records.left_out.isna()]
+    write_records(records, out / "records.csv")
+    if kept.empty:
+        raise CxrflowError(
+            f"{root}: no image is left to evaluate of {len(records)} rows; {out / 'records.csv'} says why for each."
+        )
+    home = root if (root / kept.path.iloc[0]).exists() else root.absolute().parent
+    store = prepare_images(kept, home, predictor.bundle.images, engine, out / "images")
+    usable = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
+    probabilities, reason = cross_fitted_baseline(usable, params.seed)
+    baseline = Baseline(probabilities, reason, "the other four fifths of these collections' groups")
+    return _score(predictor, usable, store, baseline, params, out, ledger_file), records
+
+
+def _score(
+    predictor: Predictor,
+    test: pd.DataFrame,
+    store: Store,
+    baseline: Baseline,
+    params: Evaluation,
+    out: Path,
+    ledger_file: Path,
+) -> dict[str, Any]:
+    test_set = ledger.test_set_hash(test)
+    ledger.enter(ledger_file, datetime.now(UTC), predictor.bundle.digests["weights"], test_set)
+    probabilities = predictor.scores(store.images[store.rows_of(test.image_id)])
+    figures = evaluate(test, probabilities, params.bootstrap, params.seed)
+    if baseline.probabilities is None:
+        beside: dict[str, Any] = missing(baseline.reason)
+    else:
+        beside = dict(macro_auroc(test, baseline.probabilities, params.bootstrap, params.seed))
+    figures["baseline"] = {"macro_auroc": beside, "learned_from": baseline.learned_from}
+    figures["test_set"] = {"hash": test_set, "bundle": predictor.bundle.digests["weights"]}
+    table = test[["image_id", "source", "group_id", "label"]].reset_index(drop=True)
+    table["prediction"] = [CLASSES[k] for k in probabilities.argmax(axis=1)]
+    table[list(CLASSES)] = probabilities
+    write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
+    aurocs = {name: figures["test"][name]["auroc"] for name in CLASSES}
+    pictures = {
+        "confusion": plots.confusion_panels(figures["confusion"]),
+        "roc": plots.roc_curves(test.label.to_numpy(), probabilities, aurocs),
+        "within_sources": plots.within_sources(figures["by_source"], figures["test"]["macro_auroc"], beside),
+    }
+    for name, picture in pictures.items():
+        write_whole(out / "plots" / f"{name}.svg", picture)
+    write_json(out / "metrics.json", figures)
+    return figures

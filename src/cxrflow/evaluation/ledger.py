@@ -1,0 +1,66 @@
+"""How often a test set has been looked at: a figure chosen from many looks promises too much.
+
+Each look is a row of a CSV file that is only ever added to (Dwork et al., Science 2015; 349: 636-638, on why
+reuse wears a held-out set out).
+"""
+
+import csv
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from cxrflow.errors import CxrflowError
+from cxrflow.files import digest, write_whole
+
+COLUMNS = ["when", "bundle", "test_set_hash"]
+
+
+def test_set_hash(table: pd.DataFrame) -> str:
+    """SHA-256 (hexadecimal) of the images and labels of a test set, whatever their order.
+
+    table: label, and content_hash, or image_id where that is not known.
+    """
+    images = table["image_id"]
+    if "content_hash" in table:
+        images = table["content_hash"].where(table["content_hash"].notna(), images)
+    return digest(sorted(zip(images.astype(str), table["label"].astype(str), strict=True)))
+
+
+test_set_hash.__test__ = False  # type: ignore[attr-defined]  # the name is not a test's
+
+
+def enter(ledger: Path, when: datetime, bundle: str, test_set: str) -> None:
+    """Add one look: ``bundle`` (hash or name) at ``test_set`` (``test_set_hash``); when: with a time zone.
+
+    The file is written anew as a whole, so that a killed run leaves the old one. Raises CxrflowError where
+    the ledger is damaged.
+    """
+    rows = _rows(ledger)
+    rows.append([when.astimezone(UTC).isoformat(timespec="seconds"), bundle, test_set])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    write_whole(ledger, text.getvalue().encode())
+
+
+def times_looked_at(ledger: Path, test_set: str) -> int:
+    """Number of looks at ``test_set``, 0 where there is no ledger; CxrflowError where it is damaged."""
+    return sum(row[2] == test_set for row in _rows(ledger))
+
+
+def _rows(ledger: Path) -> list[list[str]]:
+    if not ledger.exists():
+        return []
+    try:
+        header, *rows = csv.reader(io.StringIO(ledger.read_bytes().decode()), strict=True)
+        for when, _, _ in rows:
+            datetime.fromisoformat(when)
+        if header != COLUMNS:
+            raise ValueError(header)
+    except (OSError, ValueError, csv.Error):
+        raise CxrflowError(
+            f"{ledger}: damaged, expected rows of {', '.join(COLUMNS)}; restore it from version "
+            "control, or remove it and the count of looks starts again."
+        ) from None
+    return rows

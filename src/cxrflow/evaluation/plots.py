@@ -1,0 +1,201 @@
+"""The pictures of an evaluation, as SVG or PNG bytes; figures come in as they are shown."""
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from cxrflow.evaluation.intervals import Figure
+from cxrflow.records import CLASSES
+
+Kind = Literal["svg", "png"]
+
+#: Of the classes everywhere; apart from one another under red-green blindness and in grey print.
+COLOURS = {"covid": "#C8553D", "normal": "#3A7D7C", "pneumonia": "#E0A030"}
+NAMES = {"covid": "COVID-19", "normal": "normal", "pneumonia": "pneumonia"}
+_INK, _FAINT = "#2B2F33", "#8A9096"
+_BLUES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cxrflow",
+    "font.size": 9.5,
+    "text.color": _INK,
+    "axes.edgecolor": _FAINT,
+    "axes.labelcolor": _INK,
+    "axes.linewidth": 0.8,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _FAINT,
+    "ytick.color": _FAINT,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "xtick.major.width": 0.8,
+    "ytick.major.width": 0.8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+}
+
+
+def confusion_panels(confusion: Mapping[str, Any], kind: Kind = "svg") -> bytes:
+    """The confusion matrix of ``metrics.confusion`` as counts, as shares of each row and of each column."""
+    panels = (
+        ("counts", "Images"),
+        ("by_row", "Share of each true class\n(diagonal: sensitivity)"),
+        ("by_column", "Share of each predicted class\n(diagonal: PPV)"),
+    )
+    names = [NAMES[name] for name in CLASSES]
+    with _canvas(10.2, 3.9, kind) as (canvas, out):
+        canvas.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
+        for column, (key, title) in enumerate(panels):
+            axes = canvas.add_subplot(1, 3, column + 1)
+            values = np.array(confusion[key], dtype=float)  # None becomes NaN
+            shade = values / max(np.nanmax(values, initial=0), 1) if key == "counts" else values
+            axes.imshow(np.nan_to_num(shade), cmap=_BLUES, vmin=0, vmax=1)
+            for (row, col), value in np.ndenumerate(values):
+                text = "–" if np.isnan(value) else f"{value:,.0f}" if key == "counts" else f"{value:.2f}"
+                style: dict[str, Any] = {"color": "white" if shade[row, col] > 0.55 else _INK, "fontsize": 12}
+                weight = "bold" if row == col else "normal"
+                axes.text(col, row, text, ha="center", va="center", fontweight=weight, **style)
+            axes.set_xticks(range(3), names)
+            axes.set_yticks(range(3), names if column == 0 else [])
+            axes.set_xticks(np.arange(0.5, 2), minor=True)
+            axes.set_yticks(np.arange(0.5, 2), minor=True)
+            axes.grid(which="minor", color="white", linewidth=2)
+            axes.tick_params(which="both", length=0)
+            axes.spines[:].set_visible(False)
+            axes.set_title(title)
+            axes.set_xlabel("predicted class")
+            if column == 0:
+                axes.set_ylabel("true class")
+    return out.getvalue()
+
+
+def roc_curves(
+    labels: NDArray[Any], probabilities: NDArray[Any], figures: Mapping[str, Figure], kind: Kind = "svg"
+) -> bytes:
+    """One ROC curve per class against the rest, with its AUROC and interval.
+
+    labels: str (n,); probabilities: float (n, 3) in the order of CLASSES; figures: each class's AUROC. A
+    class whose figure has no value gets no curve, and its reason in the legend.
+    """
+    with _canvas(5.4, 5.0, kind) as (canvas, out):
+        axes = canvas.add_subplot()
+        axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
+        for c, name in enumerate(CLASSES):
+            figure = figures[name]
+            x, y = [], []
+            if figure["value"] is not None:
+                x, y, _ = roc_curve(np.asarray(labels) == name, probabilities[:, c])
+            axes.plot(x, y, color=COLOURS[name], label=f"{NAMES[name]}  {_text(figure)}", clip_on=False)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="1 − specificity", ylabel="sensitivity")
+        axes.set_title("One class against the rest")
+        axes.legend(loc="lower right", title="AUROC (95 % interval)", alignment="left", handlelength=1.4)
+    return out.getvalue()
+
+
+def training_curves(history: pd.DataFrame, chosen: int | None, kind: Kind = "svg") -> bytes:
+    """Losses, and sensitivity and PPV of each class on val, by epoch; the chosen epoch is marked.
+
+    history: one row per epoch: epoch, train_loss, val_loss, val_macro_auroc, and for each class
+    val_sensitivity_<class> and val_ppv_<class>; a value that is missing leaves a gap. chosen: the epoch whose
+    weights are kept, or None.
+    """
+    epochs = history["epoch"]
+    marker = "o" if len(history) < 25 else None
+    with _canvas(10.2, 3.5, kind) as (canvas, out):
+        panels: list[Axes] = [canvas.add_subplot(1, 3, column + 1) for column in range(3)]
+        for axes, title in zip(panels, ("Loss", "Sensitivity on val", "PPV on val"), strict=True):
+            axes.set_title(title)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+            if chosen is not None:
+                axes.axvline(chosen, color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        for key, name, style in (("train_loss", "train", (0, (3, 1.5))), ("val_loss", "val", "-")):
+            look: dict[str, Any] = {"color": _INK, "linestyle": style, "marker": marker, "markersize": 3}
+            panels[0].plot(epochs, history[key], label=name, **look)
+        panels[0].set_ylim(bottom=0)
+        panels[0].legend(loc="best", handlelength=1.8)
+        for axes, key in zip(panels[1:], ("sensitivity", "ppv"), strict=True):
+            for name in CLASSES:
+                values = history[f"val_{key}_{name}"]
+                axes.plot(epochs, values, color=COLOURS[name], label=NAMES[name], marker=marker, markersize=3)
+            axes.set_ylim(-0.02, 1.02)
+        handles, names = panels[1].get_legend_handles_labels()
+        canvas.legend(handles, names, loc="outside lower right", ncols=3, handlelength=1.4)
+        if chosen is not None:
+            canvas.text(0.01, 0.02, f"dashed line: epoch {chosen}, the one kept{_auroc_at(history, chosen)}")
+    return out.getvalue()
+
+
+def within_sources(
+    by_source: Mapping[str, Mapping[str, Figure]], pooled: Figure, baseline: Figure, kind: Kind = "svg"
+) -> bytes:
+    """Forest plot: pooled macro AUROC, the baseline's without a pixel, then each pair of classes in a source.
+
+    by_source: as ``metrics.evaluate`` gives it; pooled, baseline: figures. A figure without a value keeps its
+    row, with the reason.
+    """
+    rows: list[tuple[str, Figure | None, str, str]] = [
+        ("all sources, macro", None, _INK, ""),
+        ("this model", pooled, _INK, "D"),
+        ("source, view, age, sex only", baseline, _FAINT, "D"),
+    ]
+    for source, pairs in by_source.items():
+        if pairs:
+            rows.append((source, None, _INK, ""))
+        for pair, within in pairs.items():
+            first, second = pair.split("_vs_")
+            rows.append((f"{NAMES[first]} vs {NAMES[second]}", within, COLOURS[first], "o"))
+    with _canvas(7.4, 1.1 + 0.3 * len(rows), kind) as (canvas, out):
+        axes = canvas.add_subplot()
+        for place, (label, figure, colour, marker) in enumerate(rows):
+            side = axes.get_yaxis_transform()
+            start, weight = (-0.46, "bold") if figure is None else (-0.43, "normal")
+            axes.text(start, place, label, transform=side, va="center", fontweight=weight)
+            if figure is None:
+                continue
+            axes.text(1.03, place, _text(figure), transform=side, va="center")
+            if figure["value"] is not None:
+                axes.plot([figure["low"], figure["high"]], [place, place], color=colour, linewidth=1.6)
+                axes.plot(figure["value"], place, marker, color=colour, markersize=4.5, clip_on=False)
+        axes.axvline(0.5, color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="AUROC (95 % interval; dashed: chance)")
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+    return out.getvalue()
+
+
+@contextmanager
+def _canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas, io.BytesIO]]:
+    """A canvas in the house style, and the bytes it becomes on leaving: same input, same bytes."""
+    out = io.BytesIO()
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+        canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="white")
+        yield canvas, out
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        canvas.savefig(out, format=kind, dpi=160, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
+
+
+def _text(figure: Figure) -> str:
+    if figure["value"] is None:
+        return str(figure["reason"])
+    return f"{figure['value']:.2f} ({figure['low']:.2f}–{figure['high']:.2f})"
+
+
+def _auroc_at(history: pd.DataFrame, epoch: int) -> str:
+    value = history.loc[history["epoch"] == epoch, "val_macro_auroc"]
+    return f" (macro AUROC on val {value.iloc[0]:.3f})" if len(value) and value.notna().all() else ""

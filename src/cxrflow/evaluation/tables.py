@@ -1,0 +1,39 @@
+"""The figures as tables on a terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cxrflow.records import CLASSES
+
+_PER_CLASS = ("sensitivity", "specificity", "ppv", "auroc")
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """Print what ``evaluate`` gave: pooled and per class, the baseline, and within each source."""
+    console = Console()
+    test = figures["test"]
+    table = Table("class", "sensitivity", "specificity", "PPV", "AUROC", title="Test set, 95 % intervals by group")
+    for name in CLASSES:
+        table.add_row(name, *(as_text(test[name][figure]) for figure in _PER_CLASS))
+    console.print(table)
+    console.print(f"Macro AUROC {as_text(test['macro_auroc'])}, accuracy {as_text(test['accuracy'])}")
+    console.print(
+        f"Without a pixel (source, view, age, sex): macro AUROC {as_text(figures['baseline']['macro_auroc'])}"
+    )
+    within = Table(
+        "source", "pair", "AUROC", "images", title="Within each source"
+    )
+    for source, pairs in figures["by_source"].items():
+        for pair, figure in pairs.items():
+            within.add_row(source, pair.replace("_", " "), as_text(figure), str(figure.get("n", "")))
+    console.print(within)
+
+
+def as_text(figure: dict[str, Any]) -> str:
+    """``0.91 (0.88 to 0.94)``, with the counts where there are few groups; or the reason why there is no figure."""
+    if figure["value"] is None:
+        return f"none: {figure['reason']}"
+    counts = f", {figure['counts']}" if "counts" in figure else ""
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}{counts})"

@@ -1,0 +1,79 @@
+"""A picture of what the image steps do, one radiograph of each class, for people to look at."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.files import below, write_whole
+from cxrflow.images.steps import equalise, prepare_image, square, to_uint8
+from cxrflow.params import Images
+from cxrflow.reading import read_radiograph
+from cxrflow.records import CLASSES
+
+_SIDE = 256
+_GAP = 6
+
+
+def write_examples(records: pd.DataFrame, root: Path, steps: Images, out: Path) -> None:
+    """Write a PNG: a row per class (CLASSES), a column per step: as read, cropped to a square, equalised, as prepared.
+
+    records  kept rows; the first training image of each class that can be read is shown, never a test image
+    """
+    rows = [_row(grey, steps) for label in CLASSES if (grey := _first_readable(records, root, label)) is not None]
+    done, content = cv2.imencode(".png", _stacked(rows, axis=0))
+    if not rows or not done:
+        raise CxrflowError("images: no training image could be read for the picture of the steps.")
+    write_whole(out, content.tobytes())
+
+
+def step_names(steps: Images) -> list[str]:
+    """The columns of the picture, left to right."""
+    names = ["as read", f"top {steps.crop_top:.0%} off, centre square"]
+    if steps.equalise != "none":
+        names.append({"clahe": "CLAHE", "global": "equalised"}[steps.equalise])
+    if steps.lungs != "none":
+        names.append("lungs alone")
+    return names
+
+
+def _row(grey: np.ndarray, steps: Images) -> np.ndarray:
+    cut = square(to_uint8(grey), steps)
+    pictures = [to_uint8(grey), cut]
+    if steps.equalise != "none":
+        pictures.append(equalise(cut, steps))
+    if steps.lungs != "none":
+        pictures.append(prepare_image(grey, steps))
+    return _stacked([_boxed(picture) for picture in pictures], axis=1)
+
+
+def _first_readable(records: pd.DataFrame, root: Path, label: str) -> np.ndarray | None:
+    for path in records.path[(records.label == label) & (records.split == "train")]:
+        folder, _, rest = path.partition("/")
+        try:
+            return read_radiograph(below(root / folder, rest))
+        except LeftOut:
+            continue
+    return None
+
+
+def _boxed(picture: np.ndarray) -> np.ndarray:
+    """Fit a picture into a square of _SIDE, the rest white."""
+    scale = _SIDE / max(picture.shape)
+    height, width = (max(1, round(side * scale)) for side in picture.shape)
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    box = np.full((_SIDE, _SIDE), 255, dtype=np.uint8)
+    top, left = (_SIDE - height) // 2, (_SIDE - width) // 2
+    box[top : top + height, left : left + width] = small
+    return box
+
+
+def _stacked(pictures: list[np.ndarray], axis: int) -> np.ndarray:
+    if not pictures:
+        return np.empty((0, 0), dtype=np.uint8)
+    gap = list(pictures[0].shape)
+    gap[axis] = _GAP
+    between = np.full(gap, 255, dtype=np.uint8)
+    return np.concatenate([part for p in pictures for part in (between, p)][1:], axis=axis)

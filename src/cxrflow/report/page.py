@@ -1,0 +1,136 @@
+"""The report: one HTML page that holds everything, pictures too, and needs no network."""
+
+import base64
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+import cxrflow
+from cxrflow.bundle import read_bundle
+from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.ledger import times_looked_at
+from cxrflow.evaluation.plots import training_curves
+from cxrflow.files import write_whole
+from cxrflow.images.examples import step_names
+from cxrflow.params import Params, resolved_yaml
+from cxrflow.records import CLASSES, SPLITS
+
+_LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
+_PLOTS = ("confusion", "roc", "within_sources")
+_NAMES = {"covid": "COVID-19", "normal": "normal", "pneumonia": "pneumonia"}
+
+
+def write_report(params: Params, results: Path) -> Path:
+    """Write ``results/report/index.html`` from what the earlier stages left in ``results``; returns its path.
+
+    Raises CxrflowError naming the file where a stage has not run.
+    """
+    bundle, _ = read_bundle(results / "training" / "bundle")
+    figures = _json(results / "evaluation" / "metrics.json")
+    history = _csv(results / "training" / "history.csv")
+    reconciliation = _csv(results / "metadata" / "reconciliation.csv")
+    shares = _csv(results / "metadata" / "shares.csv")
+    explanation = _json(results / "explanation" / "explanation.json")
+    page = _environment().get_template("page.html")
+    text = page.render(
+        version=cxrflow.__version__,
+        purpose=bundle.purpose,
+        root=params.sources.root,
+        synthetic=params.sources.root == "data/demo",
+        bundle=bundle,
+        params=params,
+        classes=CLASSES,
+        names=_NAMES,
+        splits=SPLITS,
+        metadata=_json(results / "metadata" / "summary.json"),
+        fates=_fates(reconciliation),
+        sides=_sides(shares),
+        step_names=step_names(params.images),
+        steps=_picture(results / "images" / "examples.png"),
+        curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
+        plots={
+            name: _svg(results / "evaluation" / "plots" / f"{name}.svg")
+            for name in ("confusion", "roc", "within_sources")
+        },
+        figures=figures,
+        looked=times_looked_at(results / "evaluation" / "ledger.csv", figures["test_set"]["hash"]),
+        explanation=explanation,
+        panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
+        yaml=resolved_yaml(params),
+        versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+    )
+    out = results / "report" / "index.html"
+    write_whole(out, text.encode())
+    return out
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("cxrflow", "report"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = _figure
+    environment.filters["pair"] = _pair
+    return environment
+
+
+def _figure(figure: dict[str, Any], digits: int = 2) -> Markup:
+    """A figure with its interval, or a dash with the reason."""
+    if figure["value"] is None:
+        return Markup('<span class="none" title="{0}">– <small>{0}</small></span>').format(figure["reason"])
+    counts = f"<small class=counts>{figure['counts']}</small>" if "counts" in figure else ""
+    value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return Markup(f'<b>{value}</b> <span class="interval">{low}–{high}</span>{counts}')  # noqa: S704  numbers and counts
+
+
+def _pair(name: str) -> str:
+    first, second = name.split("_vs_")
+    return f"{_NAMES[first]} against {_NAMES[second]}"
+
+
+def _fates(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each collection its rows, what was kept of each class, and each reason for leaving out with its rows."""
+    out = []
+    for source, rows in table.groupby("source", sort=False):
+        by_fate = dict(zip(rows.fate, (int(n) for n in rows.rows), strict=True))
+        kept = {name: by_fate.pop(f"kept: {name}", 0) for name in CLASSES}
+        out.append({"source": source, "rows": int(rows.rows.sum()), "kept": kept, "left_out": by_fate})
+    return out
+
+
+def _sides(shares: pd.DataFrame) -> dict[str, dict[str, int]]:
+    counted = shares.groupby(["split", "label"]).images.sum()
+    return {side: {name: int(counted.get((side, name), 0)) for name in CLASSES} for side in SPLITS}
+
+
+def _json(path: Path) -> Any:
+    return json.loads(_read(path))
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    _read(path)
+    return pd.read_csv(path)
+
+
+def _svg(path: Path) -> Markup:
+    return Markup(_read(path).decode())  # noqa: S704  drawn by the evaluation stage
+
+
+def _picture(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(_read(path)).decode()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise CxrflowError(f"report: {path} is absent; run the stages before it with `dvc repro`.") from None

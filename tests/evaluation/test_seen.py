@@ -1,0 +1,41 @@
+"""What a bundle has seen is left out of its tests."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from cxrflow.bundle import TRAINED_ON, patient_digest
+from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT, leave_out_seen
+
+
+def flipped(near_hash: str, bits: int) -> str:
+    """The hash with its first ``bits`` bits turned."""
+    return f"{int(near_hash, 16) ^ ((1 << bits) - 1) << (256 - bits):064x}"
+
+
+def test_same_bytes_near_repeats_and_patients_are_left_out(tmp_path: Path) -> None:
+    near = "0f" * 32
+    seen = pd.DataFrame(
+        [
+            {"split": "train", "content_hash": "aa", "near_hash": near, "patient": patient_digest("nih:7")},
+            {"split": "val", "content_hash": "bb", "near_hash": "f0" * 32, "patient": None},
+        ]
+    )
+    seen.to_csv(tmp_path / TRAINED_ON, index=False)
+    far = "3c" * 32
+    rows = [
+        # image, content, near hash, patient, group, already left out; expected
+        ("same bytes", "bb", far, None, "g1", None, SAME_IMAGE),
+        ("near", "cc", flipped(near, 14), None, "g2", None, SAME_IMAGE),
+        ("not near enough", "dd", flipped(near, 15), None, "g3", None, None),
+        ("same patient", "ee", far, "nih:7", "g4", None, SAME_PATIENT),
+        ("in a group with the near one", "ff", far, "x:1", "g2", None, SAME_PATIENT),
+        ("left out before", "aa", near, "nih:7", "g5", "no finding given", "no finding given"),
+        ("new", "gg", far, "nih:8", "g6", None, None),
+    ]
+    names = ["image_id", "content_hash", "near_hash", "patient_id", "group_id", "left_out", "expected"]
+    table = pd.DataFrame(rows, columns=names, dtype=object).assign(split="test")
+    out = leave_out_seen(table, tmp_path)
+    got = out.left_out.where(out.left_out.notna(), None)
+    assert got.tolist() == table.expected.where(table.expected.notna(), None).tolist()
+    assert out.split.notna().tolist() == [reason is None for reason in table.expected]

@@ -1,0 +1,104 @@
+"""The store: what is in it, what is decoded again, what an interruption leaves."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrflow.engines import LocalEngine
+from cxrflow.errors import CxrflowError
+from cxrflow.images import prepare
+from cxrflow.images.steps import prepare_image
+from cxrflow.params import Images
+
+STEPS = Images(size=32, channels=1, crop_top=0.0, equalise="none", clahe_clip=2.0, clahe_tiles=8, lungs="none")
+
+
+class CountingEngine(LocalEngine):
+    """Works in this process and counts what it is given; stops after ``limit`` items."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        super().__init__()
+        self.items = 0
+        self.limit = limit
+
+    def map(self, function, items):
+        for item in items:
+            if self.limit is not None and self.items >= self.limit:
+                raise KeyboardInterrupt
+            self.items += 1
+            yield function(item)
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
+    root = tmp_path / "root"
+    (root / "here").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for k in range(6):
+        path = root / "here" / f"{k}.png"
+        cv2.imwrite(str(path), rng.integers(0, 256, (40, 40)).astype(np.uint8))
+        rows.append({"image_id": f"here:{k}", "path": f"here/{k}.png", "content_hash": f"hash{k}"})
+    return root, pd.DataFrame(rows)
+
+
+def test_rows_are_the_prepared_images_in_order(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    root, records = collection
+    store = prepare.prepare_images(records, root, STEPS, LocalEngine(), tmp_path / "out")
+    assert store.images.shape == (6, 32, 32)
+    for k in range(6):
+        direct = prepare_image(cv2.imread(str(root / records.path[k]), cv2.IMREAD_GRAYSCALE), STEPS)
+        assert (store.images[k] == direct).all()
+    assert store.rows_of(pd.Series(["here:4", "here:1"])).tolist() == [4, 1]
+    with pytest.raises(CxrflowError, match="here:9"):
+        store.rows_of(pd.Series(["here:9"]))
+
+
+def test_only_what_is_new_is_decoded(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    root, records = collection
+    out = tmp_path / "out"
+    first = prepare.prepare_images(records[:4], root, STEPS, CountingEngine(), out)
+    before = np.array(first.images)
+    engine = CountingEngine()
+    reordered = records.iloc[[5, 2, 0, 1, 3, 4]]
+    store = prepare.prepare_images(reordered, root, STEPS, engine, out)
+    assert engine.items == 2
+    assert (store.images[[2, 3, 1, 4]] == before).all()
+    changed_steps = CountingEngine()
+    prepare.prepare_images(records, root, STEPS.model_copy(update={"crop_top": 0.2}), changed_steps, out)
+    assert changed_steps.items == 6
+
+
+def test_an_interrupted_run_goes_on(
+    collection: tuple[Path, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "_CHUNK", 1)
+    root, records = collection
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_images(records, root, STEPS, CountingEngine(limit=4), out)
+    assert not (out / "images.npy").exists()
+    engine = CountingEngine()
+    store = prepare.prepare_images(records, root, STEPS, engine, out)
+    assert engine.items == 2
+    whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
+    assert (store.images[:] == whole.images[:]).all()
+    assert not (out / "partial").exists()
+
+
+def test_an_unreadable_image_is_left_out_with_its_reason(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    root, records = collection
+    (root / "here" / "3.png").write_bytes(b"not a picture")
+    store = prepare.prepare_images(records, root, STEPS, LocalEngine(), tmp_path / "out")
+    reasons = store.index.set_index("image_id").left_out
+    assert "not an image" in reasons["here:3"]
+    assert reasons.drop("here:3").isna().all()
+    assert (store.images[3] == 0).all()
+
+
+def test_no_store_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CxrflowError, match="run `cxrflow images`"):
+        prepare.open_store(tmp_path)

@@ -1,0 +1,209 @@
+"""One tiny real run of the whole pipeline on the CPU, by DVC, and what people do with it afterwards."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from cxrflow.records import CLASSES
+
+PROJECT = Path(__file__).parents[1]
+FIGURES = ("sensitivity", "specificity", "ppv", "auroc")
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "DVC_NO_ANALYTICS": "1",
+}
+
+
+def run(folder: Path, *command: str, status: int = 0) -> str:
+    """Run a command in ``folder``; its output, both streams."""
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
+    return output
+
+
+def set_params(folder: Path, **sections: dict[str, object]) -> None:
+    """Change keys of ``folder/params.yaml``."""
+    path = folder / "params.yaml"
+    values = yaml.safe_load(path.read_text())
+    for name, changes in sections.items():
+        values[name].update(changes)
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project outside git, as from a release archive, made small and run once."""
+    folder = tmp_path_factory.mktemp("release") / "cxrflow"
+    folder.mkdir()
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
+        shutil.copy(PROJECT / name, folder)
+    shutil.copytree(PROJECT / "params", folder / "params")
+    shutil.copytree(PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    run(folder, "dvc", "init", "--no-scm", "--quiet")
+    set_params(
+        folder,
+        demo={"patients": 110},
+        images={"size": 32},
+        training={"epochs": 3, "early_stopping_epochs": 3},
+        evaluation={"bootstrap": 100},
+        explanation={"per_class": 1},
+    )
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def test_every_promised_figure_is_there(project: Path) -> None:
+    metrics = json.loads((project / "results/evaluation/metrics.json").read_text())
+    figures = [metrics["test"]["macro_auroc"], metrics["test"]["accuracy"], metrics["baseline"]["macro_auroc"]]
+    figures += [metrics["test"][name][figure] for name in CLASSES for figure in FIGURES]
+    figures += [figure for pairs in metrics["by_source"].values() for figure in pairs.values()]
+    assert "normal_vs_pneumonia" in metrics["by_source"]["rsna"]
+    for figure in figures:
+        if figure["value"] is None:
+            assert figure["reason"]
+        else:
+            assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+            assert figure["n"] > 0
+
+
+def test_no_group_is_on_two_sides_and_rows_add_up(project: Path) -> None:
+    records = pd.read_csv(project / "data/metadata/records.csv")
+    kept = records[records.left_out.isna()]
+    assert len(kept[["group_id", "split"]].drop_duplicates()) == kept.group_id.nunique()
+    counted = pd.read_csv(project / "results/metadata/reconciliation.csv")
+    assert counted["rows"].sum() == len(records)
+    assert set(kept.split) == {"train", "val", "test"}
+
+
+def test_the_report_holds_everything_itself(project: Path) -> None:
+    page = (project / "results/report/index.html").read_text()
+    for there in (
+        "Within each source",
+        "Without a pixel",
+        "Limits of use",
+        "scored <b>1 time</b>",
+        "not for diagnosis",
+    ):
+        assert there in page
+    for outside in ('src="http', 'href="http', "url(http", "@import", "<script"):
+        assert outside not in page
+    assert page.count("data:image/png;base64,") >= 4
+    assert page.count("<svg") == 4
+
+
+def test_heat_is_measured_against_the_true_opacity(project: Path) -> None:
+    explained = json.loads((project / "results/explanation/explanation.json").read_text())
+    inside = explained["inside_opacity"]
+    records = pd.read_csv(project / "data/metadata/records.csv")
+    assert 0 < inside["images"] <= ((records.split == "test") & (records.label != "normal")).sum()
+    assert 0 <= inside["heat"] <= 1
+    assert 0 < inside["area"] < 0.5
+    pictures = {example["picture"] for example in explained["examples"]}
+    assert pictures == {path.name for path in (project / "results/explanation").glob("*.png")}
+
+
+def test_a_second_run_does_nothing_in_seconds(project: Path) -> None:
+    started = time.monotonic()
+    assert "up to date" in run(project, "dvc", "repro")
+    assert time.monotonic() - started < 30
+
+
+def test_dvc_knows_metrics_and_plots(project: Path) -> None:
+    shown = json.loads(run(project, "dvc", "metrics", "show", "--json"))
+    assert "macro_auroc" in json.dumps(shown)
+    run(project, "dvc", "plots", "show", "--out", "plots")
+    assert (project / "plots" / "index.html").exists()
+
+
+def test_a_changed_template_reruns_the_report_alone(project: Path) -> None:
+    template = project / "src/cxrflow/report/page.html"
+    template.write_text(template.read_text() + "<!-- changed -->\n")
+    output = run(project, "dvc", "repro")
+    ran = [line for line in output.splitlines() if line.startswith("Running stage")]
+    assert ran == ["Running stage 'report':"]
+
+
+def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> None:
+    folder = project / "some"
+    folder.mkdir()
+    dicom = next((project / "data/demo/rsna-pneumonia-detection-challenge/stage_2_train_images").glob("*.dcm"))
+    picture = next((project / "data/demo/Actualmed-COVID-chestxray-dataset/images").glob("*.png"))
+    shutil.copy(dicom, folder / "a.dcm")
+    shutil.copy(picture, folder / "b.png")
+    (folder / "c.png").write_text("no picture")
+    run(project, "cxrflow", "predict", "some", str(picture), "--out", "scores.csv")
+    table = pd.read_csv(project / "scores.csv")
+    assert table.columns.tolist() == ["path", *CLASSES, "prediction", "left_out"]
+    assert [Path(path).name for path in table.path] == ["a.dcm", "b.png", "c.png", picture.name]
+    scored = table[table.left_out.isna()]
+    assert scored[list(CLASSES)].sum(axis=1).to_numpy() == pytest.approx([1, 1, 1], abs=1e-5)
+    assert (scored.prediction == scored[list(CLASSES)].idxmax(axis=1)).all()
+    assert scored.loc[1, "covid"] == scored.loc[3, "covid"]
+    assert "not an image" in table.left_out[2]
+    assert table.loc[2, list(CLASSES)].isna().all()
+
+
+def test_evaluate_leaves_out_what_the_bundle_has_seen(project: Path) -> None:
+    """On the collections it was trained on, nothing but the test split is left: the same images, the same figures."""
+    run(project, "cxrflow", "evaluate", "--sources", "data/demo", "--out", "external")
+    stage = json.loads((project / "results/evaluation/metrics.json").read_text())
+    external = json.loads((project / "external/metrics.json").read_text())
+    assert external["test_set"] == stage["test_set"]
+    assert external["test"] == stage["test"]
+    assert external["by_source"] == stage["by_source"]
+    ledger = pd.read_csv(project / "results/evaluation/ledger.csv")
+    assert len(ledger) == 2
+
+
+def test_a_killed_training_goes_on_under_dvc(project: Path) -> None:
+    set_params(project, training={"epochs": 40, "early_stopping_epochs": 40})
+    process = subprocess.Popen(
+        ["dvc", "repro", "training"], cwd=project, env=ENVIRONMENT, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    history = project / "results/training/history.csv"
+    deadline = time.monotonic() + 300
+    while not (history.exists() and 5 <= len(history.read_text().splitlines()) < 40):  # more than the first run wrote
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(history.read_text().splitlines()) - 1
+    output = run(project, "dvc", "repro", "training")
+    assert "Going on after the last whole epoch" in output
+    after = pd.read_csv(history)
+    assert after.epoch.tolist() == list(range(40))
+    assert done >= 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": {"model": "resnet9"}}, "training.model: no network is called resnet9"),
+        ({"images": {"sise": 4}}, "images.sise"),
+        ({"sources": {"root": "nowhere"}}, "nowhere"),
+    ],
+)
+def test_a_bad_parameter_stops_before_any_work(
+    tmp_path: Path, changes: dict[str, dict[str, object]], message: str
+) -> None:
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    set_params(tmp_path, **changes)
+    command = "metadata" if "sources" in changes else "params"
+    output = run(tmp_path, "cxrflow", command, status=1)
+    assert message in output
+    assert "Traceback" not in output
+    assert len(output.strip().splitlines()) == 1
+    assert not (tmp_path / "data" / "metadata" / "records.csv").exists()

@@ -1,0 +1,99 @@
+"""Batches: who is in them, how often, in which order; and what augmentation does to them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cxrflow.images.prepare import Store
+from cxrflow.params import Augmentation
+from cxrflow.training.augmentation import augment
+from cxrflow.training.data import BalancedBatches, PlainBatches, RadiographBatches, loader
+
+LABELS = np.array([0] * 10 + [1] * 50 + [2] * 41)
+STILL = Augmentation(flip=0, rotate_degrees=0, shift=0, zoom=0, aspect=0, brightness=0)
+
+
+def test_each_batch_has_the_wanted_share_of_covid_and_the_others_pass_once() -> None:
+    batches = list(BalancedBatches(LABELS, batch_size=30, covid_share=0.33, seed=1))
+    covid = [sum(LABELS[p] == 0 for p in batch) for batch in batches]
+    assert covid == [10] * 5  # round(0.33 * 30)
+    others = [p for batch in batches for p in batch if LABELS[p] != 0]
+    assert sorted(others) == list(range(10, 101))
+    assert [len(b) for b in batches] == [30, 30, 30, 30, 21]
+
+
+def test_without_a_share_every_image_passes_once() -> None:
+    batches = list(BalancedBatches(LABELS, batch_size=20, covid_share=None, seed=1))
+    assert [len(b) for b in batches] == [20] * 5  # a 101st image alone would have no variance to normalise by
+    assert len({p for batch in batches for p in batch}) == 100
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        batches = BalancedBatches(LABELS, 30, 0.33, seed)
+        list(batches)
+        batches.set_epoch(epoch)
+        return list(batches)
+
+    assert order(1, 3) == order(1, 3)
+    assert order(1, 3) != order(1, 4)
+    assert order(1, 3) != order(2, 3)
+
+
+def test_the_loader_passes_whole_batches() -> None:
+    images = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4)
+    index = pd.DataFrame({"image_id": list("abcdef"), "left_out": None})
+    records = pd.DataFrame({"image_id": ["f", "b", "a"], "label": ["pneumonia", "covid", "normal"]})
+    data = RadiographBatches(Store(images, index, ""), records)
+    got = list(loader(data, PlainBatches(len(data), 2)))
+    assert [tuple(i.shape) for i, _ in got] == [(2, 1, 4, 4), (1, 1, 4, 4)]
+    assert torch.equal(got[0][0][0, 0], torch.from_numpy(images[5]))
+    assert got[0][1].tolist() == [2, 0]
+    chosen = images[[5, 1, 0]] / 255
+    assert data.mean_and_std() == pytest.approx((chosen.mean(), chosen.std()))
+
+
+def picture() -> torch.Tensor:
+    """One bright dot, left of the centre and above it."""
+    image = torch.zeros(1, 1, 33, 33)
+    image[0, 0, 8, 4] = 1
+    return image
+
+
+def brightest(image: torch.Tensor) -> tuple[int, int]:
+    return divmod(int(image[0, 0].argmax()), 33)
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    images = torch.rand(5, 3, 20, 20)
+    assert torch.allclose(augment(images, STILL, torch.Generator()), images, atol=1e-5)
+
+
+def test_a_flip_mirrors_left_and_right_alone() -> None:
+    flipped = augment(picture(), STILL.model_copy(update={"flip": 1.0}), torch.Generator())
+    assert brightest(flipped) == (8, 28)
+
+
+def test_a_rotation_keeps_the_distance_from_the_centre() -> None:
+    turned = augment(picture(), STILL.model_copy(update={"rotate_degrees": 30}), torch.Generator().manual_seed(3))
+    row, column = brightest(turned)
+    assert (row, column) != (8, 4)
+    assert np.hypot(row - 16, column - 16) == pytest.approx(np.hypot(8, 12), abs=1.0)
+
+
+@pytest.mark.parametrize("change", [{"zoom": 0.3}, {"shift": 0.2}, {"aspect": 0.3}, {"brightness": 0.3}])
+def test_each_change_alters_images_each_by_its_own_amount_and_stays_in_range(change: dict[str, float]) -> None:
+    images = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)).expand(4, 1, 32, 32).contiguous()
+    out = augment(images, STILL.model_copy(update=change), torch.Generator().manual_seed(1))
+    assert out.shape == images.shape
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert all(not torch.allclose(out[a], out[b], atol=1e-3) for a in range(4) for b in range(a))
+
+
+def test_the_same_generator_gives_the_same_batch() -> None:
+    images = torch.rand(4, 1, 16, 16)
+    params = STILL.model_copy(update={"rotate_degrees": 10, "flip": 0.5})
+    first, second = (augment(images, params, torch.Generator().manual_seed(7)) for _ in range(2))
+    assert torch.equal(first, second)

@@ -1,0 +1,124 @@
+"""Training end to end on a tiny set: it learns, repeats itself to the byte, and survives a kill."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, softmax
+
+from cxrflow.bundle import read_bundle, read_trained_on
+from cxrflow.errors import CxrflowError
+from cxrflow.images.prepare import Store
+from cxrflow.params import Images, Params, Training
+from cxrflow.training.module import learning_rate_factor
+from cxrflow.training.train import fit_temperature, train
+
+Tiny = Callable[..., tuple[pd.DataFrame, Store, Images]]
+FILES = ("model.safetensors", "bundle.json", "trained_on.csv")
+
+
+@pytest.fixture(scope="session")
+def training(params: Params) -> Training:
+    return params.training.model_copy(update={"epochs": 4, "batch_size": 16, "learning_rate": 0.002})
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / "bundle" / name).read_bytes() for name in FILES} | {
+        "history": (out / "history.csv").read_bytes()
+    }
+
+
+def test_it_learns_and_the_bundle_says_how(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    records, store, steps = tiny(120)
+    bundle = train(records, store, steps, training, tmp_path)
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history.epoch.tolist() == [0, 1, 2, 3]
+    assert bundle.validation["macro_auroc"] == pytest.approx(history.val_macro_auroc.max(), abs=1e-5)
+    assert bundle.validation["macro_auroc"] > 0.9
+    assert history.val_macro_auroc[bundle.epoch] == history.val_macro_auroc.max()
+    read, network = read_bundle(tmp_path / "bundle")
+    assert read.digests == bundle.digests | {"weights": read.digests["weights"]}
+    assert not network.training
+    seen = read_trained_on(tmp_path / "bundle")
+    assert sorted(seen.content_hash) == sorted(records.content_hash)
+    assert not seen.patient.str.contains("tiny").any()
+
+
+def test_twice_the_same_and_after_an_interruption_too(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    """kill -9 once the second epoch is saved; the run that goes on ends with the bytes of one that was left alone."""
+    records, store, steps = tiny()
+    train(records, store, steps, training, tmp_path / "whole")
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=train, args=(records, store, steps, training, tmp_path / "killed"))
+    child.start()
+    history = tmp_path / "killed" / "history.csv"
+    deadline = time.monotonic() + 120
+    while not (history.exists() and len(history.read_text().splitlines()) >= 3):
+        assert time.monotonic() < deadline, "training did not reach its second epoch"
+        assert child.is_alive(), "training ended before it could be killed"
+        time.sleep(0.005)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    assert not (tmp_path / "killed" / "bundle").exists()
+    kept = (tmp_path / "killed" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    train(records, store, steps, training, tmp_path / "killed")
+    assert kept < (tmp_path / "killed" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_checkpoints_of_other_params_or_data_are_not_used(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    records, store, steps = tiny(60)
+    short = training.model_copy(update={"epochs": 2})
+    train(records, store, steps, short, tmp_path)
+    first = (tmp_path / "checkpoints" / "run.json").read_text()
+    relabelled = records.assign(label=records.label.map({"covid": "normal", "normal": "covid"}).fillna("pneumonia"))
+    train(relabelled, store, steps, short, tmp_path)
+    assert (tmp_path / "checkpoints" / "run.json").read_text() != first
+    train(records, store, steps, short, tmp_path / "fresh")
+    train(records, store, steps, short, tmp_path)
+    assert contents(tmp_path) == contents(tmp_path / "fresh")
+
+
+def test_a_class_without_validation_images_stops_at_once(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    records, store, steps = tiny(60)
+    without = records[(records.label != "covid") | (records.split == "train")]
+    with pytest.raises(CxrflowError, match="no val image of class covid"):
+        train(without, store, steps, training, tmp_path)
+
+
+def test_temperature_minimises_the_cross_entropy() -> None:
+    """Labels drawn from softmax(logits / 2.5): the temperature found is near 2.5 and no neighbour does better."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 4, (4000, 3))
+    shares = softmax(torch.from_numpy(logits / 2.5), dim=1).numpy()
+    labels = np.array([random.choice(3, p=p) for p in shares])
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(2.5, rel=0.08)
+
+    def loss(temperature: float) -> float:
+        return float(cross_entropy(torch.from_numpy(logits / temperature), torch.from_numpy(labels)))
+
+    assert loss(found) <= min(loss(found * 1.05), loss(found / 1.05))
+
+
+def test_schedules(training: Training) -> None:
+    step = training.model_copy(
+        update={"schedule": training.schedule.model_copy(update={"name": "step", "step_epochs": 7, "step_factor": 0.1})}
+    )
+    factors = [learning_rate_factor(step)(epoch) for epoch in (0, 6, 7, 13, 14)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01])  # the paper: times 0.1 every 7 epochs
+    cosine = training.model_copy(update={"epochs": 11})
+    factors = [learning_rate_factor(cosine)(epoch) for epoch in range(11)]
+    assert factors[0] == pytest.approx(0.5)
+    assert factors[1] == pytest.approx(1)
+    assert factors[6] == pytest.approx(0.5)  # half way through ten epochs
+    assert all(a > b for a, b in pairwise(factors[1:]))
