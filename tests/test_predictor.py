@@ -56,7 +56,7 @@ def test_scores_are_the_networks_with_the_temperature(predictor: Predictor, pict
 def test_heat_map_is_grad_cam_as_published(predictor: Predictor, pictures: np.ndarray) -> None:
     """Selvaraju et al. 2017, equations 1 and 2, computed here with autograd on the layer's output."""
     network = predictor._network
-    layer = MODELS["resnet18"].gradcam_layer(network)
+    layer = MODELS["resnet18"].gradcam_layer(network, predictor.bundle.images.size)
     kept: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda *args: kept.append(args[2]))
     for label in CLASSES:

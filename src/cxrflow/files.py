@@ -38,7 +38,11 @@ def digest(value: Any) -> str:
 def below(root: Path, relative: str) -> Path:
     """``root / relative``, or LeftOut where that leaves ``root``, as ``..``, an absolute path or a link would."""
     path = root / relative
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, ValueError, RuntimeError):  # a NUL in the name, links in a circle
+        raise LeftOut(f"path cannot be followed: {relative!r}") from None
+    if not inside:
         raise LeftOut(f"path leaves the collection's folder: {relative}")
     return path
 

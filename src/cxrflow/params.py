@@ -19,7 +19,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Sources(_Section):
@@ -154,7 +154,10 @@ def load_params(path: Path) -> Params:
 
     Raises CxrflowError naming the file and the key that is missing, unknown or out of range.
     """
-    values = _read(path)
+    return _checked(path, _read(path))
+
+
+def _checked(path: Path, values: dict[str, Any]) -> Params:
     where = str(path)
     name = values.get("overrides")
     if name is not None:
@@ -170,7 +173,9 @@ def load_params(path: Path) -> Params:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise CxrflowError(f"{path}: not UTF-8 text; save it as UTF-8.") from None
     except OSError:
         raise CxrflowError(f"{path}: no such parameter file; run from the project's folder.") from None
     except yaml.YAMLError as error:
@@ -195,7 +200,8 @@ def resolved_yaml(params: Params) -> str:
 
 def set_run(path: Path, sources: str, overrides: str | None) -> None:
     """Set ``sources.root`` and ``overrides`` in ``path``, comments and all else kept; errors as ``load_params``."""
-    load_params(path)
+    values = _read(path)
+    _checked(path, _lay_over({"overrides": overrides, "sources": {"root": sources}}, values))
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 4096
@@ -205,4 +211,3 @@ def set_run(path: Path, sources: str, overrides: str | None) -> None:
     text = io.StringIO()
     editor.dump(values, text)
     write_whole(path, text.getvalue().encode())
-    load_params(path)

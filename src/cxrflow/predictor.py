@@ -32,7 +32,7 @@ class Predictor:
         self.bundle, network = read_bundle(folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network = network.to(self.device)
-        layer = find_model(self.bundle.model).gradcam_layer(network)
+        layer = find_model(self.bundle.model).gradcam_layer(network, self.bundle.images.size)
         self._gradcam = LayerGradCam(self._network, layer)
 
     @torch.inference_mode()

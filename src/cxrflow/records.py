@@ -67,7 +67,8 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
 
 def read_records(path: Path) -> pd.DataFrame:
     """Read a table that ``write_records`` wrote."""
-    return _typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]))
+    # The end of a line is given because text may hold a lone carriage return, which pandas takes for one.
+    return _typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n"))
 
 
 def read_kept(path: Path) -> pd.DataFrame:

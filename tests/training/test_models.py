@@ -20,7 +20,7 @@ def test_contract(name: str, channels: int) -> None:
     network = model.build(channels, 3)
     images = torch.randn(2, channels, 64, 64)
     seen = []
-    model.gradcam_layer(network).register_forward_hook(lambda *args: seen.append(args[2].shape))
+    model.gradcam_layer(network, 64).register_forward_hook(lambda *args: seen.append(args[2].shape))
     logits = network(images)
     assert logits.shape == (2, 3)
     assert len(seen) == 1
@@ -51,3 +51,9 @@ def test_grey_stem_keeps_the_scale_of_the_first_layer() -> None:
     out = network.conv1(torch.randn(4, 1, 64, 64)).detach()
     assert np.isfinite(out.std().item())
     assert out.std() == pytest.approx((2 / 64) ** 0.5, rel=0.3)  # Kaiming, fan out: variance 2 / (64 * 49) times 49
+
+
+@pytest.mark.parametrize(("size", "stage"), [(224, "layer4"), (480, "layer4"), (160, "layer3"), (96, "layer3")])
+def test_resnets_heat_map_is_no_coarser_than_seven_by_seven_where_a_stage_allows(size: int, stage: str) -> None:
+    network = MODELS["resnet18"].build(1, 3)
+    assert MODELS["resnet18"].gradcam_layer(network, size) is getattr(network, stage)[-1]

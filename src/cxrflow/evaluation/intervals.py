@@ -177,9 +177,7 @@ def _unanswerable(question: Question, index: NDArray[np.intp]) -> str:
     return "" if index.max() > 0 else "all images are in one group"
 
 
-def _bootstrap(
-    asked: Sequence[Question], index: NDArray[np.intp], count: int, seed: int
-) -> NDArray[np.float64]:
+def _bootstrap(asked: Sequence[Question], index: NDArray[np.intp], count: int, seed: int) -> NDArray[np.float64]:
     """AUROC of each question in each resample of groups, float64 (count, questions)."""
     rng = np.random.default_rng(seed)
     k = int(index.max()) + 1 if len(index) else 0

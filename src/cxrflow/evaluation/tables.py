@@ -22,9 +22,7 @@ def print_figures(figures: dict[str, Any]) -> None:
     console.print(
         f"Without a pixel (source, view, age, sex): macro AUROC {as_text(figures['baseline']['macro_auroc'])}"
     )
-    within = Table(
-        "source", "pair", "AUROC", "images", title="Within each source"
-    )
+    within = Table("source", "pair", "AUROC", "images", title="Within each source")
     for source, pairs in figures["by_source"].items():
         for pair, figure in pairs.items():
             within.add_row(source, pair.replace("_", " "), as_text(figure), str(figure.get("n", "")))

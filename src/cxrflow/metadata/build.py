@@ -14,7 +14,7 @@ from cxrflow.metadata.groups import check_classes, group_ids, split_of
 from cxrflow.metadata.near import near_pairs
 from cxrflow.params import Metadata
 from cxrflow.records import COLUMNS, to_frame
-from cxrflow.sources import find_collections, read_collections
+from cxrflow.sources import find_collections, read_collections, tables
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ def build_records(
     labels = frame.label.to_numpy()
     conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
     frame.loc[frame.index[conflict], "left_out"] = rules.CONFLICT
-    frame["group_id"] = group_ids(frame, near)
+    # Rows that name no image share a path that is none.
+    named = frame.path.where(frame.left_out != tables.NO_IMAGE, None)
+    frame["group_id"] = group_ids(frame.assign(path=named), near)
     kept = frame.left_out.isna()
     frame["split"] = None
     frame.loc[kept, "split"] = [split_of(group, params.split) if split else "test" for group in frame.group_id[kept]]

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+import cxrflow
 from cxrflow.engines import Engine
 from cxrflow.errors import LeftOut
-from cxrflow.files import below
+from cxrflow.files import below, code_digest
 from cxrflow.reading import read_radiograph
 
 #: Side of the thumbnail on which near repeats are confirmed (pixels).
@@ -46,7 +47,9 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
     except LeftOut as reason:
         return Fingerprint(None, None, None, str(reason))
     thumbnail: np.ndarray = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    eight_bits = (thumbnail >> 8).astype(np.uint8) if thumbnail.dtype == np.uint16 else thumbnail
+    eight_bits = thumbnail
+    if thumbnail.dtype == np.uint16:  # stretched: 12 bits in 16 would leave 16 shades, too few to tell pictures apart
+        eight_bits = cv2.normalize(thumbnail, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
     return Fingerprint(content, difference_hash(grey), eight_bits.tobytes(), None)
 
 
@@ -61,7 +64,7 @@ def difference_hash(grey: np.ndarray) -> str:
 
 
 def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
-    """Fingerprint of every path below ``root``; those in ``cache`` whose file did not change are not read again.
+    """Fingerprint of every path below ``root``; those in ``cache`` are not read again while neither file nor code changes.
 
     The cache is written as the work goes on, so that an interrupted run goes on where it stopped.
     """
@@ -78,7 +81,8 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
                 "select path, state, content_hash, near_hash, thumbnail, left_out from fingerprint"
             )
         }
-        state = {path: _state(root, path) for path in unique}
+        code = code_digest(Path(cxrflow.__file__).parent, ("reading", "metadata/fingerprint.py"))
+        state = {path: _state(root, path, code) for path in unique}
         found = {path: known[path][1] for path in unique if path in known and known[path][0] == state[path]}
         todo = [path for path in unique if path not in found]
         results = engine.map(fingerprint, [(str(root), path) for path in todo])
@@ -97,10 +101,10 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
     return found
 
 
-def _state(root: Path, path: str) -> str | None:
-    """What changes when a file does; None, never in the cache, where there is no such file."""
+def _state(root: Path, path: str, code: str) -> str | None:
+    """What changes when a file or the code that reads it does; None, never in the cache, where there is no such file."""
     try:
         stat = (root / path).stat()
     except (OSError, ValueError):
         return None
-    return f"{root.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    return f"{code}:{root.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"

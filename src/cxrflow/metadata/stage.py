@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cxrflow.engines import Engine
@@ -80,7 +81,7 @@ def print_reconciliation(records: pd.DataFrame) -> None:
     table.columns[2].justify = "right"
     for source, rows in reconciliation(records).groupby("source", sort=False):
         for position, row in enumerate(rows.itertuples()):
-            table.add_row(str(source) if position == 0 else "", str(row.fate), f"{row.rows:,}")
+            table.add_row(escape(str(source)) if position == 0 else "", escape(str(row.fate)), f"{row.rows:,}")
         table.add_row("", "[bold]all", f"[bold]{rows.rows.sum():,}", end_section=True)
     kept = records.left_out.isna().sum()
     sums = f"{kept:,} + {len(records) - kept:,} = {len(records):,}"
@@ -101,5 +102,6 @@ def print_sides(records: pd.DataFrame, facts: dict[str, Any]) -> None:
     largest = facts["largest_group"]
     console.print(
         f"Largest group: {largest['group_id']}, {largest['images']} images of {largest['patients']} patients. "
-        f"Near repeats: {facts['near_repeats']} pairs."
+        f"Near repeats: {facts['near_repeats']} pairs.",
+        markup=False,
     )

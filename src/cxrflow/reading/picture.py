@@ -20,24 +20,30 @@ def read_picture(content: bytes) -> np.ndarray:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=_FORMATS)
-        if image.width * image.height > LARGEST_IMAGE:
-            raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels")
-        if getattr(image, "n_frames", 1) > 1:
-            raise LeftOut("picture has several frames")
-        if image.format == "JPEG":
-            image.draft("L", image.size)  # decodes the luminance alone
-        image.load()
-        return _grey(ImageOps.exif_transpose(image))
+            warnings.simplefilter("ignore")
+            return _decode(Image.open(io.BytesIO(content), formats=_FORMATS))
     except LeftOut:
         raise
     except Image.UnidentifiedImageError:
         raise LeftOut("not an image: the content is no known picture format or DICOM") from None
     except Image.DecompressionBombError:
         raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:  # Pillow raises almost anything on a damaged file
         raise LeftOut(f"image is damaged: {error}") from None
+
+
+def _decode(image: Image.Image) -> np.ndarray:
+    if image.width * image.height > LARGEST_IMAGE:
+        raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels")
+    if getattr(image, "n_frames", 1) > 1:
+        raise LeftOut("picture has several frames")
+    if image.format == "JPEG":
+        image.draft("L", image.size)  # decodes the luminance alone
+    image.load()
+    grey = _grey(ImageOps.exif_transpose(image))
+    # TIFF may say that 0 is white (tag 262); Pillow turns 8 bits and less, not more.
+    white_is_zero = image.format == "TIFF" and image.getexif().get(262) == 0
+    return 65535 - grey if white_is_zero and grey.dtype == np.uint16 else grey
 
 
 def _grey(image: Image.Image) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The collections: one file each, one registry. A new collection is one file, one line here and one test."""
 
+import os
 from pathlib import Path
 
 from cxrflow.errors import CxrflowError
@@ -34,9 +35,11 @@ def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path,
     """
     if not root.is_dir():
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
-    if (itself := _recognise(root)) is not None:
-        return root.absolute().parent, [(itself, root.absolute().name)]
-    found = [(c, folder.name) for folder in sorted(root.iterdir()) if (c := _recognise(folder)) is not None]
+    home, here = root, Path(os.path.abspath(root))  # "." and ".." have no name
+    if (itself := _recognise(here)) is not None:
+        home, found = here.parent, [(itself, here.name)]
+    else:
+        found = [(c, folder.name) for folder in sorted(root.iterdir()) if (c := _recognise(folder)) is not None]
     order = list(SOURCES)
     found.sort(key=lambda item: (order.index(item[0].name), item[1]))
     names = [source_name(c, folder) for c, folder in found]
@@ -53,7 +56,7 @@ def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path,
             f"{root}: no collection found; it should hold folders named as published ({known}), or folders of "
             "your own with a CSV table of the columns path, label, patient."
         )
-    return root, [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
+    return home, [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
 
 
 def read_collections(root: Path, found: list[tuple[Collection, str]], with_files: bool) -> list[Record]:

@@ -76,8 +76,7 @@ def _write(root: Path, job: Job) -> list[Box]:
 
 def _resized(picture: Radiograph, side: int) -> Radiograph:
     lungs, opacity = (
-        np.asarray(cv2.resize(m.astype(np.float32), (side, side))) > 0.5
-        for m in (picture.lungs, picture.opacity)
+        np.asarray(cv2.resize(m.astype(np.float32), (side, side))) > 0.5 for m in (picture.lungs, picture.opacity)
     )
     pixels = np.asarray(cv2.resize(picture.pixels, (side, side), interpolation=cv2.INTER_AREA), np.float32)
     return Radiograph(pixels, lungs, opacity)
@@ -130,9 +129,7 @@ def _encode(pixels: NDArray[np.float32], job: Job) -> bytes:
 def _dicom(pixels: NDArray[np.float32], job: Job) -> bytes:
     """The header that the challenge's files have; 12 bits lie in 16, MONOCHROME1 is stored inverted."""
     bits, inverted = abs(job.channels), job.channels < 0
-    stored = np.round((1 - pixels if inverted else pixels) * (2**bits - 1)).astype(
-        np.uint8 if bits == 8 else np.uint16
-    )
+    stored = np.round((1 - pixels if inverted else pixels) * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     uid = UID(f"1.2.826.0.1.3680043.8.498.{job.seed}{job.patient.number}")
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, uid

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from cxrflow.reading import ENDINGS
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
@@ -23,7 +24,7 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
     """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with whatever ending is there."""
     rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding"))
     images = sorted((folder / "images").iterdir()) if with_files and (folder / "images").is_dir() else []
-    files = {path.stem: path.name for path in images}
+    files = {path.stem: path.name for path in images if path.suffix.lower() in ENDINGS}
     return [_record(row, name, files, position) for position, row in enumerate(rows, start=2)]
 
 

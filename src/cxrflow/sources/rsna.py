@@ -27,7 +27,8 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
     classes = tables.read_csv(folder / "stage_2_detailed_class_info.csv", ("patientId", "class"))
     mapping_table = folder / "nih_mapping.csv"
     mapping = tables.read_csv(mapping_table, ("patientId", "nih_image")) if mapping_table.is_file() else []
-    patients = {row["patientId"]: f"nih:{row['nih_image'].split('_')[0]}" for row in mapping}
+    patients = {row["patientId"]: f"nih:{row['nih_image'].split('_')[0]}" for row in mapping if row["nih_image"]}
+    surplus = {row["patientId"] for row in boxes + classes if tables.SURPLUS in row}
     targets: dict[str, set[str]] = {}
     for row in boxes:
         targets.setdefault(row["patientId"], set()).add(row["Target"])
@@ -51,7 +52,7 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
                 view=header.get("ViewPosition"),
                 age=tables.years(header.get("PatientAge")),
                 sex=tables.sex(header.get("PatientSex")),
-                left_out=tables.problem({}, key) or reason,
+                left_out=(tables.BAD_ROW if key in surplus else tables.problem({}, key)) or reason,
             )
         )
     return records

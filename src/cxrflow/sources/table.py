@@ -1,6 +1,5 @@
 """A user's own images: a folder with a CSV table of ``path``, ``label``, ``patient`` and optional columns."""
 
-import csv
 from pathlib import Path
 
 from cxrflow.errors import CxrflowError
@@ -13,18 +12,16 @@ _LABELS = {name: name for name in CLASSES} | {"covid-19": "covid", "covid19": "c
 
 
 def find_table(folder: Path) -> Path | None:
-    """The CSV table of a user's own folder, whatever its name, or None. Raises CxrflowError where several fit."""
-    fits = []
-    for path in sorted(folder.glob("*.csv")):
-        with path.open(encoding="latin-1", newline="") as file:
-            first = file.readline(100_000).removeprefix("ï»¿")
-        header = {cell.strip() for cell in next(csv.reader([first]), [])}
-        if header.issuperset(REQUIRED):
-            fits.append(path)
+    """The CSV table of a user's own folder, whatever its name, or None. Raises CxrflowError where several fit.
+
+    Where none has all of REQUIRED, the first that lacks only one of them: reading it says which column is missing.
+    """
+    lacking = {path: len(set(REQUIRED) - tables.read_header(path)) for path in sorted(folder.glob("*.csv"))}
+    fits = [path for path, lacks in lacking.items() if lacks == 0]
     if len(fits) > 1:
         names = ", ".join(path.name for path in fits)
         raise CxrflowError(f"{folder}: {len(fits)} tables of path, label, patient ({names}); keep one.")
-    return fits[0] if fits else None
+    return next(iter(fits or [path for path, lacks in lacking.items() if lacks == 1]), None)
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:

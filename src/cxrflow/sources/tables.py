@@ -1,8 +1,9 @@
 """What the adapters share: label tables read as published, and their cells cleaned."""
 
 import csv
+import io
 import re
-import zipfile
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import openpyxl
@@ -14,29 +15,49 @@ Row = dict[str, str]
 NO_FINDING_GIVEN = "no finding given"
 NOT_IN_RULES = "finding is none of covid, normal, pneumonia"
 UNKNOWN_LABEL = "unknown label"
+NO_IMAGE = "row names no image"
 BAD_ROW = "row has more cells than the table's header"
 #: Key of the cells that a row has beyond the header.
 SURPLUS = "\0surplus"
+_END = "\0end"
 
 
 def read_csv(path: Path, required: tuple[str, ...]) -> list[Row]:
     """Rows of a CSV table, cells stripped; UTF-8, UTF-16 with its mark, or else Windows-1252/ISO-8859-1.
 
     A row with more cells than the header carries the key SURPLUS, so that the adapter can leave it out.
-    Raises CxrflowError where the table is absent, empty, or lacks a required column.
+    Raises CxrflowError where the table is absent, empty, malformed, or lacks a required column.
     """
     try:
         content = path.read_bytes()
     except OSError:
         raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
-    reader = csv.DictReader(_decode(content).splitlines(keepends=True), restkey=SURPLUS)
-    _require(path, tuple(reader.fieldnames or ()), required)
+    # Not str.splitlines, which also ends a line at a form feed or at what is "..." in Windows-1252.
+    lines = chain(io.StringIO(_decode(content), newline=""), ("\n", _END))
+    reader = csv.DictReader(lines, restkey=SURPLUS)
+    try:
+        _require(path, tuple(reader.fieldnames or ()), required)
+        cells = list(reader)
+    except csv.Error as error:
+        raise CxrflowError(f"{path}: not a readable CSV table (line {reader.line_num}: {error}).") from None
+    if not cells or next(iter(cells.pop().values())) != _END:
+        raise CxrflowError(f"{path}: a quotation mark is opened and never closed, rows are lost in it; close it.")
     rows: list[Row] = []
-    for raw in reader:
+    for raw in cells:
         surplus = " ".join(raw.pop(SURPLUS, None) or ()).strip()
         row = {key.strip(): (value or "").strip() for key, value in raw.items()}
         rows.append(row | {SURPLUS: surplus} if surplus else row)
     return rows
+
+
+def read_header(path: Path) -> set[str]:
+    """Column names of a CSV table, read as ``read_csv`` does; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            first = _decode(file.read(100_000))
+        return {cell.strip() for cell in next(csv.reader(io.StringIO(first, newline="")), [])}
+    except (OSError, csv.Error):
+        return set()
 
 
 def read_xlsx(path: Path, required: tuple[str, ...]) -> list[Row]:
@@ -50,18 +71,23 @@ def read_xlsx(path: Path, required: tuple[str, ...]) -> list[Row]:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         cells = [["" if c is None else str(c).strip() for c in row] for row in book.worksheets[0].values]
         book.close()
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, IndexError) as error:
+    except Exception as error:  # zip, XML and openpyxl each raise their own on a damaged file
         raise CxrflowError(f"{path}: not a readable Excel table ({error}).") from None
     header = [name.upper() for name in cells[0]] if cells else []
     _require(path, tuple(header), required)
-    return [dict(zip(header, row, strict=False)) for row in cells[1:] if any(row)]
+    rows = []
+    for row in filter(any, cells[1:]):
+        surplus = " ".join(cell for cell, name in zip_longest(row, header, fillvalue="") if not name).strip()
+        named = {name: cell for name, cell in zip(header, row, strict=False) if name}
+        rows.append(named | {SURPLUS: surplus} if surplus else named)
+    return rows
 
 
 def problem(row: Row, key: str) -> str | None:
     """The reason for leaving out a row that names no image or does not fit its table's header, else None."""
     if SURPLUS in row:
         return BAD_ROW
-    return None if key else "row names no image"
+    return None if key else NO_IMAGE
 
 
 def _decode(content: bytes) -> str:
@@ -101,6 +127,6 @@ def number(text: str | None) -> float | None:
 
 
 def sex(text: str | None) -> str | None:
-    """``M``, ``F`` or None."""
-    letter = (text or "").strip().upper()[:1]
-    return letter if letter in ("M", "F") else None
+    """``M``, ``F`` or None, from those letters or the English words."""
+    word = (text or "").strip().upper()
+    return word[0] if word in ("M", "MALE", "F", "FEMALE") else None

@@ -83,9 +83,7 @@ def make_anatomy(patient: Patient, inspiration: float, rotation: float) -> Anato
         )
         soft -= rng.uniform(2, 6) * blur(gas, 0.25)
     for _ in range(5):  # bowel
-        gas = ellipsoid(
-            x, y, rng.uniform(-12, 12), rng.uniform(37, 43), rng.uniform(0.8, 2.5), rng.uniform(0.6, 1.4)
-        )
+        gas = ellipsoid(x, y, rng.uniform(-12, 12), rng.uniform(37, 43), rng.uniform(0.8, 2.5), rng.uniform(0.6, 1.4))
         soft -= rng.uniform(0, 2.5) * blur(gas, 0.4)
 
     tree = np.maximum(*[vessels(side, rotation, patient, rng) for side in (-1, 1)])
@@ -99,14 +97,10 @@ def _lung(patient: Patient, side: int, inspiration: float, rng: np.random.Genera
     points = np.array(_LUNG) + rng.normal(0, 0.13, (len(_LUNG), 2))
     stretch = patient.height * inspiration
     points[:, 1] = (
-        8.2
-        + (points[:, 1] - 8.2) * stretch
-        + (0.0 if side < 0 else rng.uniform(0.3, 1.3)) * (points[:, 1] > 28)
+        8.2 + (points[:, 1] - 8.2) * stretch + (0.0 if side < 0 else rng.uniform(0.3, 1.3)) * (points[:, 1] > 28)
     )
     points[6:13, 1] += np.array([0, 0, 0.5, 1, 0.6, 0.2, 0]) * rng.normal(0, 0.8)  # flat or domed diaphragm
-    points[:, 0] = np.where(
-        points[:, 0] > 3, 3 + (points[:, 0] - 3) * (1 + 1.25 * (patient.width - 1)), points[:, 0]
-    )
+    points[:, 0] = np.where(points[:, 0] > 3, 3 + (points[:, 0] - 3) * (1 + 1.25 * (patient.width - 1)), points[:, 0])
     return spline(points * [side, 1], closed=True)
 
 
@@ -179,6 +173,4 @@ def _trachea(rotation: float) -> Map:
         outline = tube(spline(np.array(line, float)), width)
         cv2.fillPoly(out, [pixels(outline)], 255, cv2.LINE_AA, 4)
     y = np.linspace(0, SPAN, SIDE, dtype=np.float32)[:, None]
-    return blur(out.astype(np.float32) / 255, 0.16) * np.interp(y, [0, 12, 16, 20], [1, 1, 0.7, 0.3]).astype(
-        np.float32
-    )
+    return blur(out.astype(np.float32) / 255, 0.16) * np.interp(y, [0, 12, 16, 20], [1, 1, 0.7, 0.3]).astype(np.float32)

@@ -26,9 +26,7 @@ def _hollow(lines: list[Points], width: float, cortex: float, marrow: float) -> 
         taper = np.interp(np.linspace(0, 1, len(line)), [0, 0.15, 0.8, 1], [0.75, 1, 1, 0.8]) * width
         cv2.fillPoly(outer, [pixels(tube(line, taper))], 255, cv2.LINE_AA, 4)
         cv2.fillPoly(inner, [pixels(tube(line, taper - 2 * cortex))], 255, cv2.LINE_AA, 4)
-    return blur(outer.astype(np.float32) / 255, 0.07) - (1 - marrow) * blur(
-        inner.astype(np.float32) / 255, 0.09
-    )
+    return blur(outer.astype(np.float32) / 255, 0.07) - (1 - marrow) * blur(inner.astype(np.float32) / 255, 0.09)
 
 
 def ribs(patient: Patient, lungs: list[Points], rng: np.random.Generator) -> Map:
@@ -45,16 +43,14 @@ def ribs(patient: Patient, lungs: list[Points], rng: np.random.Generator) -> Map
             wall = _wall(lung, side, wall_y) + (0.25 if k else -0.8)
             middle = start + np.array([0.45 * (wall - 2), -0.35 + (wall_y - start[1]) * 0.18])
             outer = np.array([0.86 * wall + 0.3, start[1] + (turn_y - start[1]) * 0.58])
-            points = np.array(
-                [start, start + np.array([1.4, -0.35]), middle, outer, (wall, turn_y)]
-            ) + rng.normal(0, 0.06, (5, 2))
+            points = np.array([start, start + np.array([1.4, -0.35]), middle, outer, (wall, turn_y)]) + rng.normal(
+                0, 0.06, (5, 2)
+            )
             back.append(spline(points) * [side, 1])
             if k < 7:
                 end = np.array([max(4.6, 3.8 + 0.55 * k), turn_y + patient.slope * (1.6 + 0.75 * k)])
                 between = np.array([0.5 * (wall + end[0]) + 1.3, turn_y + 0.62 * (end[1] - turn_y) + 0.4])
-                front.append(
-                    spline(np.array([(wall, turn_y), (wall - 0.35, turn_y + 1.0), between, end])) * [side, 1]
-                )
+                front.append(spline(np.array([(wall, turn_y), (wall - 0.35, turn_y + 1.0), between, end])) * [side, 1])
     x, _y = grid()
     ahead = _hollow(front, 1.2, 0.13, 0.55) * np.clip((np.abs(x) - 3.6) / 3.5, 0, 1)  # cartilage is not seen
     rear = _hollow(back, 1.05, 0.12, 0.55)

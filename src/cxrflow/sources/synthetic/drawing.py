@@ -169,9 +169,7 @@ def _leads(rng: np.random.Generator) -> Map:
     return cv2.GaussianBlur(out, (0, 0), 0.7).astype(np.float32) / 255 * 0.8
 
 
-def _expose(
-    attenuation: Map, lungs: Mask, opacity: Mask, style: Style, rng: np.random.Generator
-) -> Radiograph:
+def _expose(attenuation: Map, lungs: Mask, opacity: Mask, style: Style, rng: np.random.Generator) -> Radiograph:
     w, h = style.width, style.height
     scale = w / (style.field * SCALE)
     centre = ((SPAN / 2 + style.shift_x) * SCALE, (20.4 + style.shift_y) * SCALE)

@@ -179,9 +179,7 @@ def _radiography(folder: str, people: People, done: Done, rng: np.random.Generat
 
     def add(kind: str, number: int, job: Job, url: str) -> None:
         mark = "{}({})" if kind == "COVID-19" else "{}-{}"
-        rows[kind].append(
-            {"FILE NAME": mark.format(kind, number), "FORMAT": "PNG", "SIZE": "1024*1024", "URL": url}
-        )
+        rows[kind].append({"FILE NAME": mark.format(kind, number), "FORMAT": "PNG", "SIZE": "1024*1024", "URL": url})
         jobs.append(job)
 
     for person in people[folder]:
@@ -218,9 +216,7 @@ def _rsna(folder: str, people: People, _: Done, rng: np.random.Generator) -> _Dr
             key = make_uuid(rng)
             view = pick(rng, "PA", "AP")
             boxes.append({"patientId": key, "Target": int(person.kind == "pneumonia")})
-            found = {"pneumonia": "Lung Opacity", "normal": "Normal"}.get(
-                person.kind, "No Lung Opacity / Not Normal"
-            )
+            found = {"pneumonia": "Lung Opacity", "normal": "Normal"}.get(person.kind, "No Lung Opacity / Not Normal")
             classes.append({"patientId": key, "class": found})
             mapping.append({"patientId": key, "nih_image": f"{nih:08d}_{follow + k:03d}.png"})
             depth = (8, 8, 8, -8, 8, 12, 8)[len(jobs) % 7]
@@ -230,13 +226,9 @@ def _rsna(folder: str, people: People, _: Done, rng: np.random.Generator) -> _Dr
                 ("PatientAge", str(person.age)),
                 ("ViewPosition", view),
             )
-            jobs.append(
-                make_job(folder, f"stage_2_train_images/{key}.dcm", person, rng, channels=depth, tags=tags)
-            )
+            jobs.append(make_job(folder, f"stage_2_train_images/{key}.dcm", person, rng, channels=depth, tags=tags))
     return jobs, {
-        "stage_2_train_labels.csv": Table(
-            boxes, columns=["patientId", "x", "y", "width", "height", "Target"]
-        ),
+        "stage_2_train_labels.csv": Table(boxes, columns=["patientId", "x", "y", "width", "height", "Target"]),
         "stage_2_detailed_class_info.csv": Table(classes),
         "nih_mapping.csv": Table(mapping),
     }

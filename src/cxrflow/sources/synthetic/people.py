@@ -144,9 +144,7 @@ def make_style(folder: str, rng: np.random.Generator) -> Style:
 def make_job(folder: str, path: str, person: Person, rng: np.random.Generator, **more: Any) -> Job:
     """The job of drawing ``person`` for ``path`` below ``folder``, in a new style."""
     kind = "normal" if person.kind == "other" else person.kind  # a finding that the drawing does not know
-    return Job(
-        f"{folder}/{path}", person.patient, kind, make_style(folder, rng), int(rng.integers(2**31)), **more
-    )
+    return Job(f"{folder}/{path}", person.patient, kind, make_style(folder, rng), int(rng.integers(2**31)), **more)
 
 
 def pick(rng: np.random.Generator, *choices: Any) -> Any:

@@ -15,12 +15,12 @@ class Model:
 
     build          (input channels, classes) -> network with random weights: float (n, channels, size, size), roughly
                    zero mean and unit variance, to logits (n, classes)
-    gradcam_layer  the layer of such a network whose output Grad-CAM is taken at
+    gradcam_layer  (network, side of its pictures in pixels) -> the layer whose output Grad-CAM is taken at
     default_size   side of the pictures that its authors used (pixels)
     """
 
     build: Callable[[int, int], nn.Module]
-    gradcam_layer: Callable[[nn.Module], nn.Module]
+    gradcam_layer: Callable[[nn.Module, int], nn.Module]
     default_size: int
 
 
