@@ -43,7 +43,7 @@ def below(root: Path, relative: str) -> Path:
     except (OSError, ValueError, RuntimeError):  # a NUL in the name, links in a circle
         raise LeftOut(f"path cannot be followed: {relative!r}") from None
     if not inside:
-        raise LeftOut(f"path leaves the collection's folder: {relative}")
+        raise LeftOut("path leaves the collection's folder")
     return path
 
 

@@ -15,7 +15,6 @@ from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.images.prepare import prepare_file
-from cxrflow.params import Images
 from cxrflow.reading import ENDINGS
 from cxrflow.training.models import find_model
 from cxrflow.training.module import to_input
@@ -89,7 +88,7 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, o
     A file that cannot be read has its reason in ``left_out`` and no scores.
     """
     items = [(path, predictor.bundle.images) for path in paths]
-    prepared = track(engine.map(_prepare, items), "predicting", total=len(items))
+    prepared = track(engine.map(prepare_file, items), "predicting", total=len(items))
     rows = [row for batch in _batches(zip(paths, prepared, strict=True)) for row in _rows(predictor, batch)]
     columns = ["path", *predictor.bundle.classes, "prediction", "left_out"]
     table = pd.DataFrame(rows, columns=columns)
@@ -98,10 +97,6 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, o
 
 
 _Prepared = tuple[Path, np.ndarray | str]
-
-
-def _prepare(item: tuple[Path, Images]) -> np.ndarray | str:
-    return prepare_file(*item)
 
 
 def _batches(items: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:

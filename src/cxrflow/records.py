@@ -57,7 +57,7 @@ _NUMBERS = ("age", "day")
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a table with the columns COLUMNS, text as ``object`` with None for what is not known."""
     frame = pd.DataFrame([asdict(record) for record in records], columns=list(COLUMNS))
-    return _typed(frame)
+    return typed(frame)
 
 
 def write_records(frame: pd.DataFrame, path: Path) -> None:
@@ -68,7 +68,7 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
 def read_records(path: Path) -> pd.DataFrame:
     """Read a table that ``write_records`` wrote."""
     # The end of a line is given because text may hold a lone carriage return, which pandas takes for one.
-    return _typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n"))
+    return typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n"))
 
 
 def read_kept(path: Path) -> pd.DataFrame:
@@ -77,7 +77,8 @@ def read_kept(path: Path) -> pd.DataFrame:
     return records[records.left_out.isna()].reset_index(drop=True)
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with text as ``object`` and None for what is not known, whatever pandas made of it on the way."""
     out = frame.copy()
     for name in out.columns:
         if name in _NUMBERS:

@@ -122,8 +122,7 @@ def test_auroc_interval_matches_delongs_variance_for_single_images():
     scores, positive, _ = study(groups=400, per_group=1)
     ranks_above = (scores[positive][:, None] > scores[~positive]).astype(float)
     error = np.sqrt(
-        ranks_above.mean(axis=1).var(ddof=1) / positive.sum()
-        + ranks_above.mean(axis=0).var(ddof=1) / (~positive).sum()
+        ranks_above.mean(axis=1).var(ddof=1) / positive.sum() + ranks_above.mean(axis=0).var(ddof=1) / (~positive).sum()
     )
     figure = aurocs({"a": Question(scores, positive, "a")}, np.arange(400), 1000, 0)[1]
     assert figure["high"] - figure["low"] == pytest.approx(2 * 1.96 * error, rel=0.1)
@@ -159,10 +158,7 @@ def test_newcombes_limits_solve_his_equation(value):
 
 def test_counts_where_groups_are_few_and_reasons_where_nothing_can_be_said():
     scores, positive, members = study(groups=30, per_group=1)
-    assert (
-        aurocs({"a": Question(scores, positive, "covid")}, members, 100, 0)[1]["counts"]
-        == "10 covid, 20 others"
-    )
+    assert aurocs({"a": Question(scores, positive, "covid")}, members, 100, 0)[1]["counts"] == "10 covid, 20 others"
     absent = aurocs({"a": Question(scores, positive & False, "covid")}, members, 100, 0)[1]
     assert absent == {"value": None, "reason": "no covid image in the set"}
     alone = aurocs({"a": Question(scores, positive, "covid")}, members * 0, 100, 0)[1]

@@ -99,9 +99,7 @@ def test_a_model_that_sees_only_the_source_is_at_chance_within_it():
     truth = np.repeat([0, 0, 0, 1, 0, 1, 1, 1], 25)
     table = table_of(truth)
     table["source"] = np.repeat(["a", "b"], 100)
-    probabilities = np.where(
-        (table["source"] == "a").to_numpy()[:, None], [[0.8, 0.1, 0.1]], [[0.1, 0.8, 0.1]]
-    )
+    probabilities = np.where((table["source"] == "a").to_numpy()[:, None], [[0.8, 0.1, 0.1]], [[0.1, 0.8, 0.1]])
     result = evaluate(table, probabilities, 100, 0)
     assert result["test"]["covid"]["auroc"]["value"] == 0.75
     assert {pairs["covid_vs_normal"]["value"] for pairs in result["by_source"].values()} == {0.5}

@@ -37,9 +37,7 @@ def roc(kind="svg"):
 
 
 PLOTS = {
-    "confusion": lambda kind: plots.confusion_panels(
-        confusion(np.array([0, 0, 1]), np.array([0, 1, 1])), kind
-    ),
+    "confusion": lambda kind: plots.confusion_panels(confusion(np.array([0, 0, 1]), np.array([0, 1, 1])), kind),
     "roc": roc,
     "training": lambda kind: plots.training_curves(history(), 2, kind),
     "one epoch": lambda kind: plots.training_curves(history(1), None, kind),

@@ -157,9 +157,7 @@ def test_the_quirks_of_the_real_collections_are_there(demo, records):
     assert reasons["rsna"] >= 1
     assert reasons["nih"] >= 1
     files = sorted((demo / "rsna-pneumonia-detection-challenge" / "stage_2_train_images").glob("*.dcm"))
-    kinds = {
-        (d.PhotometricInterpretation, d.BitsStored, d.BitsAllocated) for d in map(pydicom.dcmread, files)
-    }
+    kinds = {(d.PhotometricInterpretation, d.BitsStored, d.BitsAllocated) for d in map(pydicom.dcmread, files)}
     assert kinds == {("MONOCHROME2", 8, 8), ("MONOCHROME1", 8, 8), ("MONOCHROME2", 12, 16)}
     people = records[records.source.isin(["rsna", "nih"])].groupby("patient_id")["source"].nunique()
     assert (people == 2).sum() >= 3
@@ -222,9 +220,7 @@ def test_style_and_build_do_not_tell_the_class():
             values = np.array([float(getattr(job.style, name)) for job in jobs])
             _assert_alike(values[here], kinds[here], f"{folder}: {name}")
         _assert_alike(np.array([job.patient.heart for job in jobs])[here], kinds[here], f"{folder}: heart")
-        _assert_alike(
-            np.array([bool(job.style.marker) for job in jobs])[here], kinds[here], f"{folder}: marker"
-        )
+        _assert_alike(np.array([bool(job.style.marker) for job in jobs])[here], kinds[here], f"{folder}: marker")
 
 
 def _assert_alike(values: np.ndarray, kinds: np.ndarray, what: str) -> None:

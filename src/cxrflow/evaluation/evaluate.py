@@ -72,8 +72,7 @@ def evaluate_collections(
         raise CxrflowError(
             f"{root}: no image is left to evaluate of {len(records)} rows; {out / 'records.csv'} says why for each."
         )
-    home = root if (root / kept.path.iloc[0]).exists() else root.absolute().parent
-    store = prepare_images(kept, home, predictor.bundle.images, engine, out / "images")
+    store = prepare_images(kept, built.root, predictor.bundle.images, engine, out / "images")
     usable = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     probabilities, reason = cross_fitted_baseline(usable, params.seed)
     baseline = Baseline(probabilities, reason, "the other four fifths of these collections' groups")

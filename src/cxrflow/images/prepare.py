@@ -54,7 +54,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
     todo = np.flatnonzero(done == 0)
     items = [(str(root), records.path.iloc[row], steps) for row in todo]
     reasons: dict[int, str] = _reasons_of(partial)
-    results = track(engine.map(_prepare, items), "preparing images", total=len(todo), disable=not len(todo))
+    results = track(engine.map(_prepare_record, items), "preparing images", total=len(todo), disable=not len(todo))
     for count, (row, result) in enumerate(zip(todo, results, strict=True), start=1):
         if isinstance(result, str):
             reasons[int(row)] = result
@@ -96,19 +96,20 @@ def steps_digest(steps: Images) -> str:
     return digest([done_before_channels, code_digest(package, ("reading", "images/steps.py", "lungs"))])
 
 
-def prepare_file(path: Path, steps: Images) -> np.ndarray | str:
-    """The prepared image of one file, uint8 (size, size), or the reason why there is none."""
+def prepare_file(item: tuple[Path, Images]) -> np.ndarray | str:
+    """The prepared image of the file ``item[0]``, uint8 (size, size), or the reason why there is none."""
+    path, steps = item
     try:
         return prepare_image(read_radiograph(path), steps)
     except LeftOut as reason:
         return str(reason)
 
 
-def _prepare(item: tuple[str, str, Images]) -> np.ndarray | str:
+def _prepare_record(item: tuple[str, str, Images]) -> np.ndarray | str:
     root, relative, steps = item
     folder, _, rest = relative.partition("/")
     try:
-        return prepare_file(below(Path(root) / folder, rest), steps)
+        return prepare_file((below(Path(root) / folder, rest), steps))
     except LeftOut as reason:
         return str(reason)
 

@@ -32,9 +32,9 @@ def lung_mask(image: np.ndarray) -> np.ndarray:
     x, y = np.rint(corners.reshape(-1, 2)).astype(int).T
     near[y.clip(0, size - 1), x.clip(0, size - 1)] = 255
     radius = max(2, round(6 * scale))
-    near = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2))
+    discs = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2))
     side = _odd(23 * scale)
-    smooth = (cv2.boxFilter(cv2.bitwise_and(dark, near), -1, (side, side)) > 127).astype(np.uint8)
+    smooth = (cv2.boxFilter(cv2.bitwise_and(dark, discs), -1, (side, side)) > 127).astype(np.uint8)
     return _largest_filled(smooth).astype(bool)
 
 

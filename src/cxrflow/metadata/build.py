@@ -10,19 +10,21 @@ import pandas as pd
 from cxrflow.engines import Engine
 from cxrflow.metadata import rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
-from cxrflow.metadata.groups import check_classes, group_ids, split_of
+from cxrflow.metadata.groups import group_ids, split_of
 from cxrflow.metadata.near import near_pairs
 from cxrflow.params import Metadata
-from cxrflow.records import COLUMNS, to_frame
+from cxrflow.records import COLUMNS, to_frame, typed
 from cxrflow.sources import find_collections, read_collections, tables
 
 
 @dataclass(frozen=True)
 class Built:
-    """records: one row per image that a collection lists (columns of records.py); near_repeats: pairs of them."""
+    """records: one row per image that a collection lists (columns of records.py); near_repeats: pairs of them;
+    root: the folder that their paths start at."""
 
     records: pd.DataFrame
     near_repeats: int
+    root: Path
 
 
 def build_records(
@@ -32,15 +34,15 @@ def build_records(
 
     cache   file of fingerprints, made where absent
     split   whether to divide the groups; False puts all of them on the test side, as for an external evaluation
-    Raises CxrflowError where a folder, a table or a column is missing, or a class has too few groups to split.
+    Raises CxrflowError where a folder, a table or a column is missing.
     """
-    home, found = find_collections(root, collections)
+    root, found = find_collections(root, collections)
     with_files = params.files == "required"
-    frame = to_frame(read_collections(home, found, with_files))
+    frame = to_frame(read_collections(root, found, with_files))
     frame["image_id"] = _unique(frame.image_id)
     prints: dict[str, Fingerprint] = {}
     if with_files:
-        prints = fingerprints(home, frame.path[frame.left_out.isna()].tolist(), engine, cache)
+        prints = fingerprints(root, frame.path[frame.left_out.isna()].tolist(), engine, cache)
     frame = _with_fingerprints(frame, prints)
     frame = _apply_rules(frame, params.paediatric == "leave_out", engine)
     near = _near_repeats(frame, prints)
@@ -53,9 +55,7 @@ def build_records(
     kept = frame.left_out.isna()
     frame["split"] = None
     frame.loc[kept, "split"] = [split_of(group, params.split) if split else "test" for group in frame.group_id[kept]]
-    if split:
-        check_classes(frame[kept])
-    return Built(frame[list(COLUMNS)], len(near))
+    return Built(typed(frame[list(COLUMNS)]), len(near), root)
 
 
 def _unique(ids: pd.Series) -> pd.Series:
@@ -81,8 +81,7 @@ def _apply_rules(frame: pd.DataFrame, leave_out_children: bool, engine: Engine) 
     schema = dict.fromkeys(columns, "string") | {"paediatric": "boolean", "position": "int64"}
     result = rules.leave_out_repeats(ibis.memtable(table, schema=schema), leave_out_children)
     done = engine.backend.to_pandas(result.select("position", "left_out")).sort_values("position")
-    left_out = done.left_out.astype(object)
-    return frame.assign(left_out=left_out.where(left_out.notna(), None).to_numpy())
+    return frame.assign(left_out=done.left_out.to_numpy())
 
 
 def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> np.ndarray:

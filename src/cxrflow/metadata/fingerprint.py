@@ -6,7 +6,8 @@ also finds, before any other work, those that cannot be read.
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rich.progress import track
 
 import cxrflow
 from cxrflow.engines import Engine
-from cxrflow.errors import LeftOut
+from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, code_digest
 from cxrflow.reading import read_radiograph
 
@@ -49,7 +50,8 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
     thumbnail: np.ndarray = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     eight_bits = thumbnail
     if thumbnail.dtype == np.uint16:  # stretched: 12 bits in 16 would leave 16 shades, too few to tell pictures apart
-        eight_bits = cv2.normalize(thumbnail, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+        low, high = int(thumbnail.min()), int(thumbnail.max())
+        eight_bits = np.rint((thumbnail - low) * (255 / max(high - low, 1))).astype(np.uint8)
     return Fingerprint(content, difference_hash(grey), eight_bits.tobytes(), None)
 
 
@@ -64,13 +66,13 @@ def difference_hash(grey: np.ndarray) -> str:
 
 
 def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
-    """Fingerprint of every path below ``root``; those in ``cache`` are not read again while neither file nor code changes.
+    """Fingerprint of every path below ``root``; those in ``cache`` are read again where file or code changed.
 
     The cache is written as the work goes on, so that an interrupted run goes on where it stopped.
     """
     cache.parent.mkdir(parents=True, exist_ok=True)
     unique = list(dict.fromkeys(paths))
-    with sqlite3.connect(cache) as store:
+    with _open(cache) as store:
         store.execute(
             "create table if not exists fingerprint (path text primary key, state text, content_hash text,"
             " near_hash text, thumbnail blob, left_out text)"
@@ -90,19 +92,27 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
             zip(todo, track(results, "reading images", total=len(todo), disable=not todo), strict=True), start=1
         ):
             found[path] = result
-            if state[path] is not None:
+            if result.left_out is None:  # what could not be read may be mended in place
                 store.execute(
                     "insert or replace into fingerprint values (?, ?, ?, ?, ?, ?)",
                     (path, state[path], result.content_hash, result.near_hash, result.thumbnail, result.left_out),
                 )
             if done % _CHUNK == 0:
                 store.commit()
-    store.close()
     return found
 
 
+@contextmanager
+def _open(cache: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(cache)) as store, store:
+            yield store
+    except sqlite3.DatabaseError as error:
+        raise CxrflowError(f"{cache}: the cache of fingerprints is damaged ({error}); delete it.") from None
+
+
 def _state(root: Path, path: str, code: str) -> str | None:
-    """What changes when a file or the code that reads it does; None, never in the cache, where there is no such file."""
+    """What changes when a file or the code does; None, never in the cache, where there is no such file."""
     try:
         stat = (root / path).stat()
     except (OSError, ValueError):

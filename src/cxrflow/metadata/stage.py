@@ -11,6 +11,7 @@ from rich.table import Table
 from cxrflow.engines import Engine
 from cxrflow.files import write_json, write_whole
 from cxrflow.metadata.build import Built, build_records
+from cxrflow.metadata.groups import check_classes
 from cxrflow.params import Metadata, Sources
 from cxrflow.records import CLASSES, SPLITS, write_records
 
@@ -18,24 +19,29 @@ KEPT = "kept"
 
 
 def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results: Path) -> Built:
-    """Write ``data/records.csv``; ``results/reconciliation.csv``, ``shares.csv`` and ``summary.json``; print them."""
+    """Print how the rows add up; write ``data/records.csv`` and ``results/``: reconciliation, shares, summary.
+
+    Raises CxrflowError as ``build_records``, and, once the tables are printed, where a class has too few groups.
+    """
     built = build_records(Path(sources.root), sources.collections, params, engine, data / "fingerprints.sqlite")
-    write_records(built.records, data / "records.csv")
     facts = summary(built)
+    print_reconciliation(built.records)
+    print_sides(built.records, facts)
+    check_classes(built.records[built.records.left_out.isna()])
+    write_records(built.records, data / "records.csv")
     for name, table in (("reconciliation", reconciliation(built.records)), ("shares", shares(built.records))):
         write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
     write_json(results / "summary.json", facts)
-    print_reconciliation(built.records)
-    print_sides(built.records, facts)
     return built
 
 
 def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
     """Rows by collection and fate: columns source, fate, rows. Fate is ``kept: <class>`` or the reason for leaving out.
 
-    The rows add up to the rows of ``records``.
+    The rows add up to the rows of ``records``. Details, in parentheses at a reason's end, are not told apart.
     """
-    fate = records.left_out.where(records.left_out.notna(), KEPT + ": " + records.label.fillna(""))
+    reason = records.left_out.astype("string").str.replace(r" \(.*\)$", "", regex=True)
+    fate = reason.astype(object).where(records.left_out.notna(), KEPT + ": " + records.label.fillna(""))
     counted = records.assign(fate=fate).groupby(["source", "fate"], sort=False).size().rename("rows").reset_index()
     order = {source: position for position, source in enumerate(records.source.unique())}
     kept_first = counted.fate.str.startswith(KEPT)

@@ -7,14 +7,18 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading.picture import LARGEST_IMAGE
 
+#: First tags of files without a preamble: groups 2 and 8, little-endian.
+_FIRST = tuple(bytes([group, 0, element, 0]) for group, element in ((2, 0), (8, 0), (8, 5), (8, 8), (8, 0x16)))
+
 
 def is_dicom(content: bytes) -> bool:
     """True where the content starts like DICOM, with its preamble or without."""
-    return content[128:132] == b"DICM" or content[:4] in (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
+    return content[128:132] == b"DICM" or content[:4] in _FIRST
 
 
 def read_dicom(content: bytes) -> np.ndarray:
@@ -28,13 +32,16 @@ def read_dicom(content: bytes) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             data = pydicom.dcmread(io.BytesIO(content), force=True)
+            if "TransferSyntaxUID" not in data.file_meta:  # files from before part 10 of the standard
+                implicit, _ = data.original_encoding
+                data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
             return _grey(data)
     except LeftOut:
         raise
     except InvalidDicomError:
         raise LeftOut("not an image: the content is no known picture format or DICOM") from None
     except Exception as error:  # pydicom and its decoders raise almost anything on a damaged file
-        raise LeftOut(f"DICOM is damaged or cannot be decoded: {' '.join(str(error).split())[:200]}") from None
+        raise LeftOut(f"DICOM is damaged or cannot be decoded ({' '.join(str(error).split())[:200]})") from None
 
 
 def _grey(data: pydicom.Dataset) -> np.ndarray:

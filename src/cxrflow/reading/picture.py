@@ -29,7 +29,7 @@ def read_picture(content: bytes) -> np.ndarray:
     except Image.DecompressionBombError:
         raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels") from None
     except Exception as error:  # Pillow raises almost anything on a damaged file
-        raise LeftOut(f"image is damaged: {error}") from None
+        raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
 
 
 def _decode(image: Image.Image) -> np.ndarray:

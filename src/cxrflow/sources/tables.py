@@ -110,7 +110,7 @@ def _require(path: Path, header: tuple[str, ...], required: tuple[str, ...]) -> 
 
 def years(text: str | None) -> float | None:
     """Age in years from ``58``, ``058Y``, ``018M`` (months), ``50+``, ``early 40s``, ``65.0``; None above 120."""
-    found = re.search(r"(\d+(?:\.\d+)?)\s*([DWMY]?)", (text or "").upper())
+    found = re.search(r"(\d+(?:\.\d+)?)\s*([DWMY](?![A-Z]))?", (text or "").upper())
     if not found:
         return None
     value = float(found[1]) / {"D": 365.25, "W": 52.18, "M": 12}.get(found[2], 1)

@@ -1,0 +1,122 @@
+"""What tests of several folders share: pictures, tiny collections, engines, and the place of the real data."""
+
+import csv
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import ibis
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from PIL import Image
+
+from cxrflow.engines import Engine, open_engine
+from cxrflow.params import Metadata, Params, load_params
+
+PROJECT = Path(__file__).parents[1]
+
+# How long an example takes says something of the machine, nothing of the code.
+settings.register_profile("cxrflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cxrflow")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder that the environment variable CXR_REAL_DATA names."""
+    if not os.environ.get("CXR_REAL_DATA"):
+        pytest.skip("CXR_REAL_DATA is not set")
+    return Path(os.environ["CXR_REAL_DATA"])
+
+
+@pytest.fixture(scope="session")
+def demo_params() -> Params:
+    """The parameters as the project ships them."""
+    return load_params(PROJECT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def how(demo_params: Params) -> Metadata:
+    """The parameters of the metadata stage."""
+    return demo_params.metadata
+
+
+class InProcess:
+    """An engine without other processes, so that what it is asked to do can be counted."""
+
+    def __init__(self) -> None:
+        self.backend = ibis.duckdb.connect()
+        self.asked: list[Any] = []
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        for item in items:
+            self.asked.append(item)
+            yield function(item)
+
+
+@pytest.fixture
+def engine() -> InProcess:
+    return InProcess()
+
+
+@pytest.fixture(scope="session")
+def spark(demo_params: Params) -> Iterator[Engine]:
+    """A Spark engine, one for all tests."""
+    if importlib.util.find_spec("pyspark") is None:
+        pytest.skip("pyspark is not installed")
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
+        pytest.skip("Java is not found")
+    update = {"engine": "spark", "spark": demo_params.spark.model_copy(update={"master": "local[2]"})}
+    with open_engine(demo_params.model_copy(update=update)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., np.ndarray]:
+    """Makes a smooth grey picture, uint8 (side, side): another seed, another picture."""
+
+    def make(seed: int, side: int = 128) -> np.ndarray:
+        coarse = np.random.default_rng(seed).integers(20, 236, (12, 12)).astype(np.uint8)
+        return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_csv() -> Callable[..., Path]:
+    """Writes rows, the first of them the header, as CSV."""
+
+    def write(path: Path, rows: Sequence[Sequence[str]], encoding: str = "utf-8") -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding=encoding, newline="") as file:
+            csv.writer(file).writerows(rows)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def own(tmp_path: Path, write_csv: Callable[..., Path], picture: Callable[..., np.ndarray]) -> Callable[..., Path]:
+    """Writes a user's own collection of rows (path, label, patient, and more under ``columns``); its root.
+
+    ``pictures`` gives the seed of the picture at each path, or the array itself; a path not in it has no file.
+    """
+
+    def write(
+        rows: Sequence[Sequence[str]],
+        pictures: dict[str, int | np.ndarray],
+        folder: str = "mine",
+        columns: Sequence[str] = (),
+    ) -> Path:
+        write_csv(tmp_path / "root" / folder / "table.csv", [["path", "label", "patient", *columns], *rows])
+        for path, content in pictures.items():
+            file = tmp_path / "root" / folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture(content) if isinstance(content, int) else content).save(file)
+        return tmp_path / "root"
+
+    return write

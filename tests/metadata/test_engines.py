@@ -1,0 +1,78 @@
+"""Two engines, the same records, row for row."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cxrflow.engines import LocalEngine, open_engine
+from cxrflow.errors import CxrflowError
+from cxrflow.metadata.build import build_records
+
+
+def both(root: Path, how, spark, cache: Path, *, split: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The records that either engine builds, each with its own cache."""
+    local, there = (
+        build_records(root, None, how, engine, cache / type(engine).__name__, split=split).records
+        for engine in (LocalEngine(), spark)
+    )
+    return local, there
+
+
+def test_spark_and_local_agree_on_every_rule(own, how, spark, tmp_path) -> None:
+    columns = ["url", "age", "day", "finding"]
+    first = [
+        ["a.png", "covid", "p1", "https://www.a.org/1/", "50", "", "é"],
+        ["b.png", "covid", "p2", "", "", "3", ""],
+        ["c.png", "normal", "p3", "", "", "", ""],
+        ["a.png", "covid", "p1", "", "", "", ""],
+        ["d.png", "normal", "", "", "", "", ""],
+        ["text.png", "normal", "p4", "", "", "", ""],
+    ]
+    second = [
+        ["e.png", "covid", "q1", "http://a.org/1", "", "", ""],
+        ["f.png", "covid", "q2", "", "", "", ""],
+        ["g.png", "covid", "q3", "", "", "", ""],
+        ["h.jpg", "normal", "q4", "", "", "", ""],
+        ["i.png", "flu", "q5", "", "", "", ""],
+    ]
+    own(first, {"a.png": 1, "b.png": 2, "c.png": 3, "d.png": 4}, folder="first", columns=columns)
+    root = own(second, {"e.png": 5, "f.png": 2, "g.png": 3, "h.jpg": 4}, folder="second", columns=columns)
+    (root / "first" / "text.png").write_text("text")
+    local, there = both(root, how, spark, tmp_path, split=False)
+    pd.testing.assert_frame_equal(local, there)
+    reasons = local.set_index("image_id").left_out
+    # a, b, d and h are kept; every other row meets a rule of its own
+    assert reasons.isna().sum() == 4
+    assert reasons.nunique() == 6
+    assert reasons["first:c.png"] == reasons["second:g.png"]
+
+
+def test_spark_and_local_agree_on_the_complete_tables(real_data, how, spark, tmp_path) -> None:
+    ignored = how.model_copy(update={"files": "ignored", "paediatric": "keep"})
+    local, there = both(real_data / "metadata-full", ignored, spark, tmp_path, split=True)
+    pd.testing.assert_frame_equal(local, there)
+    rsna = local[(local.source == "rsna") & local.left_out.isna()]
+    assert rsna.label.value_counts().to_dict() == {"normal": 8_851, "pneumonia": 6_012}
+
+
+def test_map_keeps_the_order(spark) -> None:
+    numbers = list(range(-50, 50))
+    for engine in (LocalEngine(), spark):
+        assert list(engine.map(abs, numbers)) == [abs(n) for n in numbers]
+        assert list(engine.map(abs, [])) == []
+
+
+def test_spark_that_cannot_start_is_one_sentence(demo_params, monkeypatch) -> None:
+    sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+
+    def fail(builder):
+        raise RuntimeError("Java gateway process exited\nand a long trace")
+
+    monkeypatch.setattr(sql.SparkSession.Builder, "getOrCreate", fail)
+    with (
+        pytest.raises(CxrflowError, match="Java gateway process exited") as stopped,
+        open_engine(demo_params.model_copy(update={"engine": "spark"})),
+    ):
+        pass
+    assert "\n" not in str(stopped.value)

@@ -1,0 +1,124 @@
+"""Groups, and the split by group."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxrflow.errors import CxrflowError
+from cxrflow.metadata.groups import check_classes, group_ids, split_of
+from cxrflow.params import Split
+from cxrflow.records import CLASSES
+
+NONE_NEAR = np.empty((0, 2), dtype=np.int64)
+SPLIT = Split(train=0.65, val=0.15, test=0.2, seed=0)
+
+
+def table(*rows: tuple[str | None, str, str | None]) -> pd.DataFrame:
+    """Rows of (patient, path, content), with image ids i0, i1, ..."""
+    frame = pd.DataFrame(rows, columns=["patient_id", "path", "content_hash"], dtype=object)
+    return frame.assign(image_id=[f"i{n}" for n in range(len(rows))])
+
+
+def test_by_patient_by_file_by_content_and_along_the_chain() -> None:
+    frame = table(
+        ("b", "1", "h1"), ("b", "2", "h2"),  # one patient
+        ("a", "3", "h2"),                    # the same bytes as an image of b
+        (None, "3", None),                   # the same file as that
+        (None, "4", "h4"),                   # near the last
+        (None, "5", None), (None, "6", None),  # nobody knows, two of them
+        ("c", "7", "h7"),
+    )  # fmt: skip
+    groups = group_ids(frame, np.array([[3, 4]]))
+    assert groups.tolist() == ["a"] * 5 + ["i5", "i6", "c"]
+
+
+def test_a_single_row_and_none() -> None:
+    assert group_ids(table(("a", "1", "h")), NONE_NEAR).tolist() == ["a"]
+    assert group_ids(table(), NONE_NEAR).tolist() == []
+
+
+ROW = st.tuples(
+    st.one_of(st.none(), st.sampled_from("abcdefgh")),
+    st.integers(0, 30).map(str),
+    st.one_of(st.none(), st.integers(0, 30).map(str)),
+)
+
+
+@given(st.lists(ROW, min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_reordering_renames_nobody_and_groups_are_closed(rows, random) -> None:
+    frame = table(*rows)
+    groups = group_ids(frame, NONE_NEAR)
+    for key in ("patient_id", "path", "content_hash"):
+        assert groups.groupby(frame[key]).nunique().eq(1).all()
+    # Not coarser than the obvious closure, repeated until nothing changes.
+    member = list(range(len(rows)))
+    for _ in rows:
+        for i, one in enumerate(rows):
+            for j, other in enumerate(rows):
+                if any(a == b and a is not None for a, b in zip(one, other, strict=True)):
+                    member[i] = member[j] = min(member[i], member[j])
+    assert groups.nunique() == len(set(member))
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    again = group_ids(frame.iloc[order].reset_index(drop=True), NONE_NEAR)
+    assert dict(zip(frame.image_id.iloc[order], again, strict=True)) == dict(zip(frame.image_id, groups, strict=True))
+
+
+@given(st.lists(ROW, min_size=1, max_size=8), st.integers(1, 5))
+def test_adding_strangers_renames_nobody(rows, strangers) -> None:
+    alone = group_ids(table(*rows), NONE_NEAR)
+    more = [("0 first in the alphabet" + str(n), f"other {n}", None) for n in range(strangers)]
+    assert group_ids(table(*rows, *more), NONE_NEAR).tolist()[: len(rows)] == alone.tolist()
+
+
+@given(st.tuples(*[st.integers(1, 20)] * 3), st.integers(0, 5))
+def test_shares_are_roughly_as_wanted(weights, seed) -> None:
+    train, val = weights[0] / sum(weights), weights[1] / sum(weights)
+    split = Split(train=train, val=val, test=1 - train - val, seed=seed)
+    sides = [split_of(f"group {n}", split) for n in range(10_000)]
+    for side in ("train", "val", "test"):
+        wanted = getattr(split, side)
+        # five standard deviations of a binomial share
+        assert abs(sides.count(side) / 10_000 - wanted) < 5 * np.sqrt(wanted * (1 - wanted) / 10_000)
+
+
+@given(st.text(), st.integers())
+def test_a_group_stays_where_it_is_as_training_grows(group, seed) -> None:
+    """The side depends on nothing but name, seed and shares; a larger training side takes, and gives nobody away."""
+    small = Split(train=0.5, val=0.2, test=0.3, seed=seed)
+    large = Split(train=0.7, val=0.2, test=0.1, seed=seed)
+    assert split_of(group, small) == split_of(group, small.model_copy())
+    if split_of(group, small) == "train":
+        assert split_of(group, large) == "train"
+    if split_of(group, large) == "test":
+        assert split_of(group, small) == "test"
+
+
+def test_the_split_is_this_one_for_good() -> None:
+    """Worked out with sha256sum of "0:<group>": its first 13 digits as a share of 16 ** 13 are 0.9241 and 0.6978."""
+    assert split_of("nih:00001684", SPLIT) == "test"
+    assert split_of("covid-chestxray:2", SPLIT) == "val"
+
+
+def kept(**sides: list[str]) -> pd.DataFrame:
+    """Two images of each group; ``sides`` gives the sides of a class's groups."""
+    rows = [(label, f"{label} {n}", side) for label in sides for n, side in enumerate(sides[label]) for _ in range(2)]
+    return pd.DataFrame(rows, columns=["label", "group_id", "split"])
+
+
+ALL = ["train", "val", "test"]
+
+
+def test_a_class_on_every_side_passes() -> None:
+    check_classes(kept(covid=ALL, normal=ALL, pneumonia=[*ALL, "train"]))
+
+
+@pytest.mark.parametrize("label", CLASSES)
+@pytest.mark.parametrize(
+    ("sides", "groups", "none"), [(["train", "val"], 2, "test"), (["val"], 1, "train, test"), ([], 0, "val")]
+)
+def test_a_class_with_too_few_groups_stops_at_once(label, sides, groups, none) -> None:
+    with pytest.raises(CxrflowError, match=rf"class {label} has {groups} groups.*none in .*{none}"):
+        check_classes(kept(**(dict.fromkeys(CLASSES, ALL) | {label: sides})))

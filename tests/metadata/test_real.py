@@ -1,0 +1,56 @@
+"""The metadata stage on real collections, against counts worked out beforehand."""
+
+import pandas as pd
+import pytest
+
+from cxrflow.engines import LocalEngine
+from cxrflow.metadata import rules
+from cxrflow.metadata.build import Built, build_records
+from cxrflow.metadata.stage import reconciliation, summary
+
+
+@pytest.fixture(scope="module")
+def build(real_data, how, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("real") / "cache"
+
+    def run(paediatric: str) -> Built:
+        params = how.model_copy(update={"paediatric": paediatric})
+        return build_records(real_data / "sources", None, params, LocalEngine(), cache)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def built(build) -> Built:
+    return build("leave_out")
+
+
+def test_rows_in_are_rows_kept_and_left_out(built, build) -> None:
+    records = built.records
+    assert (len(records), records.left_out.isna().sum()) == (1_400, 866)
+    assert reconciliation(records).rows.sum() == 1_400
+    with_children = build("keep").records
+    assert (len(with_children), with_children.left_out.isna().sum()) == (1_400, 1_126)
+
+
+def test_the_radiography_covid_images_repeat_covid_chestxray(built) -> None:
+    records = built.records
+    repeats = records[(records.source == "radiography") & (records.label == "covid")]
+    assert repeats.left_out.tolist() == [rules.SAME_URL] * 65
+
+
+def test_no_group_is_on_two_sides_and_every_class_on_each(built) -> None:
+    kept = built.records[built.records.left_out.isna()]
+    assert kept.groupby("group_id").split.nunique().eq(1).all()
+    assert (kept.groupby(["split", "label"]).size() > 0).sum() == 9
+    assert kept.groupby(kept.patient_id.dropna()).split.nunique().eq(1).all()
+
+
+def test_the_largest_group_is_a_patient_not_a_chain(built) -> None:
+    assert summary(built)["largest_group"] == {"group_id": "nih:00001684", "images": 9, "patients": 1}
+
+
+def test_people_of_both_collections_meet(built) -> None:
+    kept = built.records[built.records.left_out.isna()]
+    sources: pd.Series = kept.groupby("group_id").source.unique().map(set)
+    assert (sources == {"rsna", "nih"}).sum() > 0

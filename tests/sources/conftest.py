@@ -1,0 +1,229 @@
+"""One tiny collection in the layout of each member of SOURCES, counted by hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from cxrflow.records import Record
+from cxrflow.sources import SOURCES
+
+Table = list[list[str]]
+
+
+@dataclass
+class Tiny:
+    """folder: where it lies; tables: file name -> rows, the first the header; labels: of its records, in order;
+    columns: what each table cannot do without; main: the table that names images; unknown: a row of it with a
+    finding that no rule knows; nameless: one that names no image."""
+
+    folder: str
+    tables: dict[str, Table]
+    labels: list[str | None]
+    columns: dict[str, Sequence[str]]
+    main: str
+    nameless: list[str]
+    unknown: list[str] | None = None
+    root: Path = field(default=Path())
+    encoding: str = "utf-8"
+
+    def write(self) -> Path:
+        """Write the tables; the collection's folder."""
+        folder = self.root / self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in self.tables.items():
+            if name.endswith(".xlsx"):
+                book = openpyxl.Workbook()
+                for row in rows:
+                    book.active.append(row)
+                book.save(folder / name)
+            else:
+                text = "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows)
+                (folder / name).write_bytes(text.encode(self.encoding))
+        return folder
+
+    def add(self, row: list[str]) -> None:
+        self.tables[self.main].append(row)
+
+
+def _covid() -> Tiny:
+    header = ["patientid", "offset", "sex", "age", "finding", "view", "modality", "folder", "filename", "url"]
+    rows = [
+        ["2", "0", "M", "65", "COVID-19", "PA", "X-ray", "images", "a.jpg", "https://somewhere.org/é/1"],
+        ["3", "3", "F", "40", "No Finding", "AP", "X-ray", "images", "b.jpg", ""],
+        ["4", "", "", "", "Streptococcus", "AP Supine", "X-ray", "images", "c.png", ""],
+    ]
+    return Tiny(
+        "covid-chestxray-dataset",
+        {"metadata.csv": [header, *rows]},
+        ["covid", "normal", "pneumonia"],
+        {"metadata.csv": ("patientid", "finding", "view", "modality", "folder", "filename")},
+        "metadata.csv",
+        ["9", "", "", "", "COVID-19", "PA", "X-ray", "images", "", ""],
+        ["9", "", "", "", "Banana", "PA", "X-ray", "images", "z.jpg", ""],
+    )
+
+
+def _figure1() -> Tiny:
+    rows = [
+        ["COVID-00001", "13", "M", "33", "COVID-19", "AP erect", "é"],
+        ["COVID-00002", "", "M", "50+", "No finding", "PA", ""],
+        ["COVID-00003a", "", "", "", "Pneumonia", "", ""],
+    ]
+    return Tiny(
+        "Figure1-COVID-chestxray-dataset",
+        {"metadata.csv": [["patientid", "offset", "sex", "age", "finding", "view", "notes"], *rows]},
+        ["covid", "normal", "pneumonia"],
+        {"metadata.csv": ("patientid", "finding")},
+        "metadata.csv",
+        ["", "", "", "", "COVID-19", "", ""],
+        ["COVID-00009", "", "", "", "Banana", "", ""],
+    )
+
+
+def _actualmed() -> Tiny:
+    rows = [
+        ["ANON1", "COVID-19", "PA", "a.png", "é"],
+        ["ANON2", "No finding", "AP", "b.png", ""],
+        ["ANON2", "", "AP", "c.png", "Inconclusive"],
+    ]
+    return Tiny(
+        "Actualmed-COVID-chestxray-dataset",
+        {"metadata.csv": [["patientid", "finding", "view", "imagename", "notes"], *rows]},
+        ["covid", "normal", None],
+        {"metadata.csv": ("patientid", "finding", "imagename")},
+        "metadata.csv",
+        ["ANON9", "COVID-19", "PA", "", ""],
+        ["ANON9", "Banana", "PA", "z.png", ""],
+    )
+
+
+def _radiography() -> Tiny:
+    def table(*names: str) -> Table:
+        return [["FILE NAME", "FORMAT", "SIZE", "URL"], *([n, "PNG", "1024*1024", "https://a.org"] for n in names)]
+
+    tables = {
+        "COVID-19.metadata.xlsx": table("COVID-19(1)", "COVID-19 (2)"),
+        "NORMAL.metadata.xlsx": table("NORMAL-1"),
+        "Viral Pneumonia.matadata.xlsx": table("Viral Pneumonia-1"),
+    }
+    return Tiny(
+        "COVID-19-Radiography-Database",
+        tables,
+        ["covid", "covid", "normal", "pneumonia"],
+        dict.fromkeys(tables, ("FILE NAME", "URL")),
+        "Viral Pneumonia.matadata.xlsx",
+        ["", "PNG", "1024*1024", "https://a.org"],
+    )
+
+
+def _rsna() -> Tiny:
+    return Tiny(
+        "rsna-pneumonia-detection-challenge",
+        {
+            "stage_2_train_labels.csv": [
+                ["patientId", "x", "y", "width", "height", "Target"],
+                ["r1", "1", "2", "3", "4", "1"],
+                ["r1", "5", "6", "7", "8", "1"],
+                ["r2", "", "", "", "", "0"],
+                ["r3", "", "", "", "", "0"],
+            ],
+            "stage_2_detailed_class_info.csv": [
+                ["patientId", "class"],
+                ["r1", "Lung Opacity"],
+                ["r1", "Lung Opacity"],
+                ["r2", "Normal"],
+                ["r3", "No Lung Opacity / Not Normal"],
+            ],
+        },
+        ["pneumonia", "normal", None],
+        {
+            "stage_2_train_labels.csv": ("patientId", "Target"),
+            "stage_2_detailed_class_info.csv": ("patientId", "class"),
+        },
+        "stage_2_train_labels.csv",
+        ["", "", "", "", "", "0"],
+        ["r9", "", "", "", "", "0"],
+    )
+
+
+def _nih() -> Tiny:
+    header = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID"]
+    header += ["Patient Age", "Patient Gender", "View Position"]
+    rows = [
+        ["00000061_015.png", "Pneumonia", "15", "61", "77", "M", "AP"],
+        ["00000150_002.png", "Atelectasis|Infiltration|Pneumonia", "2", "150", "055Y", "F", "AP"],
+        ["00000150_003.png", "No Finding", "3", "150", "411", "F", "PA"],
+        ["00000151_000.png", "Effusion", "0", "151", "55", "F", "PA"],
+    ]
+    return Tiny(
+        "nih-chestxray14",
+        {"Data_Entry_2017.csv": [header, *rows]},
+        ["pneumonia", "pneumonia", "normal", None],
+        {"Data_Entry_2017.csv": ("Image Index", "Finding Labels", "Patient ID")},
+        "Data_Entry_2017.csv",
+        ["", "Pneumonia", "1", "9", "", "", ""],
+        ["00000009_000.png", "Banana", "0", "9", "", "", ""],
+    )
+
+
+def _table() -> Tiny:
+    rows = [
+        ["a/1.png", "covid", "p1", "50", "é"],
+        ["a/2.png", "Normal", "p2", "", ""],
+        ["3.dcm", "pneumonia", "", "", "lobar"],
+    ]
+    return Tiny(
+        "hospital",
+        {"any name.csv": [["path", "label", "patient", "age", "finding"], *rows]},
+        ["covid", "normal", "pneumonia"],
+        {"any name.csv": ("path", "label", "patient")},
+        "any name.csv",
+        ["", "covid", "p9", "", ""],
+        ["z.png", "flu", "p9", "", ""],
+    )
+
+
+TINY: dict[str, Callable[[], Tiny]] = {
+    "covid-chestxray": _covid,
+    "figure1": _figure1,
+    "actualmed": _actualmed,
+    "radiography": _radiography,
+    "rsna": _rsna,
+    "nih": _nih,
+    "table": _table,
+}
+
+
+@pytest.fixture(params=list(SOURCES))
+def name(request: pytest.FixtureRequest) -> str:
+    """Every member of the registry in turn."""
+    return request.param
+
+
+@pytest.fixture
+def make_tiny(tmp_path: Path) -> Callable[[str], Tiny]:
+    def make(name: str) -> Tiny:
+        tiny = TINY[name]()
+        tiny.root = tmp_path / "root"
+        return tiny
+
+    return make
+
+
+@pytest.fixture
+def tiny(name: str, make_tiny: Callable[[str], Tiny]) -> Tiny:
+    """The tiny collection of ``name``, not yet written."""
+    return make_tiny(name)
+
+
+@pytest.fixture
+def read() -> Callable[[str, Tiny], list[Record]]:
+    """Writes a tiny collection and reads its records, without files."""
+
+    def run(name: str, tiny: Tiny) -> list[Record]:
+        return SOURCES[name].read(tiny.write(), tiny.folder, False)
+
+    return run

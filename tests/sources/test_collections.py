@@ -1,0 +1,198 @@
+"""What is peculiar to each public collection."""
+
+import pydicom
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+
+from cxrflow.errors import CxrflowError
+from cxrflow.sources import covid_chestxray, nih, read_collections, rsna
+from cxrflow.sources import find_collections as find
+
+
+@pytest.mark.parametrize(
+    ("finding", "label"),
+    [
+        # the vocabulary of June 2020
+        ("COVID-19", "covid"),
+        ("COVID-19, ARDS", "covid"),
+        ("SARS", "pneumonia"),
+        ("Streptococcus", "pneumonia"),
+        ("Pneumocystis", "pneumonia"),
+        ("Klebsiella", "pneumonia"),
+        ("Legionella", "pneumonia"),
+        ("E.Coli", "pneumonia"),
+        ("Varicella", "pneumonia"),
+        ("Chlamydophila", "pneumonia"),
+        ("Lipoid", "pneumonia"),
+        ("Influenza", "pneumonia"),
+        ("No Finding", "normal"),
+        ("ARDS", None),
+        # the later one
+        ("Pneumonia/Viral/COVID-19", "covid"),
+        ("Pneumonia/Bacterial/Streptococcus", "pneumonia"),
+        ("Pneumonia/Fungal/Pneumocystis", "pneumonia"),
+        ("Pneumonia/Viral/MERS-CoV", "pneumonia"),
+        ("Pneumonia", "pneumonia"),
+        ("Tuberculosis", None),
+        ("Unknown", None),
+        ("todo", None),
+        ("", None),
+        ("Banana", None),
+    ],
+)
+def test_both_vocabularies_of_covid_chestxray(finding, label) -> None:
+    found, reason = covid_chestxray.label_of(finding)
+    assert found == label
+    assert (reason is None) == (label is not None)
+
+
+def test_covid_chestxray_leaves_out_ct_and_lateral_views(make_tiny, read) -> None:
+    tiny = make_tiny("covid-chestxray")
+    tiny.add(["5", "", "", "", "COVID-19", "Axial", "CT", "volumes", "d.nii.gz", ""])
+    tiny.add(["5", "", "", "", "COVID-19", "L", "X-ray", "images", "e.jpg", ""])
+    tiny.add(["5", "", "", "", "COVID-19", "AP semi erect", "X-ray", "", "f.jpg", ""])
+    records = read("covid-chestxray", tiny)
+    ct, lateral, frontal = records[-3:]
+    assert "CT" in ct.left_out
+    assert "frontal" in lateral.left_out
+    assert frontal.left_out is None
+    assert frontal.path == "covid-chestxray-dataset/images/f.jpg"
+    first = records[0]
+    assert (first.patient_id, first.age, first.sex, first.day) == ("covid-chestxray:2", 65, "M", 0)
+
+
+def test_figure1_finds_the_file_and_joins_a_and_b(make_tiny) -> None:
+    tiny = make_tiny("figure1")
+    tiny.add(["COVID-00003b", "", "", "", "Pneumonia", "", ""])
+    images = tiny.write() / "images"
+    images.mkdir()
+    for file in ("COVID-00001.png", "COVID-00001.txt", "COVID-00003a.jpg", "COVID-00003b.JPEG"):
+        (images / file).touch()
+    first, absent, a, b = read_collections(*find(tiny.root), True)
+    assert first.path.endswith("images/COVID-00001.png")  # not the text beside it
+    assert absent.path.endswith("images/COVID-00002.jpg")
+    assert absent.age == 50
+    assert b.path.endswith("images/COVID-00003b.JPEG")
+    assert a.patient_id == b.patient_id == "figure1:COVID-00003"
+
+
+def test_radiography_names_children_and_discarded(make_tiny) -> None:
+    tiny = make_tiny("radiography")
+    tiny.tables["COVID-19.metadata.xlsx"] += [[f"COVID-19 ({n})", "PNG", "", "https://a.org"] for n in (100, 107, 217)]
+    folder = tiny.write()
+    for file in ("COVID-19/COVID-19(1).png", "COVID-19/COVID-19 (2).png", "NORMAL/NORMAL (1).png"):
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).touch()
+    records = read_collections(*find(tiny.root), True)
+    assert [record.path.split("/", 1)[1] for record in records] == [
+        "COVID-19/COVID-19(1).png",
+        "COVID-19/COVID-19 (2).png",
+        "COVID-19/COVID-19 (100).png",
+        "COVID-19/COVID-19 (107).png",
+        "COVID-19/COVID-19 (217).png",
+        "NORMAL/NORMAL (1).png",
+        "Viral Pneumonia/Viral Pneumonia (1).png",
+    ]
+    assert [record.left_out is not None for record in records] == [False, False, True, False, True, False, False]
+    assert [record.paediatric for record in records] == [False] * 5 + [True] * 2
+    assert all(record.patient_id is None for record in records)
+
+
+def test_radiography_discards_these_and_no_others(make_tiny, read) -> None:
+    tiny = make_tiny("radiography")
+    header = tiny.tables["COVID-19.metadata.xlsx"][0]
+    tiny.tables["COVID-19.metadata.xlsx"] = [header, *([f"COVID-19({n})", "PNG", "", ""] for n in range(1, 220))]
+    gone = [int(r.image_id[21:-1]) for r in read("radiography", tiny) if r.left_out and r.label == "covid"]
+    # 100-106, 110-113, 122-126, 217
+    assert gone == [100, 101, 102, 103, 104, 105, 106, 110, 111, 112, 113, 122, 123, 124, 125, 126, 217]
+
+
+def test_a_damaged_excel_table_is_one_sentence(make_tiny) -> None:
+    tiny = make_tiny("radiography")
+    table = tiny.write() / "NORMAL.metadata.xlsx"
+    whole = table.read_bytes()
+    for damaged in (b"no table", whole[: len(whole) // 2]):
+        table.write_bytes(damaged)
+        with pytest.raises(CxrflowError, match=r"NORMAL\.metadata\.xlsx"):
+            read_collections(*find(tiny.root), False)
+
+
+@pytest.mark.parametrize(
+    ("targets", "finding", "label"),
+    [
+        ({"1"}, "Lung Opacity", "pneumonia"),
+        ({"0"}, "Normal", "normal"),
+        ({"0"}, "No Lung Opacity / Not Normal", None),
+        ({"0", "1"}, "Lung Opacity", None),
+        ({"0"}, "Lung Opacity", None),
+        ({"0"}, "", None),
+        (set(), "Normal", None),
+    ],
+)
+def test_rsna_rule(targets, finding, label) -> None:
+    found, reason = rsna.label_of(targets, finding)
+    assert found == label
+    assert (reason is None) == (label is not None)
+
+
+def test_rsna_boxes_are_one_record_and_patients_those_of_nih(make_tiny, read) -> None:
+    tiny = make_tiny("rsna")
+    tiny.tables["nih_mapping.csv"] = [["patientId", "nih_image"], ["r1", "00000150_007.png"], ["r2", ""]]
+    records = read("rsna", tiny)
+    assert [record.image_id for record in records] == ["rsna:r1", "rsna:r2", "rsna:r3"]
+    # a blank in the mapping is nobody, not one more patient
+    assert [record.patient_id for record in records] == ["nih:00000150", None, None]
+    in_nih = read("nih", make_tiny("nih"))
+    assert in_nih[1].patient_id == records[0].patient_id
+
+
+def test_rsna_takes_view_age_and_sex_from_the_header(make_tiny) -> None:
+    tiny = make_tiny("rsna")
+    images = tiny.write() / "stage_2_train_images"
+    images.mkdir()
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    data.PatientSex, data.PatientAge, data.ViewPosition = "F", "058Y", "PA"
+    data.save_as(images / "r1.dcm")
+    (images / "r2.dcm").write_bytes(b"damaged")
+    first, damaged, absent = read_collections(*find(tiny.root), True)
+    assert (first.view, first.age, first.sex) == ("PA", 58, "F")
+    assert (damaged.view, damaged.age, absent.sex) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("findings", "label"),
+    [
+        ("Pneumonia", "pneumonia"),
+        ("Edema|Pneumonia", "pneumonia"),
+        ("No Finding", "normal"),
+        ("Hernia", None),
+        ("", None),
+    ],
+)
+def test_nih_rule(findings, label) -> None:
+    assert nih.label_of(findings)[0] == label
+
+
+def test_nih_age_and_patient(make_tiny, read) -> None:
+    records = read("nih", make_tiny("nih"))
+    assert [record.age for record in records] == [77, 55, None, 55]
+    assert [record.patient_id for record in records] == [f"nih:{n:08}" for n in (61, 150, 150, 151)]
+
+
+def test_a_users_own_table_is_called_after_its_folder(make_tiny, read) -> None:
+    first, _, third = read("table", make_tiny("table"))
+    assert (first.image_id, first.source, first.patient_id) == ("hospital:a/1.png", "hospital", "hospital:p1")
+    assert (first.age, first.finding, third.finding, third.patient_id) == (50, "é", "lobar", None)
+
+
+def test_two_tables_that_fit_are_refused_others_beside_are_not(make_tiny) -> None:
+    tiny = make_tiny("table")
+    folder = tiny.write()
+    (folder / "notes.csv").write_text("path,remark\n")
+    (folder / "folder.csv").mkdir()
+    assert len(read_collections(*find(tiny.root), False)) == 3
+    (folder / "more.csv").write_text("patient,label,path\n")
+    with pytest.raises(CxrflowError, match=r"2 tables.*any name\.csv, more\.csv"):
+        find(tiny.root)

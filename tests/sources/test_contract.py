@@ -1,0 +1,104 @@
+"""What every collection promises, over the whole registry."""
+
+import pytest
+
+from cxrflow.errors import CxrflowError
+from cxrflow.sources import SOURCES, find_collections, read_collections, source_name, tables
+
+
+def test_labels_are_those_counted_by_hand(name, tiny, read) -> None:
+    assert [record.label for record in read(name, tiny)] == tiny.labels
+
+
+def test_records_keep_the_contract(name, tiny, read) -> None:
+    records = read(name, tiny)
+    source = source_name(SOURCES[name], tiny.folder)
+    assert len({record.image_id for record in records}) == len(records)
+    for record in records:
+        assert record.source == source
+        assert record.image_id.startswith(f"{source}:")
+        assert record.path.startswith(f"{tiny.folder}/")
+        assert (record.label is None) == (record.left_out is not None)
+        assert record.patient_id is None or record.patient_id.split(":")[0] in (source, "nih")
+        assert record.age is None or 0 < record.age <= 120
+        assert record.sex in ("M", "F", None)
+
+
+def test_an_absent_table_stops_at_once_and_is_named(name, tiny) -> None:
+    folder = tiny.write()
+    for table in tiny.tables:
+        (folder / table).rename(folder / "elsewhere")
+        with pytest.raises(CxrflowError) as stopped:
+            SOURCES[name].read(folder, tiny.folder, True)
+        assert (table if SOURCES[name].folder else tiny.folder) in str(stopped.value)
+        assert str(stopped.value).count("\n") == 0
+        (folder / "elsewhere").rename(folder / table)
+
+
+def test_a_missing_column_stops_at_once_with_table_and_column(name, tiny) -> None:
+    for table, columns in tiny.columns.items():
+        whole = tiny.tables[table]
+        for column in columns:
+            place = whole[0].index(column)
+            tiny.tables[table] = [row[:place] + row[place + 1 :] for row in whole]
+            tiny.write()
+            with pytest.raises(CxrflowError, match=rf"column {column} is missing") as stopped:
+                read_collections(*_found(tiny), False)
+            assert table in str(stopped.value)
+            assert str(stopped.value).count("\n") == 0
+        tiny.tables[table] = whole
+
+
+def test_an_empty_table_stops_at_once(name, tiny) -> None:
+    folder = tiny.write()
+    (folder / tiny.main).write_bytes(b"")
+    with pytest.raises(CxrflowError, match=tiny.main if SOURCES[name].folder else tiny.folder):
+        SOURCES[name].read(folder, tiny.folder, False)
+
+
+def test_a_row_with_surplus_cells_is_left_out(name, tiny, read) -> None:
+    last = tiny.tables[tiny.main][-1]
+    last.extend([""] * (len(tiny.tables[tiny.main][0]) - len(last)) + ["surplus"])
+    records = read(name, tiny)
+    assert len(records) == len(tiny.labels)
+    assert [record.left_out == tables.BAD_ROW for record in records] == [False] * (len(records) - 1) + [True]
+
+
+def test_a_row_that_names_no_image_is_left_out(name, tiny, read) -> None:
+    tiny.add(tiny.nameless)
+    records = read(name, tiny)
+    assert [record.left_out for record in records].count(tables.NO_IMAGE) == 1
+    assert len(records) == len(tiny.labels) + 1
+
+
+def test_an_unknown_label_is_left_out_not_guessed(name, tiny, read) -> None:
+    if tiny.unknown is None:
+        assert name == "radiography"  # its folders are its labels
+        return
+    tiny.add(tiny.unknown)
+    added = read(name, tiny)[-1]
+    assert added.label is None
+    assert added.left_out in (tables.UNKNOWN_LABEL, tables.NOT_IN_RULES, tables.NO_FINDING_GIVEN)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1", "cp1252"])
+def test_the_encoding_changes_nothing(name, tiny, encoding) -> None:
+    tiny.write()
+    expected = read_collections(*_found(tiny), False)
+    tiny.encoding = encoding
+    tiny.write()
+    assert read_collections(*_found(tiny), False) == expected
+
+
+def test_found_by_its_published_name_and_by_its_own(name, tiny) -> None:
+    written = tiny.write()
+    if SOURCES[name].folder:
+        written.rename(written.with_name(name))
+        tiny.folder = name
+    root, found = _found(tiny)
+    assert found == [(SOURCES[name], tiny.folder)]
+    assert len(read_collections(root, found, True)) == len(tiny.labels)
+
+
+def _found(tiny):
+    return find_collections(tiny.root)

@@ -1,0 +1,63 @@
+"""Which collections are found where."""
+
+from pathlib import Path
+
+import pytest
+
+from cxrflow.errors import CxrflowError
+from cxrflow.sources import SOURCES, find_collections
+
+
+@pytest.fixture
+def root(make_tiny) -> Path:
+    for name in ("rsna", "covid-chestxray", "table"):
+        root = make_tiny(name).write().parent
+    (root / "notes").mkdir()
+    (root / "README.md").touch()
+    return root
+
+
+def names(found) -> list[str]:
+    return [collection.name for collection, _ in found]
+
+
+def test_all_are_found_in_the_order_of_the_registry(root) -> None:
+    home, found = find_collections(root)
+    assert home == root
+    assert names(found) == ["covid-chestxray", "rsna", "table"]
+
+
+def test_wanted_keeps_those_named(root) -> None:
+    assert names(find_collections(root, ["hospital", "rsna"])[1]) == ["rsna", "table"]
+
+
+def test_a_wanted_one_that_is_absent_is_named(root) -> None:
+    with pytest.raises(CxrflowError, match="nih-chestxray14"):
+        find_collections(root, ["rsna", "nih"])
+    with pytest.raises(CxrflowError, match="collection nih is not there"):
+        find_collections(root / SOURCES["rsna"].folder, ["nih"])
+
+
+@pytest.mark.parametrize("folder", ["rsna-pneumonia-detection-challenge", "hospital"])
+def test_a_root_may_be_a_collection_itself(root, folder, monkeypatch) -> None:
+    expected = find_collections(root / folder)
+    assert expected[0] == root
+    assert [name for _, name in expected[1]] == [folder]
+    monkeypatch.chdir(root / folder)
+    assert find_collections(Path()) == expected
+    assert find_collections(root / "notes" / ".." / folder / ".") == expected
+
+
+def test_a_missing_folder_and_an_empty_one_stop_at_once(root) -> None:
+    with pytest.raises(CxrflowError, match="no such folder"):
+        find_collections(root / "nowhere")
+    with pytest.raises(CxrflowError, match="no collection found"):
+        find_collections(root / "notes")
+
+
+def test_a_users_table_without_patients_is_not_passed_over(root) -> None:
+    table = root / "hospital" / "any name.csv"
+    table.write_text("path,label\na.png,covid\n")
+    _, found = find_collections(root)
+    with pytest.raises(CxrflowError, match=r"any name\.csv: column patient is missing"):
+        found[-1][0].read(root / "hospital", "hospital", True)

@@ -1,0 +1,209 @@
+"""Records on disk, parameters checked, files whole and below their root."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.files import below, code_digest, digest, write_json, write_whole
+from cxrflow.params import load_params, resolved_yaml, set_run
+from cxrflow.records import COLUMNS, Record, read_kept, read_records, to_frame, write_records
+
+WORD = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1)
+TEXT = st.one_of(st.none(), WORD)
+NUMBER = st.one_of(st.none(), st.floats(-1e9, 1e9))
+RECORD = st.builds(
+    Record, WORD, st.just("a"), WORD, patient_id=TEXT, finding=TEXT, view=TEXT, age=NUMBER, day=NUMBER,
+    paediatric=st.booleans(), left_out=TEXT,
+)  # fmt: skip
+
+
+@given(st.lists(RECORD, max_size=5))
+def test_records_are_read_as_written(tmp_path_factory, records) -> None:
+    path = tmp_path_factory.getbasetemp() / "records.csv"
+    frame = to_frame(records)
+    write_records(frame, path)
+    pd.testing.assert_frame_equal(read_records(path), frame, check_dtype=bool(records))
+    assert len(read_kept(path)) == sum(record.left_out is None for record in records)
+
+
+def test_text_that_looks_like_nothing_stays_text(tmp_path) -> None:
+    write_records(to_frame([Record("a:1", "a", "p", patient_id="NA", finding="None", view="007")]), tmp_path / "r.csv")
+    row = read_records(tmp_path / "r.csv").iloc[0]
+    assert (row.patient_id, row.finding, row.view, row.label) == ("NA", "None", "007", None)
+    assert tuple(row.index) == COLUMNS
+
+
+@pytest.fixture
+def params(tmp_path) -> Path:
+    project = Path(__file__).parents[1]
+    shutil.copy(project / "params.yaml", tmp_path)
+    shutil.copytree(project / "params", tmp_path / "params")
+    return tmp_path / "params.yaml"
+
+
+def change(path: Path, keys: str, value: object) -> None:
+    values = yaml.safe_load(path.read_text())
+    *sections, last = keys.split(".")
+    section = values
+    for name in sections:
+        section = section[name]
+    section[last] = value
+    path.write_text(yaml.safe_dump(values))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ("images.sise", 4), ("images.size", 31), ("images.size", "large"), ("images.channels", 2),
+        ("images.equalise", "some"),
+        ("training.epochs", 0), ("training.learning_rate", 0), ("training.learning_rate", float("inf")),
+        ("training.weight_decay", float("nan")), ("training.sample_weight_covid", 1), ("metadata.paediatric", "maybe"),
+        ("metadata.split", None), ("engine", "ray"), ("extra", 1), ("images", None), ("evaluation.bootstrap", 99),
+        ("training.augmentation.flip", 1.5),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_or_value_is_named(params, keys, value) -> None:
+    change(params, keys, value)
+    with pytest.raises(CxrflowError) as stopped:
+        load_params(params)
+    assert keys in str(stopped.value)
+    assert str(params) in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_missing_key_is_named(params) -> None:
+    values = yaml.safe_load(params.read_text())
+    del values["training"]["schedule"]["name"]
+    params.write_text(yaml.safe_dump(values))
+    with pytest.raises(CxrflowError, match=r"training\.schedule\.name"):
+        load_params(params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"metadata.split.train": 0.9}, "add up to 1"),
+        ({"metadata.split.train": 0.85, "metadata.split.val": 0}, "above 0"),
+        (
+            {"training.loss_weights": {"covid": 1, "normal": 1}},
+            "loss_weights must name exactly covid, normal, pneumonia",
+        ),
+        ({"training.schedule.warmup_epochs": 14}, "warmup_epochs must be below epochs"),
+    ],
+)
+def test_contradictions_are_named(params, changes, says) -> None:
+    for keys, value in changes.items():
+        change(params, keys, value)
+    with pytest.raises(CxrflowError, match=says):
+        load_params(params)
+
+
+@pytest.mark.parametrize(
+    "content", [b"a: [1", b"- 1\n", b"", b"caf\xe9: 1\n", "a: \ud800".encode("utf-8", "surrogatepass")]
+)
+def test_a_file_that_is_no_mapping_is_one_sentence(params, content) -> None:
+    params.write_bytes(content)
+    with pytest.raises(CxrflowError, match=r"params\.yaml") as stopped:
+        load_params(params)
+    assert "\n" not in str(stopped.value)
+
+
+def test_an_absent_file_is_one_sentence(tmp_path) -> None:
+    with pytest.raises(CxrflowError, match="no such parameter file"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (Path(__file__).parents[1] / "params").glob("*.yaml")))
+def test_every_file_of_overrides_fits_and_changes_only_what_it_names(params, name) -> None:
+    before = load_params(params).model_dump()
+    change(params, "overrides", name)
+    after = load_params(params).model_dump()
+    over = yaml.safe_load((params.parent / "params" / f"{name}.yaml").read_text())
+
+    def check(before: dict, after: dict, over: dict) -> None:
+        for key, value in after.items():
+            if isinstance(value, dict) and key in over:
+                check(before[key], value, over[key])
+            elif key != "overrides":
+                assert value == over.get(key, before[key])
+
+    check(before, after, over)
+    assert after != before | {"overrides": name}
+
+
+def test_resolved_parameters_are_read_as_they_are(params, tmp_path) -> None:
+    loaded = load_params(params)
+    (tmp_path / "resolved.yaml").write_text(resolved_yaml(loaded))
+    assert load_params(tmp_path / "resolved.yaml") == loaded
+
+
+def test_set_run_changes_two_values_and_nothing_else(params) -> None:
+    before = params.read_text().splitlines()
+    set_run(params, "../some/where", "real")
+    after = params.read_text().splitlines()
+    assert len(after) == len(before)
+    assert sum(a != b for a, b in zip(before, after, strict=True)) == 2
+    loaded = load_params(params)
+    assert (loaded.sources.root, loaded.overrides, loaded.images.size) == ("../some/where", "real", 160)
+    set_run(params, "data/demo", None)
+    assert params.read_text().splitlines() == before
+    set_run(params, "odd: #folder", None)
+    assert load_params(params).sources.root == "odd: #folder"
+
+
+def test_set_run_refuses_what_would_not_load_and_mends_what_does_not(params) -> None:
+    before = params.read_text()
+    with pytest.raises(CxrflowError, match="absent"):
+        set_run(params, "data/demo", "absent")
+    assert params.read_text() == before
+    change(params, "overrides", "absent")
+    set_run(params, "data/demo", "real")
+    assert load_params(params).overrides == "real"
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path) -> None:
+    path = tmp_path / "new" / "a.json"
+    write_json(path, {"a": 1.5})
+    assert path.read_text() == '{\n  "a": 1.5\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    with pytest.raises(TypeError):
+        write_whole(path, "text, not bytes")
+    assert path.read_text() == '{\n  "a": 1.5\n}\n'
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+
+
+def test_below_follows_links_and_dots_to_where_they_lead(tmp_path) -> None:
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "rooted").mkdir()  # begins like the root, and is not in it
+    (root / "out").symlink_to(tmp_path)
+    (root / "round").symlink_to("round")
+    (root / "in").symlink_to("sub")
+    for inside in ("a.png", "sub/../a.png", "in/a.png", "absent/a.png", "..a/b..png"):
+        assert below(root, inside) == root / inside
+    for outside in ("..", "../rooted/a.png", "/etc/passwd", "sub/../../a", "out/a.png", "round", "a\0b"):
+        with pytest.raises(LeftOut):
+            below(root, outside)
+
+
+def test_digests_tell_values_and_code_apart(tmp_path) -> None:
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
+    assert digest([1, 2]) != digest([2, 1])
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "a.py").write_text("1")
+    (tmp_path / "b.py").write_text("2")
+    parts = ("part", "b.py")
+    first = code_digest(tmp_path, parts)
+    assert code_digest(tmp_path, reversed(parts)) == first
+    (tmp_path / "part" / "notes.md").write_text("not code")
+    (tmp_path / "other.py").write_text("not asked for")
+    assert code_digest(tmp_path, parts) == first
+    (tmp_path / "part" / "a.py").rename(tmp_path / "part" / "c.py")
+    assert code_digest(tmp_path, parts) != first
