@@ -52,5 +52,6 @@ check: $(VENV)/tested ## style, types, tests
 	mypy
 	$(BIN)/python -m pytest
 
-clean: ## remove what runs wrote (data/ and results/), not .venv
-	rm -rf data results
+clean: ## remove what runs wrote in data/ and results/; .venv and the ledger of test sets stay
+	rm -rf data
+	find results -type f ! -name ledger.csv -delete 2>/dev/null || true

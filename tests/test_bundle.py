@@ -19,8 +19,8 @@ def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     images = load_params(Path(__file__).parents[1] / "params.yaml").images
     bundle = Bundle(
-        cxrflow="0", model="resnet18", classes=CLASSES, images=images, mean=0.5, std=0.25, temperature=1.5, epoch=3,
-        validation={"macro_auroc": 0.9}, digests={"data": "d", "params": "p", "code": "c"},
+        cxrflow="0", model="resnet18", classes=CLASSES, images=images, mean=0.5, std=0.25, temperature=1.5,
+        sources={"a": 1}, epoch=3, validation={"macro_auroc": 0.9}, digests={"data": "d", "params": "p", "code": "c"},
     )  # fmt: skip
     used = pd.DataFrame(
         {"split": ["train"], "content_hash": ["ab"], "near_hash": ["cd"], "patient_id": ["hospital:Jane Doe"]}

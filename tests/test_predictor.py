@@ -23,7 +23,7 @@ def predictor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     images = load_params(Path(__file__).parents[1] / "params.yaml").images
     bundle = Bundle(
         cxrflow="0", model="resnet18", classes=CLASSES, images=images.model_copy(update={"channels": request.param}),
-        mean=0.4, std=0.2, temperature=2.0, epoch=0, validation={}, digests={},
+        mean=0.4, std=0.2, temperature=2.0, sources={}, epoch=0, validation={}, digests={},
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("bundle")
     network = MODELS["resnet18"].build(request.param, 3)
@@ -100,8 +100,9 @@ def test_images_are_found_in_folders_and_what_is_absent_is_said(tmp_path: Path) 
     for name in ("b.PNG", "a/deep/x.dcm", "notes.txt", "odd.name"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
+    (tmp_path / "IM000001").write_bytes(bytes(128) + b"DICM")  # as archives export them
     found = [path.relative_to(tmp_path).as_posix() for path in find_images([tmp_path, tmp_path / "odd.name"])]
-    assert found == ["a/deep/x.dcm", "b.PNG", "odd.name"]
+    assert found == ["IM000001", "a/deep/x.dcm", "b.PNG", "odd.name"]
     with pytest.raises(CxrflowError, match="no such file"):
         find_images([tmp_path / "absent"])
     (tmp_path / "empty").mkdir()

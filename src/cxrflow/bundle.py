@@ -29,6 +29,7 @@ class Bundle(BaseModel):
     images            image steps, size and channels
     mean, std         of training pixels, as shares of white: the input is (pixel / 255 - mean) / std
     temperature       logits are divided by it (Guo et al. 2017, section 4.2), fitted on val
+    sources           images of each source that it was trained and validated on
     pretrained_on     what the weights came from before training, empty from scratch
     epoch, validation the epoch chosen, and its figures on val
     digests           of data, params, code and weights
@@ -45,6 +46,7 @@ class Bundle(BaseModel):
     mean: float
     std: float
     temperature: float
+    sources: dict[str, int]
     pretrained_on: tuple[str, ...] = ()
     epoch: int
     validation: dict[str, float]

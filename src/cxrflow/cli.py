@@ -153,11 +153,12 @@ def explanation(params: ParamsFile = Path("params.yaml")) -> None:
     from cxrflow.images.prepare import open_store
     from cxrflow.predictor import Predictor
     from cxrflow.records import read_kept
+    from cxrflow.sources import find_collections
 
     loaded = load_params(params)
     kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
     predictions = pd.read_csv(RESULTS / "evaluation" / "predictions.csv")
-    where = Path(loaded.sources.root)
+    where, _ = find_collections(Path(loaded.sources.root))
     explain(Predictor(BUNDLE), kept, store, predictions, where, loaded.explanation, RESULTS / "explanation")
 
 
@@ -252,6 +253,8 @@ def main() -> None:
         app()
     except CxrflowError as error:
         sys.exit(f"cxrflow: {error}")
+    except OSError as error:
+        sys.exit(f"cxrflow: {error.filename or 'file'}: {error.strerror or error}.")
     except KeyboardInterrupt:
         sys.exit(130)
 

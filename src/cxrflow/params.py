@@ -76,6 +76,12 @@ class Images(_Section):
     clahe_tiles: Count
     lungs: Literal["none", "opencv"]
 
+    @model_validator(mode="after")
+    def _tiles_fit(self) -> "Images":
+        if self.clahe_tiles > self.size // 2:
+            raise ValueError("clahe_tiles must be at most half of size")
+        return self
+
 
 class Augmentation(_Section):
     """Random changes of training batches (training/augmentation.py)."""
@@ -116,6 +122,9 @@ class Training(_Section):
     def _consistent(self) -> "Training":
         if set(self.loss_weights) != set(CLASSES):
             raise ValueError(f"loss_weights must name exactly {', '.join(CLASSES)}")
+        share = self.sample_weight_covid
+        if share is not None and not 1 <= round(self.batch_size * share) < self.batch_size:
+            raise ValueError("sample_weight_covid must leave at least one COVID-19 and one other image in a batch")
         if self.schedule.name == "cosine" and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError("schedule.warmup_epochs must be below epochs")
         return self
@@ -163,7 +172,10 @@ def _checked(path: Path, values: dict[str, Any]) -> Params:
     if name is not None:
         over = path.parent / "params" / f"{name}.yaml"
         where = f"{path} with {over}"
-        values = _lay_over(_read(over), values)
+        laid = _read(over)
+        if reserved := {"overrides", "sources"} & set(laid):
+            raise CxrflowError(f"{over}: {', '.join(sorted(reserved))} can be set in {path} alone; take it out there.")
+        values = _lay_over(laid, values)
     try:
         return Params.model_validate(values)
     except ValidationError as error:

@@ -14,8 +14,9 @@ from cxrflow.bundle import read_bundle
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
-from cxrflow.images.prepare import prepare_file
+from cxrflow.images.prepare import Store, check_steps, prepare_file
 from cxrflow.reading import ENDINGS
+from cxrflow.reading.dicom import is_dicom
 from cxrflow.training.models import find_model
 from cxrflow.training.module import to_input
 
@@ -47,6 +48,15 @@ class Predictor:
             parts.append((logits.double() / self.bundle.temperature).softmax(dim=1).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.bundle.classes)))
 
+    def stored_scores(self, store: Store, image_ids: pd.Series) -> np.ndarray:
+        """``scores`` of stored images, a batch in memory at a time. Raises CxrflowError where one is not there, or the
+        store was prepared by other steps than the bundle's."""
+        check_steps(store, self.bundle.images)
+        rows = store.rows_of(image_ids)
+        starts = range(0, len(rows), _BATCH)
+        parts = [self.scores(store.images[rows[start : start + _BATCH]]) for start in starts]
+        return np.concatenate([self.scores(store.images[:0]), *parts])
+
     def heat_map(self, image: np.ndarray, label: str) -> np.ndarray:
         """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of one prepared image for the class ``label``.
 
@@ -65,14 +75,15 @@ class Predictor:
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Files as given, and all pictures and DICOM files in given folders, at any depth, sorted.
+    """Files as given, and all pictures (by their endings) and DICOM files (by their content, since archives often name
+    them without an ending) in given folders, at any depth, sorted.
 
     Raises CxrflowError where a path is absent or nothing is found.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+            found += sorted(p for p in path.rglob("*") if p.is_file() and _looks_like_an_image(p))
         elif path.exists():
             found.append(path)
         else:
@@ -94,6 +105,13 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, o
     table = pd.DataFrame(rows, columns=columns)
     write_whole(out, table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
     return table
+
+
+def _looks_like_an_image(path: Path) -> bool:
+    if path.suffix.lower() in ENDINGS:
+        return True
+    with path.open("rb") as file:
+        return is_dicom(file.read(132))
 
 
 _Prepared = tuple[Path, np.ndarray | str]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 
 #: Order of the classes everywhere: score columns, confusion matrices, figures.
@@ -66,7 +67,9 @@ def write_records(frame: pd.DataFrame, path: Path) -> None:
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """Read a table that ``write_records`` wrote."""
+    """Read a table that ``write_records`` wrote. Raises CxrflowError where there is none."""
+    if not path.is_file():
+        raise CxrflowError(f"{path}: no table of records there; run `cxrflow metadata`.")
     # The end of a line is given because text may hold a lone carriage return, which pandas takes for one.
     return typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n"))
 

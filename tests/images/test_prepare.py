@@ -89,6 +89,27 @@ def test_an_interrupted_run_goes_on(
     assert not (out / "partial").exists()
 
 
+def test_a_kill_does_not_make_an_unreadable_image_black(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    root, records = collection
+    (root / "here" / "1.png").write_bytes(b"not a picture")
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_images(records, root, STEPS, CountingEngine(limit=4), tmp_path / "out")
+    store = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "out")
+    assert "not an image" in store.index.left_out[1]
+
+
+def test_records_without_hashes_and_steps_of_another_kind_are_refused(
+    collection: tuple[Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    root, records = collection
+    with pytest.raises(CxrflowError, match="counted without files"):
+        prepare.prepare_images(records.assign(content_hash=None), root, STEPS, LocalEngine(), tmp_path / "out")
+    store = prepare.prepare_images(records, root, STEPS, LocalEngine(), tmp_path / "out")
+    prepare.check_steps(store, STEPS.model_copy(update={"channels": 3}))  # made of the same picture later
+    with pytest.raises(CxrflowError, match="other image steps"):
+        prepare.check_steps(store, STEPS.model_copy(update={"equalise": "clahe"}))
+
+
 def test_an_unreadable_image_is_left_out_with_its_reason(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, records = collection
     (root / "here" / "3.png").write_bytes(b"not a picture")

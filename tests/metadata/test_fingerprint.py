@@ -83,7 +83,7 @@ def test_the_second_call_reads_only_what_could_not_be_read(root, tmp_path, engin
 
 def test_a_damaged_cache_says_what_to_do(root, tmp_path, engine) -> None:
     (tmp_path / "cache").write_bytes(b"no database, " * 100)
-    with pytest.raises(CxrflowError, match="damaged.*delete it"):
+    with pytest.raises(CxrflowError, match=r"damaged.*delete it"):
         fingerprints(root, PATHS, engine, tmp_path / "cache")
 
 

@@ -95,7 +95,8 @@ def test_radiography_names_children_and_discarded(make_tiny) -> None:
     ]
     assert [record.left_out is not None for record in records] == [False, False, True, False, True, False, False]
     assert [record.paediatric for record in records] == [False] * 5 + [True] * 2
-    assert all(record.patient_id is None for record in records)
+    # images of one page are taken for one person's; the children come from one page, all of them
+    assert [record.patient_id for record in records[2:]] == ["radiography:https://a.org"] * 3 + [None] * 2
 
 
 def test_radiography_discards_these_and_no_others(make_tiny, read) -> None:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -73,6 +74,30 @@ def test_twice_the_same_and_after_an_interruption_too(tiny: Tiny, training: Trai
     train(records, store, steps, training, tmp_path / "killed")
     assert kept < (tmp_path / "killed" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_what_was_removed_from_a_finished_run_is_made_again(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    """DVC removes history and bundle before it reruns a stage, and leaves the checkpoints."""
+    records, store, steps = tiny(60)
+    stopping = training.model_copy(update={"epochs": 8, "early_stopping_epochs": 1})
+    train(records, store, steps, stopping, tmp_path)
+    first = contents(tmp_path)
+    (tmp_path / "history.csv").unlink()
+    shutil.rmtree(tmp_path / "bundle")
+    train(records, store, steps, stopping, tmp_path)
+    assert contents(tmp_path) == first
+
+
+def test_images_of_other_steps_are_not_trained_on(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    records, store, steps = tiny(30)
+    with pytest.raises(CxrflowError, match="other image steps"):
+        train(records, store, steps.model_copy(update={"size": 64}), training, tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_in_one_sentence(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    records, store, steps = tiny(60)
+    with pytest.raises(CxrflowError, match=r"no longer a number in epoch \d+; lower training.learning_rate"):
+        train(records, store, steps, training.model_copy(update={"learning_rate": 1e30}), tmp_path)
 
 
 def test_checkpoints_of_other_params_or_data_are_not_used(tiny: Tiny, training: Training, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.seen import leave_out_seen
 from cxrflow.files import write_json, write_whole
-from cxrflow.images.prepare import Store, prepare_images, steps_digest
+from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Evaluation, Metadata
 from cxrflow.predictor import Predictor
@@ -40,10 +40,7 @@ def evaluate_split(
     """The stage: figures on the rows of split ``test``, the baseline learned from the rows of split ``train``.
 
     records  kept rows (columns of records.py); store  their prepared images
-    Raises CxrflowError where the store was prepared by other steps than the bundle's.
     """
-    if steps_digest(predictor.bundle.images) != store.steps:
-        raise CxrflowError("evaluation: the prepared images are not of the bundle's image steps; run `cxrflow images`.")
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     test, train = usable[usable.split == "test"], usable[usable.split == "train"]
     baseline = Baseline(baseline_probabilities(fit_baseline(train), test), "", "the training images' table rows")
@@ -64,6 +61,8 @@ def evaluate_collections(
     Images that the bundle was trained or validated on, their near repeats, and other images of the same patients are
     left out. Writes ``records.csv`` beside the figures; returns the figures and the records.
     """
+    # Without the files there would be no hashes to tell seen images by, whatever the parameter file says.
+    metadata = metadata.model_copy(update={"files": "required"})
     built = build_records(root, None, metadata, engine, out / "fingerprints.sqlite", split=False)
     records = leave_out_seen(built.records, predictor.folder)
     kept = records[records.left_out.isna()]
@@ -90,7 +89,7 @@ def _score(
 ) -> dict[str, Any]:
     test_set = ledger.test_set_hash(test)
     ledger.enter(ledger_file, datetime.now(UTC), predictor.bundle.digests["weights"], test_set)
-    probabilities = predictor.scores(store.images[store.rows_of(test.image_id)])
+    probabilities = predictor.stored_scores(store, test.image_id)
     figures = evaluate(test, probabilities, params.bootstrap, params.seed)
     if baseline.probabilities is None:
         beside: dict[str, Any] = missing(baseline.reason)

@@ -156,7 +156,7 @@ def within_sources(
     ]
     for source, pairs in by_source.items():
         if pairs:
-            rows.append((source, None, _INK, ""))
+            rows.append((source.replace("$", r"\$"), None, _INK, ""))  # else matplotlib reads mathematics
         for pair, within in pairs.items():
             first, second = pair.split("_vs_")
             rows.append((f"{NAMES[first]} vs {NAMES[second]}", within, COLOURS[first], "o"))

@@ -14,9 +14,10 @@ from cxrflow.images.steps import square
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
+from cxrflow.sources.demo import TRUTH
 
 #: Where the demo's collections keep the true opacity of each image, below the root of the collections.
-TRUE_OPACITY = Path("truth/opacity")
+TRUE_OPACITY = Path(TRUTH) / "opacity"
 _SHOWN = 320  # side of a shown picture, pixels
 
 
@@ -115,5 +116,6 @@ def _inside_opacity(predictor: Predictor, rows: pd.DataFrame, store: Store, root
 
 def _true_opacity(root: Path, path: str, predictor: Predictor) -> np.ndarray | None:
     """The true opacity of a demo image, put through the same crop and size: bool (size, size), or None."""
-    mask = cv2.imread(str((root / TRUE_OPACITY / path).with_suffix(".png")), cv2.IMREAD_GRAYSCALE)
+    file = (root / TRUE_OPACITY / path).with_suffix(".png")
+    mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
     return None if mask is None else square(mask, predictor.bundle.images, cv2.INTER_NEAREST) > 0

@@ -42,9 +42,12 @@ class Store:
 def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Engine, out: Path) -> Store:
     """Prepare the images of ``records`` (columns image_id, path, content_hash) into ``out``.
 
+    Raises CxrflowError where records have no content hash, as with ``metadata.files: ignored``.
     Images that ``out`` already holds, prepared by the same steps and code, are copied, not decoded. Work in progress
     lies in ``out/partial``: an interrupted run goes on there. An image that cannot be read is left out with its reason.
     """
+    if records.content_hash.isna().any():
+        raise CxrflowError("images: these records were counted without files; set metadata.files: required.")
     key = steps_digest(steps)
     index = records[["image_id", "content_hash"]].reset_index(drop=True)
     partial = out / "partial"
@@ -58,11 +61,11 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
     for count, (row, result) in enumerate(zip(todo, results, strict=True), start=1):
         if isinstance(result, str):
             reasons[int(row)] = result
+            write_json(partial / "reasons.json", reasons)  # before it counts as done, whatever kills this process
         else:
             work[row] = result
         done[row] = 1
         if count % _CHUNK == 0 or count == len(todo):
-            write_json(partial / "reasons.json", reasons)
             work.flush()
             done.flush()
     index["left_out"] = [reasons.get(row) for row in range(len(index))]
@@ -94,6 +97,12 @@ def steps_digest(steps: Images) -> str:
     package = Path(cxrflow.__file__).parent
     done_before_channels = steps.model_dump(exclude={"channels"})
     return digest([done_before_channels, code_digest(package, ("reading", "images/steps.py", "lungs"))])
+
+
+def check_steps(store: Store, steps: Images) -> None:
+    """Raise CxrflowError where a store was prepared by other steps than ``steps``, or by other code."""
+    if store.steps != steps_digest(steps):
+        raise CxrflowError("the prepared images are of other image steps than asked for; run `cxrflow images`.")
 
 
 def prepare_file(item: tuple[Path, Images]) -> np.ndarray | str:

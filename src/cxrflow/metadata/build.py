@@ -6,6 +6,7 @@ from pathlib import Path
 import ibis
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 from cxrflow.engines import Engine
 from cxrflow.metadata import rules
@@ -14,7 +15,7 @@ from cxrflow.metadata.groups import group_ids, split_of
 from cxrflow.metadata.near import near_pairs
 from cxrflow.params import Metadata
 from cxrflow.records import COLUMNS, to_frame, typed
-from cxrflow.sources import find_collections, read_collections, tables
+from cxrflow.sources import find_collections, passed_over, read_collections, tables
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def build_records(
     Raises CxrflowError where a folder, a table or a column is missing.
     """
     root, found = find_collections(root, collections)
+    if others := passed_over(root, found):
+        Console().print(f"Folders that are no collection, passed over: {', '.join(others)}", markup=False)
     with_files = params.files == "required"
     frame = to_frame(read_collections(root, found, with_files))
     frame["image_id"] = _unique(frame.image_id)

@@ -9,7 +9,7 @@ from typing import Any
 
 import ibis
 
-PAEDIATRIC = "child (metadata.paediatric: leave_out)"
+PAEDIATRIC = "child, left out by metadata.paediatric"
 LISTED_AGAIN = "listed again: an earlier row names the same file"
 SAME_FILE = "repeat: the same bytes as an earlier image"
 SAME_URL = "repeat: an earlier collection holds the image of this URL"

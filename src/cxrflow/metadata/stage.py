@@ -72,6 +72,7 @@ def summary(built: Built) -> dict[str, Any]:
         "left_out": len(built.records) - len(kept),
         "groups": len(sizes),
         "patients": int(kept.patient_id.nunique()),
+        "under_18": int((kept.age < 18).sum()),
         "near_repeats": built.near_repeats,
         "largest_group": {
             "group_id": largest,

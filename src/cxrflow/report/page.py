@@ -15,15 +15,15 @@ import cxrflow
 from cxrflow.bundle import read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import times_looked_at
-from cxrflow.evaluation.plots import training_curves
+from cxrflow.evaluation.plots import NAMES, training_curves
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
 from cxrflow.params import Params, resolved_yaml
 from cxrflow.records import CLASSES, SPLITS
+from cxrflow.sources.demo import TRUTH
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
 _PLOTS = ("confusion", "roc", "within_sources")
-_NAMES = {"covid": "COVID-19", "normal": "normal", "pneumonia": "pneumonia"}
 
 
 def write_report(params: Params, results: Path) -> Path:
@@ -42,11 +42,11 @@ def write_report(params: Params, results: Path) -> Path:
         version=cxrflow.__version__,
         purpose=bundle.purpose,
         root=params.sources.root,
-        synthetic=params.sources.root == "data/demo",
+        synthetic=(Path(params.sources.root) / TRUTH).is_dir(),
         bundle=bundle,
         params=params,
         classes=CLASSES,
-        names=_NAMES,
+        names=NAMES,
         splits=SPLITS,
         metadata=_json(results / "metadata" / "summary.json"),
         fates=_fates(reconciliation),
@@ -54,10 +54,7 @@ def write_report(params: Params, results: Path) -> Path:
         step_names=step_names(params.images),
         steps=_picture(results / "images" / "examples.png"),
         curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
-        plots={
-            name: _svg(results / "evaluation" / "plots" / f"{name}.svg")
-            for name in ("confusion", "roc", "within_sources")
-        },
+        plots={name: _svg(results / "evaluation" / "plots" / f"{name}.svg") for name in _PLOTS},
         figures=figures,
         looked=times_looked_at(results / "evaluation" / "ledger.csv", figures["test_set"]["hash"]),
         explanation=explanation,
@@ -94,7 +91,7 @@ def _figure(figure: dict[str, Any], digits: int = 2) -> Markup:
 
 def _pair(name: str) -> str:
     first, second = name.split("_vs_")
-    return f"{_NAMES[first]} against {_NAMES[second]}"
+    return f"{NAMES[first]} against {NAMES[second]}"
 
 
 def _fates(table: pd.DataFrame) -> list[dict[str, Any]]:

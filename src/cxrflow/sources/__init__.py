@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from cxrflow.errors import CxrflowError
+from cxrflow.reading import ENDINGS
 from cxrflow.records import Record
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
 from cxrflow.sources.collection import Collection
@@ -57,6 +58,13 @@ def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path,
             "your own with a CSV table of the columns path, label, patient."
         )
     return home, [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
+
+
+def passed_over(root: Path, found: list[tuple[Collection, str]]) -> list[str]:
+    """Folders below ``root`` that hold a table or an image, at any depth, and are none of the collections found."""
+    taken = {folder for _, folder in found}
+    others = [f for f in sorted(root.iterdir()) if f.is_dir() and f.name not in taken and not f.name.startswith(".")]
+    return [f.name for f in others if any(p.suffix.lower() in (".csv", ".xlsx", *ENDINGS) for p in f.rglob("*"))]
 
 
 def read_collections(root: Path, found: list[tuple[Collection, str]], with_files: bool) -> list[Record]:

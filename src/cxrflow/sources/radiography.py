@@ -23,7 +23,7 @@ DISCARDED = {*range(100, 107), *range(110, 114), *range(122, 127), 217}
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
-    """One record per row of the three tables; the patients are not published."""
+    """One record per row of the three tables."""
     records = []
     for kind, (table, label, paediatric) in FOLDERS.items():
         there = {path.name for path in (folder / kind).iterdir()} if (folder / kind).is_dir() else set()
@@ -42,6 +42,9 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
                     image_id=f"{NAME}:{listed or f'{kind} line {line}'}",
                     source=NAME,
                     path=f"{name}/{kind}/{file}",
+                    # The patients are not published. A page of COVID-19 images is a case report: they are taken for
+                    # one person's, since two of them on two sides of the split would be a leak.
+                    patient_id=f"{NAME}:{row['URL']}" if kind == "COVID-19" and row["URL"] else None,
                     label=label,
                     finding=kind,
                     url=row["URL"] or None,

@@ -14,9 +14,11 @@ _LABELS = {name: name for name in CLASSES} | {"covid-19": "covid", "covid19": "c
 def find_table(folder: Path) -> Path | None:
     """The CSV table of a user's own folder, whatever its name, or None. Raises CxrflowError where several fit.
 
-    Where none has all of REQUIRED, the first that lacks only one of them: reading it says which column is missing.
+    Where none has all of REQUIRED, the first that lacks only one of them: reading it says which column is missing (or
+    written in capitals).
     """
-    lacking = {path: len(set(REQUIRED) - tables.read_header(path)) for path in sorted(folder.glob("*.csv"))}
+    headers = {path: {name.lower() for name in tables.read_header(path)} for path in sorted(folder.glob("*.csv"))}
+    lacking = {path: len(set(REQUIRED) - header) for path, header in headers.items()}
     fits = [path for path, lacks in lacking.items() if lacks == 0]
     if len(fits) > 1:
         names = ", ".join(path.name for path in fits)

@@ -23,7 +23,7 @@ _END = "\0end"
 
 
 def read_csv(path: Path, required: tuple[str, ...]) -> list[Row]:
-    """Rows of a CSV table, cells stripped; UTF-8, UTF-16 with its mark, or else Windows-1252/ISO-8859-1.
+    """Rows of a CSV table, cells stripped; UTF-8, UTF-16 with its mark, or else ISO-8859-1.
 
     A row with more cells than the header carries the key SURPLUS, so that the adapter can leave it out.
     Raises CxrflowError where the table is absent, empty, malformed, or lacks a required column.

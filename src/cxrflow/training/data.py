@@ -66,14 +66,16 @@ class BalancedBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         # A last batch of one image has no variance for batch normalisation; it is dropped.
         full, rest = divmod(len(self._others), self._others_per_batch)
-        return full + (rest + self._covid_per_batch > 1 and rest > 0)
+        return full + (rest > 1)
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng([self._seed, self._epoch])
         others = random.permutation(self._others)
         for batch in range(len(self)):
             chosen = others[batch * self._others_per_batch : (batch + 1) * self._others_per_batch]
-            covid = random.choice(self._covid, self._covid_per_batch)
+            # a short last batch keeps the share
+            count = round(self._covid_per_batch * len(chosen) / self._others_per_batch)
+            covid = random.choice(self._covid, count) if count else self._covid[:0]
             yield random.permutation(np.concatenate([chosen, covid])).tolist()
 
 

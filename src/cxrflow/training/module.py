@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAUROC, MulticlassPrecision, MulticlassRecall
+from torchmetrics.classification import MulticlassAUROC, MulticlassConfusionMatrix
 
+from cxrflow.errors import CxrflowError
 from cxrflow.params import Training
 from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
@@ -35,9 +36,8 @@ class TrainingModule(lightning.LightningModule):
         self.input = (channels, mean, std)
         self._figures = MetricCollection(
             {
-                "macro_auroc": MulticlassAUROC(len(CLASSES), average="macro", thresholds=None),
-                "sensitivity": MulticlassRecall(len(CLASSES), average=None),
-                "ppv": MulticlassPrecision(len(CLASSES), average=None),
+                "auroc": MulticlassAUROC(len(CLASSES), average="macro", thresholds=None),
+                "confusion": MulticlassConfusionMatrix(len(CLASSES)),
             }
         )
         self._learning_rate = params.learning_rate
@@ -74,11 +74,19 @@ class TrainingModule(lightning.LightningModule):
             "learning_rate": self._learning_rate,
             "train_loss": self._mean_loss("train"),
             "val_loss": self._mean_loss("val"),
-            "val_macro_auroc": float(values["macro_auroc"]),
+            "val_macro_auroc": float(values["auroc"]),
         }
+        confusion = values["confusion"].double()  # true class on rows
+        right = confusion.diagonal()
         for position, name in enumerate(CLASSES):
-            for figure in ("sensitivity", "ppv"):
-                row[f"val_{figure}_{name}"] = float(values[figure][position])
+            row[f"val_sensitivity_{name}"] = float(right[position] / confusion[position].sum())
+            # not a number, and a gap in the curve, where the class was never predicted
+            row[f"val_ppv_{name}"] = float(right[position] / confusion[:, position].sum())
+        if not math.isfinite(row["train_loss"] + row["val_loss"]):
+            raise CxrflowError(
+                f"training: the loss is no longer a number in epoch {self.current_epoch}; lower training.learning_rate "
+                f"({self._params.learning_rate:g}) and run again."
+            )
         self.history.append(row)
         self.log_dict({"val_macro_auroc": row["val_macro_auroc"], "val_loss": row["val_loss"]}, prog_bar=True)
 

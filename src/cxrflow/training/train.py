@@ -20,7 +20,7 @@ import cxrflow
 from cxrflow.bundle import Bundle, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
-from cxrflow.images.prepare import Store, steps_digest
+from cxrflow.images.prepare import Store, check_steps
 from cxrflow.params import Images, Training
 from cxrflow.records import CLASSES
 from cxrflow.training.data import BalancedBatches, PlainBatches, RadiographBatches, loader
@@ -38,8 +38,10 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     records  kept rows only (columns of records.py)
     out      results folder; an interrupted run that was begun with the same params, data and code goes on from the
              last whole epoch in ``out/checkpoints``
-    Raises CxrflowError where a class has no image on the training or validation side.
+    Raises CxrflowError where a class has no image on the training or validation side, the store was prepared by other
+    steps, or the loss is no longer a number.
     """
+    check_steps(store, images)
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     sides = {side: usable[usable.split == side] for side in ("train", "val")}
     for side, rows in sides.items():
@@ -48,22 +50,26 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     data = {side: RadiographBatches(store, rows) for side, rows in sides.items()}
     used = pd.concat(sides.values())
     digests = {
-        "data": digest(
-            [used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), steps_digest(images)]
-        ),
+        "data": digest([used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), store.steps]),
         "params": digest([images.model_dump(), params.model_dump()]),
-        "code": code_digest(Path(cxrflow.__file__).parent, ("training", "bundle.py")),
+        "code": code_digest(Path(cxrflow.__file__).parent, ("training", "bundle.py", "records.py")),
     }
     lightning.seed_everything(params.seed, verbose=False)
     mean, std = data["train"].mean_and_std()
     network = find_model(params.model).build(images.channels, len(CLASSES))
     module = TrainingModule(network, params, images.channels, mean, std)
     checkpoints = _open_checkpoints(out / "checkpoints", digests)
-    _fit(module, data, params, checkpoints, out)
+    finished = checkpoints / "finished"
+    if finished.exists():  # DVC removed the other outputs of a run whose checkpoints stand
+        module.history = torch.load(checkpoints / "last.ckpt", weights_only=True)["history"]
+    else:
+        _fit(module, data, params, checkpoints, out)
+        write_whole(finished, b"")
+    write_history(module.history, out / "history.csv")
     chosen = int(max(module.history, key=lambda row: (row[_MONITOR], -row["epoch"]))["epoch"])
     best = torch.load(checkpoints / "best.ckpt", weights_only=True)
     module.load_state_dict(best["state_dict"])
-    row = module.history[chosen]
+    on_val = {k.removeprefix("val_"): v for k, v in module.history[chosen].items() if k.startswith("val_")}
     bundle = Bundle(
         cxrflow=cxrflow.__version__,
         model=params.model,
@@ -72,8 +78,9 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
         mean=mean,
         std=std,
         temperature=fit_temperature(*_logits(module, data["val"], params.batch_size)),
+        sources={str(source): len(rows) for source, rows in used.groupby("source")},
         epoch=chosen,
-        validation={name.removeprefix("val_"): value for name, value in row.items() if name.startswith("val_")},
+        validation={name: value for name, value in on_val.items() if np.isfinite(value)},
         digests=digests,
     )
     write_bundle(out / "bundle", module.network, bundle, used)
@@ -137,29 +144,27 @@ def _fit(
     module: TrainingModule, data: dict[str, RadiographBatches], params: Training, checkpoints: Path, out: Path
 ) -> None:
     balanced = BalancedBatches(data["train"].labels, params.batch_size, params.sample_weight_covid, params.seed)
-    keep = ModelCheckpoint(
-        checkpoints,
-        "best",
-        monitor=_MONITOR,
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
+    each_epoch: dict[str, Any] = {
+        "dirpath": checkpoints,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    best = ModelCheckpoint(filename="best", monitor=_MONITOR, mode="max", **each_epoch)
+    last = ModelCheckpoint(filename="last", **each_epoch)
     stop = EarlyStopping(_MONITOR, mode="max", patience=params.early_stopping_epochs, check_on_train_epoch_end=True)
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         logger=False,
-        callbacks=[keep, stop, _History(out / "history.csv"), RichProgressBar()],
+        callbacks=[best, last, stop, _History(out / "history.csv"), RichProgressBar()],
         plugins=[_WholeFiles()],
         deterministic=True,
         num_sanity_val_steps=0,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    last = checkpoints / "last.ckpt"
-    if last.exists():
-        print(f"Going on after the last whole epoch in {last}")
+    interrupted = checkpoints / "last.ckpt"
+    if interrupted.exists():
+        print(f"Going on after the last whole epoch in {interrupted}")
     with warnings.catch_warnings():
         # Batches are cut from memory-mapped arrays: there is nothing for worker processes to do.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -169,7 +174,7 @@ def _fit(
             module,
             loader(data["train"], balanced),
             loader(data["val"], PlainBatches(len(data["val"]), params.batch_size)),
-            ckpt_path=last if last.exists() else None,
+            ckpt_path=interrupted if interrupted.exists() else None,
             weights_only=True,
         )
     if trainer.interrupted:

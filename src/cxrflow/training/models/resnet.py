@@ -15,10 +15,10 @@ def build_resnet50(channels: int, classes: int) -> nn.Module:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The last block of the last stage whose map is at least 7 x 7 for pictures of ``size`` pixels.
+    """The last block of the last stage for pictures of 224 pixels and more, of the third stage below that.
 
-    At 224 and above that is the last stage, which Selvaraju et al. 2017 (section 3) use, with its map of 7 x 7. Below, a map
-    of 4 x 4 could not tell a lung from the heart, and the stage before is taken.
+    At 224 the last stage's map is 7 x 7, as in Selvaraju et al. 2017 (section 3). The 4 x 4 that it has at 128
+    could not tell a lung from the heart; the third stage's has twice the side.
     """
     if not isinstance(network, ResNet):
         raise TypeError(f"expected a ResNet, got {type(network).__name__}")
