@@ -157,7 +157,9 @@ def _fit(
         logger=False,
         callbacks=[best, last, stop, _History(out / "history.csv"), RichProgressBar()],
         plugins=[_WholeFiles()],
-        deterministic=True,
+        devices=1,
+        # On a GPU some layers have no deterministic gradient: they warn there; a CPU repeats every bit.
+        deterministic="warn",
         num_sanity_val_steps=0,
         enable_model_summary=False,
         use_distributed_sampler=False,
