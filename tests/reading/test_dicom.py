@@ -115,7 +115,9 @@ def test_one_value_everywhere_is_read() -> None:
             r"colour \(RGB\)",
         ),
         (encoded(GREY, PhotometricInterpretation="PALETTE COLOR"), "colour"),
-        (encoded(GREY, Modality="CT"), "CT"),
+        (encoded(GREY, Modality="CT"), "modality is CT"),
+        (encoded(GREY, Modality="US"), "modality is US"),
+        (encoded(GREY, ViewPosition="LL"), "lateral view"),
         (encoded(GREY)[:-100], "damaged"),
         (encoded(GREY, Rows=4096), "damaged"),
         (encoded(GREY)[:200], "no pixels|damaged"),
@@ -146,11 +148,27 @@ def test_old_files_without_preamble_and_transfer_syntax(implicit, first) -> None
     assert np.array_equal(read_dicom(out.getvalue()), GREY)
 
 
+@pytest.mark.parametrize("interpretation", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_air_and_does_not_stretch_the_rest(interpretation) -> None:
+    """A frame of -2000 about 12 bits of picture: without the frame the picture reads the same, the frame is black."""
+    inner = TWELVE.astype(np.int16)
+    framed = np.pad(inner, 4, constant_values=-2000)
+    tags = {"PhotometricInterpretation": interpretation, "PixelRepresentation": 1}
+    read = read_dicom(encoded(framed, 16, PixelPaddingValue=-2000, **tags))
+    assert (read[:4] == 0).all()
+    assert (read[:, -4:] == 0).all()
+    assert np.array_equal(read[4:-4, 4:-4], read_dicom(encoded(inner, 16, **tags)))
+    ranged = read_dicom(encoded(framed, 16, PixelPaddingValue=-3000, PixelPaddingRangeLimit=-1000, **tags))
+    assert np.array_equal(ranged, read)
+
+
 BUNDLED = [path for path in get_testdata_files() if path.endswith(".dcm")]
 
 
-def test_the_files_that_pydicom_brings_never_crash() -> None:
+def test_the_files_that_pydicom_brings_never_crash(monkeypatch) -> None:
     """Grey, or left out with a reason; some of each, so that neither is the answer to everything."""
+    modalities = {str(pydicom.dcmread(path, force=True).get("Modality") or "OT") for path in BUNDLED}
+    monkeypatch.setattr(module, "_PROJECTION", modalities)  # most of them are CT and MR
     assert len(BUNDLED) > 50
     read = 0
     for path in BUNDLED:
@@ -162,3 +180,47 @@ def test_the_files_that_pydicom_brings_never_crash() -> None:
         assert grey.ndim == 2
         assert grey.dtype in (np.uint8, np.uint16)
     assert 10 < read < len(BUNDLED)
+
+
+def _plain_grey() -> list[pydicom.Dataset]:
+    """The single grey frames that pydicom's own files hold and pydicom can decode, without what transforms them."""
+    found = []
+    for path in BUNDLED:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = pydicom.dcmread(path, force=True)
+            if not str(data.get("PhotometricInterpretation")).startswith("MONOCHROME"):
+                continue
+            try:
+                if data.pixel_array.ndim != 2:
+                    continue
+            except Exception:  # noqa: S112  what pydicom cannot decode is no reference
+                continue
+        for tag in ("PixelPaddingValue", "RescaleSlope", "ModalityLUTSequence", "WindowCenter", "VOILUTSequence"):
+            if tag in data:
+                del data[tag]
+        data.Modality = "CR"
+        found.append(data)
+    return found
+
+
+def test_pixels_are_those_that_pydicom_decodes() -> None:
+    """Every transfer syntax in pydicom's files, against its own pixel_array; JPEG Baseline within one grey level."""
+    seen = set()
+    for data in _plain_grey():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pixels = data.pixel_array.astype(np.float64)
+            grey = module._grey(data)
+        spread = max(np.ptp(pixels), 1)
+        turned = data.PhotometricInterpretation == "MONOCHROME1"
+        if grey.dtype == np.uint8:
+            expected, level = (255 - pixels if turned else pixels), 1.0
+        else:
+            stretched = (pixels - pixels.min()) * 65535 / spread
+            expected, level = (65535 - stretched if turned else stretched), 65535 / spread
+        baseline = data.file_meta.TransferSyntaxUID == pydicom.uid.JPEGBaseline8Bit
+        assert np.abs(grey - expected).max() <= (level if baseline else 0.5)
+        seen.add(data.file_meta.TransferSyntaxUID.name)
+    for kind in ("RLE", "JPEG 2000", "JPEG-LS", "JPEG Extended", "Explicit VR Little", "Implicit VR"):
+        assert any(kind in name for name in seen), f"no file in {kind} among {sorted(seen)}"
