@@ -4,7 +4,7 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from cxrflow.errors import LeftOut
 
@@ -40,9 +40,12 @@ def _decode(image: Image.Image) -> np.ndarray:
     if image.format == "JPEG":
         image.draft("L", image.size)  # decodes the luminance alone
     image.load()
-    grey = _grey(ImageOps.exif_transpose(image))
-    # TIFF may say that 0 is white (tag 262); Pillow turns 8 bits and less, not more.
-    white_is_zero = image.format == "TIFF" and image.getexif().get(262) == 0
+    tags = image.getexif()
+    # Not where it is upright already: Pillow copies the picture even then.
+    upright = ImageOps.exif_transpose(image) if tags.get(ExifTags.Base.Orientation, 1) != 1 else image
+    grey = _grey(upright)
+    # TIFF may say that 0 is white; Pillow turns 8 bits and less, not more.
+    white_is_zero = image.format == "TIFF" and tags.get(ExifTags.Base.PhotometricInterpretation) == 0
     return 65535 - grey if white_is_zero and grey.dtype == np.uint16 else grey
 
 
@@ -61,4 +64,4 @@ def _grey(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
         # What is transparent is no tissue: laid on black, the value of air.
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image.convert("L"))
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
