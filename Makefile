@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check clean
+.PHONY: help install demo run test check bench clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ check: $(VENV)/tested ## style, types, tests
 	ruff format --check
 	mypy
 	$(BIN)/python -m pytest
+
+bench: install ## speed against the paper's order of steps: make bench SOURCES=folder
+	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make bench SOURCES=folder" >&2; exit 2; }
+	$(BIN)/python benchmarks/images.py "$(SOURCES)"
 
 clean: ## remove what runs wrote in data/ and results/; .venv and the ledger of test sets stay
 	rm -rf data

@@ -1,0 +1,98 @@
+"""Images per second: (a) the paper's order of steps, (b) cxrflow, (c) decoding alone, in one run on the same files.
+
+    python benchmarks/images.py FOLDER [--images N] [--out results/bench.json]
+
+FOLDER holds collections as for `make run`. Each figure is the median of three passes; the passes of a, b and c take
+turns, so that a drift of the machine's speed touches all of them.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from paper_order import prepare
+from rich.console import Console
+from rich.table import Table
+
+from cxrflow.engines import LocalEngine
+from cxrflow.files import write_json
+from cxrflow.images.prepare import prepare_images
+from cxrflow.params import Images
+from cxrflow.reading import ENDINGS
+from cxrflow.reading.dicom import is_dicom, read_dicom
+
+_PASSES = 3
+STEPS = Images(size=224, channels=1, crop_top=0.05, equalise="clahe", clahe_clip=2.0, clahe_tiles=8, lungs="none")
+
+
+def decode_grey(path: str) -> int:
+    """Decode one file to grey by the fastest way there is; nothing else. Returns its number of pixels."""
+    content = Path(path).read_bytes()
+    if is_dicom(content):
+        return read_dicom(content).size
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH).size
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
+    asked = parser.parse_args()
+    files = sorted(p for p in asked.folder.rglob("*") if p.suffix.lower() in ENDINGS and "annotations" not in p.parts)
+    files = [files[k] for k in np.random.default_rng(0).permutation(len(files))[: asked.images]]
+    engine = LocalEngine()
+    list(engine.map(decode_grey, [str(p) for p in files[:8]]))  # the worker processes are up before the clock runs
+    figures = {
+        "224": measure(files, asked.folder, engine, STEPS),
+        "480_opencv": measure(files, asked.folder, engine, STEPS.model_copy(update={"size": 480, "lungs": "opencv"})),
+    }
+    small, large = figures["224"], figures["480_opencv"]
+    bench = {
+        "images": {
+            "count": len(files),
+            "speedup_224": small["ours"] / small["paper"],
+            "speedup_480_opencv": large["ours"] / large["paper"],
+            "share_of_decoding": small["ours"] / small["decoding"],
+            "per_second": figures,
+        }
+    }
+    kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    write_json(asked.out, kept | bench)
+    table = Table("", "paper's order, images/s", "cxrflow, images/s", "decoding alone", "speed-up", "of decoding")
+    for name, row in figures.items():
+        ratios = f"{row['ours'] / row['paper']:.1f}", f"{row['ours'] / row['decoding']:.0%}"
+        table.add_row(name, *(f"{row[key]:.0f}" for key in ("paper", "ours", "decoding")), *ratios)
+    Console().print(table)
+
+
+def measure(files: list[Path], root: Path, engine: LocalEngine, steps: Images) -> dict[str, float]:
+    """Images per second of the paper's order, of ours and of decoding alone."""
+    relative = [f"{p.relative_to(root)}" for p in files]
+    records = pd.DataFrame({"image_id": relative, "path": relative, "content_hash": relative})
+    seconds: dict[str, list[float]] = {"paper": [], "ours": [], "decoding": []}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        work: dict[str, Callable[[int], object]] = {
+            "paper": lambda k: [prepare(p, steps.size, steps.lungs != "none", out / "image.png") for p in files],
+            "ours": lambda k: prepare_images(records, root, steps, engine, out / f"ours{k}"),
+            "decoding": lambda k: list(engine.map(decode_grey, [str(p) for p in files])),
+        }
+        for k in range(_PASSES):
+            for name, function in work.items():
+                started = time.perf_counter()
+                function(k)
+                seconds[name].append(time.perf_counter() - started)
+    return {name: len(files) / statistics.median(times) for name, times in seconds.items()}
+
+
+if __name__ == "__main__":
+    main()
