@@ -179,8 +179,6 @@ def _fit(
             ckpt_path=interrupted if interrupted.exists() else None,
             weights_only=True,
         )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
 
 
 @torch.inference_mode()
