@@ -172,6 +172,30 @@ def report(params: ParamsFile = Path("params.yaml")) -> None:
 
 
 @app.command()
+def lungs(
+    sources: Annotated[Path, typer.Option(help="Folder of collections; covid-chestxray with its lung masks is one.")],
+    out: Annotated[Path, typer.Option(help="Folder for the network, its figures and checkpoints.")] = RESULTS / "lungs",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 60,
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Train the lung segmenter again (a trained one ships with cxrflow), on training-split patients alone."""
+    from cxrflow.engines import LocalEngine
+    from cxrflow.lungs.train import run
+    from cxrflow.metadata.build import build_records
+
+    how = load_params(params).metadata
+    built = build_records(sources, None, how, LocalEngine(), out / "fingerprints.sqlite")
+    figures = run(built.records, built.root, epochs, out)
+    for side in ("val", "test"):
+        f = figures[side]
+        Console().print(
+            f"{side}: Dice {f['mean']:.3f} on average, {f['p10']:.3f} 10th percentile, {f['least']:.3f} least, "
+            f"{f['empty']} empty, of {f['images']} images; {f['milliseconds']:.0f} ms an image."
+        )
+    Console().print(f"Network: {out / 'lungs.onnx'}", soft_wrap=True)
+
+
+@app.command()
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, DICOM files, or folders of them.")],
     bundle: BundleFolder = BUNDLE,

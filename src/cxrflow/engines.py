@@ -7,15 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import cv2
-import ibis
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
 
+# Handing over one item costs about as much as a tenth of decoding a radiograph; sixteen cost hardly more than one.
+_BATCH = 16
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -34,12 +36,18 @@ class Engine(Protocol):
 class LocalEngine:
     """DuckDB in memory, and all cores of this machine."""
 
-    def __init__(self) -> None:
-        self.backend = ibis.duckdb.connect()
+    @cached_property
+    def backend(self) -> Any:
+        """As ``Engine.backend``; loaded when it is first asked for, which worker processes never do."""
+        import ibis
+
+        return ibis.duckdb.connect()
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, by processes of this machine."""
-        yield from Parallel(n_jobs=-1, return_as="generator")(delayed(_alone)(function, item) for item in items)
+        """As ``Engine.map``, by processes of this machine, each given a few items at a time."""
+        each = max(1, min(_BATCH, len(items) // (4 * cpu_count())))
+        pool = Parallel(n_jobs=-1, return_as="generator", batch_size=each)
+        yield from pool(delayed(_alone)(function, item) for item in items)
 
 
 def _alone(function: Callable[[In], Out], item: In) -> Out:
@@ -52,6 +60,8 @@ class SparkEngine:
     """Tables and work on a Spark cluster, through one session."""
 
     def __init__(self, session: Any) -> None:
+        import ibis
+
         self._session = session
         self.backend = ibis.pyspark.connect(session)
 

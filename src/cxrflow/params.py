@@ -74,7 +74,9 @@ class Images(_Section):
     equalise: Literal["none", "global", "clahe"]
     clahe_clip: Positive
     clahe_tiles: Count
-    lungs: Literal["none", "opencv"]
+    order: Literal["shrink_first", "paper"]
+    lungs: Literal["none", "opencv", "learned"]
+    lungs_use: Literal["none", "mask", "crop", "both"]
 
     @model_validator(mode="after")
     def _tiles_fit(self) -> "Images":

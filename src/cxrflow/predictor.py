@@ -15,6 +15,7 @@ from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.images.prepare import Store, check_steps, prepare_file
+from cxrflow.images.steps import Prepared
 from cxrflow.reading import ENDINGS
 from cxrflow.reading.dicom import is_dicom
 from cxrflow.training.models import find_model
@@ -114,11 +115,11 @@ def _looks_like_an_image(path: Path) -> bool:
         return is_dicom(file.read(132))
 
 
-_Prepared = tuple[Path, np.ndarray | str]
+_Item = tuple[Path, Prepared | str]
 
 
-def _batches(items: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
-    batch: list[_Prepared] = []
+def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    batch: list[_Item] = []
     for item in items:
         batch.append(item)
         if len(batch) == _BATCH:
@@ -127,13 +128,13 @@ def _batches(items: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
     yield batch
 
 
-def _rows(predictor: Predictor, batch: list[_Prepared]) -> list[list[object]]:
-    images = [image for _, image in batch if isinstance(image, np.ndarray)]
+def _rows(predictor: Predictor, batch: list[_Item]) -> list[list[object]]:
+    images = [prepared.image for _, prepared in batch if not isinstance(prepared, str)]
     scores = iter(predictor.scores(np.stack(images)) if images else ())
     rows: list[list[object]] = []
-    for path, image in batch:
-        if isinstance(image, str):
-            rows.append([str(path), *[None] * len(predictor.bundle.classes), None, image])
+    for path, prepared in batch:
+        if isinstance(prepared, str):
+            rows.append([str(path), *[None] * len(predictor.bundle.classes), None, prepared])
         else:
             score = next(scores)
             rows.append([str(path), *score, predictor.bundle.classes[int(score.argmax())], None])

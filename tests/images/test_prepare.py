@@ -11,9 +11,11 @@ from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.images import prepare
 from cxrflow.images.steps import prepare_image
-from cxrflow.params import Images
+from cxrflow.params import load_params
 
-STEPS = Images(size=32, channels=1, crop_top=0.0, equalise="none", clahe_clip=2.0, clahe_tiles=8, lungs="none")
+STEPS = load_params(Path(__file__).parents[2] / "params.yaml").images.model_copy(
+    update={"size": 32, "crop_top": 0.0, "equalise": "none"}
+)
 
 
 class CountingEngine(LocalEngine):
@@ -50,7 +52,7 @@ def test_rows_are_the_prepared_images_in_order(collection: tuple[Path, pd.DataFr
     store = prepare.prepare_images(records, root, STEPS, LocalEngine(), tmp_path / "out")
     assert store.images.shape == (6, 32, 32)
     for k in range(6):
-        direct = prepare_image(cv2.imread(str(root / records.path[k]), cv2.IMREAD_GRAYSCALE), STEPS)
+        direct = prepare_image(cv2.imread(str(root / records.path[k]), cv2.IMREAD_GRAYSCALE), STEPS).image
         assert (store.images[k] == direct).all()
     assert store.rows_of(pd.Series(["here:4", "here:1"])).tolist() == [4, 1]
     with pytest.raises(CxrflowError, match="here:9"):
@@ -72,10 +74,7 @@ def test_only_what_is_new_is_decoded(collection: tuple[Path, pd.DataFrame], tmp_
     assert changed_steps.items == 6
 
 
-def test_an_interrupted_run_goes_on(
-    collection: tuple[Path, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prepare, "_CHUNK", 1)
+def test_an_interrupted_run_goes_on(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, records = collection
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
@@ -87,6 +86,20 @@ def test_an_interrupted_run_goes_on(
     whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
     assert (store.images[:] == whole.images[:]).all()
     assert not (out / "partial").exists()
+
+
+def test_a_line_that_a_kill_cut_short_is_done_again(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    root, records = collection
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_images(records, root, STEPS, CountingEngine(limit=4), out)
+    journal = out / "partial" / "journal.jsonl"
+    journal.write_text(journal.read_text()[:-5])
+    engine = CountingEngine()
+    store = prepare.prepare_images(records, root, STEPS, engine, out)
+    assert engine.items == 3
+    whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
+    assert (store.images[:] == whole.images[:]).all()
 
 
 def test_a_kill_does_not_make_an_unreadable_image_black(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
@@ -123,3 +136,32 @@ def test_an_unreadable_image_is_left_out_with_its_reason(collection: tuple[Path,
 def test_no_store_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(CxrflowError, match="run `cxrflow images`"):
         prepare.open_store(tmp_path)
+
+
+def test_masks_are_stored_beside_the_images(tmp_path: Path) -> None:
+    """Two dark ovals in a bright body; what is stored is what the steps give, new or copied from the store."""
+    root = tmp_path / "root"
+    (root / "here").mkdir(parents=True)
+    y, x = np.mgrid[0:120, 0:90] / 100
+    lungs = (((x - 0.25) / 0.12) ** 2 + ((y - 0.6) / 0.3) ** 2 < 1) | (
+        ((x - 0.65) / 0.12) ** 2 + ((y - 0.6) / 0.3) ** 2 < 1
+    )
+    for k in range(3):
+        noise = np.random.default_rng(k).normal(0, 12, lungs.shape)
+        cv2.imwrite(str(root / "here" / f"{k}.png"), np.clip(np.where(lungs, 60, 180) + noise, 0, 255).astype(np.uint8))
+    records = pd.DataFrame([{"image_id": f"{k}", "path": f"here/{k}.png", "content_hash": f"h{k}"} for k in range(3)])
+    steps = STEPS.model_copy(update={"size": 64, "lungs": "opencv", "lungs_use": "crop"})
+    out = tmp_path / "out"
+    prepare.prepare_images(records[:1], root, steps, CountingEngine(), out)
+    store = prepare.prepare_images(records, root, steps, CountingEngine(limit=2), out)
+    assert store.lungs is not None
+    for k in range(3):
+        image, mask, window = prepare_image(cv2.imread(str(root / "here" / f"{k}.png"), cv2.IMREAD_GRAYSCALE), steps)
+        assert mask is not None
+        assert mask.any()
+        assert (store.images[k] == image).all()
+        assert (store.lungs[k] == mask).all()
+        assert store.window(k) == window
+    without = prepare.prepare_images(records, root, STEPS, CountingEngine(), out)
+    assert without.lungs is None
+    assert prepare.open_store(out).lungs is None

@@ -1,15 +1,20 @@
 """The image steps against hand-made pictures and OpenCV itself."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrflow.images.steps import equalise, prepare_image, square, to_uint8
-from cxrflow.params import Images
+from cxrflow.images.steps import Window, centre_square, cut, equalise, prepare_image, shrink
+from cxrflow.params import Images, load_params
+from cxrflow.reading import to_uint8
 
-STEPS = Images(size=64, channels=1, crop_top=0.1, equalise="none", clahe_clip=2.0, clahe_tiles=8, lungs="none")
+STEPS = load_params(Path(__file__).parents[2] / "params.yaml").images.model_copy(
+    update={"size": 64, "crop_top": 0.1, "equalise": "none"}
+)
 
 
 def with_(**changes: object) -> Images:
@@ -20,14 +25,17 @@ def test_top_is_cropped_then_the_centre_square_cut() -> None:
     image = np.zeros((110, 60), dtype=np.uint8)
     image[11:] = 100  # a tenth of 110 rows goes
     image[11 + 19 : 11 + 79] = 200  # the centre 60 rows of the 99 left
-    assert (square(image, with_(size=60)) == 200).all()
+    window = centre_square(image.shape, 0.1)
+    assert window == Window(30, 0, 60)
+    assert (cut(image, window) == 200).all()
+    assert (prepare_image(image, with_(size=60)).image == 200).all()
 
 
 def test_wide_pictures_lose_their_sides() -> None:
     image = np.tile(np.arange(200, dtype=np.uint8), (100, 1))
-    cut = square(image, with_(size=90, crop_top=0.1))
-    assert cut.shape == (90, 90)
-    assert (cut[0] == np.arange(55, 145)).all()
+    kept = cut(image, centre_square(image.shape, 0.1))
+    assert kept.shape == (90, 90)
+    assert (kept[0] == np.arange(55, 145)).all()
 
 
 def test_sixteen_bits_span_the_range() -> None:
@@ -50,15 +58,28 @@ def test_equalisation_is_opencvs() -> None:
     height=st.integers(1, 300),
     width=st.integers(1, 300),
     deep=st.booleans(),
-    lungs=st.sampled_from(["none", "opencv"]),
+    changes=st.fixed_dictionaries(
+        {
+            "lungs": st.sampled_from(["none", "opencv", "learned"]),
+            "lungs_use": st.sampled_from(["none", "mask", "crop", "both"]),
+            "order": st.sampled_from(["shrink_first", "paper"]),
+            "equalise": st.sampled_from(["none", "global", "clahe"]),
+        }
+    ),
     seed=st.integers(0, 99),
 )
-def test_any_radiograph_becomes_one_square_of_bytes(height: int, width: int, deep: bool, lungs: str, seed: int) -> None:
+def test_any_radiograph_becomes_one_square_of_bytes(height, width, deep, changes, seed) -> None:
     dtype = np.uint16 if deep else np.uint8
     image = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (height, width)).astype(dtype)
-    out = prepare_image(image, with_(equalise="clahe", lungs=lungs, crop_top=0.05))
-    assert out.shape == (64, 64)
-    assert out.dtype == np.uint8
+    out = prepare_image(image, with_(crop_top=0.05, **changes))
+    assert (out.image.shape, out.image.dtype) == ((64, 64), np.uint8)
+    assert cut(image, out.window).shape == (out.window.side, out.window.side)
+    if changes["lungs"] == "none":
+        assert out.lungs is None
+    else:
+        assert (out.lungs.shape, out.lungs.dtype) == ((64, 64), bool)
+        if changes["lungs_use"] in ("mask", "both") and out.lungs.any():
+            assert (out.image[~out.lungs] == 0).all()
 
 
 @pytest.mark.parametrize("size", [96, 240, 480])
@@ -72,13 +93,69 @@ def test_opencv_lungs_are_two_dark_fields_whatever_the_size(size: int) -> None:
         truth |= ((x - centre) / 0.13) ** 2 + ((y - 0.5) / 0.28) ** 2 < 1
     noise = np.random.default_rng(1).normal(0, 12, (size, size))
     image = np.clip(np.where(truth, 70, body) + noise, 0, 255).astype(np.uint8)
-    kept = prepare_image(image, with_(size=size, crop_top=0.0, lungs="opencv"))
-    mask = kept > 0
+    kept, mask, _ = prepare_image(image, with_(size=size, crop_top=0.0, lungs="opencv"))
     dice = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
     assert dice > 0.85
-    assert (kept[mask] == image[mask]).all()
+    assert (kept == np.where(mask, image, 0)).all()
 
 
 def test_a_picture_without_lungs_stays_whole() -> None:
     blank = np.full((80, 80), 128, dtype=np.uint8)
-    assert (prepare_image(blank, with_(lungs="opencv")) == 128).all()
+    for lungs in ("opencv", "learned"):
+        found = prepare_image(blank, with_(lungs=lungs, lungs_use="both"))
+        assert not found.lungs.any()
+        assert (found.image == 128).all()
+        assert found.window == centre_square((80, 80), 0.1)
+
+
+def drawn(height: int, width: int, boxes: list[tuple[int, int, int, int]]) -> np.ndarray:
+    """A map of boxes (top, left, bottom, right)."""
+    found = np.zeros((height, width), dtype=np.uint8)
+    for top, left, bottom, right in boxes:
+        found[top:bottom, left:right] = 255
+    return found
+
+
+@pytest.mark.parametrize("use", ["none", "mask", "crop", "both"])
+def test_what_is_done_with_the_lungs(use: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lungs found at rows 60 to 140, columns 50 to 150 of a picture of 200 rows and 300 columns."""
+    picture = np.random.default_rng(0).integers(1, 256, (200, 300)).astype(np.uint8)
+    found = drawn(100, 100, [(30, 17, 70, 50)])  # of half the height and a third of the width
+    monkeypatch.setattr("cxrflow.lungs.learned.lung_map", lambda image: found)
+    image, lungs, window = prepare_image(picture, with_(size=110, crop_top=0.0, lungs="learned", lungs_use=use))
+    if use in ("crop", "both"):
+        # 51 to 150 columns wide, the longer side; a twentieth more on each side; its centre at 100 down, 100.5 across
+        assert window.side == pytest.approx(109, abs=1)
+        assert window.top + window.side / 2 == pytest.approx(100, abs=1)
+        assert window.left + window.side / 2 == pytest.approx(100.5, abs=1)
+    else:
+        assert window == Window(0, 50, 200)
+    truth = np.zeros((200, 300), dtype=bool)
+    truth[60:140, 51:150] = True
+    expected = shrink(cut(truth.astype(np.uint8) * 255, window), 110) > 127
+    assert (lungs != expected).mean() < 0.03
+    whole = shrink(cut(picture, window), 110)
+    assert (image == (np.where(lungs, whole, 0) if use in ("mask", "both") else whole)).all()
+
+
+@settings(max_examples=40)
+@given(side=st.integers(64, 900), seed=st.integers(0, 99))
+def test_shrinking_is_close_to_the_exact_area_average(side: int, seed: int) -> None:
+    smooth = np.random.default_rng(seed).integers(0, 256, (9, 9)).astype(np.uint8)
+    image = cv2.resize(smooth, (side, side), interpolation=cv2.INTER_CUBIC)
+    exact = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
+    difference = np.abs(shrink(image, 64).astype(int) - exact)
+    assert difference.mean() < 2.5
+    assert shrink(np.full((side, side), 77, np.uint8), 64).tolist() == np.full((64, 64), 77).tolist()
+
+
+def test_the_papers_order_equalises_the_whole_picture_first() -> None:
+    picture = np.random.default_rng(0).integers(0, 200, (160, 160)).astype(np.uint8)
+    whole = cv2.equalizeHist(picture)
+    steps = with_(size=80, crop_top=0.0, equalise="global", order="paper")
+    assert (prepare_image(picture, steps).image == cv2.resize(whole, (80, 80), interpolation=cv2.INTER_AREA)).all()
+    lab = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), cv2.COLOR_BGR2LAB)
+    lab[..., 0] = cv2.createCLAHE(2.0, (8, 8)).apply(lab[..., 0].copy())
+    grey = cv2.cvtColor(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), cv2.COLOR_BGR2GRAY)
+    found = prepare_image(picture, with_(size=160, crop_top=0.0, equalise="clahe", order="paper")).image
+    assert (found == grey).all()

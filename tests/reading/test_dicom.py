@@ -4,6 +4,7 @@ import io
 import warnings
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -38,6 +39,18 @@ def encoded(pixels: np.ndarray | None, bits: int = 8, **tags: object) -> bytes:
         warnings.simplefilter("ignore")
         data.save_as(out)
     return out.getvalue()
+
+
+@pytest.mark.parametrize("syntax", [pydicom.uid.JPEGLossless, pydicom.uid.JPEGLosslessSV1])
+@pytest.mark.parametrize(("pixels", "bits"), [(GREY, 8), (TWELVE, 12), (TWELVE * 15, 16)])
+def test_jpeg_lossless_is_lossless(syntax, pixels, bits) -> None:
+    """pydicom's own files have no grey JPEG Lossless: imagecodecs writes them, with libjpeg-turbo."""
+    data = pydicom.dcmread(io.BytesIO(encoded(pixels, bits)))
+    data.PixelData = pydicom.encaps.encapsulate([imagecodecs.ljpeg_encode(pixels, bitspersample=bits)])
+    data.file_meta.TransferSyntaxUID = syntax
+    out = io.BytesIO()
+    data.save_as(out)
+    assert np.array_equal(read_dicom(out.getvalue()), read_dicom(encoded(pixels, bits)))
 
 
 def share(values: np.ndarray) -> np.ndarray:

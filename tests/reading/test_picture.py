@@ -36,6 +36,16 @@ def test_grey_of_every_mode_without_loss(kind, mode) -> None:
     assert np.abs(read.astype(int) - GREY).max() <= (3 if mode == "P" else 1)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_jpeg_pixels_are_pillows_to_the_bit(mode, options) -> None:
+    """OpenCV reads them: two decoders, one result, the luminance."""
+    content = saved(Image.fromarray(GREY).convert(mode), "JPEG", quality=80, **options)
+    image = Image.open(io.BytesIO(content))
+    image.draft("L", image.size)
+    assert np.array_equal(read_picture(content), np.asarray(image))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_lossy_kinds_come_close(kind, mode) -> None:

@@ -45,6 +45,6 @@ def tiny(params: Params) -> Callable[[int], Tiny]:
         )
         steps = params.images.model_copy(update={"size": 32})
         index = pd.DataFrame({"image_id": ids, "content_hash": records.content_hash, "left_out": None})
-        return records, Store(images, index, steps_digest(steps)), steps
+        return records, Store(images, None, index, steps_digest(steps)), steps
 
     return make

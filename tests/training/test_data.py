@@ -45,7 +45,7 @@ def test_the_loader_passes_whole_batches() -> None:
     images = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4)
     index = pd.DataFrame({"image_id": list("abcdef"), "left_out": None})
     records = pd.DataFrame({"image_id": ["f", "b", "a"], "label": ["pneumonia", "covid", "normal"]})
-    data = RadiographBatches(Store(images, index, ""), records)
+    data = RadiographBatches(Store(images, None, index, ""), records)
     got = list(loader(data, PlainBatches(len(data), 2)))
     assert [tuple(i.shape) for i, _ in got] == [(2, 1, 4, 4), (1, 1, 4, 4)]
     assert torch.equal(got[0][0][0, 0], torch.from_numpy(images[5]))

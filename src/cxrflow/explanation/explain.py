@@ -1,5 +1,6 @@
 """Grad-CAM of test images, right and wrong ones of each class, beside the original."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store
-from cxrflow.images.steps import square
+from cxrflow.images.steps import cut
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
@@ -34,7 +35,7 @@ def explain(
 
     predictions  as evaluation wrote them
     root         of the collections; where it holds the true opacities (demo data), the share of the heat inside them
-                 is measured over all test images that have one
+                 is measured over all test images that have one; and so inside the lungs, where the store has them
     """
     rows = predictions.merge(records[["image_id", "path"]], on="image_id", validate="one_to_one")
     rows["store"] = store.rows_of(rows.image_id)
@@ -45,7 +46,11 @@ def explain(
         for right in (True, False)
         for row in _choose(rows, label, right, params.per_class).itertuples()
     ]
-    summary = {"examples": examples, "inside_opacity": _inside_opacity(predictor, rows, store, root)}
+    summary = {
+        "examples": examples,
+        "inside_opacity": _inside(predictor, rows, store, lambda path, row: _true_opacity(root, path, store, row)),
+        "inside_lungs": _inside(predictor, rows, store, lambda path, row: _lungs(store, row)),
+    }
     for old in set(out.glob("*.png")) - {out / example["picture"] for example in examples}:
         old.unlink()
     write_json(out / "explanation.json", summary)
@@ -97,12 +102,17 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_CUBIC)
 
 
-def _inside_opacity(predictor: Predictor, rows: pd.DataFrame, store: Store, root: Path) -> dict[str, Any] | None:
-    """Mean share of the heat of the true class inside the true opacity, and the mean share of its area; None without
-    true opacities, as with real data."""
+def _inside(
+    predictor: Predictor, rows: pd.DataFrame, store: Store, mask_of: Callable[[str, int], np.ndarray | None]
+) -> dict[str, Any] | None:
+    """Mean share of the heat of the true class inside a mask of each image, and the mean share of the mask's area; None
+    where no image has a mask.
+
+    mask_of  bool (size, size) or None, from an image's path and its position in the store
+    """
     heat_shares, area_shares = [], []
     for path, position, label in zip(rows.path, rows.store, rows.label, strict=True):
-        mask = _true_opacity(root, path, predictor)
+        mask = mask_of(path, position)
         if mask is None or not mask.any():
             continue
         heat = predictor.heat_map(np.asarray(store.images[position]), label)
@@ -114,8 +124,14 @@ def _inside_opacity(predictor: Predictor, rows: pd.DataFrame, store: Store, root
     return {"heat": float(np.mean(heat_shares)), "area": float(np.mean(area_shares)), "images": len(heat_shares)}
 
 
-def _true_opacity(root: Path, path: str, predictor: Predictor) -> np.ndarray | None:
-    """The true opacity of a demo image, put through the same crop and size: bool (size, size), or None."""
+def _true_opacity(root: Path, path: str, store: Store, row: int) -> np.ndarray | None:
+    """What a stored image shows of the true opacity of a demo radiograph: bool (size, size), or None with real data."""
     file = (root / TRUE_OPACITY / path).with_suffix(".png")
     mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
-    return None if mask is None else square(mask, predictor.bundle.images, cv2.INTER_NEAREST) > 0
+    if mask is None:
+        return None
+    return cv2.resize(cut(mask, store.window(row)), store.images.shape[1:], interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _lungs(store: Store, row: int) -> np.ndarray | None:
+    return None if store.lungs is None else np.asarray(store.lungs[row])

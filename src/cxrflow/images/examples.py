@@ -8,9 +8,9 @@ import pandas as pd
 
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, write_whole
-from cxrflow.images.steps import equalise, prepare_image, square, to_uint8
+from cxrflow.images.steps import centre_square, cut, prepare_image, render, shrink
 from cxrflow.params import Images
-from cxrflow.reading import read_radiograph
+from cxrflow.reading import read_radiograph, to_uint8
 from cxrflow.records import CLASSES
 
 _SIDE = 256
@@ -35,18 +35,32 @@ def step_names(steps: Images) -> list[str]:
     if steps.equalise != "none":
         names.append({"clahe": "CLAHE", "global": "equalised"}[steps.equalise])
     if steps.lungs != "none":
-        names.append("lungs alone")
+        names.append("lungs found")
+        if steps.lungs_use != "none":
+            names.append(
+                {"mask": "lungs alone", "crop": "cropped to the lungs", "both": "lungs alone"}[steps.lungs_use]
+            )
     return names
 
 
 def _row(grey: np.ndarray, steps: Images) -> np.ndarray:
-    cut = square(to_uint8(grey), steps)
-    pictures = [to_uint8(grey), cut]
+    picture = to_uint8(grey)
+    window = centre_square(picture.shape, steps.crop_top)
+    pictures = [picture, shrink(cut(picture, window), steps.size)]
     if steps.equalise != "none":
-        pictures.append(equalise(cut, steps))
+        pictures.append(render(picture, window, steps))
     if steps.lungs != "none":
-        pictures.append(prepare_image(grey, steps))
+        found = prepare_image(grey, steps.model_copy(update={"lungs_use": "none"}))
+        pictures.append(outlined(found.image, found.lungs))
+        if steps.lungs_use != "none":
+            pictures.append(prepare_image(grey, steps).image)
     return _stacked([_boxed(picture) for picture in pictures], axis=1)
+
+
+def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A uint8 picture with the border of a bool mask of its shape drawn white."""
+    border = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return np.where(border > 0, 255, image).astype(np.uint8)
 
 
 def _first_readable(records: pd.DataFrame, root: Path, label: str) -> np.ndarray | None:

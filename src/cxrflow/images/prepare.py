@@ -1,9 +1,12 @@
-"""Every kept image, prepared once, in one memory-mapped array with an index table."""
+"""Every kept image, prepared once, in memory-mapped arrays with an index table."""
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +16,26 @@ import cxrflow
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, code_digest, digest, write_json, write_whole
-from cxrflow.images.steps import prepare_image
+from cxrflow.images.rows import Rows
+from cxrflow.images.steps import Prepared, Window, prepare_image
+from cxrflow.lungs import learned
 from cxrflow.params import Images
 from cxrflow.reading import read_radiograph
-
-_CHUNK = 512
 
 
 @dataclass(frozen=True)
 class Store:
-    """images: (n, size, size) uint8, memory-mapped; index: one row per image with image_id, content_hash and
-    left_out, the reason where an image could not be prepared, its pixels then 0; steps: ``steps_digest`` of what
-    prepared them."""
+    """Prepared images on disk.
+
+    images  (n, size, size) uint8, memory-mapped
+    lungs   (n, size, size) bool, memory-mapped; None where the steps look for no lungs
+    index   one row per image: image_id, content_hash; left_out, the reason where an image could not be prepared, its
+            pixels then 0; top, left, side, the square of the radiograph that the image shows (pixels)
+    steps   ``steps_digest`` of what prepared them
+    """
 
     images: np.ndarray
+    lungs: np.ndarray | None
     index: pd.DataFrame
     steps: str
 
@@ -38,41 +47,38 @@ class Store:
             raise CxrflowError(f"images: {missing.iloc[0]} is not among the prepared images; run `cxrflow images`.")
         return position[image_ids].to_numpy()
 
+    def window(self, row: int) -> Window:
+        """What the image at a position shows of its radiograph."""
+        return Window(*(int(self.index[name].iloc[row]) for name in Window._fields))
+
 
 def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Engine, out: Path) -> Store:
     """Prepare the images of ``records`` (columns image_id, path, content_hash) into ``out``.
 
-    Raises CxrflowError where records have no content hash, as with ``metadata.files: ignored``.
     Images that ``out`` already holds, prepared by the same steps and code, are copied, not decoded. Work in progress
     lies in ``out/partial``: an interrupted run goes on there. An image that cannot be read is left out with its reason.
+    Memory does not grow with the number of images, but for the records and the index.
+    Raises CxrflowError where records have no content hash, as with ``metadata.files: ignored``.
     """
     if records.content_hash.isna().any():
         raise CxrflowError("images: these records were counted without files; set metadata.files: required.")
     key = steps_digest(steps)
     index = records[["image_id", "content_hash"]].reset_index(drop=True)
     partial = out / "partial"
-    work, done = _open_partial(partial, index, key, steps.size)
-    if (out / "images.npy").exists() and _key_of(out) == key:
-        _copy_known(open_store(out), index, work, done)
-    todo = np.flatnonzero(done == 0)
-    items = [(str(root), records.path.iloc[row], steps) for row in todo]
-    reasons: dict[int, str] = _reasons_of(partial)
-    results = track(engine.map(_prepare_record, items), "preparing images", total=len(todo), disable=not len(todo))
-    for count, (row, result) in enumerate(zip(todo, results, strict=True), start=1):
-        if isinstance(result, str):
-            reasons[int(row)] = result
-            write_json(partial / "reasons.json", reasons)  # before it counts as done, whatever kills this process
-        else:
-            work[row] = result
-        done[row] = 1
-        if count % _CHUNK == 0 or count == len(todo):
-            work.flush()
-            done.flush()
-    index["left_out"] = [reasons.get(row) for row in range(len(index))]
-    del work, done
-    (out / "steps.json").unlink(missing_ok=True)  # the old array is no longer what its index says
-    (partial / "images.npy").replace(out / "images.npy")
-    write_whole(out / "index.csv", index.to_csv(index=False, lineterminator="\n").encode())
+    with _open_partial(partial, index, key, steps) as work:
+        if _key_of(out) == key:
+            _copy_known(out, index, work)
+        todo = np.flatnonzero(~work.finished)
+        items = [(str(root), records.path.iloc[row], steps) for row in todo]
+        results = track(engine.map(_prepare_record, items), "preparing images", total=len(todo), disable=not len(todo))
+        for row, result in zip(todo, results, strict=True):
+            work.add(int(row), result)
+    table = pd.concat([index, work.notes()], axis=1)
+    (out / "steps.json").unlink(missing_ok=True)  # the old arrays are no longer what their index says
+    (out / "lungs.npy").unlink(missing_ok=True)
+    for array in partial.glob("*.npy"):
+        array.replace(out / array.name)
+    write_whole(out / "index.csv", table.to_csv(index=False, lineterminator="\n").encode())
     write_json(out / "steps.json", {"key": key, "steps": steps.model_dump()})
     shutil.rmtree(partial)
     return open_store(out)
@@ -83,20 +89,23 @@ def open_store(folder: Path) -> Store:
     steps = _key_of(folder)
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
-        index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False, na_values=[""])
+        lungs = np.load(folder / "lungs.npy", mmap_mode="r") if (folder / "lungs.npy").exists() else None
+        index = _read_index(folder)
     except (OSError, ValueError):
         steps = None
     if steps is None:
         raise CxrflowError(f"{folder}: no prepared images there; run `cxrflow images`.")
-    index["left_out"] = index.left_out.astype(object).where(index.left_out.notna(), None)
-    return Store(images, index, steps)
+    return Store(images, lungs, index, steps)
 
 
 def steps_digest(steps: Images) -> str:
-    """Digest of the steps and of the code that does them: what was prepared under another one is prepared again."""
+    """Digest of the steps and of the code and weights that do them: what was prepared under another one is prepared
+    again."""
     package = Path(cxrflow.__file__).parent
-    done_before_channels = steps.model_dump(exclude={"channels"})
-    return digest([done_before_channels, code_digest(package, ("reading", "images/steps.py", "lungs"))])
+    code = [code_digest(package, ("reading", "images/steps.py", "lungs/opencv.py", "lungs/learned.py"))]
+    if steps.lungs == "learned":
+        code.append(learned.weights_digest())
+    return digest([steps.model_dump(exclude={"channels"}), *code])
 
 
 def check_steps(store: Store, steps: Images) -> None:
@@ -105,8 +114,8 @@ def check_steps(store: Store, steps: Images) -> None:
         raise CxrflowError("the prepared images are of other image steps than asked for; run `cxrflow images`.")
 
 
-def prepare_file(item: tuple[Path, Images]) -> np.ndarray | str:
-    """The prepared image of the file ``item[0]``, uint8 (size, size), or the reason why there is none."""
+def prepare_file(item: tuple[Path, Images]) -> Prepared | str:
+    """The file ``item[0]``, prepared, or the reason why it cannot be."""
     path, steps = item
     try:
         return prepare_image(read_radiograph(path), steps)
@@ -114,7 +123,7 @@ def prepare_file(item: tuple[Path, Images]) -> np.ndarray | str:
         return str(reason)
 
 
-def _prepare_record(item: tuple[str, str, Images]) -> np.ndarray | str:
+def _prepare_record(item: tuple[str, str, Images]) -> Prepared | str:
     root, relative, steps = item
     folder, _, rest = relative.partition("/")
     try:
@@ -123,27 +132,97 @@ def _prepare_record(item: tuple[str, str, Images]) -> np.ndarray | str:
         return str(reason)
 
 
-def _open_partial(folder: Path, index: pd.DataFrame, key: str, size: int) -> tuple[np.memmap, np.memmap]:
-    """The array in progress and its flags (1: done); begun anew where it was begun for other images or steps."""
+class _Work:
+    """Arrays in progress.
+
+    A row counts as finished once its line stands in the journal, which is written after its pixels: what a kill
+    leaves is whole rows. A line is the row, its reason for leaving out or null, and its window or null.
+    """
+
+    def __init__(self, count: int, arrays: dict[str, Rows], journal: IO[str]) -> None:
+        self._arrays, self._journal = arrays, journal
+        self.finished = np.zeros(count, dtype=bool)
+        self._windows = np.zeros((count, len(Window._fields)), dtype=np.int32)
+        self._reasons: dict[int, str] = {}
+        journal.seek(0)
+        for line in journal:
+            self._remember(*json.loads(line))
+
+    def add(self, row: int, result: Prepared | str) -> None:
+        """Write what came of a row."""
+        if isinstance(result, str):
+            self._note(row, result, None)
+        else:
+            self.copy(row, {"images": result.image, "lungs": result.lungs}, result.window)
+
+    def copy(self, row: int, pictures: dict[str, Any], window: Sequence[int]) -> None:
+        """Write the pictures of a row."""
+        for name, array in self._arrays.items():
+            array.write(row, pictures[name])
+        self._note(row, None, window)
+
+    def notes(self) -> pd.DataFrame:
+        """What the index says of every row: left_out, top, left, side."""
+        notes = pd.DataFrame(self._windows, columns=Window._fields).astype("Int64")
+        reasons = pd.Series(self._reasons, dtype=object).reindex(notes.index)
+        notes[reasons.notna()] = pd.NA
+        notes.insert(0, "left_out", reasons)
+        return notes
+
+    def _note(self, row: int, reason: str | None, window: Sequence[int] | None) -> None:
+        self._journal.write(json.dumps([row, reason, window]) + "\n")
+        self._journal.flush()
+        self._remember(row, reason, window)
+
+    def _remember(self, row: int, reason: str | None, window: Sequence[int] | None) -> None:
+        self.finished[row] = True
+        if reason is not None:
+            self._reasons[row] = reason
+        elif window is not None:
+            self._windows[row] = window
+
+
+@contextmanager
+def _open_partial(folder: Path, index: pd.DataFrame, key: str, steps: Images) -> Iterator[_Work]:
+    """The work in progress; begun anew where it was begun for other images or steps."""
     wanted = digest([key, index.image_id.tolist(), index.content_hash.tolist()])
-    if _key_of(folder) != wanted or not (folder / "images.npy").exists():
+    kinds = {"images": np.uint8} | ({} if steps.lungs == "none" else {"lungs": np.bool_})
+    journal = folder / "journal.jsonl"
+    if _key_of(folder) != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        shape = (len(index), size, size)
-        np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-        np.lib.format.open_memmap(folder / "done.npy", mode="w+", dtype=np.uint8, shape=shape[:1])
+        for name, kind in kinds.items():
+            Rows.create(folder / f"{name}.npy", (len(index), steps.size, steps.size), kind)
+        journal.touch()
         write_json(folder / "steps.json", {"key": wanted})
-    work, done = (np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+") for name in ("images", "done"))
-    return work, done
+    whole, end, cut_short = journal.read_text().rpartition("\n")
+    if cut_short:  # by a kill
+        write_whole(journal, (whole + end).encode())
+    with ExitStack() as stack:
+        arrays = {name: stack.enter_context(Rows(folder / f"{name}.npy", writable=True)) for name in kinds}
+        yield _Work(len(index), arrays, stack.enter_context(journal.open("a+")))
 
 
-def _copy_known(old: Store, index: pd.DataFrame, work: np.ndarray, done: np.ndarray) -> None:
-    usable = old.index[old.index.left_out.isna()]
-    position = dict(zip(usable.content_hash, usable.index, strict=True))
-    for row, content in enumerate(index.content_hash):
-        if not done[row] and content in position:
-            work[row] = old.images[position[content]]
-            done[row] = 1
+def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
+    """Take over what the finished store in ``out`` holds of the same bytes, prepared by the same steps."""
+    known = _read_index(out)
+    known = known[known.left_out.isna()]
+    windows = known[list(Window._fields)].astype(int).to_numpy().tolist()
+    at = dict(zip(known.content_hash, zip(known.index, windows, strict=True), strict=True))
+    with ExitStack() as stack:
+        arrays = [path for path in (out / "images.npy", out / "lungs.npy") if path.exists()]
+        old = {path.stem: stack.enter_context(Rows(path)) for path in arrays}
+        for row, content in enumerate(index.content_hash):
+            if not work.finished[row] and content in at:
+                before, window = at[content]
+                work.copy(row, {name: array.read(before) for name, array in old.items()}, window)
+
+
+def _read_index(folder: Path) -> pd.DataFrame:
+    types = {"image_id": str, "content_hash": str, "left_out": str} | dict.fromkeys(Window._fields, "Int64")
+    index = pd.read_csv(folder / "index.csv", dtype=types, keep_default_na=False, na_values=[""])
+    index["left_out"] = index.left_out.astype(object).where(index.left_out.notna(), None)
+    return index
 
 
 def _key_of(folder: Path) -> str | None:
@@ -151,10 +230,3 @@ def _key_of(folder: Path) -> str | None:
         return json.loads((folder / "steps.json").read_text())["key"]
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _reasons_of(partial: Path) -> dict[int, str]:
-    try:
-        return {int(row): reason for row, reason in json.loads((partial / "reasons.json").read_text()).items()}
-    except (OSError, ValueError):
-        return {}

@@ -1,57 +1,147 @@
 """The image steps, pure: array in, array out. Training, evaluation, explanation and prediction share them.
 
-The steps are those of the paper (top cropped, centre square, resize, equalise, lungs); cropping and shrinking come
-before equalising, so that the work is done on few pixels.
+The steps are those of the paper (top cropped, centre square, resize, equalise, lungs). Cropping and shrinking come
+before equalising, so that the work is done on few pixels, unless ``images.order`` is ``paper``.
 """
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from cxrflow.lungs.opencv import lung_mask
+from cxrflow.lungs import learned, opencv
 from cxrflow.params import Images
+from cxrflow.reading import to_uint8
+
+#: Room left round the lungs where the picture is cropped to them, as a share of their box on every side.
+_MARGIN = 0.05
 
 
-def prepare_image(grey: np.ndarray, steps: Images) -> np.ndarray:
-    """A radiograph as the network sees it.
+class Window(NamedTuple):
+    """The square of a picture that is kept, in pixels of the picture as read."""
+
+    top: int
+    left: int
+    side: int
+
+
+class Prepared(NamedTuple):
+    """image: (size, size) uint8; lungs: (size, size) bool, None where ``steps.lungs`` is ``none``; window: what part of
+    the radiograph both show."""
+
+    image: np.ndarray
+    lungs: np.ndarray | None
+    window: Window
+
+
+def prepare_image(grey: np.ndarray, steps: Images) -> Prepared:
+    """A radiograph as the network sees it, with its lungs where ``steps.lungs`` asks for them.
 
     grey    (height, width) uint8 or uint16, air dark
-    Returns (size, size) uint8. Where ``steps.lungs`` is not ``none``, everything outside the lungs is 0; where no
-    lungs are found the whole picture stays, since an empty one would be a signal of its own.
+    ``steps.lungs_use`` says what is done with the lungs: nothing but storing them, making all else 0, cropping to
+    their box, or both. Where no lungs are found the whole picture stays, since an empty one would be a signal.
     """
-    image = equalise(square(to_uint8(grey), steps), steps)
+    picture = to_uint8(grey)
+    window = centre_square(picture.shape, steps.crop_top)
+    image = render(picture, window, steps)
+    if steps.lungs == "none":
+        return Prepared(image, None, window)
     if steps.lungs == "opencv":
-        mask = lung_mask(image)
-        if mask.any():
-            image = np.where(mask, image, 0).astype(np.uint8)
-    return image
+        found, covers = opencv.lung_mask(image).astype(np.uint8) * 255, (*window[:2], window.side, window.side)
+    else:
+        found, covers = learned.lung_map(picture), (0, 0, *picture.shape)
+    if steps.lungs_use in ("crop", "both") and (box := _window_of(found > 127, covers, picture.shape)):
+        window, image = box, render(picture, box, steps)
+    lungs = _through(found, covers, window, steps.size) > 127
+    if steps.lungs_use in ("mask", "both") and lungs.any():
+        image = np.where(lungs, image, 0).astype(np.uint8)
+    return Prepared(image, lungs, window)
 
 
-def to_uint8(grey: np.ndarray) -> np.ndarray:
-    """uint8 as it is; uint16 with its least value at 0 and its greatest at 255 (12 bits in 16 would be near black)."""
-    if grey.dtype == np.uint8:
-        return grey
-    low, high = int(grey.min()), int(grey.max())
-    return cv2.convertScaleAbs(grey.astype(np.float32) - low, alpha=255 / max(high - low, 1))
+def centre_square(shape: tuple[int, ...], crop_top: float) -> Window:
+    """The centre square of a picture (height, width) whose top, a share of its height, is cut off."""
+    top = int(shape[0] * crop_top)
+    height, width = shape[0] - top, shape[1]
+    side = min(height, width)
+    return Window(top + (height - side) // 2, (width - side) // 2, side)
 
 
-def square(image: np.ndarray, steps: Images, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
-    """Crop the top, cut the centre square, resize: (height, width) to (size, size), dtype as it was.
+def render(picture: np.ndarray, window: Window, steps: Images) -> np.ndarray:
+    """The window of a uint8 picture, equalised and resized to (size, size), in the order that ``steps`` asks for."""
+    if steps.order == "paper":
+        return shrink(cut(equalise_as_the_paper(picture, steps), window), steps.size)
+    return equalise(shrink(cut(picture, window), steps.size), steps)
 
-    Masks go the same way with ``cv2.INTER_NEAREST``.
+
+def cut(picture: np.ndarray, window: Window) -> np.ndarray:
+    """The window of a picture (height, width), dtype as it was; a view, not a copy."""
+    return picture[window.top : window.top + window.side, window.left : window.left + window.side]
+
+
+def shrink(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize a square uint8 picture to (size, size).
+
+    Blocks of whole pixels are averaged as long as that leaves at least ``size``, the rest is bilinear: no pixel is
+    passed over, and the work is a quarter of an exact area average. Smaller pictures are enlarged (bicubic).
     """
-    cut = image[int(image.shape[0] * steps.crop_top) :]
-    side = min(cut.shape)
-    top, left = (cut.shape[0] - side) // 2, (cut.shape[1] - side) // 2
-    cut = cut[top : top + side, left : left + side]
-    if interpolation == cv2.INTER_AREA and side < steps.size:
-        interpolation = cv2.INTER_CUBIC
-    return cv2.resize(cut, (steps.size, steps.size), interpolation=interpolation)
+    side = image.shape[0]
+    if side < size:
+        return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+    block = side // size
+    whole = side // block * block  # up to block - 1 pixels at the border go
+    start = (side - whole) // 2
+    image = image[start : start + whole, start : start + whole]
+    blocks = cv2.resize(image, (whole // block,) * 2, interpolation=cv2.INTER_AREA) if block > 1 else image
+    return cv2.resize(blocks, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def equalise(image: np.ndarray, steps: Images) -> np.ndarray:
-    """Histogram equalisation of a (size, size) uint8 picture: none, global, or CLAHE (Zuiderveld 1994)."""
+    """Histogram equalisation of a uint8 picture: none, global, or CLAHE (Zuiderveld 1994)."""
     if steps.equalise == "global":
         return cv2.equalizeHist(image)
     if steps.equalise == "clahe":
         return cv2.createCLAHE(steps.clahe_clip, (steps.clahe_tiles, steps.clahe_tiles)).apply(image)
     return image
+
+
+def equalise_as_the_paper(picture: np.ndarray, steps: Images) -> np.ndarray:
+    """The same at full size as the paper did it: CLAHE on the lightness L of LAB, the picture taken as colour."""
+    if steps.equalise != "clahe":
+        return equalise(picture, steps)
+    lab = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), cv2.COLOR_BGR2LAB)
+    lab[..., 0] = equalise(np.ascontiguousarray(lab[..., 0]), steps)
+    return cv2.cvtColor(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), cv2.COLOR_BGR2GRAY)
+
+
+_Region = tuple[int, int, int, int]  # top, left, height, width in pixels of the picture
+
+
+def _window_of(mask: np.ndarray, covers: _Region, shape: tuple[int, ...]) -> Window | None:
+    """The square round the lungs with a margin, inside the picture as far as it goes; None for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    top, left, height, width = covers
+    y, x = height / mask.shape[0], width / mask.shape[1]
+    centre = top + y * (rows[0] + rows[-1] + 1) / 2, left + x * (columns[0] + columns[-1] + 1) / 2
+    longest = max(y * (rows[-1] + 1 - rows[0]), x * (columns[-1] + 1 - columns[0]))
+    side = min(round(longest * (1 + 2 * _MARGIN)), *shape)
+    start = [min(max(round(c - side / 2), 0), length - side) for c, length in zip(centre, shape, strict=True)]
+    return Window(*start, side)
+
+
+def _through(found: np.ndarray, covers: _Region, window: Window, size: int) -> np.ndarray:
+    """What the window shows of a map that covers a region: uint8 (size, size), bilinear."""
+    top, left, height, width = covers
+    if (top, left, height, width) == (*window[:2], window.side, window.side) and found.shape == (size, size):
+        return found
+    y, x = found.shape[0] / height, found.shape[1] / width  # pixels of the map to one of the picture
+    step = window.side / size
+    matrix = np.array(
+        [
+            [x * step, 0, x * (window.left - left + step / 2) - 0.5],
+            [0, y * step, y * (window.top - top + step / 2) - 0.5],
+        ]
+    )
+    how = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+    return cv2.warpAffine(found, matrix, (size, size), **how)

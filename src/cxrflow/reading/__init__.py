@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from cxrflow.errors import LeftOut
@@ -34,3 +35,11 @@ def read_radiograph(path: Path) -> np.ndarray:
     except OSError as error:
         raise LeftOut(f"file cannot be opened: {error.strerror}") from None
     return read_dicom(content) if is_dicom(content) else read_picture(content)
+
+
+def to_uint8(grey: np.ndarray) -> np.ndarray:
+    """uint8 as it is; uint16 with its least value at 0 and its greatest at 255 (12 bits in 16 would be near black)."""
+    if grey.dtype == np.uint8:
+        return grey
+    low, high = int(grey.min()), int(grey.max())
+    return cv2.convertScaleAbs(grey.astype(np.float32) - low, alpha=255 / max(high - low, 1))

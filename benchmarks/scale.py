@@ -1,0 +1,66 @@
+"""Time and memory of preparing 1,000 to 100,000 images, by repeating files; and of adding 10 to 1,000.
+
+    python benchmarks/scale.py FOLDER [--counts 1000 10000 100000]
+
+Each count is prepared by a process of its own, whose peak memory (and that of its largest worker process) is taken.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from cxrflow.engines import LocalEngine
+from cxrflow.images.prepare import prepare_images
+from cxrflow.reading import ENDINGS
+from images import STEPS
+
+
+def prepare_repeated(folder: Path, count: int, out: Path) -> str:
+    """Prepare ``count`` images; returns the seconds, then the peak memory of this process and of a worker in MiB."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and "annotations" not in p.parts)
+    paths = [f"{files[k % len(files)].relative_to(folder)}" for k in range(count)]
+    ids = [f"image {k}" for k in range(count)]
+    records = pd.DataFrame({"image_id": ids, "path": paths, "content_hash": ids})
+    started = time.perf_counter()
+    prepare_images(records, folder, STEPS, LocalEngine(), out)
+    seconds = time.perf_counter() - started
+    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return " ".join(f"{value:.1f}" for value in (seconds, *peaks))
+
+
+def main() -> None:
+    """Run this file once for each count; the last one in a store that holds all but 10 already."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.into:
+        print(prepare_repeated(asked.folder, asked.counts[0], asked.into))
+        return
+    table = Table("images", "seconds", "ms an image", "peak memory, MiB", "of a worker, MiB")
+    for count in asked.counts:
+        with tempfile.TemporaryDirectory() as out:
+            row = _run(asked.folder, count, out)
+            table.add_row(f"{count:,}", row[0], f"{1000 * float(row[0]) / count:.2f}", *row[1:])
+            if count == asked.counts[0]:
+                row = _run(asked.folder, count + 10, out)
+                table.add_row(f"10 more than {count:,}", row[0], "", *row[1:])
+    Console().print(table)
+
+
+def _run(folder: Path, count: int, out: str) -> list[str]:
+    command = [sys.executable, __file__, str(folder), "--counts", str(count), "--into", out]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-3:]  # noqa: S603
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""A .npy file of many pictures, written and read a row at a time by plain reads and writes.
+
+A memory-mapped array would do the same, but the pages that it touches count as this process's memory: with them the
+memory of preparing images would grow with their number.
+"""
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+
+class Rows:
+    """An open .npy file of shape (n, ...), ready for ``read`` and ``write``; use it in a ``with`` statement."""
+
+    def __init__(self, path: Path, writable: bool = False) -> None:
+        """Open what ``create`` or ``np.save`` wrote."""
+        mapped = np.load(path, mmap_mode="r")
+        self.shape, self._dtype, self._start = mapped.shape, mapped.dtype, mapped.offset
+        self._stride = mapped[:1].nbytes
+        self._file = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+
+    @staticmethod
+    def create(path: Path, shape: tuple[int, ...], dtype: type) -> None:
+        """Make the file, all 0; it takes room on disk as rows are written."""
+        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+    def read(self, row: int) -> np.ndarray:
+        """Row ``row``."""
+        content = os.pread(self._file, self._stride, self._start + row * self._stride)
+        return np.frombuffer(content, self._dtype).reshape(self.shape[1:])
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        """Set row ``row``; ``values`` has the file's dtype and the shape of a row."""
+        os.pwrite(self._file, np.ascontiguousarray(values).tobytes(), self._start + row * self._stride)
+
+    def __enter__(self) -> "Rows":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._file)

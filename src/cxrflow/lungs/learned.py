@@ -1,0 +1,59 @@
+"""Lungs found by a small U-Net that ships with the package (see docs/lungs.md), run by ONNX Runtime.
+
+``cxrflow lungs`` trains it (lungs/train.py). The masks that it learned from take in most of the heart: "lungs" here
+means the two lungs with what lies in front of and behind the heart.
+"""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+#: The network: its input is as ``network_input`` makes it, its output one logit per pixel.
+WEIGHTS = Path(__file__).parent / "lungs.onnx"
+SIZE = 192
+
+
+def lung_map(picture: np.ndarray, weights: Path = WEIGHTS) -> np.ndarray:
+    """Lungs of a whole radiograph, not cropped.
+
+    picture  (height, width) uint8, air dark
+    weights  the network's file
+    Returns (SIZE, SIZE) uint8: 255 times the probability of lung in the picture squeezed to SIZE x SIZE, the mean of
+    the picture's and its mirror image's; 0 outside the two largest regions above one half.
+    """
+    image = network_input(picture)
+    logits = _session(weights).run(None, {"image": np.stack([image, image[:, ::-1]])[:, None]})[0][:, 0]
+    chance = 1 / (1 + np.exp(-(logits[0] + logits[1, :, ::-1]) / 2))
+    return np.rint(255 * chance * _two_largest(chance > 0.5)).astype(np.uint8)
+
+
+def network_input(picture: np.ndarray) -> np.ndarray:
+    """A uint8 picture as the network takes it: float32 (SIZE, SIZE), CLAHE, mean 0, standard deviation 1."""
+    small = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    image = cv2.createCLAHE(2.0, (8, 8)).apply(small).astype(np.float32)
+    return (image - image.mean()) / max(float(image.std()), 1.0)
+
+
+def weights_digest() -> str:
+    """SHA-256 (hexadecimal) of the network's file."""
+    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+
+
+@cache
+def _session(weights: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # images are prepared side by side, one process per core
+    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+
+
+def _two_largest(mask: np.ndarray) -> np.ndarray:
+    """The two largest connected regions of a mask, with a rim of 3 pixels that keeps the map's smooth border."""
+    count, regions, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if count > 3:
+        largest = 1 + np.argsort(stats[1:, cv2.CC_STAT_AREA])[-2:]
+        mask = np.isin(regions, largest)
+    return cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)

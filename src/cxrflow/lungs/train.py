@@ -1,0 +1,240 @@
+"""Training of the lung segmenter on the human-checked masks of covid-chestxray (v7labs), by patient.
+
+Needs the extra ``lungs`` (MONAI, ONNX); using the segmenter needs neither. docs/lungs.md says what came of it.
+"""
+
+import hashlib
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from rich.progress import track
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from cxrflow.errors import CxrflowError
+from cxrflow.files import code_digest, digest, write_json, write_whole
+from cxrflow.lungs.learned import SIZE, WEIGHTS, lung_map, network_input
+from cxrflow.reading import read_radiograph, to_uint8
+
+#: Where covid-chestxray keeps its masks, below the collection's folder; a mask is named after its image.
+MASKS = Path("annotations") / "v7labs-lung-masks"
+_SOURCE = "covid-chestxray"
+_EMPTY = 0.02  # masks of a smaller share of the picture hold no two lungs: those of lateral views
+_BATCH, _RATE, _DECAY, _SEED = 8, 2e-3, 1e-2, 0
+
+
+def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """The kept frontal radiographs that have a mask: columns image_id, path, split, mask (path of the file).
+
+    records  rows of the metadata stage, of any collection
+    Raises CxrflowError where a side of the split has none.
+    """
+    rows = records[(records.source == _SOURCE) & records.left_out.isna()].copy()
+    folders = {path.partition("/")[0] for path in rows.path}
+    masks = {(name, file.stem): file for name in folders for file in (root / name / MASKS).glob("*")}
+    rows["mask"] = [masks.get((path.partition("/")[0], Path(path).stem)) for path in rows.path]
+    rows = rows[rows["mask"].notna()]
+    rows = rows[[(read_mask(file) > 127).mean() > _EMPTY for file in rows["mask"]]]
+    if absent := {"train", "val", "test"} - set(rows.split):
+        raise CxrflowError(
+            f"{root}: no {' or '.join(sorted(absent))} radiograph has a mask; covid-chestxray with {MASKS} is needed."
+        )
+    return rows[["image_id", "path", "split", "mask"]].reset_index(drop=True)
+
+
+def read_mask(file: Path) -> np.ndarray:
+    """A mask's file: uint8 (height, width), 255 inside the lungs. Raises CxrflowError where it cannot be read."""
+    mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise CxrflowError(f"{file}: the mask cannot be read; remove or replace it.")
+    return mask
+
+
+def pair(root: Path, row: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Picture, uint8 (height, width), and its mask, bool of the same shape (some are stored at another size)."""
+    picture = to_uint8(read_radiograph(root / row.path))
+    mask = cv2.resize(read_mask(row.mask), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return picture, mask > 127
+
+
+def train(rows: pd.DataFrame, root: Path, epochs: int, out: Path) -> bytes:
+    """Train on the rows of split ``train``; returns the network as an ONNX file.
+
+    rows  as ``masked`` gives them
+    out   an interrupted training of the same rows and code goes on after its last whole epoch in ``out/checkpoints``
+    Raises CxrflowError where the extra ``lungs`` is not installed.
+    """
+    try:
+        import monai.utils
+    except ImportError:
+        raise CxrflowError("lungs: training needs MONAI and ONNX; `pip install cxrflow[lungs]`.") from None
+    here = Path(__file__).parent
+    key = digest([rows.astype(str).to_numpy().tolist(), epochs, code_digest(here, ("train.py", "learned.py"))])
+    used = list(rows[rows.split == "train"].itertuples())
+    data = _Pairs([pair(root, row) for row in track(used, "reading masks")])
+    monai.utils.set_determinism(_SEED)
+    module = _Module(_network(), epochs, len(data) // _BATCH)
+    checkpoints = out / "checkpoints" / key[:16]
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        callbacks=[
+            EMAWeightAveraging(decay=0.99),
+            ModelCheckpoint(checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+            RichProgressBar(),
+        ],
+        enable_model_summary=False,
+    )
+    last = checkpoints / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        batches = DataLoader(data, _BATCH, shuffle=True, drop_last=True)
+        trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
+    return _to_onnx(module.network.eval(), out)
+
+
+def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
+    """Dice of a network's file against the masks, on whole radiographs at their own size, and its speed.
+
+    rows  of ``masked``, those of one side
+    Returns images, mean, p10 (10th percentile), least, empty (masks found empty), milliseconds (median, one core).
+    """
+    found, seconds = [], []
+    for row in track(list(rows.itertuples()), "measuring"):
+        picture, truth = pair(root, row)
+        started = time.perf_counter()
+        chance = lung_map(picture, weights)
+        seconds.append(time.perf_counter() - started)
+        mask = cv2.resize(chance, picture.shape[::-1], interpolation=cv2.INTER_LINEAR) > 127
+        found.append((dice(mask, truth), mask.any()))
+    values = np.array([value for value, _ in found])
+    return {
+        "images": len(values),
+        "mean": float(values.mean()),
+        "p10": float(np.quantile(values, 0.1)),
+        "least": float(values.min()),
+        "empty": sum(not any_lung for _, any_lung in found),
+        "milliseconds": 1000 * float(np.median(seconds)),
+    }
+
+
+def run(records: pd.DataFrame, root: Path, epochs: int, out: Path) -> dict[str, Any]:
+    """Train, write ``out/lungs.onnx`` and its figures on val and test, ``out/lungs.json``."""
+    rows = masked(records, root)
+    network = train(rows, root, epochs, out)
+    weights = out / WEIGHTS.name
+    write_whole(weights, network)
+    sides = {side: measure(rows[rows.split == side], root, weights) for side in ("val", "test")}
+    figures = {"trained_on": int((rows.split == "train").sum()), "epochs": epochs, **sides}
+    write_json(out / "lungs.json", figures | {"sha256": hashlib.sha256(network).hexdigest(), "bytes": len(network)})
+    return figures
+
+
+def dice(found: np.ndarray, truth: np.ndarray) -> float:
+    """Dice coefficient of two bool masks of one shape: 2 |A and B| / (|A| + |B|); 1 where both are empty."""
+    total = int(found.sum()) + int(truth.sum())
+    return 2 * int((found & truth).sum()) / total if total else 1.0
+
+
+class _Pairs(Dataset[dict[str, torch.Tensor]]):
+    """Pictures and masks at SIZE x SIZE, changed at random: what a lung may look like elsewhere."""
+
+    def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        from monai import transforms as change
+
+        self._pairs = [
+            {
+                "image": network_input(picture)[None],
+                "mask": cv2.resize(mask.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_AREA)[None] > 0.5,
+            }
+            for picture, mask in pairs
+        ]
+        both = ["image", "mask"]
+        self._change = change.Compose(
+            [
+                change.Rand2DElasticd(
+                    both,
+                    spacing=(SIZE // 8, SIZE // 8),
+                    magnitude_range=(0, SIZE / 64),
+                    prob=0.9,
+                    rotate_range=0.2,
+                    shear_range=0.1,
+                    translate_range=0.08 * SIZE,
+                    scale_range=(-0.25, 0.2),
+                    mode=("bilinear", "nearest"),
+                    padding_mode=("border", "zeros"),
+                ),
+                change.RandFlipd(both, prob=0.5, spatial_axis=1),
+                change.RandAdjustContrastd("image", prob=0.5, gamma=(0.6, 1.6)),
+                change.RandHistogramShiftd("image", prob=0.2, num_control_points=(5, 10)),
+                change.RandGaussianNoised("image", prob=0.3, std=0.2),
+                change.RandGaussianSmoothd("image", prob=0.2, sigma_x=(0.5, 1.2), sigma_y=(0.5, 1.2)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
+        made = self._change({name: value.astype(np.float32) for name, value in self._pairs[position].items()})
+        image, mask = (torch.as_tensor(np.asarray(made[name])) for name in ("image", "mask"))
+        return {"image": (image - image.mean()) / (image.std() + 1e-3), "mask": mask}
+
+
+class _Module(lightning.LightningModule):
+    """Dice and cross-entropy loss, AdamW, one cycle of the learning rate (Smith and Topin 2018)."""
+
+    def __init__(self, network: nn.Module, epochs: int, batches: int) -> None:
+        from monai.losses import DiceCELoss
+
+        super().__init__()
+        self.network = network
+        self._steps = epochs * batches
+        self._loss = DiceCELoss(sigmoid=True)
+
+    def training_step(self, batch: dict[str, torch.Tensor], position: int) -> torch.Tensor:
+        loss = self._loss(self.network(batch["image"]), batch["mask"])
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        optimiser = torch.optim.AdamW(self.parameters(), _RATE, weight_decay=_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=self._steps, pct_start=0.15)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _network() -> nn.Module:
+    """Residual U-Net (Kerfoot et al. 2018) as MONAI builds it: (n, 1, SIZE, SIZE) to logits of the same shape."""
+    from monai.networks.nets import UNet
+
+    return UNet(2, 1, 1, channels=(16, 32, 64, 128, 192), strides=(2, 2, 2, 2), num_res_units=2, norm="batch")
+
+
+def _to_onnx(network: nn.Module, out: Path) -> bytes:
+    """The network as ONNX, any number of images at a time, its weights held as float16 and computed with as float32."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    path = out / "float32.onnx"
+    example = torch.zeros(2, 1, SIZE, SIZE)
+    names = {"input_names": ["image"], "output_names": ["logits"], "dynamic_shapes": ({0: torch.export.Dim("n")},)}
+    torch.onnx.export(network, (example,), path, dynamo=True, external_data=False, **names)
+    model = onnx.load(path)
+    path.unlink()
+    graph = model.graph
+    for weights in [w for w in graph.initializer if w.data_type == TensorProto.FLOAT and len(w.dims) > 1]:
+        half = numpy_helper.from_array(numpy_helper.to_array(weights).astype(np.float16), f"{weights.name}_float16")
+        graph.initializer.remove(weights)
+        graph.initializer.append(half)
+        graph.node.insert(0, helper.make_node("Cast", [half.name], [weights.name], to=TensorProto.FLOAT))
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
