@@ -5,8 +5,12 @@ An engine offers a table backend (Ibis, so that one set of rules runs on DuckDB 
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -18,6 +22,10 @@ from cxrflow.params import Params
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+#: Spark: at most this many items in a partition, and this many partitions asked for and not yet taken. Together they
+#: bound what the driver holds; each result is a whole picture.
+_PARTITION, _AHEAD = 64, 128
 
 
 class Engine(Protocol):
@@ -56,11 +64,48 @@ class SparkEngine:
         self.backend = ibis.pyspark.connect(session)
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, by the executors; results arrive partition by partition."""
-        if items:
-            context = self._session.sparkContext
-            slices = min(len(items), 4 * context.defaultParallelism)
-            yield from context.parallelize(items, slices).map(function).toLocalIterator(prefetchPartitions=True)
+        """As ``Engine.map``, by the executors; results arrive partition by partition.
+
+        Raises CxrflowError where ``function`` fails on an executor or Spark itself does.
+        """
+        # Every partition is a job of its own, and twice as many are asked for as there are cores: toLocalIterator
+        # runs no more than two at a time however many cores there are, collect holds every result at once.
+        context = self._session.sparkContext
+        group = f"cxrflow {uuid.uuid4()}"
+        size = min(_PARTITION, max(1, len(items) // (4 * context.defaultParallelism)))
+        pool = ThreadPoolExecutor(_AHEAD, initializer=context.setJobGroup, initargs=(group, "cxrflow", True))
+        asked: deque[Future[list[Out]]] = deque()
+        try:
+            for start in range(0, len(items), size):
+                asked.append(pool.submit(_on_spark, context, function, items[start : start + size]))
+                while len(asked) >= min(_AHEAD, 2 * context.defaultParallelism):  # executors come and go
+                    yield from _outcome(asked.popleft())
+            while asked:
+                yield from _outcome(asked.popleft())
+        finally:
+            with suppress(Exception):  # Spark may be what has gone
+                context.cancelJobGroup(group)
+            pool.shutdown(cancel_futures=True)
+
+
+def _on_spark(context: Any, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
+    return context.parallelize(items, 1).mapPartitions(partial(_partition, function)).collect()
+
+
+def _partition(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """What an executor does: the same for each item as a process of ``LocalEngine``."""
+    return (_alone(function, item) for item in items)
+
+
+def _outcome(partition: Future[list[Out]]) -> list[Out]:
+    try:
+        return partition.result()
+    except Exception as error:
+        raise CxrflowError(f"engine: spark failed ({_reason(error)}).") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error)
 
 
 @contextmanager

@@ -55,7 +55,8 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
     if (out / "images.npy").exists() and _key_of(out) == key:
         _copy_known(open_store(out), index, work, done)
     todo = np.flatnonzero(done == 0)
-    items = [(str(root), records.path.iloc[row], steps) for row in todo]
+    there = str(root.absolute())  # an executor of Spark works in a folder of its own
+    items = [(there, records.path.iloc[row], steps) for row in todo]
     reasons: dict[int, str] = _reasons_of(partial)
     results = track(engine.map(_prepare_record, items), "preparing images", total=len(todo), disable=not len(todo))
     for count, (row, result) in enumerate(zip(todo, results, strict=True), start=1):
