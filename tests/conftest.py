@@ -89,6 +89,7 @@ def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         environment = os.environ | {
             "SPARK_HOME": str(Path(found.origin).parent),
             "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",  # they start sooner
             "SPARK_MASTER_OPTS": "-Dspark.deploy.defaultCores=2",  # one application does not take every core
         }
 
@@ -103,16 +104,19 @@ def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 )
             stack.callback(_stop, process)
 
-        deploy, host = "org.apache.spark.deploy", ("--host", "127.0.0.1")
+        def wait_for(workers: int) -> None:
+            while _workers(page) < workers:
+                logs = "\n".join(log.read_text() for log in sorted(folder.glob("*.log")))
+                assert time.monotonic() < deadline, f"the Spark cluster did not start:\n{logs}"
+                time.sleep(0.2)
+
+        deadline, deploy, host = time.monotonic() + 120, "org.apache.spark.deploy", ("--host", "127.0.0.1")
         start("master", f"{deploy}.master.Master", *host, "--port", str(port), "--webui-port", str(web_port))
+        wait_for(0)  # a worker that finds no master tries again late
         for name in ("one", "two"):
             room = ("--cores", "2", "--memory", "2g", "--work-dir", str(folder / name), "--webui-port", "0")
             start(name, f"{deploy}.worker.Worker", *host, *room, url)
-        deadline = time.monotonic() + 120
-        while _workers(page) < 2:
-            logs = "\n".join(log.read_text() for log in sorted(folder.glob("*.log")))
-            assert time.monotonic() < deadline, f"the Spark cluster did not start:\n{logs}"
-            time.sleep(0.2)
+        wait_for(2)
         yield url
 
 
@@ -125,12 +129,12 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _workers(page: str) -> int:
-    """How many workers the master knows, by its web page; 0 before it has one."""
+    """How many workers the master knows, by its web page; -1 before it has one."""
     try:
         with urllib.request.urlopen(page, timeout=5) as answer:  # noqa: S310
             return json.load(answer)["aliveworkers"]
     except OSError:
-        return 0
+        return -1
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -105,7 +105,9 @@ def _outcome(partition: Future[list[Out]]) -> list[Out]:
 
 
 def _reason(error: Exception) -> str:
-    return str(error)
+    """The line of Spark's error that says what happened: the last one before the JVM's stack."""
+    said = (str(error) or repr(error)).split("\n\tat ")[0].removesuffix("Driver stacktrace:").strip()
+    return said.splitlines()[-1].rpartition("Exception: ")[2][:300]
 
 
 @contextmanager
@@ -135,7 +137,7 @@ def open_engine(params: Params) -> Iterator[Engine]:
     except Exception as error:  # py4j wraps whatever the JVM says, and a missing JVM has its own class
         raise CxrflowError(
             f"engine: spark could not start at {params.spark.master} ({str(error).splitlines()[0][:200]}); "
-            "it needs Java 17 or newer, or set engine: local."
+            "it needs Java 17 or newer and, at spark://, a running master; or set engine: local."
         ) from None
     try:
         yield SparkEngine(session)
