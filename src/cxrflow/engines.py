@@ -83,8 +83,9 @@ class SparkEngine:
             while asked:
                 yield from _outcome(asked.popleft())
         finally:
-            with suppress(Exception):  # Spark may be what has gone
-                context.cancelJobGroup(group)
+            if asked:
+                with suppress(Exception):  # Spark may be what has gone
+                    context.cancelJobGroup(group)
             pool.shutdown(cancel_futures=True)
 
 
