@@ -2,9 +2,16 @@
 
 import csv
 import importlib.util
+import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +71,88 @@ def engine() -> InProcess:
 
 
 @pytest.fixture(scope="session")
-def spark(demo_params: Params) -> Iterator[Engine]:
-    """A Spark engine, one for all tests."""
-    if importlib.util.find_spec("pyspark") is None:
+def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Spark cluster started on this machine: a master and two workers.
+
+    Each worker has a core for each of two applications: that of the fixture ``spark`` and one that a test starts.
+    """
+    found = importlib.util.find_spec("pyspark")
+    if found is None:
         pytest.skip("pyspark is not installed")
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         pytest.skip("Java is not found")
-    update = {"engine": "spark", "spark": demo_params.spark.model_copy(update={"master": "local[2]"})}
+    folder = tmp_path_factory.mktemp("spark")
+    port, web_port = _free_ports(2)
+    url, page = f"spark://127.0.0.1:{port}", f"http://127.0.0.1:{web_port}/json/"
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")  # of the drivers too
+        environment = os.environ | {
+            "SPARK_HOME": str(Path(found.origin).parent),
+            "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",  # they start sooner
+            "SPARK_MASTER_OPTS": "-Dspark.deploy.defaultCores=2",  # one application does not take every core
+        }
+
+        def start(name: str, *arguments: str) -> None:
+            with (folder / f"{name}.log").open("w") as log:
+                process = subprocess.Popen(
+                    [Path(found.origin).parent / "bin" / "spark-class", *arguments],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            stack.callback(_stop, process)
+
+        def wait_for(workers: int) -> None:
+            while _workers(page) < workers:
+                logs = "\n".join(log.read_text() for log in sorted(folder.glob("*.log")))
+                assert time.monotonic() < deadline, f"the Spark cluster did not start:\n{logs}"
+                time.sleep(0.2)
+
+        deadline, deploy, host = time.monotonic() + 120, "org.apache.spark.deploy", ("--host", "127.0.0.1")
+        start("master", f"{deploy}.master.Master", *host, "--port", str(port), "--webui-port", str(web_port))
+        wait_for(0)  # a worker that finds no master tries again late
+        for name in ("one", "two"):
+            room = ("--cores", "2", "--memory", "2g", "--work-dir", str(folder / name), "--webui-port", "0")
+            start(name, f"{deploy}.worker.Worker", *host, *room, url)
+        wait_for(2)
+        yield url
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _workers(page: str) -> int:
+    """How many workers the master knows, by its web page; -1 before it has one."""
+    try:
+        with urllib.request.urlopen(page, timeout=5) as answer:  # noqa: S310
+            return json.load(answer)["aliveworkers"]
+    except OSError:
+        return -1
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End a process and those that it started."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, how)
+            process.wait(20)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@pytest.fixture(scope="session")
+def spark(demo_params: Params, spark_master: str) -> Iterator[Engine]:
+    """A Spark engine on the cluster, one for all tests: a process may have only one."""
+    update = {"engine": "spark", "spark": demo_params.spark.model_copy(update={"master": spark_master})}
     with open_engine(demo_params.model_copy(update=update)) as opened:
         yield opened
 

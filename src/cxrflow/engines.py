@@ -5,9 +5,12 @@ An engine offers a table backend (Ibis, so that one set of rules runs on DuckDB 
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -16,10 +19,14 @@ from joblib import Parallel, cpu_count, delayed
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
 
-# Handing over one item costs about as much as a tenth of decoding a radiograph; sixteen cost hardly more than one.
-_BATCH = 16
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+#: Items that a process of this machine is handed at once: handing over sixteen costs hardly more than one.
+_CHUNK = 16
+#: Spark: at most this many items in a partition, and this many partitions asked for and not yet taken. Together they
+#: bound what the driver holds; each result is a whole picture.
+_PARTITION, _AHEAD = 64, 128
 
 
 class Engine(Protocol):
@@ -44,16 +51,20 @@ class LocalEngine:
         return ibis.duckdb.connect()
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, by processes of this machine, each given a few items at a time."""
-        each = max(1, min(_BATCH, len(items) // (4 * cpu_count())))
-        pool = Parallel(n_jobs=-1, return_as="generator", batch_size=each)
-        yield from pool(delayed(_alone)(function, item) for item in items)
+        """As ``Engine.map``, by processes of this machine."""
+        size = max(1, min(_CHUNK, len(items) // (4 * cpu_count())))
+        parts = (items[start : start + size] for start in range(0, len(items), size))
+        for results in Parallel(n_jobs=-1, return_as="generator")(
+            delayed(_partition)(function, part) for part in parts
+        ):
+            yield from results
 
 
-def _alone(function: Callable[[In], Out], item: In) -> Out:
-    """One process per core is enough: OpenCV's own threads would fight over them."""
+def _partition(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
+    """What a process of this machine or an executor of Spark does, handed some items at a time. One process per core is
+    enough: OpenCV's own threads would fight over them."""
     cv2.setNumThreads(1)
-    return function(item)
+    return [function(item) for item in items]
 
 
 class SparkEngine:
@@ -66,11 +77,46 @@ class SparkEngine:
         self.backend = ibis.pyspark.connect(session)
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, by the executors; results arrive partition by partition."""
-        if items:
-            context = self._session.sparkContext
-            slices = min(len(items), 4 * context.defaultParallelism)
-            yield from context.parallelize(items, slices).map(function).toLocalIterator(prefetchPartitions=True)
+        """As ``Engine.map``, by the executors; results arrive partition by partition.
+
+        Raises CxrflowError where ``function`` fails on an executor or Spark itself does.
+        """
+        # Every partition is a job of its own, and twice as many are asked for as there are cores: toLocalIterator
+        # runs no more than two at a time however many cores there are, collect holds every result at once.
+        context = self._session.sparkContext
+        group = f"cxrflow {uuid.uuid4()}"
+        size = min(_PARTITION, max(1, len(items) // (4 * context.defaultParallelism)))
+        pool = ThreadPoolExecutor(_AHEAD, initializer=context.setJobGroup, initargs=(group, "cxrflow", True))
+        asked: deque[Future[list[Out]]] = deque()
+        try:
+            for start in range(0, len(items), size):
+                asked.append(pool.submit(_on_spark, context, function, items[start : start + size]))
+                while len(asked) >= min(_AHEAD, 2 * context.defaultParallelism):  # executors come and go
+                    yield from _outcome(asked.popleft())
+            while asked:
+                yield from _outcome(asked.popleft())
+        finally:
+            if asked:
+                with suppress(Exception):  # Spark may be what has gone
+                    context.cancelJobGroup(group)
+            pool.shutdown(cancel_futures=True)
+
+
+def _on_spark(context: Any, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
+    return context.parallelize(items, 1).mapPartitions(partial(_partition, function)).collect()
+
+
+def _outcome(partition: Future[list[Out]]) -> list[Out]:
+    try:
+        return partition.result()
+    except Exception as error:
+        raise CxrflowError(f"engine: spark failed ({_reason(error)}).") from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of Spark's error that says what happened: the last one before the JVM's stack."""
+    said = (str(error) or repr(error)).split("\n\tat ")[0].removesuffix("Driver stacktrace:").strip()
+    return said.splitlines()[-1].rpartition("Exception: ")[2][:300]
 
 
 @contextmanager
@@ -100,7 +146,7 @@ def open_engine(params: Params) -> Iterator[Engine]:
     except Exception as error:  # py4j wraps whatever the JVM says, and a missing JVM has its own class
         raise CxrflowError(
             f"engine: spark could not start at {params.spark.master} ({str(error).splitlines()[0][:200]}); "
-            "it needs Java 17 or newer, or set engine: local."
+            "it needs Java 17 or newer and, at spark://, a running master; or set engine: local."
         ) from None
     try:
         yield SparkEngine(session)

@@ -99,7 +99,7 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, o
 
     A file that cannot be read has its reason in ``left_out`` and no scores.
     """
-    items = [(path, predictor.bundle.images) for path in paths]
+    items = [(path.absolute(), predictor.bundle.images) for path in paths]  # executors of Spark work elsewhere
     prepared = track(engine.map(prepare_file, items), "predicting", total=len(items))
     rows = [row for batch in _batches(zip(paths, prepared, strict=True)) for row in _rows(predictor, batch)]
     columns = ["path", *predictor.bundle.classes, "prediction", "left_out"]

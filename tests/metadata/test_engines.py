@@ -1,5 +1,7 @@
-"""Two engines, the same records, row for row."""
+"""Two engines, the same records, row for row; and what Spark is asked to do."""
 
+import os
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -61,6 +63,55 @@ def test_map_keeps_the_order(spark) -> None:
     for engine in (LocalEngine(), spark):
         assert list(engine.map(abs, numbers)) == [abs(n) for n in numbers]
         assert list(engine.map(abs, [])) == []
+
+
+def test_both_workers_of_the_cluster_work(spark) -> None:
+    def where(_: int) -> tuple[str, int]:
+        import cv2
+
+        assert cv2.getNumThreads() == 1
+        time.sleep(0.05)
+        return str(Path.cwd()), os.getpid()  # executors work in a folder of their worker's
+
+    deadline, seen = time.monotonic() + 120, set()
+    while len({folder for folder, _ in seen}) < 2:
+        assert time.monotonic() < deadline, seen
+        seen |= set(spark.map(where, range(32)))
+    folders, pids = (set(column) for column in zip(*seen, strict=True))
+    assert {Path(folder).parents[1].name for folder in folders} == {"one", "two"}
+    assert os.getpid() not in pids
+
+
+def test_the_driver_asks_for_few_partitions_ahead_and_stops_where_its_caller_does(spark) -> None:
+    class Watched(list):
+        asked = 0
+
+        def __getitem__(self, part):
+            self.asked = max(self.asked, part.stop)
+            return super().__getitem__(part)
+
+    items = Watched(range(10_000))
+    results = spark.map(abs, items)
+    assert [next(results) for _ in range(100)] == items[:100]
+    assert 100 < items.asked <= 64 * (2 + 2 * 2)  # two taken, and two for each of two cores
+    results.close()
+    assert items.asked <= 64 * (2 + 2 * 2)
+    assert list(spark.map(abs, items[:10])) == items[:10]
+
+
+def test_what_fails_on_an_executor_is_one_sentence(spark) -> None:
+    def fail(number: int) -> int:
+        if number == 3:
+            raise ValueError("three is\ntoo many")
+        return number
+
+    with pytest.raises(CxrflowError, match=r"spark failed \(.*too many\)") as stopped:
+        list(spark.map(fail, range(8)))
+    assert "\n" not in str(stopped.value)
+
+    with pytest.raises(CxrflowError, match=r"spark failed \(Python worker exited unexpectedly") as stopped:
+        list(spark.map(lambda _: os._exit(1), range(2)))
+    assert "\n" not in str(stopped.value)
 
 
 def test_spark_that_cannot_start_is_one_sentence(demo_params, monkeypatch) -> None:

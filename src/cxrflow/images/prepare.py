@@ -69,7 +69,8 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         if _key_of(out) == key:
             _copy_known(out, index, work)
         todo = np.flatnonzero(~work.finished)
-        items = [(str(root), records.path.iloc[row], steps) for row in todo]
+        there = str(root.absolute())  # an executor of Spark works in a folder of its own
+        items = [(there, records.path.iloc[row], steps) for row in todo]
         results = track(engine.map(_prepare_record, items), "preparing images", total=len(todo), disable=not len(todo))
         for row, result in zip(todo, results, strict=True):
             work.add(int(row), result)

@@ -87,7 +87,8 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
         state = {path: _state(root, path, code) for path in unique}
         found = {path: known[path][1] for path in unique if path in known and known[path][0] == state[path]}
         todo = [path for path in unique if path not in found]
-        results = engine.map(fingerprint, [(str(root), path) for path in todo])
+        there = str(root.absolute())  # an executor of Spark works in a folder of its own
+        results = engine.map(fingerprint, [(there, path) for path in todo])
         for done, (path, result) in enumerate(
             zip(todo, track(results, "reading images", total=len(todo), disable=not todo), strict=True), start=1
         ):

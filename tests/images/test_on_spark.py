@@ -1,0 +1,82 @@
+"""The same bytes, whether this machine prepares the images or a Spark cluster does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from cxrflow.engines import LocalEngine
+from cxrflow.images.prepare import prepare_images
+from cxrflow.records import COLUMNS
+
+PROJECT = Path(__file__).parents[2]
+FILES = ("images.npy", "index.csv")
+
+
+def written(records: pd.DataFrame, root: Path, steps, engine, out: Path) -> list[bytes]:
+    """What an engine leaves of the images of ``records``."""
+    prepare_images(records, root, steps, engine, out)
+    return [(out / name).read_bytes() for name in FILES]
+
+
+def records_of(root: Path, files: list[Path]) -> pd.DataFrame:
+    """As much of the records of ``files`` as preparing them takes."""
+    paths = [file.relative_to(root).as_posix() for file in files]
+    return pd.DataFrame({"image_id": paths, "path": paths, "content_hash": [f"hash of {path}" for path in paths]})
+
+
+def test_pictures_are_the_same_bytes(own, picture, demo_params, spark, tmp_path, monkeypatch) -> None:
+    deep = picture(5).astype(np.uint16) * 16  # 12 bits in 16
+    root = own([], {f"{seed}.png": seed for seed in range(11)} | {"deep.png": deep})
+    (root / "mine" / "3.png").write_bytes(b"not a picture")
+    monkeypatch.chdir(tmp_path)
+    relative = root.relative_to(tmp_path)  # as in params.yaml; executors have another working folder
+    records = records_of(relative, sorted(relative.glob("mine/*.png")))
+    assert len(records) == 12
+    steps = demo_params.images.model_copy(update={"equalise": "clahe"})
+    local = written(records, relative, steps, LocalEngine(), tmp_path / "local")
+    assert written(records, relative, steps, spark, tmp_path / "spark") == local
+    index = pd.read_csv(tmp_path / "spark" / "index.csv").set_index("image_id")
+    assert index.left_out.dropna().index.tolist() == ["mine/3.png"]
+
+
+def test_real_files_are_the_same_bytes(real_data, demo_params, spark, tmp_path) -> None:
+    root = real_data / "sources"
+    kinds = (".png", ".jpg", ".jpeg", ".dcm")
+    files = []
+    for collection in sorted(root.iterdir()):
+        pictures = sorted(file for file in collection.rglob("*") if file.suffix.lower() in kinds)
+        files += pictures[:: -(-len(pictures) // 5)]
+    assert len(files) > 20
+    assert any(file.suffix == ".dcm" for file in files)
+    records = records_of(root, files)
+    local = written(records, root, demo_params.images, LocalEngine(), tmp_path / "local")
+    assert written(records, root, demo_params.images, spark, tmp_path / "spark") == local
+    assert pd.read_csv(tmp_path / "spark" / "index.csv").left_out.isna().all()
+
+
+def test_the_command_writes_the_same_bytes(own, spark_master, tmp_path) -> None:
+    root = own([["0.png", "normal", "p"]], {f"{k}.png": k for k in range(12)})
+    added = {"source": "mine", "label": "normal", "split": "train"}
+    records = records_of(root, sorted(root.glob("mine/*.png"))).assign(**added)
+    (tmp_path / "data" / "metadata").mkdir(parents=True)
+    records.reindex(columns=COLUMNS).to_csv(tmp_path / "data" / "metadata" / "records.csv", index=False)
+    values = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    values["sources"]["root"], values["spark"]["master"] = "root", spark_master
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+
+    def cxrflow(*arguments: str) -> None:
+        command = [sys.executable, "-m", "cxrflow.cli", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+
+    images = tmp_path / "data" / "images"
+    cxrflow("images")
+    local = [(images / name).read_bytes() for name in FILES]
+    images.rename(tmp_path / "local")
+    cxrflow("images", "--engine", "spark")
+    assert [(images / name).read_bytes() for name in FILES] == local
