@@ -153,6 +153,7 @@ REAL = st.sampled_from([np.bool_, np.int8, np.int16, np.int32, np.int64, np.uint
 
 
 @given(st.data(), REAL)
+@pytest.mark.filterwarnings("error")
 def test_any_real_dtype_gives_a_thumbnail(data, dtype) -> None:
     thumb = thumbnail(data.draw(arrays.arrays(dtype, SHAPE)))
     assert thumb.shape == (THUMBNAIL**2,)

@@ -5,6 +5,7 @@ frontal ones inverted, lying, upside down or cut to a small part, and drawn nois
 """
 
 import hashlib
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.random import Generator
 from rich.console import Console
 from safetensors.numpy import save
 from sklearn.datasets import load_sample_images
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 
@@ -73,7 +75,9 @@ def fit(rows: pd.DataFrame, examples: int) -> Weights:
     pictures = {kind: np.stack(rows.picture[rows.shows == kind].tolist()) for kind in ("frontal", "ct", "lateral")}
     drawn = [_example(pictures, rng) for _ in range(examples)]
     network = MLPClassifier(_HIDDEN, alpha=0.1, batch_size=128, max_iter=25, tol=0, random_state=0)
-    network.fit(np.stack([thumbnail(picture) for picture, _ in drawn]), [label for _, label in drawn])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of rounds is given
+        network.fit(np.stack([thumbnail(picture) for picture, _ in drawn]), [label for _, label in drawn])
     layers = enumerate(zip(network.coefs_, network.intercepts_, strict=True))
     return {name: array for n, pair in layers for name, array in zip((f"weight{n}", f"bias{n}"), pair, strict=True)}
 

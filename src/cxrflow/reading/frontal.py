@@ -46,11 +46,13 @@ def thumbnail(grey: np.ndarray) -> np.ndarray:
     if grey.size == 0:
         return np.zeros(THUMBNAIL**2, dtype=np.float32)
     rows, columns = (max(1, side // _SAMPLED) for side in grey.shape)
-    seen = np.ascontiguousarray(grey[::rows, ::columns]).astype(np.float32)
-    small = cv2.resize(seen, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
-    small -= small.mean()
-    spread = float(small.std())
-    if not 1e-6 * float(np.abs(seen).max()) < spread < np.inf:  # also where there is a value that is no number
+    with np.errstate(over="ignore", invalid="ignore"):  # values that are no numbers or too large are met below
+        seen = np.ascontiguousarray(grey[::rows, ::columns]).astype(np.float32)
+        small = cv2.resize(seen, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
+        small -= small.mean()
+        spread = float(small.std())
+        flat = 1e-6 * float(np.abs(seen).max())  # what rounding alone may leave
+    if not flat < spread < np.inf:
         return np.zeros(THUMBNAIL**2, dtype=np.float32)
     return (small / spread).clip(-_CLIP, _CLIP).astype(np.float32)
 
