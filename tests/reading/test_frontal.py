@@ -19,15 +19,7 @@ from sklearn.datasets import load_sample_images
 from cxrflow.reading import decode, read, read_radiograph
 from cxrflow.reading.frontal import FLAG, THUMBNAIL, WEIGHTS, probability, thumbnail, turn, weights
 from cxrflow.sources.demo import _dicom
-from cxrflow.sources.synthetic.drawing import draw
 from cxrflow.sources.synthetic.layouts import plan
-
-
-@pytest.fixture(scope="session")
-def drawn() -> list[np.ndarray]:
-    """Radiographs as the demo draws them, uint8."""
-    jobs = [job for job in plan(60, 3)[0] if job.kind != "other"][::6]
-    return [np.rint(draw(j.patient, j.kind, j.style, j.seed).pixels * 255).astype(np.uint8) for j in jobs]
 
 
 @pytest.fixture(scope="session")
