@@ -24,6 +24,8 @@ from PIL import Image
 
 from cxrflow.engines import Engine, open_engine
 from cxrflow.params import Metadata, Params, load_params
+from cxrflow.sources.synthetic.drawing import draw
+from cxrflow.sources.synthetic.layouts import plan
 
 PROJECT = Path(__file__).parents[1]
 
@@ -166,6 +168,13 @@ def picture() -> Callable[..., np.ndarray]:
         return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def drawn() -> list[np.ndarray]:
+    """Frontal radiographs as the demo draws them, uint8."""
+    jobs = [job for job in plan(60, 3)[0] if job.kind != "other"][::6]
+    return [np.rint(draw(j.patient, j.kind, j.style, j.seed).pixels * 255).astype(np.uint8) for j in jobs]
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from cxrflow.reading.frontal import FLAG
 from cxrflow.records import CLASSES
 
 PROJECT = Path(__file__).parents[1]
@@ -144,12 +145,14 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
     (folder / "c.png").write_text("no picture")
     run(project, "cxrflow", "predict", "some", str(picture), "--out", "scores.csv")
     table = pd.read_csv(project / "scores.csv")
-    assert table.columns.tolist() == ["path", *CLASSES, "prediction", "left_out"]
+    assert table.columns.tolist() == ["path", *CLASSES, "prediction", "frontal", "flag", "left_out"]
     assert [Path(path).name for path in table.path] == ["a.dcm", "b.png", "c.png", picture.name]
     scored = table[table.left_out.isna()]
     assert scored[list(CLASSES)].sum(axis=1).to_numpy() == pytest.approx([1, 1, 1], abs=1e-5)
     assert (scored.prediction == scored[list(CLASSES)].idxmax(axis=1)).all()
     assert scored.loc[1, "covid"] == scored.loc[3, "covid"]
+    assert (scored.frontal >= FLAG).all()
+    assert table.flag.isna().all()
     assert "not an image" in table.left_out[2]
     assert table.loc[2, list(CLASSES)].isna().all()
 

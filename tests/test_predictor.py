@@ -1,18 +1,22 @@
 """The one predictor: scores and heat maps against the network itself."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from cxrflow.bundle import Bundle, write_bundle
+from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.explanation.explain import _choose, overlay
 from cxrflow.params import load_params
-from cxrflow.predictor import Predictor, find_images
+from cxrflow.predictor import Predictor, find_images, predict_files
+from cxrflow.reading.frontal import FLAG
 from cxrflow.records import CLASSES
 from cxrflow.training.models import MODELS
 
@@ -71,6 +75,23 @@ def test_heat_map_is_grad_cam_as_published(predictor: Predictor, pictures: np.nd
         assert heat.shape == (64, 64)
         assert heat == pytest.approx(expected, abs=1e-4)
     handle.remove()
+
+
+def test_predictions_flag_what_is_no_frontal_radiograph_and_turn_inverted_ones(
+    predictor: Predictor, drawn: list[np.ndarray], picture: Callable[..., np.ndarray], engine: Engine, tmp_path: Path
+) -> None:
+    for name, grey in {"a": drawn[0], "inverted": 255 - drawn[0], "other": picture(1)}.items():
+        Image.fromarray(grey).save(tmp_path / f"{name}.png")
+    (tmp_path / "text.png").write_text("text")
+    table = predict_files(predictor, find_images([tmp_path]), engine, tmp_path / "out.csv")
+    assert table.flag.notna().tolist() == [False, False, True, False]
+    assert table.flag[2] == "does not look like a frontal chest radiograph"
+    assert (table.frontal >= FLAG).tolist() == [True, True, False, False]
+    assert table.loc[0, list(CLASSES)].tolist() == table.loc[1, list(CLASSES)].tolist()
+    assert table.loc[2, list(CLASSES)].notna().all()  # flagged, and scored all the same
+    written = pd.read_csv(tmp_path / "out.csv")
+    assert written.columns.tolist() == ["path", *CLASSES, "prediction", "frontal", "flag", "left_out"]
+    assert "not an image" in written.left_out[3]
 
 
 def test_overlay_leaves_cold_places_as_they_are() -> None:

@@ -207,7 +207,10 @@ def predict(
 
     table = predict_files(Predictor(bundle), find_images(paths), LocalEngine(), out)
     left_out = table.left_out.notna().sum()
-    Console().print(f"{len(table) - left_out:,} images scored, {left_out} left out: {out}", soft_wrap=True)
+    counts = (
+        f"{len(table) - left_out:,} images scored, {table.flag.notna().sum():,} of them flagged, {left_out} left out"
+    )
+    Console().print(f"{counts}: {out}", soft_wrap=True)
 
 
 @app.command()
@@ -234,6 +237,24 @@ def evaluate(
         )
     print_reconciliation(records)
     print_figures(figures)
+
+
+@app.command()
+def frontal(
+    sources: Annotated[
+        Path, typer.Option(help="Folder of collections, covid-chestxray with its CT slices among them.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the weights and the figures.")] = RESULTS / "frontal",
+    params: ParamsFile = Path("params.yaml"),
+    engine: EngineName = None,
+) -> None:
+    """Fit the check for frontal radiographs that reading uses, and measure it (docs/frontal.md)."""
+    from cxrflow.engines import open_engine
+    from cxrflow.reading.fit_frontal import fit_frontal, print_figures
+
+    loaded = _load(params, engine)
+    with open_engine(loaded) as opened:
+        print_figures(fit_frontal(sources, loaded.metadata, opened, out))
 
 
 @app.command()

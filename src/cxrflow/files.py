@@ -48,10 +48,12 @@ def below(root: Path, relative: str) -> Path:
 
 
 def code_digest(package: Path, parts: Iterable[str]) -> str:
-    """SHA-256 (hexadecimal) of the Python files in the named parts (files or folders) of a package's folder."""
+    """SHA-256 (hexadecimal) of the Python files, and weights that come with them (safetensors), in the named parts
+    (files or folders) of a package's folder."""
     files = sorted(
         file
         for part in parts
-        for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
+        for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*"))
+        if file.suffix in (".py", ".safetensors")
     )
-    return digest([[file.relative_to(package).as_posix(), file.read_text()] for file in files])
+    return digest([[f.relative_to(package).as_posix(), hashlib.sha256(f.read_bytes()).hexdigest()] for f in files])

@@ -12,12 +12,14 @@ from torch.nn import functional
 
 from cxrflow.bundle import read_bundle
 from cxrflow.engines import Engine
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import write_whole
-from cxrflow.images.prepare import Store, check_steps, prepare_file
-from cxrflow.images.steps import Prepared
-from cxrflow.reading import ENDINGS
+from cxrflow.images.prepare import Store, check_steps
+from cxrflow.images.steps import prepare_image
+from cxrflow.params import Images
+from cxrflow.reading import ENDINGS, read
 from cxrflow.reading.dicom import is_dicom
+from cxrflow.reading.frontal import FLAG, NOT_FRONTAL
 from cxrflow.training.models import find_model
 from cxrflow.training.module import to_input
 
@@ -95,14 +97,15 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 
 def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, out: Path) -> pd.DataFrame:
-    """Score image files and write ``out`` (CSV): path, one column per class, prediction, left_out.
+    """Score image files and write ``out`` (CSV): path, one column per class, prediction, frontal, flag, left_out.
 
-    A file that cannot be read has its reason in ``left_out`` and no scores.
+    ``frontal`` says how much the picture looks like a frontal chest radiograph, in [0, 1]; ``flag`` is text where that
+    is below FLAG, else empty. A file that cannot be read has its reason in ``left_out`` and no scores.
     """
     items = [(path.absolute(), predictor.bundle.images) for path in paths]  # executors of Spark work elsewhere
-    prepared = track(engine.map(prepare_file, items), "predicting", total=len(items))
+    prepared = track(engine.map(_prepare, items), "predicting", total=len(items))
     rows = [row for batch in _batches(zip(paths, prepared, strict=True)) for row in _rows(predictor, batch)]
-    columns = ["path", *predictor.bundle.classes, "prediction", "left_out"]
+    columns = ["path", *predictor.bundle.classes, "prediction", "frontal", "flag", "left_out"]
     table = pd.DataFrame(rows, columns=columns)
     write_whole(out, table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
     return table
@@ -115,7 +118,17 @@ def _looks_like_an_image(path: Path) -> bool:
         return is_dicom(file.read(132))
 
 
-_Item = tuple[Path, Prepared | str]
+def _prepare(item: tuple[Path, Images]) -> tuple[np.ndarray, float] | str:
+    """Of the file ``item[0]``: the prepared image and its ``frontal`` score, or the reason why there is none."""
+    path, steps = item
+    try:
+        reading = read(path)
+        return prepare_image(reading.grey, steps).image, reading.frontal
+    except LeftOut as reason:
+        return str(reason)
+
+
+_Item = tuple[Path, tuple[np.ndarray, float] | str]
 
 
 def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
@@ -129,13 +142,14 @@ def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 def _rows(predictor: Predictor, batch: list[_Item]) -> list[list[object]]:
-    images = [prepared.image for _, prepared in batch if not isinstance(prepared, str)]
+    images = [prepared[0] for _, prepared in batch if not isinstance(prepared, str)]
     scores = iter(predictor.scores(np.stack(images)) if images else ())
     rows: list[list[object]] = []
     for path, prepared in batch:
         if isinstance(prepared, str):
-            rows.append([str(path), *[None] * len(predictor.bundle.classes), None, prepared])
+            rows.append([str(path), *[None] * len(predictor.bundle.classes), None, None, None, prepared])
         else:
-            score = next(scores)
-            rows.append([str(path), *score, predictor.bundle.classes[int(score.argmax())], None])
+            score, frontal = next(scores), prepared[1]
+            flag = NOT_FRONTAL if frontal < FLAG else None
+            rows.append([str(path), *score, predictor.bundle.classes[int(score.argmax())], frontal, flag, None])
     return rows

@@ -49,10 +49,13 @@ class Record:
 
 
 #: Columns of ``records.csv``: the record, then what the metadata stage adds.
-#: content_hash: SHA-256 of the file's bytes; near_hash: 256-bit difference hash, both hexadecimal.
-ADDED = ("content_hash", "near_hash", "group_id", "split")
+#: content_hash: SHA-256 of the file's bytes; near_hash: 256-bit difference hash, both hexadecimal;
+#: frontal: how much the picture looks like a frontal chest radiograph, in [0, 1] (reading/frontal.py), NaN where no
+#: file was read; turned: it lay inverted in the file and is turned when read.
+ADDED = ("content_hash", "near_hash", "frontal", "turned", "group_id", "split")
 COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
-_NUMBERS = ("age", "day")
+_NUMBERS = ("age", "day", "frontal")
+_FLAGS = ("paediatric", "turned")
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -86,7 +89,7 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     for name in out.columns:
         if name in _NUMBERS:
             out[name] = pd.to_numeric(out[name])
-        elif name == "paediatric":
+        elif name in _FLAGS:
             out[name] = out[name].map(lambda value: value in (True, "True"))
         else:
             out[name] = out[name].astype(object).where(out[name].notna(), None)

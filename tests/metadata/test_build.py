@@ -8,6 +8,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.metadata import rules, stage
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Sources
+from cxrflow.reading.frontal import FLAG
 from cxrflow.records import COLUMNS, Record, read_records, to_frame
 from cxrflow.sources import tables
 
@@ -139,6 +140,30 @@ def test_an_rsna_image_meets_its_nih_patient(tmp_path, write_csv, build) -> None
 
 LABELS = ["covid", "normal", "pneumonia"]
 MANY = [[f"{n}.png", LABELS[n % 3], f"p{n // 2}"] for n in range(120)]
+
+
+def test_what_is_no_frontal_radiograph_is_kept_and_listed_and_inverted_ones_turned(
+    own, how, engine, tmp_path, drawn, picture, capsys
+) -> None:
+    pictures = {f"{n}.png": grey for n, grey in enumerate(drawn[:9])}
+    pictures["4.png"] = 255 - pictures["4.png"]
+    rows = [[path, LABELS[n % 3], f"p{n}"] for n, path in enumerate(pictures)]
+    rows += [["x.png", "covid", "x"], ["absent.png", "covid", "y"]]
+    root = own(rows, pictures | {"x.png": picture(1)})
+    built = build_records(root, None, how, engine, tmp_path / "cache", split=False)
+    records = built.records.set_index("path")
+    assert records.frontal.isna().tolist() == [False] * 10 + [True]
+    assert records.index[records.turned].tolist() == ["mine/4.png"]
+    assert (records.frontal[:9] >= FLAG).all()
+    assert records.left_out[:10].isna().all()
+    facts = stage.summary(built)
+    score = round(float(records.frontal["mine/x.png"]), 3)
+    assert facts["not_frontal"] == {"below": FLAG, "images": 1, "list": [{"image_id": "mine:x.png", "frontal": score}]}
+    assert facts["turned"] == 1
+    stage.print_not_frontal(facts)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "do not look like frontal radiographs (score below 0.5): 1." in printed
+    assert f"mine:x.png: {score:.3f}" in printed
 
 
 def test_adding_and_reordering_rows_moves_nobody(own, build) -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -37,8 +39,11 @@ def test_what_a_fingerprint_holds(root) -> None:
     assert len(found.near_hash) == 64
     assert len(found.thumbnail) == THUMBNAIL**2
     assert found.left_out is None
+    assert 0 <= found.frontal <= 1
+    assert found.turned is False
     damaged = fingerprint((str(root), "c/damaged.png"))
     assert (damaged.content_hash, damaged.near_hash, damaged.thumbnail) == (None, None, None)
+    assert (damaged.frontal, damaged.turned) == (None, None)
     assert "not an image" in damaged.left_out
 
 
@@ -77,6 +82,15 @@ def test_a_link_that_stays_inside_is_followed(root) -> None:
 def test_the_second_call_reads_only_what_could_not_be_read(root, tmp_path, engine) -> None:
     first = fingerprints(root, [*PATHS, PATHS[0]], engine, tmp_path / "cache")
     assert asked(engine) == PATHS  # each once
+    assert fingerprints(root, PATHS, engine, tmp_path / "cache") == first
+    assert asked(engine) == ["c/damaged.png"]
+
+
+def test_a_cache_of_an_earlier_version_does_no_harm(root, tmp_path, engine) -> None:
+    with closing(sqlite3.connect(tmp_path / "cache")) as store, store:
+        store.execute("create table fingerprint (path text primary key, state text, content_hash text, near_hash text)")
+    first = fingerprints(root, PATHS, engine, tmp_path / "cache")
+    asked(engine)
     assert fingerprints(root, PATHS, engine, tmp_path / "cache") == first
     assert asked(engine) == ["c/damaged.png"]
 

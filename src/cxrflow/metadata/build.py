@@ -74,6 +74,8 @@ def _with_fingerprints(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> p
         if found is not None and frame.at[row, "left_out"] is None:
             frame.at[row, "content_hash"] = found.content_hash
             frame.at[row, "near_hash"] = found.near_hash
+            frame.at[row, "frontal"] = found.frontal
+            frame.at[row, "turned"] = bool(found.turned)
             frame.at[row, "left_out"] = found.left_out
     return frame
 

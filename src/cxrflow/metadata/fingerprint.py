@@ -1,4 +1,5 @@
-"""What tells two image files apart: the hash of the bytes, the hash of the picture, and a thumbnail.
+"""What tells two image files apart: the hash of the bytes, the hash of the picture, and a thumbnail; and whether the
+picture looks like a frontal radiograph.
 
 Near repeats are found by a 256-bit difference hash and confirmed on thumbnails (see near.py). Reading every file here
 also finds, before any other work, those that cannot be read.
@@ -8,7 +9,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import cv2
@@ -19,21 +20,26 @@ import cxrflow
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, code_digest
-from cxrflow.reading import read_radiograph
+from cxrflow.reading import read
 
 #: Side of the thumbnail on which near repeats are confirmed (pixels).
 THUMBNAIL = 64
+#: Table of the cache; another name where its columns change, so that an older cache stays of no harm.
+_TABLE = "fingerprint_2"
 _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """content_hash: SHA-256 of the bytes, hexadecimal; near_hash: 256 bits, hexadecimal; thumbnail: uint8
-    THUMBNAIL x THUMBNAIL as bytes; left_out: why the file could not be read, the other three then None."""
+    THUMBNAIL x THUMBNAIL as bytes; frontal: how much the picture looks like a frontal radiograph, in [0, 1]; turned:
+    whether it lay inverted in the file; left_out: why the file could not be read, all others then None."""
 
     content_hash: str | None
     near_hash: str | None
     thumbnail: bytes | None
+    frontal: float | None
+    turned: bool | None
     left_out: str | None
 
 
@@ -43,16 +49,18 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
     try:
         folder, _, rest = relative.partition("/")
         path = below(Path(root) / folder, rest)
-        grey = read_radiograph(path)
+        reading = read(path)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except LeftOut as reason:
-        return Fingerprint(None, None, None, str(reason))
+        return Fingerprint(None, None, None, None, None, str(reason))
+    grey = reading.grey
     thumbnail: np.ndarray = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     eight_bits = thumbnail
     if thumbnail.dtype == np.uint16:  # stretched: 12 bits in 16 would leave 16 shades, too few to tell pictures apart
         low, high = int(thumbnail.min()), int(thumbnail.max())
         eight_bits = np.rint((thumbnail - low) * (255 / max(high - low, 1))).astype(np.uint8)
-    return Fingerprint(content, difference_hash(grey), eight_bits.tobytes(), None)
+    shown = difference_hash(grey), eight_bits.tobytes()
+    return Fingerprint(content, *shown, reading.frontal, reading.turned, None)
 
 
 def difference_hash(grey: np.ndarray) -> str:
@@ -74,13 +82,13 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
     unique = list(dict.fromkeys(paths))
     with _open(cache) as store:
         store.execute(
-            "create table if not exists fingerprint (path text primary key, state text, content_hash text,"
-            " near_hash text, thumbnail blob, left_out text)"
+            f"create table if not exists {_TABLE} (path text primary key, state text, content_hash text,"
+            " near_hash text, thumbnail blob, frontal real, turned integer)"
         )
         known = {
-            path: (state, Fingerprint(*rest))
-            for path, state, *rest in store.execute(
-                "select path, state, content_hash, near_hash, thumbnail, left_out from fingerprint"
+            path: (state, Fingerprint(content, near, thumb, frontal, bool(turned), None))
+            for path, state, content, near, thumb, frontal, turned in store.execute(
+                f"select path, state, content_hash, near_hash, thumbnail, frontal, turned from {_TABLE}"  # noqa: S608
             )
         }
         code = code_digest(Path(cxrflow.__file__).parent, ("reading", "metadata/fingerprint.py"))
@@ -95,8 +103,8 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
             found[path] = result
             if result.left_out is None:  # what could not be read may be mended in place
                 store.execute(
-                    "insert or replace into fingerprint values (?, ?, ?, ?, ?, ?)",
-                    (path, state[path], result.content_hash, result.near_hash, result.thumbnail, result.left_out),
+                    f"insert or replace into {_TABLE} values (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    (path, state[path], *astuple(result)[:-1]),
                 )
             if done % _CHUNK == 0:
                 store.commit()

@@ -13,9 +13,12 @@ from cxrflow.files import write_json, write_whole
 from cxrflow.metadata.build import Built, build_records
 from cxrflow.metadata.groups import check_classes
 from cxrflow.params import Metadata, Sources
+from cxrflow.reading.frontal import FLAG
 from cxrflow.records import CLASSES, SPLITS, write_records
 
 KEPT = "kept"
+#: Images that do not look like frontal radiographs are printed up to this number; summary.json lists all.
+_LISTED = 10
 
 
 def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results: Path) -> Built:
@@ -27,6 +30,7 @@ def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results:
     facts = summary(built)
     print_reconciliation(built.records)
     print_sides(built.records, facts)
+    print_not_frontal(facts)
     check_classes(built.records[built.records.left_out.isna()])
     write_records(built.records, data / "records.csv")
     for name, table in (("reconciliation", reconciliation(built.records)), ("shares", shares(built.records))):
@@ -61,11 +65,13 @@ def shares(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(built: Built) -> dict[str, Any]:
-    """Counts for the report: rows, kept, groups, near repeats, the largest group and who is in it."""
+    """Counts for the report: rows, kept, groups, near repeats, the largest group and who is in it; kept images that
+    do not look like frontal radiographs, least first, and those turned because they lay inverted."""
     kept = built.records[built.records.left_out.isna()]
     sizes = kept.groupby("group_id").size()
     largest = sizes.idxmax() if len(sizes) else None
     members = kept[kept.group_id == largest]
+    flagged = kept[kept.frontal < FLAG].sort_values(["frontal", "image_id"])
     return {
         "rows": len(built.records),
         "kept": len(kept),
@@ -79,6 +85,15 @@ def summary(built: Built) -> dict[str, Any]:
             "images": len(members),
             "patients": int(members.patient_id.nunique()),
         },
+        "not_frontal": {
+            "below": FLAG,
+            "images": len(flagged),
+            "list": [
+                {"image_id": image_id, "frontal": round(score, 3)}
+                for image_id, score in zip(flagged.image_id, flagged.frontal, strict=True)
+            ],
+        },
+        "turned": int(kept.turned.sum()),
     }
 
 
@@ -112,3 +127,18 @@ def print_sides(records: pd.DataFrame, facts: dict[str, Any]) -> None:
         f"Near repeats: {facts['near_repeats']} pairs.",
         markup=False,
     )
+
+
+def print_not_frontal(facts: dict[str, Any]) -> None:
+    """Print how many kept images do not look like frontal radiographs, which, and how many were turned."""
+    console = Console()
+    flagged = facts["not_frontal"]
+    console.print(
+        f"Kept images that do not look like frontal radiographs (score below {flagged['below']}): {flagged['images']}. "
+        f"Inverted ones, turned when read: {facts['turned']}.",
+        markup=False,
+    )
+    for image in flagged["list"][:_LISTED]:
+        console.print(f"  {image['image_id']}: {image['frontal']:.3f}", markup=False)
+    if (more := flagged["images"] - _LISTED) > 0:
+        console.print(f"  and {more:,} more, in summary.json", markup=False)

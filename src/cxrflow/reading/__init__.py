@@ -1,5 +1,6 @@
 """Any file to a grey array, upright and with dark air, or a reason for leaving it out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading.dicom import is_dicom, read_dicom
+from cxrflow.reading.frontal import turn
 from cxrflow.reading.picture import read_picture
 
 #: A file larger than this is not opened (bytes).
@@ -15,11 +17,33 @@ LARGEST_FILE = 512 * 1024 * 1024
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 
 
-def read_radiograph(path: Path) -> np.ndarray:
-    """Read one file.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """grey: (height, width), uint8 or uint16, air dark; frontal: how much it looks like an upright frontal chest
+    radiograph, in [0, 1]; turned: whether it lay inverted in the file."""
 
-    Returns (height, width), uint8 or uint16, air dark. The content decides the format, not the name.
+    grey: np.ndarray
+    frontal: float
+    turned: bool
+
+
+def read_radiograph(path: Path) -> np.ndarray:
+    """Read one file: (height, width), uint8 or uint16, air dark. Raises LeftOut as ``read``."""
+    return read(path).grey
+
+
+def read(path: Path) -> Reading:
+    """Read one file, look whether it is a frontal radiograph, and turn it where it is an inverted one.
+
     Raises LeftOut with the reason where the file is absent, empty, damaged, too large or no single grey image.
+    """
+    return Reading(*turn(decode(path)))
+
+
+def decode(path: Path) -> np.ndarray:
+    """One file's picture, (height, width), uint8 or uint16, with the greys that the file and its header say.
+
+    The content decides the format, not the name. Raises LeftOut as ``read``.
     """
     try:
         size = path.stat().st_size
