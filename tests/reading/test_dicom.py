@@ -161,6 +161,12 @@ def test_old_files_without_preamble_and_transfer_syntax(implicit, first) -> None
     assert np.array_equal(read_dicom(out.getvalue()), GREY)
 
 
+def test_a_file_that_lost_its_preamble() -> None:
+    content = encoded(GREY)[132:]
+    assert is_dicom(content)
+    assert np.array_equal(read_dicom(content), GREY)
+
+
 @pytest.mark.parametrize("interpretation", ["MONOCHROME1", "MONOCHROME2"])
 def test_padding_is_air_and_does_not_stretch_the_rest(interpretation) -> None:
     """A frame of -2000 about 12 bits of picture: without the frame the picture reads the same, the frame is black."""

@@ -12,9 +12,6 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBase
 from cxrflow.errors import LeftOut
 from cxrflow.reading.picture import LARGEST_IMAGE
 
-#: First tags of files without a preamble: groups 2 and 8, little-endian.
-_FIRST = tuple(bytes([group, 0, element, 0]) for group, element in ((2, 0), (8, 0), (8, 5), (8, 8), (8, 0x16)))
-
 #: Modalities that may be a projection radiograph (PS3.3 C.7.3.1.1.1); OT is "other", which exports write.
 _PROJECTION = ("CR", "DX", "DR", "RG", "RF", "OT")
 #: View positions (PS3.3 C.8.1.3) that are lateral.
@@ -24,7 +21,8 @@ _TRANSFORMATIONS = ("RescaleSlope", "ModalityLUTSequence", "WindowCenter", "VOIL
 
 def is_dicom(content: bytes) -> bool:
     """True where the content starts like DICOM, with its preamble or without."""
-    return content[128:132] == b"DICM" or content[:4] in _FIRST
+    # Without a preamble the first tag is of group 2 or 8, little-endian, its element below 256.
+    return content[128:132] == b"DICM" or (content[:1] in (b"\2", b"\10") and content[1:2] == content[3:4] == b"\0")
 
 
 def read_dicom(content: bytes) -> np.ndarray:
