@@ -51,7 +51,8 @@ def _row(grey: np.ndarray, steps: Images) -> np.ndarray:
         pictures.append(render(picture, window, steps))
     if steps.lungs != "none":
         found = prepare_image(grey, steps.model_copy(update={"lungs_use": "none"}))
-        pictures.append(outlined(found.image, found.lungs))
+        if found.lungs is not None:
+            pictures.append(outlined(found.image, found.lungs))
         if steps.lungs_use != "none":
             pictures.append(prepare_image(grey, steps).image)
     return _stacked([_boxed(picture) for picture in pictures], axis=1)

@@ -126,8 +126,8 @@ def _window_of(mask: np.ndarray, covers: _Region, shape: tuple[int, ...]) -> Win
     centre = top + y * (rows[0] + rows[-1] + 1) / 2, left + x * (columns[0] + columns[-1] + 1) / 2
     longest = max(y * (rows[-1] + 1 - rows[0]), x * (columns[-1] + 1 - columns[0]))
     side = min(round(longest * (1 + 2 * _MARGIN)), *shape)
-    start = [min(max(round(c - side / 2), 0), length - side) for c, length in zip(centre, shape, strict=True)]
-    return Window(*start, side)
+    top, left = (min(max(round(c - side / 2), 0), length - side) for c, length in zip(centre, shape, strict=True))
+    return Window(top, left, side)
 
 
 def _through(found: np.ndarray, covers: _Region, window: Window, size: int) -> np.ndarray:
@@ -143,5 +143,5 @@ def _through(found: np.ndarray, covers: _Region, window: Window, size: int) -> n
             [0, y * step, y * (window.top - top + step / 2) - 0.5],
         ]
     )
-    how = {"flags": cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
-    return cv2.warpAffine(found, matrix, (size, size), **how)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(found, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE))

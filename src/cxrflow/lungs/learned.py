@@ -1,4 +1,4 @@
-"""Lungs found by a small U-Net that ships with the package (see docs/lungs.md), run by ONNX Runtime.
+"""Lungs found by two small U-Nets that ship with the package (see docs/lungs.md), run by ONNX Runtime.
 
 ``cxrflow lungs`` trains it (lungs/train.py). The masks that it learned from take in most of the heart: "lungs" here
 means the two lungs with what lies in front of and behind the heart.
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-#: The network: its input is as ``network_input`` makes it, its output one logit per pixel.
+#: The networks in one file: their input is as ``network_input`` makes it, their output one logit per pixel.
 WEIGHTS = Path(__file__).parent / "lungs.onnx"
 SIZE = 192
 
@@ -22,12 +22,11 @@ def lung_map(picture: np.ndarray, weights: Path = WEIGHTS) -> np.ndarray:
 
     picture  (height, width) uint8, air dark
     weights  the network's file
-    Returns (SIZE, SIZE) uint8: 255 times the probability of lung in the picture squeezed to SIZE x SIZE, the mean of
-    the picture's and its mirror image's; 0 outside the two largest regions above one half.
+    Returns (SIZE, SIZE) uint8: 255 times the probability of lung in the picture squeezed to SIZE x SIZE; 0 outside the
+    two largest regions above one half.
     """
-    image = network_input(picture)
-    logits = _session(weights).run(None, {"image": np.stack([image, image[:, ::-1]])[:, None]})[0][:, 0]
-    chance = 1 / (1 + np.exp(-(logits[0] + logits[1, :, ::-1]) / 2))
+    (logits,) = _session(weights).run(None, {"image": network_input(picture)[None, None]})
+    chance = 1 / (1 + np.exp(-logits[0, 0].astype(np.float64)))
     return np.rint(255 * chance * _two_largest(chance > 0.5)).astype(np.uint8)
 
 

@@ -4,6 +4,7 @@ Needs the extra ``lungs`` (MONAI, ONNX); using the segmenter needs neither. docs
 """
 
 import hashlib
+import logging
 import time
 import warnings
 from pathlib import Path
@@ -24,11 +25,16 @@ from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.lungs.learned import SIZE, WEIGHTS, lung_map, network_input
 from cxrflow.reading import read_radiograph, to_uint8
 
+# Devices found, products recommended: nothing that a person who trains can act on.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
 #: Where covid-chestxray keeps its masks, below the collection's folder; a mask is named after its image.
 MASKS = Path("annotations") / "v7labs-lung-masks"
 _SOURCE = "covid-chestxray"
 _EMPTY = 0.02  # masks of a smaller share of the picture hold no two lungs: those of lateral views
-_BATCH, _RATE, _DECAY, _SEED = 8, 2e-3, 1e-2, 0
+#: Networks that are trained, each from its own random start; the segmenter is their mean.
+_MEMBERS = 2
+_BATCH, _RATE, _DECAY = 8, 2e-3, 1e-2
 
 
 def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
@@ -80,9 +86,16 @@ def train(rows: pd.DataFrame, root: Path, epochs: int, out: Path) -> bytes:
     key = digest([rows.astype(str).to_numpy().tolist(), epochs, code_digest(here, ("train.py", "learned.py"))])
     used = list(rows[rows.split == "train"].itertuples())
     data = _Pairs([pair(root, row) for row in track(used, "reading masks")])
-    monai.utils.set_determinism(_SEED)
-    module = _Module(_network(), epochs, len(data) // _BATCH)
-    checkpoints = out / "checkpoints" / key[:16]
+    members = []
+    for seed in range(_MEMBERS):
+        monai.utils.set_determinism(seed)
+        module = _Module(_network(), epochs, len(data) // _BATCH)
+        _fit(module, data, epochs, out / "checkpoints" / key[:16] / f"member{seed}")
+        members.append(module.network)
+    return _to_onnx(_Mean(members).eval(), out)
+
+
+def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, checkpoints: Path) -> None:
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
@@ -97,9 +110,9 @@ def train(rows: pd.DataFrame, root: Path, epochs: int, out: Path) -> bytes:
     last = checkpoints / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
         batches = DataLoader(data, _BATCH, shuffle=True, drop_last=True)
         trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
-    return _to_onnx(module.network.eval(), out)
 
 
 def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
@@ -216,18 +229,32 @@ def _network() -> nn.Module:
     """Residual U-Net (Kerfoot et al. 2018) as MONAI builds it: (n, 1, SIZE, SIZE) to logits of the same shape."""
     from monai.networks.nets import UNet
 
-    return UNet(2, 1, 1, channels=(16, 32, 64, 128, 192), strides=(2, 2, 2, 2), num_res_units=2, norm="batch")
+    return UNet(2, 1, 1, channels=(16, 32, 64, 112, 144), strides=(2, 2, 2, 2), num_res_units=2, norm="batch")
+
+
+class _Mean(nn.Module):
+    """Mean of the logits of several networks, each for the picture and its mirror image."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([image, image.flip(-1)])
+        mean = torch.stack([member(both) for member in self.members]).mean(dim=0)
+        as_it_is, mirrored = mean.chunk(2)
+        return (as_it_is + mirrored.flip(-1)) / 2
 
 
 def _to_onnx(network: nn.Module, out: Path) -> bytes:
-    """The network as ONNX, any number of images at a time, its weights held as float16 and computed with as float32."""
+    """The network as ONNX, one picture at a time, its weights held as float16 and computed with as float32."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     path = out / "float32.onnx"
-    example = torch.zeros(2, 1, SIZE, SIZE)
-    names = {"input_names": ["image"], "output_names": ["logits"], "dynamic_shapes": ({0: torch.export.Dim("n")},)}
-    torch.onnx.export(network, (example,), path, dynamo=True, external_data=False, **names)
+    example = torch.zeros(1, 1, SIZE, SIZE)
+    names: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"]}
+    torch.onnx.export(network, (example,), path, dynamo=True, external_data=False, verbose=False, **names)
     model = onnx.load(path)
     path.unlink()
     graph = model.graph
@@ -236,5 +263,7 @@ def _to_onnx(network: nn.Module, out: Path) -> bytes:
         graph.initializer.remove(weights)
         graph.initializer.append(half)
         graph.node.insert(0, helper.make_node("Cast", [half.name], [weights.name], to=TensorProto.FLOAT))
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]  # where in the Python code each node came from: a tenth of the file
     onnx.checker.check_model(model)
     return model.SerializeToString()
