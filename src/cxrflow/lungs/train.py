@@ -34,7 +34,7 @@ _SOURCE = "covid-chestxray"
 _EMPTY = 0.02  # masks of a smaller share of the picture hold no two lungs: those of lateral views
 #: Networks that are trained, each from its own random start; the segmenter is their mean.
 _MEMBERS = 2
-_BATCH, _RATE, _DECAY = 8, 2e-3, 1e-2
+_BATCH, _RATE, _DECAY, _AVERAGING = 8, 2e-3, 1e-2, 0.99
 
 
 def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
@@ -101,7 +101,7 @@ def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, che
         max_epochs=epochs,
         logger=False,
         callbacks=[
-            EMAWeightAveraging(decay=0.99),
+            EMAWeightAveraging(decay=_AVERAGING),
             ModelCheckpoint(checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
             RichProgressBar(),
         ],
