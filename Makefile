@@ -52,9 +52,10 @@ check: $(VENV)/tested ## style, types, tests
 	mypy
 	$(BIN)/python -m pytest
 
+# Without SOURCES: the real collections that the tests use, else the drawn ones.
 bench: install ## speed against the paper's order of steps: make bench SOURCES=folder
-	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make bench SOURCES=folder" >&2; exit 2; }
-	$(BIN)/python benchmarks/images.py "$(SOURCES)"
+	@test -n "$(SOURCES)$(CXR_REAL_DATA)" || test -d data/demo || cxrflow demo
+	$(BIN)/python benchmarks/images.py "$(or $(SOURCES),$(if $(CXR_REAL_DATA),$(CXR_REAL_DATA)/sources,data/demo))"
 
 clean: ## remove what runs wrote in data/ and results/; .venv and the ledger of test sets stay
 	rm -rf data

@@ -29,8 +29,9 @@ from cxrflow.images.steps import prepare_image
 from cxrflow.params import Images, load_params
 from cxrflow.reading import ENDINGS, read_radiograph
 from cxrflow.reading.dicom import is_dicom, read_dicom
+from cxrflow.sources.demo import TRUTH
 
-_PASSES = 3
+_PASSES, _SHOWN = 3, 6
 STEPS = load_params(Path(__file__).parents[1] / "params.yaml").images.model_copy(
     update={"size": 224, "crop_top": 0.05, "equalise": "clahe", "order": "shrink_first", "lungs": "none"}
 )
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
     asked = parser.parse_args()
-    files = sorted(p for p in asked.folder.rglob("*") if p.suffix.lower() in ENDINGS and "annotations" not in p.parts)
+    files = radiographs(asked.folder)
     files = [files[k] for k in np.random.default_rng(0).permutation(len(files))[: asked.images]]
     cv2.setNumThreads(1)  # of this process, which does (a)
     engine = LocalEngine()
@@ -69,7 +70,7 @@ def main() -> None:
             "speedup_480_opencv": large["ours"] / large["paper"],
             "share_of_decoding": small["ours"] / small["decoding"],
             "per_second": figures,
-            "difference_224": difference(files[:100]),
+            "difference_224": difference(files[:100], asked.out.with_name("bench-order.png")),
         }
     }
     kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
@@ -86,10 +87,19 @@ def main() -> None:
     )
 
 
-def difference(files: list[Path]) -> dict[str, float]:
-    """Mean absolute difference (grey levels, 0 to 255) and mean correlation of pictures prepared by (b) and by (a)."""
+def radiographs(folder: Path) -> list[Path]:
+    """The picture files below a folder of collections, without masks."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
+    return sorted(p for p in found if not {"annotations", TRUTH} & set(p.parts))
+
+
+def difference(files: list[Path], picture: Path) -> dict[str, float]:
+    """Mean absolute difference (grey levels, 0 to 255) and mean correlation of pictures prepared by (b) and by (a).
+
+    picture  PNG to write, a column for each of the first images: (a), (b), (b) in the paper's order, |(b) - (a)|
+    """
     same_order = STEPS.model_copy(update={"order": "paper"})
-    found = []
+    found, columns = [], []
     with tempfile.TemporaryDirectory() as folder:
         for path in files:
             paper = prepare(path, STEPS.size, False, Path(folder) / "image.png").astype(np.float64)
@@ -97,6 +107,8 @@ def difference(files: list[Path]) -> dict[str, float]:
             ours, same = (prepare_image(grey, steps).image.astype(np.float64) for steps in (STEPS, same_order))
             correlation = np.corrcoef(ours.ravel(), paper.ravel())[0, 1]
             found.append((np.abs(ours - paper).mean(), correlation, np.abs(same - paper).mean()))
+            columns.append(np.vstack([paper, ours, same, np.abs(ours - paper)]))
+    cv2.imwrite(str(picture), np.hstack(columns[:_SHOWN]))
     levels, correlation, same_levels = np.mean(found, axis=0)
     return {"grey_levels": levels, "correlation": correlation, "grey_levels_same_order": same_levels}
 

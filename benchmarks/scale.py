@@ -19,13 +19,12 @@ from rich.table import Table
 
 from cxrflow.engines import LocalEngine
 from cxrflow.images.prepare import prepare_images
-from cxrflow.reading import ENDINGS
-from images import STEPS
+from images import STEPS, radiographs
 
 
 def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     """Prepare ``count`` images; returns the seconds, then the peak memory of this process and of a worker in MiB."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and "annotations" not in p.parts)
+    files = radiographs(folder)
     paths = [f"{files[k % len(files)].relative_to(folder)}" for k in range(count)]
     ids = [f"image {k}" for k in range(count)]
     records = pd.DataFrame({"image_id": ids, "path": paths, "content_hash": ids})
