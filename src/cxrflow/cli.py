@@ -250,7 +250,7 @@ def frontal(
 ) -> None:
     """Fit the check for frontal radiographs that reading uses, and measure it (docs/frontal.md)."""
     from cxrflow.engines import open_engine
-    from cxrflow.reading.fit_frontal import fit_frontal, print_figures
+    from cxrflow.metadata.fit_frontal import fit_frontal, print_figures
 
     loaded = _load(params, engine)
     with open_engine(loaded) as opened:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cxrflow.errors import CxrflowError
-from cxrflow.reading import fit_frontal as module
-from cxrflow.reading.fit_frontal import fit_frontal
+from cxrflow.metadata import fit_frontal as module
+from cxrflow.metadata.fit_frontal import fit_frontal
 from cxrflow.reading.frontal import load_weights
 
 HEADER = ["patientid", "finding", "view", "modality", "folder", "filename"]

@@ -1,4 +1,4 @@
-"""Fit the network of frontal.py on the training side of the collections, and measure it on the test side.
+"""Fit the network of reading/frontal.py on the training side of the collections, and measure it on the test side.
 
 Frontal are the radiographs that the collections list as such; not frontal are their CT slices and lateral views, the
 frontal ones inverted, lying, upside down or cut to a small part, and drawn noise, shapes, slopes and pages.
