@@ -1,6 +1,6 @@
 """Does a picture look like an upright frontal chest radiograph, and is it inverted? A small network on a thumbnail.
 
-The weights beside this file are what ``cxrflow frontal`` fits (metadata/fit_frontal.py); docs/frontal.md has the figures.
+``cxrflow frontal`` fits the weights beside this file (metadata/fit_frontal.py); docs/frontal.md has the figures.
 """
 
 from functools import cache
