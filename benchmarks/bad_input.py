@@ -21,6 +21,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading import read
+from cxrflow.reading.frontal import FLAG
 
 GREY = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))
 WIDE = GREY.astype(np.uint16) * 257
@@ -109,7 +110,7 @@ def outcome(path: Path) -> str:
         found = read(path)
     except LeftOut as reason:
         return f"left out: {str(reason).replace(str(path), 'FILE')}"
-    flags = ", flagged" if found.frontal < 0.5 else ""
+    flags = ", flagged" if found.frontal < FLAG else ""
     return (
         f"{found.grey.dtype}, {found.grey.shape[0]} x {found.grey.shape[1]}{flags}{', turned' if found.turned else ''}"
     )

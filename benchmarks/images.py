@@ -83,7 +83,7 @@ def main() -> None:
     far = bench["images"]["difference_224"]
     Console().print(
         f"Prepared pictures differ from the paper's order by {far['grey_levels']:.1f} grey levels on average "
-        f"(correlation {far['correlation']:.3f}); with images.order: paper by {far['grey_levels_same_order']:.1f}."
+        f"(correlation {far['correlation']:.3f}); with order: equalise_first by {far['grey_levels_same_order']:.1f}."
     )
 
 
@@ -98,7 +98,7 @@ def difference(files: list[Path], picture: Path) -> dict[str, float]:
 
     picture  PNG to write, a column for each of the first images: (a), (b), (b) in the paper's order, |(b) - (a)|
     """
-    same_order = STEPS.model_copy(update={"order": "paper"})
+    same_order = STEPS.model_copy(update={"order": "equalise_first"})
     found, columns = [], []
     with tempfile.TemporaryDirectory() as folder:
         for path in files:

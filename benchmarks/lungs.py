@@ -27,7 +27,7 @@ from cxrflow.params import load_params
 from cxrflow.reading import read_radiograph
 
 _PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
-STEPS = _PARAMS.images.model_copy(update={"size": 480, "equalise": "clahe", "lungs_use": "none"})
+STEPS = _PARAMS.images.model_copy(update={"size": 480, "equalise": "clahe", "lungs_use": "store"})
 _METHODS = ("opencv", "learned")
 _COLOURS = {"human": (0, 220, 0), "opencv": (255, 120, 0), "learned": (40, 40, 255)}
 _TILE, _COLUMNS = 200, 8

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +32,7 @@ def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     started = time.perf_counter()
     prepare_images(records, folder, STEPS, LocalEngine(), out)
     seconds = time.perf_counter() - started
+    get_reusable_executor().shutdown(wait=True)  # the system counts the memory of children that have ended
     peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return " ".join(f"{value:.1f}" for value in (seconds, *peaks))
 

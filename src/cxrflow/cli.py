@@ -175,7 +175,7 @@ def report(params: ParamsFile = Path("params.yaml")) -> None:
 def lungs(
     sources: Annotated[Path, typer.Option(help="Folder of collections; covid-chestxray with its lung masks is one.")],
     out: Annotated[Path, typer.Option(help="Folder for the network, its figures and checkpoints.")] = RESULTS / "lungs",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 45,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 60,
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Train the lung segmenter again (a trained one ships with cxrflow), on training-split patients alone."""
@@ -183,7 +183,7 @@ def lungs(
     from cxrflow.lungs.train import run
     from cxrflow.metadata.build import build_records
 
-    how = load_params(params).metadata
+    how = load_params(params).metadata.model_copy(update={"files": "required"})
     built = build_records(sources, None, how, LocalEngine(), out / "fingerprints.sqlite")
     figures = run(built.records, built.root, epochs, out)
     for side in ("val", "test"):

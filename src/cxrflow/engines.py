@@ -4,6 +4,7 @@ An engine offers a table backend (Ibis, so that one set of rules runs on DuckDB 
 """
 
 import os
+import signal
 import sys
 import uuid
 from collections import deque
@@ -14,7 +15,9 @@ from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar
 
 import cv2
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
@@ -24,6 +27,7 @@ Out = TypeVar("Out")
 
 #: Items that a process of this machine is handed at once: handing over sixteen costs hardly more than one.
 _CHUNK = 16
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 #: Spark: at most this many items in a partition, and this many partitions asked for and not yet taken. Together they
 #: bound what the driver holds; each result is a whole picture.
 _PARTITION, _AHEAD = 64, 128
@@ -51,13 +55,46 @@ class LocalEngine:
         return ibis.duckdb.connect()
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, by processes of this machine."""
+        """As ``Engine.map``, by processes of this machine.
+
+        Raises CxrflowError where one of them is killed.
+        """
+        pool = get_reusable_executor(initializer=_ignore_interrupts, env=_ONE_THREAD)
         size = max(1, min(_CHUNK, len(items) // (4 * cpu_count())))
-        parts = (items[start : start + size] for start in range(0, len(items), size))
-        for results in Parallel(n_jobs=-1, return_as="generator")(
-            delayed(_partition)(function, part) for part in parts
-        ):
-            yield from results
+
+        def submit(part: Sequence[In]) -> Future[list[Out]]:
+            return pool.submit(_partition, function, part)
+
+        try:
+            yield from _in_order(submit, items, size, lambda: 4 * cpu_count())
+        except TerminatedWorkerError:
+            raise CxrflowError(
+                "engine: local failed: a worker process was killed, by a lack of memory or a fault in a decoder; run "
+                "again to go on, with more memory or engine: spark."
+            ) from None
+
+
+def _in_order(
+    submit: Callable[[Sequence[In]], Future[list[Out]]], items: Sequence[In], size: int, ahead: Callable[[], int]
+) -> Iterator[Out]:
+    """Results in the order of the items; no more than ``ahead()`` parts are asked for and not yet taken, so that a slow
+    taker never has all of them in memory."""
+    asked: deque[Future[list[Out]]] = deque()
+    try:
+        for start in range(0, len(items), size):
+            asked.append(submit(items[start : start + size]))
+            while len(asked) >= ahead():
+                yield from asked.popleft().result()
+        while asked:
+            yield from asked.popleft().result()
+    finally:
+        for part in asked:
+            part.cancel()
+
+
+def _ignore_interrupts() -> None:
+    """An interruption is for the process that asked; workers end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _partition(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
@@ -87,16 +124,18 @@ class SparkEngine:
         group = f"cxrflow {uuid.uuid4()}"
         size = min(_PARTITION, max(1, len(items) // (4 * context.defaultParallelism)))
         pool = ThreadPoolExecutor(_AHEAD, initializer=context.setJobGroup, initargs=(group, "cxrflow", True))
-        asked: deque[Future[list[Out]]] = deque()
+
+        def submit(part: Sequence[In]) -> Future[list[Out]]:
+            return pool.submit(_on_spark, context, function, part)
+
+        finished = False
         try:
-            for start in range(0, len(items), size):
-                asked.append(pool.submit(_on_spark, context, function, items[start : start + size]))
-                while len(asked) >= min(_AHEAD, 2 * context.defaultParallelism):  # executors come and go
-                    yield from _outcome(asked.popleft())
-            while asked:
-                yield from _outcome(asked.popleft())
+            yield from _in_order(submit, items, size, lambda: min(_AHEAD, 2 * context.defaultParallelism))
+            finished = True
+        except Exception as error:
+            raise CxrflowError(f"engine: spark failed ({_reason(error)}).") from error
         finally:
-            if asked:
+            if not finished:
                 with suppress(Exception):  # Spark may be what has gone
                     context.cancelJobGroup(group)
             pool.shutdown(cancel_futures=True)
@@ -104,13 +143,6 @@ class SparkEngine:
 
 def _on_spark(context: Any, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
     return context.parallelize(items, 1).mapPartitions(partial(_partition, function)).collect()
-
-
-def _outcome(partition: Future[list[Out]]) -> list[Out]:
-    try:
-        return partition.result()
-    except Exception as error:
-        raise CxrflowError(f"engine: spark failed ({_reason(error)}).") from error
 
 
 def _reason(error: Exception) -> str:

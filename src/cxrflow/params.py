@@ -74,9 +74,9 @@ class Images(_Section):
     equalise: Literal["none", "global", "clahe"]
     clahe_clip: Positive
     clahe_tiles: Count
-    order: Literal["shrink_first", "paper"]
+    order: Literal["shrink_first", "equalise_first"]
     lungs: Literal["none", "opencv", "learned"]
-    lungs_use: Literal["none", "mask", "crop", "both"]
+    lungs_use: Literal["store", "mask", "crop", "both"]
 
     @model_validator(mode="after")
     def _tiles_fit(self) -> "Images":

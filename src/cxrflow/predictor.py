@@ -19,7 +19,7 @@ from cxrflow.images.steps import prepare_image
 from cxrflow.params import Images
 from cxrflow.reading import ENDINGS, read
 from cxrflow.reading.dicom import is_dicom
-from cxrflow.reading.frontal import FLAG, NOT_FRONTAL
+from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
 from cxrflow.training.models import find_model
 from cxrflow.training.module import to_input
 
@@ -100,7 +100,8 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, o
     """Score image files and write ``out`` (CSV): path, one column per class, prediction, frontal, flag, left_out.
 
     ``frontal`` says how much the picture looks like a frontal chest radiograph, in [0, 1]; ``flag`` is text where that
-    is below FLAG, else empty. A file that cannot be read has its reason in ``left_out`` and no scores.
+    is below FLAG, or where the picture lay inverted and was turned, else empty. A file that cannot be read has its
+    reason in ``left_out`` and no scores.
     """
     items = [(path.absolute(), predictor.bundle.images) for path in paths]  # executors of Spark work elsewhere
     prepared = track(engine.map(_prepare, items), "predicting", total=len(items))
@@ -118,17 +119,21 @@ def _looks_like_an_image(path: Path) -> bool:
         return is_dicom(file.read(132))
 
 
-def _prepare(item: tuple[Path, Images]) -> tuple[np.ndarray, float] | str:
-    """Of the file ``item[0]``: the prepared image and its ``frontal`` score, or the reason why there is none."""
+_Prepared = tuple[np.ndarray, float, bool]
+
+
+def _prepare(item: tuple[Path, Images]) -> _Prepared | str:
+    """Of the file ``item[0]``: the prepared image, its ``frontal`` score, and whether it was turned, or the reason why
+    there is none."""
     path, steps = item
     try:
         reading = read(path)
-        return prepare_image(reading.grey, steps).image, reading.frontal
+        return prepare_image(reading.grey, steps).image, reading.frontal, reading.turned
     except LeftOut as reason:
         return str(reason)
 
 
-_Item = tuple[Path, tuple[np.ndarray, float] | str]
+_Item = tuple[Path, _Prepared | str]
 
 
 def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
@@ -149,7 +154,7 @@ def _rows(predictor: Predictor, batch: list[_Item]) -> list[list[object]]:
         if isinstance(prepared, str):
             rows.append([str(path), *[None] * len(predictor.bundle.classes), None, None, None, prepared])
         else:
-            score, frontal = next(scores), prepared[1]
-            flag = NOT_FRONTAL if frontal < FLAG else None
+            score, (_, frontal, turned) = next(scores), prepared
+            flag = NOT_FRONTAL if frontal < FLAG else TURNED if turned else None
             rows.append([str(path), *score, predictor.bundle.classes[int(score.argmax())], frontal, flag, None])
     return rows

@@ -35,16 +35,17 @@ def test_heat_share_is_heat_inside_over_all_heat(tmp_path: Path, top: int, side:
     def opacity(path: str, row: int) -> np.ndarray | None:
         return _true_opacity(tmp_path, path, store, row)
 
-    found = _inside(PREDICTOR, ROWS, store, opacity)  # type: ignore[arg-type]
-    assert found == {"heat": pytest.approx(heat), "area": area, "images": 1}
-    assert _inside(PREDICTOR, ROWS[2:], store, opacity) is None  # type: ignore[arg-type]
+    found = _inside(PREDICTOR, ROWS, store, {"it": opacity})  # type: ignore[arg-type]
+    assert found == {"it": {"heat": pytest.approx(heat), "area": area, "images": 1}}
+    assert _inside(PREDICTOR, ROWS[2:], store, {"it": opacity}) == {"it": None}  # type: ignore[arg-type]
 
 
 def test_the_same_inside_stored_lungs() -> None:
     lungs = np.zeros((1, 32, 32), dtype=bool)
     lungs[:, 16:] = True
     store = store_of(lungs, 0, 0, 32)
-    found = _inside(PREDICTOR, ROWS, store, lambda path, row: _lungs(store, row))  # type: ignore[arg-type]
-    assert found == {"heat": pytest.approx(0.25), "area": 0.5, "images": 3}
+    found = _inside(PREDICTOR, ROWS, store, {"it": lambda path, row: _lungs(store, row)})  # type: ignore[arg-type]
+    assert found == {"it": {"heat": pytest.approx(0.25), "area": 0.5, "images": 3}}
     without = store_of(None, 0, 0, 32)
-    assert _inside(PREDICTOR, ROWS, without, lambda path, row: _lungs(without, row)) is None  # type: ignore[arg-type]
+    masks = {"it": lambda path, row: _lungs(without, row)}
+    assert _inside(PREDICTOR, ROWS, without, masks) == {"it": None}  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from cxrflow.images.prepare import prepare_images
 from cxrflow.records import COLUMNS
 
 PROJECT = Path(__file__).parents[2]
-FILES = ("images.npy", "index.csv")
+FILES = ("images.npy", "lungs.npy", "index.csv")
 
 
 def written(records: pd.DataFrame, root: Path, steps, engine, out: Path) -> list[bytes]:
@@ -37,7 +37,7 @@ def test_pictures_are_the_same_bytes(own, picture, demo_params, spark, tmp_path,
     relative = root.relative_to(tmp_path)  # as in params.yaml; executors have another working folder
     records = records_of(relative, sorted(relative.glob("mine/*.png")))
     assert len(records) == 12
-    steps = demo_params.images.model_copy(update={"equalise": "clahe"})
+    steps = demo_params.images.model_copy(update={"lungs": "opencv", "lungs_use": "crop"})
     local = written(records, relative, steps, LocalEngine(), tmp_path / "local")
     assert written(records, relative, steps, spark, tmp_path / "spark") == local
     index = pd.read_csv(tmp_path / "spark" / "index.csv").set_index("image_id")
@@ -54,8 +54,9 @@ def test_real_files_are_the_same_bytes(real_data, demo_params, spark, tmp_path) 
     assert len(files) > 20
     assert any(file.suffix == ".dcm" for file in files)
     records = records_of(root, files)
-    local = written(records, root, demo_params.images, LocalEngine(), tmp_path / "local")
-    assert written(records, root, demo_params.images, spark, tmp_path / "spark") == local
+    steps = demo_params.images.model_copy(update={"lungs": "learned", "lungs_use": "both"})
+    local = written(records, root, steps, LocalEngine(), tmp_path / "local")
+    assert written(records, root, steps, spark, tmp_path / "spark") == local
     assert pd.read_csv(tmp_path / "spark" / "index.csv").left_out.isna().all()
 
 
@@ -67,6 +68,7 @@ def test_the_command_writes_the_same_bytes(own, spark_master, tmp_path) -> None:
     records.reindex(columns=COLUMNS).to_csv(tmp_path / "data" / "metadata" / "records.csv", index=False)
     values = yaml.safe_load((PROJECT / "params.yaml").read_text())
     values["sources"]["root"], values["spark"]["master"] = "root", spark_master
+    values["images"]["lungs"] = "opencv"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
 
     def cxrflow(*arguments: str) -> None:

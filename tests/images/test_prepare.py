@@ -10,6 +10,7 @@ import pytest
 from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.images import prepare
+from cxrflow.images.rows import Rows
 from cxrflow.images.steps import prepare_image
 from cxrflow.params import load_params
 
@@ -85,7 +86,7 @@ def test_an_interrupted_run_goes_on(collection: tuple[Path, pd.DataFrame], tmp_p
     assert engine.items == 2
     whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
     assert (store.images[:] == whole.images[:]).all()
-    assert not (out / "partial").exists()
+    assert not (tmp_path / "out.partial").exists()
 
 
 def test_a_line_that_a_kill_cut_short_is_done_again(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
@@ -93,13 +94,83 @@ def test_a_line_that_a_kill_cut_short_is_done_again(collection: tuple[Path, pd.D
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare_images(records, root, STEPS, CountingEngine(limit=4), out)
-    journal = out / "partial" / "journal.jsonl"
+    journal = tmp_path / "out.partial" / "journal.jsonl"
     journal.write_text(journal.read_text()[:-5])
     engine = CountingEngine()
     store = prepare.prepare_images(records, root, STEPS, engine, out)
     assert engine.items == 3
     whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
     assert (store.images[:] == whole.images[:]).all()
+
+
+class Killed(BaseException):
+    """What a kill is to the code: nothing after it is done."""
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "path"),
+    [
+        (prepare, "write_whole", "out.partial/index.csv"),
+        (prepare, "write_json", "out.partial/steps.json"),
+        (prepare.shutil, "rmtree", "out"),
+        (Path, "rename", "out.partial"),
+        (Path, "unlink", "out/journal.jsonl"),
+        (Path, "unlink", "out/begun.json"),
+    ],
+)
+def test_a_kill_while_the_store_takes_its_place_loses_nothing(
+    collection, tmp_path, monkeypatch, where, name: str, path: str
+) -> None:
+    root, records = collection
+    out = tmp_path / "out"
+    prepare.prepare_images(records, root, STEPS.model_copy(update={"crop_top": 0.2}), CountingEngine(), out)
+    real = getattr(where, name)
+
+    def killed(first, *args, **kwargs):
+        if Path(first) == tmp_path / path:
+            if name == "rmtree":
+                (out / "images.npy").unlink()  # in the middle of it
+            raise Killed
+        return real(first, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, killed)
+        with pytest.raises(Killed):
+            prepare.prepare_images(records, root, STEPS, CountingEngine(), out)
+    engine = CountingEngine()
+    store = prepare.prepare_images(records, root, STEPS, engine, out)
+    whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
+    assert (store.images[:] == whole.images[:]).all()
+    assert {"images.npy", "index.csv", "steps.json"} <= {p.name for p in out.iterdir()}
+    assert not (tmp_path / "out.partial").exists()
+    assert engine.items == 0
+
+
+def test_a_full_disk_never_counts_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.npy"
+    Rows.create(path, (2, 4), np.uint8)
+    with Rows(path, writable=True) as rows:
+        rows.write(1, np.arange(4, dtype=np.uint8))
+        assert rows.read(1).tolist() == [0, 1, 2, 3]
+        assert np.load(path).tolist() == [[0, 0, 0, 0], [0, 1, 2, 3]]
+        monkeypatch.setattr("cxrflow.images.rows.os.pwrite", lambda *args: 1)
+        with pytest.raises(OSError, match="No space left"):
+            rows.write(0, np.arange(4, dtype=np.uint8))
+
+
+def test_names_with_odd_characters_stay_one_row(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    root, records = collection
+    records.loc[2, "image_id"] = 'here:\r"2",\r'
+    store = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "out")
+    assert store.index.image_id.tolist() == records.image_id.tolist()
+
+
+def test_keys_in_force_alone_count() -> None:
+    key = prepare.steps_digest(STEPS)
+    same = STEPS.model_copy(update={"lungs_use": "crop", "clahe_clip": 3.0, "channels": 3})
+    assert prepare.steps_digest(same) == key
+    others = [{"size": 33}, {"equalise": "clahe"}, {"lungs": "opencv"}, {"lungs": "learned"}, {"crop_top": 0.1}]
+    assert len({prepare.steps_digest(STEPS.model_copy(update=o)) for o in others} | {key}) == 6
 
 
 def test_a_kill_does_not_make_an_unreadable_image_black(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxrflow.errors import LeftOut
 from cxrflow.images.steps import Window, centre_square, cut, equalise, prepare_image, shrink
 from cxrflow.params import Images, load_params
 from cxrflow.reading import to_uint8
@@ -61,8 +62,8 @@ def test_equalisation_is_opencvs() -> None:
     changes=st.fixed_dictionaries(
         {
             "lungs": st.sampled_from(["none", "opencv", "learned"]),
-            "lungs_use": st.sampled_from(["none", "mask", "crop", "both"]),
-            "order": st.sampled_from(["shrink_first", "paper"]),
+            "lungs_use": st.sampled_from(["store", "mask", "crop", "both"]),
+            "order": st.sampled_from(["shrink_first", "equalise_first"]),
             "equalise": st.sampled_from(["none", "global", "clahe"]),
         }
     ),
@@ -116,7 +117,7 @@ def drawn(height: int, width: int, boxes: list[tuple[int, int, int, int]]) -> np
     return found
 
 
-@pytest.mark.parametrize("use", ["none", "mask", "crop", "both"])
+@pytest.mark.parametrize("use", ["store", "mask", "crop", "both"])
 def test_what_is_done_with_the_lungs(use: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lungs found at rows 60 to 140, columns 50 to 150 of a picture of 200 rows and 300 columns."""
     picture = np.random.default_rng(0).integers(1, 256, (200, 300)).astype(np.uint8)
@@ -138,24 +139,46 @@ def test_what_is_done_with_the_lungs(use: str, monkeypatch: pytest.MonkeyPatch) 
     assert (image == (np.where(lungs, whole, 0) if use in ("mask", "both") else whole)).all()
 
 
-@settings(max_examples=40)
-@given(side=st.integers(64, 900), seed=st.integers(0, 99))
-def test_shrinking_is_close_to_the_exact_area_average(side: int, seed: int) -> None:
-    smooth = np.random.default_rng(seed).integers(0, 256, (9, 9)).astype(np.uint8)
-    image = cv2.resize(smooth, (side, side), interpolation=cv2.INTER_CUBIC)
-    exact = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(int)
-    difference = np.abs(shrink(image, 64).astype(int) - exact)
-    assert difference.mean() < 2.5
+@settings(max_examples=60)
+@given(side=st.integers(64, 900))
+def test_shrinking_passes_over_no_pixel(side: int) -> None:
+    """Noise that an exact average takes away is taken away here: single pixels are not sampled."""
+    random = np.random.default_rng(side)
+    image = random.integers(0, 256, (side, side)).astype(np.uint8)
+    exact = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(float)
+    found = shrink(image, 64).astype(float)
+    assert found.mean() == pytest.approx(exact.mean(), abs=3)
+    assert found.std() < 1.6 * exact.std() + 2
     assert shrink(np.full((side, side), 77, np.uint8), 64).tolist() == np.full((64, 64), 77).tolist()
+
+
+@pytest.mark.parametrize("use", ["store", "mask", "crop", "both"])
+@pytest.mark.parametrize("side", [48, 80, 160])
+def test_a_speck_is_no_lung(use: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    speck = drawn(160, 160, [(80, 80, 82, 82)])
+    monkeypatch.setattr("cxrflow.lungs.learned.lung_map", lambda image: speck)
+    picture = np.random.default_rng(0).integers(0, 256, (side, side)).astype(np.uint8)
+    found = prepare_image(picture, with_(lungs="learned", lungs_use=use))
+    assert not found.lungs.any()
+    assert (found.image == prepare_image(picture, STEPS).image).all()
+
+
+def test_what_opencv_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: np.ndarray) -> np.ndarray:
+        raise cv2.error("bad\nargument")
+
+    monkeypatch.setattr("cxrflow.lungs.learned.lung_map", fail)
+    with pytest.raises(LeftOut, match="the image steps failed"):
+        prepare_image(np.zeros((50, 50), np.uint8), with_(lungs="learned"))
 
 
 def test_the_papers_order_equalises_the_whole_picture_first() -> None:
     picture = np.random.default_rng(0).integers(0, 200, (160, 160)).astype(np.uint8)
     whole = cv2.equalizeHist(picture)
-    steps = with_(size=80, crop_top=0.0, equalise="global", order="paper")
+    steps = with_(size=80, crop_top=0.0, equalise="global", order="equalise_first")
     assert (prepare_image(picture, steps).image == cv2.resize(whole, (80, 80), interpolation=cv2.INTER_AREA)).all()
     lab = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), cv2.COLOR_BGR2LAB)
     lab[..., 0] = cv2.createCLAHE(2.0, (8, 8)).apply(lab[..., 0].copy())
     grey = cv2.cvtColor(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), cv2.COLOR_BGR2GRAY)
-    found = prepare_image(picture, with_(size=160, crop_top=0.0, equalise="clahe", order="paper")).image
+    found = prepare_image(picture, with_(size=160, crop_top=0.0, equalise="clahe", order="equalise_first")).image
     assert (found == grey).all()

@@ -48,11 +48,18 @@ def test_dice_by_hand() -> None:
 
 def test_only_kept_radiographs_with_two_lungs_in_their_mask_are_used(collection) -> None:
     root, records = collection
+    train_more = records.iloc[:4].assign(
+        image_id=[f"c:more{k}" for k in range(4)], path=records.path.iloc[4:8].tolist()
+    )
+    records = pd.concat([records, train_more], ignore_index=True)
     records.loc[0, "left_out"] = "view is L, not frontal"
     (root / FOLDER / train.MASKS / "1.png").unlink()
     cv2.imwrite(str(root / FOLDER / train.MASKS / "2.png"), np.zeros((50, 50), np.uint8))  # as lateral views have
     records.loc[3, "source"] = "nih"
-    assert train.masked(records, root).image_id.tolist() == [f"c:{k}" for k in range(4, 12)]
+    used = [f"c:{k}" for k in (*range(4, 12), "more0", "more1", "more2", "more3")]
+    assert train.masked(records, root).image_id.tolist() == used
+    with pytest.raises(CxrflowError, match="4 training radiographs have a mask; it takes 8"):
+        train.masked(records.iloc[:12], root)
     with pytest.raises(CxrflowError, match="no test radiograph has a mask"):
         train.masked(records[records.split != "test"], root)
 

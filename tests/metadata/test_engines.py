@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import pytest
 
@@ -112,6 +113,22 @@ def test_what_fails_on_an_executor_is_one_sentence(spark) -> None:
     with pytest.raises(CxrflowError, match=r"spark failed \(Python worker exited unexpectedly") as stopped:
         list(spark.map(lambda _: os._exit(1), range(2)))
     assert "\n" not in str(stopped.value)
+
+
+def test_a_slow_taker_never_has_everything_in_memory(tmp_path: Path) -> None:
+    """Only so many parts are worked on ahead of what is taken."""
+    files = [tmp_path / str(k) for k in range(2_000)]
+    results = LocalEngine().map(Path.touch, files)
+    next(results)
+    time.sleep(1.5)
+    assert len(list(tmp_path.iterdir())) <= 16 * 4 * joblib.cpu_count()
+    results.close()
+
+
+def test_a_worker_that_dies_is_one_sentence() -> None:
+    with pytest.raises(CxrflowError, match="a worker process was killed"):
+        list(LocalEngine().map(os._exit, [3]))
+    assert list(LocalEngine().map(abs, [-3])) == [3]
 
 
 def test_spark_that_cannot_start_is_one_sentence(demo_params, monkeypatch) -> None:

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading import picture as module
@@ -36,14 +36,26 @@ def test_grey_of_every_mode_without_loss(kind, mode) -> None:
     assert np.abs(read.astype(int) - GREY).max() <= (3 if mode == "P" else 1)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_jpeg_pixels_are_pillows_to_the_bit(mode, options) -> None:
-    """OpenCV reads them: two decoders, one result, the luminance."""
-    content = saved(Image.fromarray(GREY).convert(mode), "JPEG", quality=80, **options)
-    image = Image.open(io.BytesIO(content))
-    image.draft("L", image.size)
-    assert np.array_equal(read_picture(content), np.asarray(image))
+def test_a_jpeg_that_is_damaged_in_the_middle_is_left_out(mode) -> None:
+    """A stray marker in the scan: what follows would be a grey field."""
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160)).astype(np.uint8)
+    content = bytearray(saved(Image.fromarray(noise).convert(mode), "JPEG", quality=90))
+    middle = len(content) // 2
+    content[middle : middle + 2] = b"\xff\xc4"
+    with pytest.raises(LeftOut, match="damaged"):
+        read_picture(bytes(content))
+
+
+def test_a_png_is_turned_by_what_adobe_wrote_in_it() -> None:
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    content = saved(Image.fromarray(GREY), "PNG", pnginfo=text)
+    assert np.array_equal(read_picture(content), np.rot90(GREY, -1))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])

@@ -20,6 +20,10 @@ from cxrflow.sources.demo import TRUTH
 #: Where the demo's collections keep the true opacity of each image, below the root of the collections.
 TRUE_OPACITY = Path(TRUTH) / "opacity"
 _SHOWN = 320  # side of a shown picture, pixels
+#: Heat is measured inside masks on about this many test images at most, evenly spaced.
+_MEASURED = 500
+#: From an image's path and its position in the store: bool (size, size), or None where there is none.
+Mask = Callable[[str, int], np.ndarray | None]
 
 
 def explain(
@@ -35,7 +39,7 @@ def explain(
 
     predictions  as evaluation wrote them
     root         of the collections; where it holds the true opacities (demo data), the share of the heat inside them
-                 is measured over all test images that have one; and so inside the lungs, where the store has them
+                 is measured over test images that have one; and so inside the lungs, where the store has them
     """
     rows = predictions.merge(records[["image_id", "path"]], on="image_id", validate="one_to_one")
     rows["store"] = store.rows_of(rows.image_id)
@@ -46,11 +50,11 @@ def explain(
         for right in (True, False)
         for row in _choose(rows, label, right, params.per_class).itertuples()
     ]
-    summary = {
-        "examples": examples,
-        "inside_opacity": _inside(predictor, rows, store, lambda path, row: _true_opacity(root, path, store, row)),
-        "inside_lungs": _inside(predictor, rows, store, lambda path, row: _lungs(store, row)),
+    masks: dict[str, Mask] = {
+        "inside_opacity": lambda path, row: _true_opacity(root, path, store, row),
+        "inside_lungs": lambda path, row: _lungs(store, row),
     }
+    summary = {"examples": examples} | _inside(predictor, rows.iloc[:: -(-len(rows) // _MEASURED)], store, masks)
     for old in set(out.glob("*.png")) - {out / example["picture"] for example in examples}:
         old.unlink()
     write_json(out / "explanation.json", summary)
@@ -102,26 +106,24 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_CUBIC)
 
 
-def _inside(
-    predictor: Predictor, rows: pd.DataFrame, store: Store, mask_of: Callable[[str, int], np.ndarray | None]
-) -> dict[str, Any] | None:
-    """Mean share of the heat of the true class inside a mask of each image, and the mean share of the mask's area; None
-    where no image has a mask.
-
-    mask_of  bool (size, size) or None, from an image's path and its position in the store
-    """
-    heat_shares, area_shares = [], []
+def _inside(predictor: Predictor, rows: pd.DataFrame, store: Store, masks: dict[str, Mask]) -> dict[str, Any]:
+    """For each kind of mask the mean share of the heat of the true class inside it, the mean share of its area, and of
+    how many images; None where no image has a mask that is not empty."""
+    shares: dict[str, list[tuple[float, float]]] = {name: [] for name in masks}
     for path, position, label in zip(rows.path, rows.store, rows.label, strict=True):
-        mask = mask_of(path, position)
-        if mask is None or not mask.any():
+        found = {name: mask for name, of in masks.items() if (mask := of(path, position)) is not None and mask.any()}
+        if not found:
             continue
         heat = predictor.heat_map(np.asarray(store.images[position]), label)
-        if heat.sum() > 0:
-            heat_shares.append(float(heat[mask].sum() / heat.sum()))
-            area_shares.append(float(mask.mean()))
-    if not heat_shares:
-        return None
-    return {"heat": float(np.mean(heat_shares)), "area": float(np.mean(area_shares)), "images": len(heat_shares)}
+        if (total := heat.sum()) > 0:
+            for name, mask in found.items():
+                shares[name].append((float(heat[mask].sum() / total), float(mask.mean())))
+    return {name: _means(pairs) if pairs else None for name, pairs in shares.items()}
+
+
+def _means(pairs: list[tuple[float, float]]) -> dict[str, float]:
+    heat, area = np.mean(pairs, axis=0)
+    return {"heat": float(heat), "area": float(area), "images": len(pairs)}
 
 
 def _true_opacity(root: Path, path: str, store: Store, row: int) -> np.ndarray | None:

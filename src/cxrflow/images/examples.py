@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, write_whole
-from cxrflow.images.steps import centre_square, cut, prepare_image, render, shrink
+from cxrflow.images.steps import centre_square, cut, equalise_as_the_paper, prepare_image, render, shrink
 from cxrflow.params import Images
 from cxrflow.reading import read_radiograph, to_uint8
 from cxrflow.records import CLASSES
@@ -18,44 +18,44 @@ _GAP = 6
 
 
 def write_examples(records: pd.DataFrame, root: Path, steps: Images, out: Path) -> None:
-    """Write a PNG: a row per class (CLASSES), a column per step: as read, cropped to a square, equalised, as prepared.
+    """Write a PNG: a row per class (CLASSES), a column per step as ``step_names``.
 
     records  kept rows; the first training image of each class that can be read is shown, never a test image
+    Raises CxrflowError where no training image can be read.
     """
     rows = [_row(grey, steps) for label in CLASSES if (grey := _first_readable(records, root, label)) is not None]
-    done, content = cv2.imencode(".png", _stacked(rows, axis=0))
-    if not rows or not done:
+    if not rows:
         raise CxrflowError("images: no training image could be read for the picture of the steps.")
-    write_whole(out, content.tobytes())
+    write_whole(out, cv2.imencode(".png", _stacked(rows, axis=0))[1].tobytes())
 
 
 def step_names(steps: Images) -> list[str]:
     """The columns of the picture, left to right."""
-    names = ["as read", f"top {steps.crop_top:.0%} off, centre square"]
-    if steps.equalise != "none":
-        names.append({"clahe": "CLAHE", "global": "equalised"}[steps.equalise])
+    square = f"top {steps.crop_top:.0%} off, centre square"
+    equalised = {"none": [], "clahe": ["CLAHE"], "global": ["equalised"]}[steps.equalise]
+    names = ["as read", *([*equalised, square] if steps.order == "equalise_first" else [square, *equalised])]
     if steps.lungs != "none":
         names.append("lungs found")
-        if steps.lungs_use != "none":
-            names.append(
-                {"mask": "lungs alone", "crop": "cropped to the lungs", "both": "lungs alone"}[steps.lungs_use]
-            )
+        used = {"mask": "lungs alone", "crop": "cropped to the lungs", "both": "cropped to the lungs, lungs alone"}
+        names += [used[steps.lungs_use]] if steps.lungs_use in used else []
     return names
 
 
 def _row(grey: np.ndarray, steps: Images) -> np.ndarray:
     picture = to_uint8(grey)
     window = centre_square(picture.shape, steps.crop_top)
-    pictures = [picture, shrink(cut(picture, window), steps.size)]
+    pictures = [picture]
     if steps.equalise != "none":
-        pictures.append(render(picture, window, steps))
+        whole = steps.order == "equalise_first"
+        pictures.append(equalise_as_the_paper(picture, steps) if whole else shrink(cut(picture, window), steps.size))
+    pictures.append(render(picture, window, steps))
     if steps.lungs != "none":
-        found = prepare_image(grey, steps.model_copy(update={"lungs_use": "none"}))
+        found = prepare_image(grey, steps.model_copy(update={"lungs_use": "store"}))
         if found.lungs is not None:
             pictures.append(outlined(found.image, found.lungs))
-        if steps.lungs_use != "none":
+        if steps.lungs_use != "store":
             pictures.append(prepare_image(grey, steps).image)
-    return _stacked([_boxed(picture) for picture in pictures], axis=1)
+    return _stacked([_boxed(each) for each in pictures], axis=1)
 
 
 def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -86,8 +86,6 @@ def _boxed(picture: np.ndarray) -> np.ndarray:
 
 
 def _stacked(pictures: list[np.ndarray], axis: int) -> np.ndarray:
-    if not pictures:
-        return np.empty((0, 0), dtype=np.uint8)
     gap = list(pictures[0].shape)
     gap[axis] = _GAP
     between = np.full(gap, 255, dtype=np.uint8)

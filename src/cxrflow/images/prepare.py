@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,8 @@ from cxrflow.images.steps import Prepared, Window, prepare_image
 from cxrflow.lungs import learned
 from cxrflow.params import Images
 from cxrflow.reading import read_radiograph
+
+_JOURNAL, _BEGUN = "journal.jsonl", "begun.json"
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,18 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
     """Prepare the images of ``records`` (columns image_id, path, content_hash) into ``out``.
 
     Images that ``out`` already holds, prepared by the same steps and code, are copied, not decoded. Work in progress
-    lies in ``out/partial``: an interrupted run goes on there. An image that cannot be read is left out with its reason.
-    Memory does not grow with the number of images, but for the records and the index.
+    lies in a folder beside ``out``, ``.partial`` behind its name, and takes its place when it is whole: an interrupted
+    run goes on there. An image that cannot be read is left out with its reason. Memory does not grow with the number of
+    images, but for the records and the index.
     Raises CxrflowError where records have no content hash, as with ``metadata.files: ignored``.
     """
     if records.content_hash.isna().any():
         raise CxrflowError("images: these records were counted without files; set metadata.files: required.")
     key = steps_digest(steps)
     index = records[["image_id", "content_hash"]].reset_index(drop=True)
-    partial = out / "partial"
+    partial = out.with_name(f"{out.name}.partial")
     with _open_partial(partial, index, key, steps) as work:
-        if _key_of(out) == key:
+        if _key_of(out / "steps.json") == key and not work.finished.all():
             _copy_known(out, index, work)
         todo = np.flatnonzero(~work.finished)
         there = str(root.absolute())  # an executor of Spark works in a folder of its own
@@ -75,38 +79,51 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         for row, result in zip(todo, results, strict=True):
             work.add(int(row), result)
     table = pd.concat([index, work.notes()], axis=1)
-    (out / "steps.json").unlink(missing_ok=True)  # the old arrays are no longer what their index says
-    (out / "lungs.npy").unlink(missing_ok=True)
-    for array in partial.glob("*.npy"):
-        array.replace(out / array.name)
-    write_whole(out / "index.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    write_json(out / "steps.json", {"key": key, "steps": steps.model_dump()})
-    shutil.rmtree(partial)
+    write_whole(partial / "index.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_json(partial / "steps.json", {"key": key, "steps": steps.model_dump()})
+    if out.exists():
+        (out / "steps.json").unlink(missing_ok=True)  # what a kill leaves of it from here on is no store
+        shutil.rmtree(out)
+    partial.rename(out)
+    for name in (_JOURNAL, _BEGUN):
+        (out / name).unlink()
     return open_store(out)
 
 
 def open_store(folder: Path) -> Store:
     """Open what ``prepare_images`` wrote; the pixels stay on disk until they are read."""
-    steps = _key_of(folder)
+    steps = _key_of(folder / "steps.json")
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
         lungs = np.load(folder / "lungs.npy", mmap_mode="r") if (folder / "lungs.npy").exists() else None
         index = _read_index(folder)
     except (OSError, ValueError):
         steps = None
-    if steps is None:
+    if steps is None or len(index) != len(images):
         raise CxrflowError(f"{folder}: no prepared images there; run `cxrflow images`.")
     return Store(images, lungs, index, steps)
 
 
 def steps_digest(steps: Images) -> str:
-    """Digest of the steps and of the code and weights that do them: what was prepared under another one is prepared
-    again."""
+    """Digest of the steps in force, of the code, weights and libraries that do them: what was prepared under another
+    one is prepared again."""
     package = Path(cxrflow.__file__).parent
-    code = [code_digest(package, ("reading", "images/steps.py", "lungs/opencv.py", "lungs/learned.py"))]
+    unused = {"channels"}
+    code, libraries = ["reading", "images/steps.py"], ["opencv-python-headless", "pillow", "pydicom", "pylibjpeg"]
+    if steps.equalise != "clahe":
+        unused |= {"clahe_clip", "clahe_tiles"}
+    if steps.equalise == "none":
+        unused.add("order")
+    if steps.lungs == "none":
+        unused.add("lungs_use")
+    else:
+        code.append(f"lungs/{steps.lungs}.py")
+    weights = None
     if steps.lungs == "learned":
-        code.append(learned.weights_digest())
-    return digest([steps.model_dump(exclude={"channels"}), *code])
+        weights = learned.weights_digest()
+        libraries.append("onnxruntime")
+    versions = [version(name) for name in libraries]
+    return digest([steps.model_dump(exclude=unused), code_digest(package, code), weights, versions])
 
 
 def check_steps(store: Store, steps: Images) -> None:
@@ -188,14 +205,15 @@ def _open_partial(folder: Path, index: pd.DataFrame, key: str, steps: Images) ->
     """The work in progress; begun anew where it was begun for other images or steps."""
     wanted = digest([key, index.image_id.tolist(), index.content_hash.tolist()])
     kinds = {"images": np.uint8} | ({} if steps.lungs == "none" else {"lungs": np.bool_})
-    journal = folder / "journal.jsonl"
-    if _key_of(folder) != wanted:
+    journal = folder / _JOURNAL
+    if _key_of(folder / _BEGUN) != wanted:
+        (folder / _BEGUN).unlink(missing_ok=True)  # first: what a kill leaves of the rest is then begun anew
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name, kind in kinds.items():
             Rows.create(folder / f"{name}.npy", (len(index), steps.size, steps.size), kind)
         journal.touch()
-        write_json(folder / "steps.json", {"key": wanted})
+        write_json(folder / _BEGUN, {"key": wanted})
     whole, end, cut_short = journal.read_text().rpartition("\n")
     if cut_short:  # by a kill
         write_whole(journal, (whole + end).encode())
@@ -221,13 +239,15 @@ def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
 
 def _read_index(folder: Path) -> pd.DataFrame:
     types = {"image_id": str, "content_hash": str, "left_out": str} | dict.fromkeys(Window._fields, "Int64")
-    index = pd.read_csv(folder / "index.csv", dtype=types, keep_default_na=False, na_values=[""])
+    # The end of a line is given because text may hold a lone carriage return, which pandas takes for one.
+    how = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n"}
+    index = pd.read_csv(folder / "index.csv", dtype=types, **how)
     index["left_out"] = index.left_out.astype(object).where(index.left_out.notna(), None)
     return index
 
 
-def _key_of(folder: Path) -> str | None:
+def _key_of(file: Path) -> str | None:
     try:
-        return json.loads((folder / "steps.json").read_text())["key"]
-    except (OSError, ValueError, KeyError):
+        return json.loads(file.read_text())["key"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None

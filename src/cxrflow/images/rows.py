@@ -4,6 +4,7 @@ A memory-mapped array would do the same, but the pages that it touches count as 
 memory of preparing images would grow with their number.
 """
 
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ class Rows:
 
     def __init__(self, path: Path, writable: bool = False) -> None:
         """Open what ``create`` or ``np.save`` wrote."""
+        self._path = path
         mapped = np.load(path, mmap_mode="r")
         self.shape, self._dtype, self._start = mapped.shape, mapped.dtype, mapped.offset
         self._stride = mapped[:1].nbytes
@@ -32,8 +34,10 @@ class Rows:
         return np.frombuffer(content, self._dtype).reshape(self.shape[1:])
 
     def write(self, row: int, values: np.ndarray) -> None:
-        """Set row ``row``; ``values`` has the file's dtype and the shape of a row."""
-        os.pwrite(self._file, np.ascontiguousarray(values).tobytes(), self._start + row * self._stride)
+        """Set row ``row``; ``values`` has the file's dtype and the shape of a row. Raises OSError on a full disk."""
+        content = np.ascontiguousarray(values).tobytes()
+        if os.pwrite(self._file, content, self._start + row * self._stride) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def __enter__(self) -> "Rows":
         return self

@@ -1,7 +1,7 @@
 """The image steps, pure: array in, array out. Training, evaluation, explanation and prediction share them.
 
 The steps are those of the paper (top cropped, centre square, resize, equalise, lungs). Cropping and shrinking come
-before equalising, so that the work is done on few pixels, unless ``images.order`` is ``paper``.
+before equalising, so that the work is done on few pixels, unless ``images.order`` is ``equalise_first``.
 """
 
 from typing import NamedTuple
@@ -9,12 +9,15 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from cxrflow.errors import LeftOut
 from cxrflow.lungs import learned, opencv
 from cxrflow.params import Images
 from cxrflow.reading import to_uint8
 
 #: Room left round the lungs where the picture is cropped to them, as a share of their box on every side.
 _MARGIN = 0.05
+#: Lungs that take up less of the picture are none: a speck somewhere in a picture of something else.
+_LEAST = 0.02
 
 
 class Window(NamedTuple):
@@ -39,20 +42,30 @@ def prepare_image(grey: np.ndarray, steps: Images) -> Prepared:
 
     grey    (height, width) uint8 or uint16, air dark
     ``steps.lungs_use`` says what is done with the lungs: nothing but storing them, making all else 0, cropping to
-    their box, or both. Where no lungs are found the whole picture stays, since an empty one would be a signal.
+    their box, or both. Where no lungs are found, or next to none, the whole picture stays, since an empty one would be
+    a signal of its own. Raises LeftOut where OpenCV cannot do a step.
     """
-    picture = to_uint8(grey)
+    try:
+        return _prepared(to_uint8(grey), steps)
+    except cv2.error as error:
+        raise LeftOut(f"the image steps failed ({' '.join(str(error).split())[:200]})") from None
+
+
+def _prepared(picture: np.ndarray, steps: Images) -> Prepared:
     window = centre_square(picture.shape, steps.crop_top)
-    image = render(picture, window, steps)
     if steps.lungs == "none":
-        return Prepared(image, None, window)
+        return Prepared(render(picture, window, steps), None, window)
+    covers: _Region = (0, 0, *picture.shape)
     if steps.lungs == "opencv":
-        found, covers = opencv.lung_mask(image).astype(np.uint8) * 255, (*window[:2], window.side, window.side)
+        covers = (*window[:2], window.side, window.side)
+        found = opencv.lung_mask(render(picture, window, steps)).astype(np.uint8) * 255
     else:
-        found, covers = learned.lung_map(picture), (0, 0, *picture.shape)
-    if steps.lungs_use in ("crop", "both") and (box := _window_of(found > 127, covers, picture.shape)):
-        window, image = box, render(picture, box, steps)
-    lungs = _through(found, covers, window, steps.size) > 127
+        found = learned.lung_map(picture)
+    if (found > 127).mean() < _LEAST:
+        found = np.zeros_like(found)
+    if steps.lungs_use in ("crop", "both"):
+        window = _window_of(found > 127, covers, picture.shape) or window
+    image, lungs = render(picture, window, steps), _through(found, covers, window, steps.size) > 127
     if steps.lungs_use in ("mask", "both") and lungs.any():
         image = np.where(lungs, image, 0).astype(np.uint8)
     return Prepared(image, lungs, window)
@@ -68,7 +81,7 @@ def centre_square(shape: tuple[int, ...], crop_top: float) -> Window:
 
 def render(picture: np.ndarray, window: Window, steps: Images) -> np.ndarray:
     """The window of a uint8 picture, equalised and resized to (size, size), in the order that ``steps`` asks for."""
-    if steps.order == "paper":
+    if steps.order == "equalise_first":
         return shrink(cut(equalise_as_the_paper(picture, steps), window), steps.size)
     return equalise(shrink(cut(picture, window), steps.size), steps)
 
@@ -81,13 +94,13 @@ def cut(picture: np.ndarray, window: Window) -> np.ndarray:
 def shrink(image: np.ndarray, size: int) -> np.ndarray:
     """Resize a square uint8 picture to (size, size).
 
-    Blocks of whole pixels are averaged as long as that leaves at least ``size``, the rest is bilinear: no pixel is
-    passed over, and the work is a quarter of an exact area average. Smaller pictures are enlarged (bicubic).
+    Blocks of whole pixels are averaged, as many as bring the picture nearest to ``size``; the rest is bilinear. That is
+    a quarter of the work of an exact area average, and close to it. Smaller pictures are enlarged (bicubic).
     """
     side = image.shape[0]
     if side < size:
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-    block = side // size
+    block = round(side / size)
     whole = side // block * block  # up to block - 1 pixels at the border go
     start = (side - whole) // 2
     image = image[start : start + whole, start : start + whole]
@@ -131,7 +144,7 @@ def _window_of(mask: np.ndarray, covers: _Region, shape: tuple[int, ...]) -> Win
 
 
 def _through(found: np.ndarray, covers: _Region, window: Window, size: int) -> np.ndarray:
-    """What the window shows of a map that covers a region: uint8 (size, size), bilinear."""
+    """What the window shows of a map that covers a region: uint8 (size, size), bilinear, 0 outside the region."""
     top, left, height, width = covers
     if (top, left, height, width) == (*window[:2], window.side, window.side) and found.shape == (size, size):
         return found
@@ -144,4 +157,4 @@ def _through(found: np.ndarray, covers: _Region, window: Window, size: int) -> n
         ]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(found, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.warpAffine(found, matrix, (size, size), flags=flags))

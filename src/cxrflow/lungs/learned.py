@@ -14,7 +14,7 @@ import onnxruntime
 
 #: The networks in one file: their input is as ``network_input`` makes it, their output one logit per pixel.
 WEIGHTS = Path(__file__).parent / "lungs.onnx"
-SIZE = 192
+SIZE = 160
 
 
 def lung_map(picture: np.ndarray, weights: Path = WEIGHTS) -> np.ndarray:

@@ -41,7 +41,7 @@ def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
     """The kept frontal radiographs that have a mask: columns image_id, path, split, mask (path of the file).
 
     records  rows of the metadata stage, of any collection
-    Raises CxrflowError where a side of the split has none.
+    Raises CxrflowError where a side of the split has none, or training fewer than fill a batch.
     """
     rows = records[(records.source == _SOURCE) & records.left_out.isna()].copy()
     folders = {path.partition("/")[0] for path in rows.path}
@@ -53,6 +53,8 @@ def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
         raise CxrflowError(
             f"{root}: no {' or '.join(sorted(absent))} radiograph has a mask; covid-chestxray with {MASKS} is needed."
         )
+    if (count := int((rows.split == "train").sum())) < _BATCH:
+        raise CxrflowError(f"{root}: {count} training radiographs have a mask; it takes {_BATCH} at least.")
     return rows[["image_id", "path", "split", "mask"]].reset_index(drop=True)
 
 
@@ -229,7 +231,8 @@ def _network() -> nn.Module:
     """Residual U-Net (Kerfoot et al. 2018) as MONAI builds it: (n, 1, SIZE, SIZE) to logits of the same shape."""
     from monai.networks.nets import UNet
 
-    return UNet(2, 1, 1, channels=(16, 32, 64, 112, 144), strides=(2, 2, 2, 2), num_res_units=2, norm="batch")
+    how: dict[str, Any] = {"strides": (2, 2, 2, 2), "num_res_units": 2, "norm": "batch"}
+    return UNet(2, 1, 1, channels=(16, 32, 64, 112, 144), act="LEAKYRELU", **how)  # fused into convolutions in use
 
 
 class _Mean(nn.Module):

@@ -19,6 +19,9 @@ TURN = 0.9
 #: What is said of a flagged picture.
 NOT_FRONTAL = "does not look like a frontal chest radiograph"
 
+#: What is said of a turned one.
+TURNED = "lay inverted and was turned"
+
 WEIGHTS = Path(__file__).with_name("frontal.safetensors")
 _SAMPLED = 128
 _CLIP = 3.0

@@ -1,4 +1,7 @@
-"""PNG, JPEG, TIFF, BMP and WebP: Pillow says what a file is and reads it; OpenCV reads the plain ones, being faster."""
+"""PNG, JPEG, TIFF, BMP and WebP through Pillow; plain grey PNG through OpenCV, which is faster.
+
+Not JPEG: where the data are damaged in the middle, OpenCV gives the rest of the picture grey and says nothing.
+"""
 
 import io
 import warnings
@@ -11,6 +14,8 @@ from cxrflow.errors import LeftOut
 
 #: More pixels than this are not decoded; the largest detectors give about 20 million.
 LARGEST_IMAGE = 100_000_000
+#: Where a PNG may hold an orientation: its own chunk, ImageMagick's text, Adobe's text.
+_ORIENTATION = (b"eXIf", b"Raw profile", b"adobe:ns:meta", b"com.adobe.xmp")
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
 
@@ -56,11 +61,8 @@ def _decode(image: Image.Image, content: bytes) -> np.ndarray:
 
 
 def _is_plain(image: Image.Image, content: bytes) -> bool:
-    """Grey 8-bit PNG, or grey or colour JPEG, that is stored upright."""
-    if image.format == "PNG":
-        return image.mode == "L" and not any(mark in content for mark in (b"tRNS", b"eXIf", b"Raw profile"))
-    upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1 if image.format == "JPEG" else False
-    return upright and image.mode in ("L", "RGB")
+    """Grey 8-bit PNG without anything that says how it is to be turned."""
+    return image.format == "PNG" and image.mode == "L" and not any(mark in content for mark in _ORIENTATION)
 
 
 def _grey(image: Image.Image) -> np.ndarray:
