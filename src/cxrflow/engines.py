@@ -25,8 +25,8 @@ from cxrflow.params import Params
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-#: Items that a process of this machine is handed at once: handing over sixteen costs hardly more than one.
-_CHUNK = 16
+#: Items that a process of this machine is handed at once: handing over eight costs hardly more than one.
+_CHUNK = 8
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 #: Spark: at most this many items in a partition, and this many partitions asked for and not yet taken. Together they
 #: bound what the driver holds; each result is a whole picture.

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,17 @@ def below(root: Path, relative: str) -> Path:
     """``root / relative``, or LeftOut where that leaves ``root``, as ``..``, an absolute path or a link would."""
     path = root / relative
     try:
-        inside = path.resolve().is_relative_to(root.resolve())
+        inside = path.resolve().is_relative_to(_resolved(root))
     except (OSError, ValueError, RuntimeError):  # a NUL in the name, links in a circle
         raise LeftOut(f"path cannot be followed: {relative!r}") from None
     if not inside:
         raise LeftOut("path leaves the collection's folder")
     return path
+
+
+@lru_cache(maxsize=64)
+def _resolved(root: Path) -> Path:
+    return root.resolve()
 
 
 def code_digest(package: Path, parts: Iterable[str]) -> str:

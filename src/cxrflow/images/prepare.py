@@ -240,7 +240,7 @@ def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
 def _read_index(folder: Path) -> pd.DataFrame:
     types = {"image_id": str, "content_hash": str, "left_out": str} | dict.fromkeys(Window._fields, "Int64")
     # The end of a line is given because text may hold a lone carriage return, which pandas takes for one.
-    how = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n"}
+    how: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n"}
     index = pd.read_csv(folder / "index.csv", dtype=types, **how)
     index["left_out"] = index.left_out.astype(object).where(index.left_out.notna(), None)
     return index

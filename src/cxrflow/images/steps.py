@@ -56,16 +56,19 @@ def _prepared(picture: np.ndarray, steps: Images) -> Prepared:
     if steps.lungs == "none":
         return Prepared(render(picture, window, steps), None, window)
     covers: _Region = (0, 0, *picture.shape)
+    image = None
     if steps.lungs == "opencv":
-        covers = (*window[:2], window.side, window.side)
-        found = opencv.lung_mask(render(picture, window, steps)).astype(np.uint8) * 255
+        covers, image = (*window[:2], window.side, window.side), render(picture, window, steps)
+        found = opencv.lung_mask(image).astype(np.uint8) * 255
     else:
         found = learned.lung_map(picture)
     if (found > 127).mean() < _LEAST:
         found = np.zeros_like(found)
-    if steps.lungs_use in ("crop", "both"):
-        window = _window_of(found > 127, covers, picture.shape) or window
-    image, lungs = render(picture, window, steps), _through(found, covers, window, steps.size) > 127
+    if steps.lungs_use in ("crop", "both") and (box := _window_of(found > 127, covers, picture.shape)):
+        window, image = box, None
+    if image is None:
+        image = render(picture, window, steps)
+    lungs = _through(found, covers, window, steps.size) > 127
     if steps.lungs_use in ("mask", "both") and lungs.any():
         image = np.where(lungs, image, 0).astype(np.uint8)
     return Prepared(image, lungs, window)
@@ -94,18 +97,15 @@ def cut(picture: np.ndarray, window: Window) -> np.ndarray:
 def shrink(image: np.ndarray, size: int) -> np.ndarray:
     """Resize a square uint8 picture to (size, size).
 
-    Blocks of whole pixels are averaged, as many as bring the picture nearest to ``size``; the rest is bilinear. That is
-    a quarter of the work of an exact area average, and close to it. Smaller pictures are enlarged (bicubic).
+    Halved, four pixels to one, until it is nearer to ``size`` than to its double; the rest is bilinear. That is a tenth
+    of the work of an exact area average, and close to it. Smaller pictures are enlarged (bicubic).
     """
-    side = image.shape[0]
-    if side < size:
+    if image.shape[0] < size:
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-    block = round(side / size)
-    whole = side // block * block  # up to block - 1 pixels at the border go
-    start = (side - whole) // 2
-    image = image[start : start + whole, start : start + whole]
-    blocks = cv2.resize(image, (whole // block,) * 2, interpolation=cv2.INTER_AREA) if block > 1 else image
-    return cv2.resize(blocks, (size, size), interpolation=cv2.INTER_LINEAR)
+    while image.shape[0] >= 1.5 * size:
+        half = image.shape[0] // 2  # of an odd number of pixels the last goes
+        image = cv2.resize(image[: 2 * half, : 2 * half], (half, half), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def equalise(image: np.ndarray, steps: Images) -> np.ndarray:

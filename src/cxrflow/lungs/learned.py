@@ -23,9 +23,12 @@ def lung_map(picture: np.ndarray, weights: Path = WEIGHTS) -> np.ndarray:
     picture  (height, width) uint8, air dark
     weights  the network's file
     Returns (SIZE, SIZE) uint8: 255 times the probability of lung in the picture squeezed to SIZE x SIZE; 0 outside the
-    two largest regions above one half.
+    two largest regions above one half, and everywhere where the picture has no contrast.
     """
-    (logits,) = _session(weights).run(None, {"image": network_input(picture)[None, None]})
+    image = network_input(picture)
+    if not image.any():  # a blank has no lungs; the network would tell where they are on average
+        return np.zeros((SIZE, SIZE), dtype=np.uint8)
+    (logits,) = _session(weights).run(None, {"image": image[None, None]})
     chance = 1 / (1 + np.exp(-logits[0, 0].astype(np.float64)))
     return np.rint(255 * chance * _two_largest(chance > 0.5)).astype(np.uint8)
 

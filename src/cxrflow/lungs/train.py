@@ -114,7 +114,10 @@ def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, che
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
         batches = DataLoader(data, _BATCH, shuffle=True, drop_last=True)
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
         trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
+    # The averaged weights; where there was nothing left to train, Lightning leaves the others in the module.
+    module.load_state_dict(torch.load(last, weights_only=True)["state_dict"])
 
 
 def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
