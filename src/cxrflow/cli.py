@@ -298,6 +298,7 @@ def models(
         "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
         "(pip install 'cxrflow\\[xrv]')",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -4,6 +4,8 @@ The figure gives the maps, the number of PEPX blocks and the connections, not th
 what was inferred, and how near that comes to the published numbers of parameters and multiply-accumulates.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -97,7 +99,7 @@ def pepx(inputs: int, planes: int) -> nn.Sequential:
     )
 
 
-def _convolution(inputs: int, outputs: int, kernel_size: int = 1, **options: int) -> nn.Sequential:
+def _convolution(inputs: int, outputs: int, kernel_size: int = 1, **options: Any) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size, bias=False, **options), nn.BatchNorm2d(outputs), nn.ReLU()
     )

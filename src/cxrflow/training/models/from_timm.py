@@ -1,6 +1,7 @@
 """Any convolutional network of timm by its name (huggingface.co/docs/timm), with random weights."""
 
 import difflib
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ def find(name: str) -> Model:
         return timm.create_model(name, pretrained=False, in_chans=channels, num_classes=classes)
 
     with torch.device("meta"):  # shapes without numbers
-        network = architecture(1, 2).eval()
+        network: Any = architecture(1, 2).eval()
         size = int(network.pretrained_cfg["input_size"][-1])
         if network.pretrained_cfg.get("fixed_input_size"):
             raise CxrflowError(
@@ -48,7 +49,7 @@ def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
     return network.get_submodule((last if size >= 7 * last["reduction"] else before)["module"])
 
 
-def _stages(network: nn.Module) -> list[dict]:
+def _stages(network: Any) -> list[dict]:
     """timm's description of the last two stages: planes, factor by which the map is smaller, module."""
     return list(network.feature_info)[-2:]
 

@@ -35,7 +35,7 @@ def measure(name: str, channels: int = 3, classes: int = len(CLASSES)) -> Measur
     return Measures(
         name=name,
         parameters_m=round(sum(p.numel() for p in network.parameters()) / 1e6, 6),
-        macs_g=round(counter.get_total_flops() / 2e9, 3),
+        macs_g=round(counter.get_total_flops() / 2e9, 6),
         default_size=model.default_size,
         gradcam_layer=next(path for path, module in network.named_modules() if module is layer),
     )
