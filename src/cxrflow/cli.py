@@ -1,5 +1,6 @@
 """Commands to functions; no logic."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -271,17 +272,34 @@ def sources() -> None:
 
 
 @app.command()
-def models() -> None:
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects for programs.")] = False,
+) -> None:
     """The networks that training.model may name."""
+    from dataclasses import asdict
+
     from rich.table import Table
 
     from cxrflow.training.models import MODELS
+    from cxrflow.training.models.measure import measure
 
-    table = Table("model", "parameters (M)", "default size")
-    for name, model in MODELS.items():
-        count = sum(p.numel() for p in model.build(1, 3).parameters()) / 1e6
-        table.add_row(name, f"{count:.1f}", str(model.default_size))
+    measured = [measure(name) for name in MODELS]
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in measured], indent=2))
+        return
+    table = Table("model", "parameters (M)", "MACs (G)", "default size", "Grad-CAM layer")
+    for row in measured:
+        figures = f"{row.parameters_m:.1f}", f"{row.macs_g:.2f}", str(row.default_size)
+        table.add_row(row.name, *figures, row.gradcam_layer)
     Console().print(table)
+    Console().print(
+        "With 3 planes and 3 classes, multiply-accumulates and layer at the default size; any other size goes too.\n"
+        "timm:NAME    any convolutional network of timm, such as timm:tresnet_m, with random weights\n"
+        "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
+        "(pip install 'cxrflow\\[xrv]')",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.callback(invoke_without_command=True)
