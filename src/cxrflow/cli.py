@@ -56,10 +56,10 @@ def show_params(
 ) -> None:
     """Check every parameter and write those in force, overrides laid over."""
     from cxrflow.files import write_whole
-    from cxrflow.training.models import find_model
+    from cxrflow.training.models.measure import check_size
 
     loaded = load_params(params)
-    find_model(loaded.training.model)
+    check_size(loaded.training.model, loaded.images.channels, loaded.images.size)
     text = resolved_yaml(loaded)
     if out is None:
         sys.stdout.write(text)

@@ -80,15 +80,22 @@ def test_what_cannot_be_loaded_is_one_clear_sentence(cache: Path, monkeypatch: p
         model.build(1, 3)
 
 
-def test_no_code_of_a_weights_file_is_run(cache: Path) -> None:
+@pytest.mark.parametrize("zipped", [False, True])
+def test_no_code_of_a_weights_file_is_run(cache: Path, zipped: bool) -> None:
     class Harmful:
         def __reduce__(self) -> tuple:
             return Path.touch, (cache / "harm",)
 
-    torch.save(Harmful(), file_of(cache, DENSENET))
+    torch.save(Harmful(), file_of(cache, DENSENET), _use_new_zipfile_serialization=zipped)
     with pytest.raises(CxrflowError, match="damaged, or of another network"):
         find_model(f"xrv:{DENSENET}").build(1, 3)
     assert not (cache / "harm").exists()
+
+
+def test_no_program_of_a_weights_file_is_loaded(cache: Path) -> None:
+    torch.jit.script(nn.Linear(2, 2)).save(file_of(cache, DENSENET))
+    with pytest.raises(CxrflowError, match=r"damaged, or of another network .*TorchScript"):
+        find_model(f"xrv:{DENSENET}").build(1, 3)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 """The networks of torchxrayvision (Cohen et al. 2022, arXiv:2111.00595), pretrained on chest radiographs.
 
 torchxrayvision, an extra, knows where the weights are published and downloads them into ~/.torchxrayvision. Some of its
-files hold whole pickled networks: they are read with ``weights_only``, which runs no code, and the classes of layers
-allowed. The networks themselves are torchvision's, which torchxrayvision's repeat layer for layer.
+files hold whole pickled networks, written by PyTorch before 1.6, which ``torch.load(weights_only=True)`` refuses: they
+are read without any of their code. The networks themselves are torchvision's, which torchxrayvision's repeat layer for
+layer.
 """
 
+import pickle
 import warnings
 from typing import Any
 
@@ -119,11 +121,11 @@ def _load(library: Any, weights: str, network: XrvNetwork) -> None:
             f"training.model: xrv:{weights} could not be downloaded ({type(error).__name__}); "
             f"fetch {url} on a machine with a network and put it at {place}."
         ) from None
-    known = (*vars(nn).values(), *vars(library.models).values())
-    layers = [c for c in known if isinstance(c, type) and issubclass(c, nn.Module)]
     try:
-        with torch.serialization.safe_globals([*layers, set]):
-            held = torch.load(place, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the sources of layers have changed since
+            warnings.filterwarnings("error", ".*TorchScript.*")  # a program
+            held = torch.load(place, map_location="cpu", weights_only=False, pickle_module=_WithoutCode)
         network.take(held.state_dict() if isinstance(held, nn.Module) else held)
     except Exception as error:  # a damaged file raises anything
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -131,3 +133,29 @@ def _load(library: Any, weights: str, network: XrvNetwork) -> None:
             f"training.model: {place}: damaged, or of another network ({reason}); remove it and run again, which "
             "downloads it anew."
         ) from None
+
+
+class _WithoutCode:
+    """In the place of the module ``pickle``: tensors are read; every class of layers becomes ``nn.Module``, which keeps
+    what it holds and does nothing with it; so does whatever else a file names, and calling that fails."""
+
+    class Unpickler(pickle.Unpickler):
+        """Reads tensors, dictionaries and sets."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            """What a file may name."""
+            return super().find_class(module, name) if (module, name) in _HARMLESS else nn.Module
+
+    @classmethod
+    def load(cls, file: Any, **options: Any) -> Any:
+        """As ``pickle.load``."""
+        return cls.Unpickler(file, **options).load()
+
+
+_HARMLESS = {
+    ("builtins", "set"),
+    ("__builtin__", "set"),
+    ("collections", "OrderedDict"),
+    ("torch._utils", "_rebuild_parameter"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+}

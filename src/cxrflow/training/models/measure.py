@@ -1,10 +1,12 @@
-"""Parameters, multiply-accumulates and the Grad-CAM layer of a network, without its weights."""
+"""Parameters, multiply-accumulates, Grad-CAM layer and sizes of a network, without its weights."""
 
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cxrflow.errors import CxrflowError
 from cxrflow.records import CLASSES
 from cxrflow.training.models import find_model
 
@@ -39,3 +41,31 @@ def measure(name: str, channels: int = 3, classes: int = len(CLASSES)) -> Measur
         default_size=model.default_size,
         gradcam_layer=next(path for path, module in network.named_modules() if module is layer),
     )
+
+
+def check_size(name: str, channels: int, size: int) -> None:
+    """Raise CxrflowError as ``find_model``, and where the network called ``name`` does not take pictures of ``size``.
+
+    channels  planes of its pictures
+    size      side of its pictures in pixels
+    """
+    model = find_model(name)
+    with torch.device("meta"), torch.inference_mode():
+        network = model.architecture(channels, len(CLASSES)).eval()
+        if _takes(network, channels, size):
+            return
+        near = [next((s for s in sizes if _takes(network, channels, s)), None) for sizes in _around(size)]
+    fitting = " and ".join(str(s) for s in near if s is not None) or str(model.default_size)
+    raise CxrflowError(f"images.size: {name} does not take pictures of {size} x {size}; nearest sizes: {fitting}.")
+
+
+def _around(size: int, reach: int = 64) -> tuple[range, range]:
+    return range(size - 1, max(size - reach, 31), -1), range(size + 1, size + reach)
+
+
+def _takes(network: nn.Module, channels: int, size: int) -> bool:
+    try:
+        network(torch.empty(1, channels, size, size))
+    except (AssertionError, RuntimeError, ValueError):  # shapes that do not fit
+        return False
+    return True
