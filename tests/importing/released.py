@@ -60,7 +60,8 @@ def plain(out: Path) -> None:
     """Without Keras: variables of the old kind, pictures of any size."""
     entry = tf1.placeholder(tf.float32, [None, None, None, 3], "input_1")
     x = tf.nn.conv2d(entry, tf1.get_variable("conv/kernel", [5, 5, 3, 6]), 4, "SAME")
-    moments = [tf1.get_variable(f"bn/{name}", [6], initializer=tf1.random_uniform_initializer(0.5, 2)) for name in "gbmv"]
+    positive = tf1.random_uniform_initializer(0.5, 2)
+    moments = [tf1.get_variable(f"bn/{name}", [6], initializer=positive) for name in ("gamma", "beta", "mean", "var")]
     x = tf.nn.relu(tf1.nn.fused_batch_norm(x, *moments, is_training=False)[0])
     x = tf.reduce_mean(x, [1, 2])
     kernel = tf1.get_variable("norm_dense_1/kernel", [6, 3])

@@ -206,7 +206,7 @@ def test_mistakes_that_need_no_tensorflow(released: Path, tmp_path: Path, more: 
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (("--logits", "norm_dense_1/MatMull:0"), r"no tensor norm_dense_1/MatMull:0; near names: norm_dense_1/MatMul:0"),
+        (("--logits", "norm_dense_1/MatMull:0"), "no tensor norm_dense_1/MatMull:0; near names: norm_dense_1/MatMul:0"),
         (("--input", "conv1_conv/kernel:0"), "not an input of the graph"),
         (("--size", "64"), "takes pictures of 48 pixels, not 64"),
         (("--logits", "norm_dense/Relu:0"), "not one for each of 3 classes"),
@@ -223,7 +223,7 @@ def test_files_that_do_not_belong_together_or_are_damaged(released: Path, tmp_pa
     shutil.copytree(released / "keras", tmp_path / "mixed")
     for file in (released / "plain").glob("model-18540.*"):
         shutil.copy(file, tmp_path / "mixed")
-    with pytest.raises(CxrflowError, match="no value for .* of the graph's variables"):
+    with pytest.raises(CxrflowError, match=r"no value for .* of the graph's variables"):
         run(tmp_path / "mixed", tmp_path / "out")
     (tmp_path / "mixed" / "model.meta").write_text("not a graph")
     with pytest.raises(CxrflowError, match="not a TensorFlow meta graph"):

@@ -154,8 +154,8 @@ def _files(released: Released) -> list[Path]:
 
 def _convert(released: Released, python: Path, work: Path) -> tuple[int, int]:
     """Run TensorFlow: ``work`` then holds what the script says. Size and channels of the pictures."""
-    job = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in asdict(released).items()}
-    (work / "job.json").write_text(json.dumps(job | {"out": str(work)}))
+    files = {"meta": str(released.meta.absolute()), "checkpoint": str(released.checkpoint.absolute())}
+    (work / "job.json").write_text(json.dumps(asdict(released) | files | {"out": str(work)}))
     try:
         done = _run([python, "-I", _SCRIPT, work / "job.json"])
     except OSError as error:

@@ -109,7 +109,7 @@ def _frozen(graph: Any, checkpoint: str) -> Any:
     try:
         reader = tf.train.load_checkpoint(checkpoint)
     except Exception:  # of TensorFlow's own many kinds
-        _stop(f"{checkpoint}: no TensorFlow checkpoint there ({checkpoint}.index and {checkpoint}.data-... are needed).")
+        _stop(f"{checkpoint}: not a TensorFlow checkpoint, or a damaged one; name another.")
     if absent := sorted(n.name for n in graph.node if n.op in _VARIABLES and not reader.has_tensor(n.name)):
         _stop(f"{checkpoint}: it has no value for {len(absent)} of the graph's variables, {absent[0]} for one.")
     resources = _resources(graph)
@@ -121,10 +121,7 @@ def _frozen(graph: Any, checkpoint: str) -> Any:
             node.op = "Const"
             node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
             node.attr["value"].tensor.CopyFrom(tf1.make_tensor_proto(value))
-        elif old.op == "PlaceholderWithDefault":
-            node.op = "Identity"
-            node.attr["T"].CopyFrom(old.attr["dtype"])
-        elif old.op == "ReadVariableOp":
+        elif old.op in ("PlaceholderWithDefault", "ReadVariableOp"):
             node.op = "Identity"
             node.attr["T"].CopyFrom(old.attr["dtype"])
         else:

@@ -1,6 +1,6 @@
 """A network that comes as an ONNX graph, as imported ones do, turned into PyTorch that can be trained further.
 
-The graph says how the network is built (onnx2torch builds it); its weights are the network's ``state_dict``, kept apart.
+The graph says how the network is built (onnx2torch builds it); its weights are kept apart, as its ``state_dict``.
 """
 
 import math
