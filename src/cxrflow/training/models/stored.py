@@ -39,12 +39,14 @@ class StoredNetwork(nn.Module):
             raise CxrflowError("the network is an ONNX graph; `pip install 'cxrflow[onnx]'` to use it.") from None
         try:
             model = onnx.load_model_from_string(graph)
-            weights = [w for w in model.graph.initializer if w.data_type == w.FLOAT and math.prod(w.dims) > _SMALL]
+            floats = [w for w in model.graph.initializer if w.data_type == w.FLOAT and not w.float_data]
+            weights = [w for w in floats if math.prod(w.dims) > _SMALL]
             for weight in weights:
                 weight.raw_data = weight.raw_data or bytes(4 * math.prod(weight.dims))
             network = convert(model, attach_onnx_mapping=True)
-            self._gradcam = _module_of(network, _last_map(onnx.shape_inference.infer_shapes(model).graph))
-            classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+            inferred = onnx.shape_inference.infer_shapes(model).graph
+            self._gradcam = _module_of(network, _last_map(inferred))
+            classes = inferred.output[0].type.tensor_type.shape.dim[1].dim_value
         except Exception as error:  # of many kinds, for all that a file may hold
             reason = " ".join(str(error).split())[:200]
             raise CxrflowError(f"the ONNX graph is damaged, or onnx2torch cannot do what it does ({reason}).") from None
@@ -97,10 +99,13 @@ def _fix_shapes(network: fx.GraphModule) -> None:
         if node.op == "call_module" and type(network.get_submodule(node.target)).__name__ == "OnnxReshape":
             images, shape = node.args
             if shape.op == "get_attr":
-                numbers = network.initializers.get_buffer(shape.target.rpartition(".")[2]).tolist()
+                name = shape.target.rpartition(".")[2]
+                numbers = network.initializers.get_buffer(name).tolist()
                 with network.graph.inserting_before(node):
                     node.replace_all_uses_with(network.graph.call_method("reshape", (images, *numbers)))
                 network.graph.erase_node(node)
+                network.graph.erase_node(shape)
+                delattr(network.initializers, name)
     network.graph.eliminate_dead_code()
     network.delete_all_unused_submodules()
     network.recompile()
