@@ -58,7 +58,8 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     lightning.seed_everything(params.seed, verbose=False)
     mean, std = data["train"].mean_and_std()
     check_size(params.model, images.channels, images.size)
-    network = find_model(params.model).build(images.channels, len(CLASSES))
+    model = find_model(params.model)
+    network = model.build(images.channels, len(CLASSES))
     module = TrainingModule(network, params, images.channels, mean, std)
     checkpoints = _open_checkpoints(out / "checkpoints", digests)
     finished = checkpoints / "finished"
@@ -81,6 +82,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
         std=std,
         temperature=fit_temperature(*_logits(module, data["val"], params.batch_size)),
         sources={str(source): len(rows) for source, rows in used.groupby("source")},
+        pretrained_on=model.pretrained_on,
         epoch=chosen,
         validation={name: value for name, value in on_val.items() if np.isfinite(value)},
         digests=digests,
