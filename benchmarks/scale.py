@@ -29,6 +29,7 @@ def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     paths = [f"{files[k % len(files)].relative_to(folder)}" for k in range(count)]
     ids = [f"image {k}" for k in range(count)]
     records = pd.DataFrame({"image_id": ids, "path": paths, "content_hash": ids})
+    del ids, paths
     started = time.perf_counter()
     prepare_images(records, folder, STEPS, LocalEngine(), out)
     seconds = time.perf_counter() - started
