@@ -56,7 +56,7 @@ def thumbnail(grey: np.ndarray) -> np.ndarray:
         flat = 1e-6 * cv2.norm(seen, cv2.NORM_INF)  # what rounding alone may leave
     if not flat < spread < np.inf:
         return np.zeros(THUMBNAIL**2, dtype=np.float32)
-    return np.clip((small.astype(np.float64) - mean) / spread, -_CLIP, _CLIP).astype(np.float32)
+    return np.maximum(np.minimum((small - np.float32(mean)) / np.float32(spread), _CLIP), -_CLIP)
 
 
 def probability(thumbnails: np.ndarray, weights: Weights) -> np.ndarray:

@@ -6,7 +6,6 @@ what is damaged, is None here: Pillow reads it, or says what is wrong with it.
 """
 
 import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from isal import isal_zlib
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _HEADER = 33  # bytes of a PNG's signature and of its first chunk, IHDR
+_BLOCK = 65535  # bytes of a stored block of deflate, at most
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 #: Chunks of a PNG that say nothing of how its pixels are shown, besides IHDR, IDAT and IEND.
 _HARMLESS = (b"pHYs", b"tIME", b"gAMA", b"sRGB", b"cHRM")
@@ -55,9 +55,20 @@ def _png(content: bytes, largest: int) -> np.ndarray | None:
         return None
     if len(rows) != size or not inflate.eof:
         return None
-    stored = b"IDAT" + zlib.compress(rows, 0)
-    chunk = struct.pack(">I", len(stored) - 4) + stored + struct.pack(">I", isal_zlib.crc32(stored))
-    return cv2.imdecode(np.frombuffer(content[:_HEADER] + chunk + _END, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return cv2.imdecode(np.frombuffer(_stored(content[:_HEADER], rows), np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
+def _stored(header: bytes, rows: bytes) -> bytes:
+    """A PNG of the header and the rows, which are stored and not deflated (RFC 1950; RFC 1951, section 3.2.4)."""
+    parts: list[bytes | memoryview] = [b"IDAT", b"\x78\x01"]
+    for start in range(0, len(rows), _BLOCK):
+        block = memoryview(rows)[start : start + _BLOCK]
+        parts += [struct.pack("<BHH", start + len(block) == len(rows), len(block), _BLOCK - len(block)), block]
+    parts.append(struct.pack(">I", isal_zlib.adler32(rows)))
+    length, check = sum(map(len, parts)) - 4, 0
+    for part in parts:
+        check = isal_zlib.crc32(part, check)
+    return b"".join([header, struct.pack(">I", length), *parts, struct.pack(">I", check), _END])
 
 
 def _jpeg(content: bytes, largest: int) -> np.ndarray | None:
