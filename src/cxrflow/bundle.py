@@ -24,7 +24,7 @@ class Bundle(BaseModel):
     format            1
     cxrflow           version that wrote it
     purpose           what the model is not for
-    model             name of the network in MODELS
+    model             name of the network, as find_model knows it
     classes           order of its outputs
     images            image steps, size and channels
     mean, std         of training pixels, as shares of white: the input is (pixel / 255 - mean) / std
@@ -93,7 +93,7 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise CxrflowError(f"{folder / DESCRIPTION}: not a bundle of this version ({problem}).") from None
-    network = find_model(bundle.model).build(bundle.images.channels, len(bundle.classes))
+    network = find_model(bundle.model).architecture(bundle.images.channels, len(bundle.classes))
     try:
         state = load_file(folder / WEIGHTS)
         network.load_state_dict(state)

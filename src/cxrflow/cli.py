@@ -1,5 +1,6 @@
 """Commands to functions; no logic."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,10 +56,10 @@ def show_params(
 ) -> None:
     """Check every parameter and write those in force, overrides laid over."""
     from cxrflow.files import write_whole
-    from cxrflow.training.models import find_model
+    from cxrflow.training.models.measure import check_size
 
     loaded = load_params(params)
-    find_model(loaded.training.model)
+    check_size(loaded.training.model, loaded.images.channels, loaded.images.size)
     text = resolved_yaml(loaded)
     if out is None:
         sys.stdout.write(text)
@@ -271,17 +272,34 @@ def sources() -> None:
 
 
 @app.command()
-def models() -> None:
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects for programs.")] = False,
+) -> None:
     """The networks that training.model may name."""
+    from dataclasses import asdict
+
     from rich.table import Table
 
     from cxrflow.training.models import MODELS
+    from cxrflow.training.models.measure import measure
 
-    table = Table("model", "parameters (M)", "default size")
-    for name, model in MODELS.items():
-        count = sum(p.numel() for p in model.build(1, 3).parameters()) / 1e6
-        table.add_row(name, f"{count:.1f}", str(model.default_size))
+    measured = [measure(name) for name in MODELS]
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in measured], indent=2))
+        return
+    table = Table("model", "parameters (M)", "MACs (G)", "default size", "Grad-CAM layer")
+    for row in measured:
+        figures = f"{row.parameters_m:.1f}", f"{row.macs_g:.2f}", str(row.default_size)
+        table.add_row(row.name, *figures, row.gradcam_layer)
     Console().print(table)
+    Console().print(
+        "With 3 planes and 3 classes, multiply-accumulates and layer at the default size; any other size goes too.\n"
+        "timm:NAME    any convolutional network of timm, such as timm:tresnet_m, with random weights\n"
+        "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
+        "(pip install 'cxrflow\\[xrv]')",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.callback(invoke_without_command=True)

@@ -25,6 +25,7 @@ from cxrflow.params import Images, Training
 from cxrflow.records import CLASSES
 from cxrflow.training.data import BalancedBatches, PlainBatches, RadiographBatches, loader
 from cxrflow.training.models import find_model
+from cxrflow.training.models.measure import check_size
 from cxrflow.training.module import TrainingModule, to_input
 
 _MONITOR = "val_macro_auroc"
@@ -39,7 +40,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     out      results folder; an interrupted run that was begun with the same params, data and code goes on from the
              last whole epoch in ``out/checkpoints``
     Raises CxrflowError where a class has no image on the training or validation side, the store was prepared by other
-    steps, or the loss is no longer a number.
+    steps, the network does not take pictures of that size, or the loss is no longer a number.
     """
     check_steps(store, images)
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
@@ -56,6 +57,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     }
     lightning.seed_everything(params.seed, verbose=False)
     mean, std = data["train"].mean_and_std()
+    check_size(params.model, images.channels, images.size)
     network = find_model(params.model).build(images.channels, len(CLASSES))
     module = TrainingModule(network, params, images.channels, mean, std)
     checkpoints = _open_checkpoints(out / "checkpoints", digests)

@@ -1,37 +1,34 @@
-"""The networks: one file each, one registry. A new network is one file, one line here and one test."""
+"""The networks: one file for each family, one registry. A new network is one file and one line here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-
-from torch import nn
 
 from cxrflow.errors import CxrflowError
-from cxrflow.training.models import resnet
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A network that can be asked for by name.
-
-    build          (input channels, classes) -> network with random weights: float (n, channels, size, size), roughly
-                   zero mean and unit variance, to logits (n, classes)
-    gradcam_layer  (network, side of its pictures in pixels) -> the layer whose output Grad-CAM is taken at
-    default_size   side of the pictures that its authors used (pixels)
-    """
-
-    build: Callable[[int, int], nn.Module]
-    gradcam_layer: Callable[[nn.Module, int], nn.Module]
-    default_size: int
-
+from cxrflow.training.models import covidnet, crnn, from_timm, from_xrv, resnet, vgg
+from cxrflow.training.models.model import Model
 
 MODELS: dict[str, Model] = {
     "resnet18": Model(resnet.build_resnet18, resnet.gradcam_layer, 224),
+    "resnet34": Model(resnet.build_resnet34, resnet.gradcam_layer, 224),
     "resnet50": Model(resnet.build_resnet50, resnet.gradcam_layer, 224),
+    "resnet101": Model(resnet.build_resnet101, resnet.gradcam_layer, 224),
+    "resnet152": Model(resnet.build_resnet152, resnet.gradcam_layer, 224),
+    "vgg11": Model(vgg.build_vgg11, vgg.gradcam_layer, 224),
+    "vgg19": Model(vgg.build_vgg19, vgg.gradcam_layer, 224),
+    "covidnet_small": Model(covidnet.build_covidnet_small, covidnet.gradcam_layer, 224),
+    "covidnet_large": Model(covidnet.build_covidnet_large, covidnet.gradcam_layer, 224),
+    "crnn": Model(crnn.build_crnn, crnn.gradcam_layer, 224),
 }
+
+#: Libraries of networks: "timm:resnet10t" is what FAMILIES["timm"]("resnet10t") finds.
+FAMILIES: dict[str, Callable[[str], Model]] = {"timm": from_timm.find, "xrv": from_xrv.find}
 
 
 def find_model(name: str) -> Model:
-    """The network called ``name``. Raises CxrflowError naming those there are."""
-    if name not in MODELS:
-        raise CxrflowError(f"training.model: no network is called {name}; choose one of {', '.join(MODELS)}.")
-    return MODELS[name]
+    """The network called ``name``, also ``timm:NAME`` and ``xrv:WEIGHTS``. Raises CxrflowError saying what there is."""
+    if name in MODELS:
+        return MODELS[name]
+    family, colon, member = name.partition(":")
+    if colon and family in FAMILIES:
+        return FAMILIES[family](member)
+    choice = ", ".join([*MODELS, "timm:NAME", "xrv:WEIGHTS"])
+    raise CxrflowError(f"training.model: no network is called {name}; choose one of {choice}.")

@@ -1,7 +1,7 @@
-"""ResNet-18 and ResNet-50 (He et al. 2015, arXiv:1512.03385), torchvision's."""
+"""ResNet-18, 34, 50, 101 and 152 (He et al. 2015, arXiv:1512.03385), torchvision's."""
 
 from torch import nn
-from torchvision.models import ResNet, resnet18, resnet50
+from torchvision.models import ResNet, resnet18, resnet34, resnet50, resnet101, resnet152
 
 
 def build_resnet18(channels: int, classes: int) -> nn.Module:
@@ -9,9 +9,24 @@ def build_resnet18(channels: int, classes: int) -> nn.Module:
     return _with_channels(resnet18(num_classes=classes), channels)
 
 
+def build_resnet34(channels: int, classes: int) -> nn.Module:
+    """ResNet-34 (table 1, 34 layers) for ``channels`` input planes."""
+    return _with_channels(resnet34(num_classes=classes), channels)
+
+
 def build_resnet50(channels: int, classes: int) -> nn.Module:
     """ResNet-50 (table 1, 50 layers) for ``channels`` input planes."""
     return _with_channels(resnet50(num_classes=classes), channels)
+
+
+def build_resnet101(channels: int, classes: int) -> nn.Module:
+    """ResNet-101 (table 1, 101 layers) for ``channels`` input planes."""
+    return _with_channels(resnet101(num_classes=classes), channels)
+
+
+def build_resnet152(channels: int, classes: int) -> nn.Module:
+    """ResNet-152 (table 1, 152 layers) for ``channels`` input planes."""
+    return _with_channels(resnet152(num_classes=classes), channels)
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:

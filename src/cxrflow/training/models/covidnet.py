@@ -1,0 +1,105 @@
+"""COVID-Net (Wang and Wong 2020, arXiv:2003.09871v2, figure 2), drawn again in PyTorch.
+
+The figure gives the maps, the number of PEPX blocks and the connections, not the widths inside. docs/covidnet.md says
+what was inferred, and how near that comes to the published numbers of parameters and multiply-accumulates.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+#: Planes, PEPX blocks, and width of the 1x1 path (Large) of each stage; its maps are 56, 28, 14 and 7 wide at 224.
+STAGES = ((256, 3, 256), (512, 4, 512), (1024, 6, 1024), (2048, 3, 3072))
+
+
+def build_covidnet_small(channels: int, classes: int) -> nn.Module:
+    """COVIDNet-CXR Small for ``channels`` input planes: no 1x1 path."""
+    return CovidNet(channels, classes, with_path=False)
+
+
+def build_covidnet_large(channels: int, classes: int) -> nn.Module:
+    """COVIDNet-CXR Large for ``channels`` input planes."""
+    return CovidNet(channels, classes, with_path=True)
+
+
+def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
+    """The last stage (7 x 7 at 224 pixels), whose sum is what is flattened; below 224 pixels the stage before it."""
+    if not isinstance(network, CovidNet):
+        raise TypeError(f"expected a CovidNet, got {type(network).__name__}")
+    return network.stages[-1 if size >= 7 * 32 else -2]
+
+
+class CovidNet(nn.Module):
+    """Figure 2: float (n, channels, size, size) to logits (n, classes).
+
+    The figure flattens 7 x 7 x 2048. The maps of pictures that are not 224 wide are averaged to 7 x 7 first
+    (``pool``), so that the two fully connected layers keep their size; at 224 that changes nothing. At 480 the map is
+    15 x 15.
+    """
+
+    def __init__(self, channels: int, classes: int, *, with_path: bool) -> None:
+        super().__init__()
+        self.stem = _convolution(channels, 64, kernel_size=7, stride=2, padding=3)
+        stages, inputs = [], 64
+        for planes, blocks, path_width in STAGES:
+            stages.append(Stage(inputs, planes, blocks, path_width if with_path else None))
+            inputs = planes
+        self.stages = nn.Sequential(*stages)
+        self.pool = nn.AdaptiveAvgPool2d(7)
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(inputs * 7 * 7, 1024),
+            nn.ReLU(),
+            nn.Linear(1024, 256),
+            nn.ReLU(),
+            nn.Linear(256, classes),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (n, classes) of float (n, channels, size, size)."""
+        return self.head(self.pool(self.stages(self.stem(images))))
+
+
+class Stage(nn.Module):
+    """The PEPX blocks of one size: float (n, inputs, height, width) to (n, planes, height // 2, width // 2).
+
+    Each block sees the sum of what the blocks before it gave, and of the 1x1 path where there is one. The sum of all
+    is what the next stage sees: its first block, and its 1x1 path.
+    """
+
+    def __init__(self, inputs: int, planes: int, blocks: int, path_width: int | None) -> None:
+        super().__init__()
+        self.halve = nn.MaxPool2d(2)
+        self.blocks = nn.ModuleList(pepx(inputs if i == 0 else planes, planes) for i in range(blocks))
+        self.path = (
+            nn.Sequential(_convolution(inputs, path_width), _convolution(path_width, planes)) if path_width else None
+        )
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Sum of all blocks and of the 1x1 path: (n, planes, height // 2, width // 2)."""
+        maps = self.halve(maps)
+        total = self.blocks[0](maps)
+        if self.path is not None:
+            total = total + self.path(maps)
+        for block in self.blocks[1:]:
+            total = total + block(total)
+        return total
+
+
+def pepx(inputs: int, planes: int) -> nn.Sequential:
+    """Projection, expansion, depthwise representation, projection, extension: (n, inputs, ...) to (n, planes, ...)."""
+    narrow, wide = inputs // 4, inputs // 2
+    return nn.Sequential(
+        _convolution(inputs, narrow),
+        _convolution(narrow, wide),
+        _convolution(wide, wide, kernel_size=3, padding=1, groups=wide),
+        _convolution(wide, narrow),
+        _convolution(narrow, planes),
+    )
+
+
+def _convolution(inputs: int, outputs: int, kernel_size: int = 1, **options: Any) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel_size, bias=False, **options), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
