@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,8 +14,11 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.params import Images
 from cxrflow.training.models import find_model
+from cxrflow.training.models.stored import StoredNetwork
 
 WEIGHTS, DESCRIPTION, TRAINED_ON = "model.safetensors", "bundle.json", "trained_on.csv"
+#: The name in ``Bundle.model`` of a network that is in no registry: how it is built lies beside it, in GRAPH.
+STORED, GRAPH = "onnx", "graph.onnx"
 PURPOSE = "Research software. Not a medical device; not for diagnosis or treatment."
 
 
@@ -24,15 +28,17 @@ class Bundle(BaseModel):
     format            1
     cxrflow           version that wrote it
     purpose           what the model is not for
-    model             name of the network, as find_model knows it
+    model             name of the network, as find_model knows it, or STORED
     classes           order of its outputs
     images            image steps, size and channels
     mean, std         of training pixels, as shares of white: the input is (pixel / 255 - mean) / std
     temperature       logits are divided by it (Guo et al. 2017, section 4.2), fitted on val
     sources           images of each source that it was trained and validated on
     pretrained_on     what the weights came from before training, empty from scratch
-    epoch, validation the epoch chosen, and its figures on val
-    digests           of data, params, code and weights
+    seen              listed: TRAINED_ON lists all radiographs behind the weights; unknown: there are others, so that
+                      no test image is known to be new to it
+    epoch, validation the epoch chosen, and its figures on val; 0 and none where others trained it
+    digests           of data, params, code and weights, or of what it was imported from; of a stored network's graph
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +54,7 @@ class Bundle(BaseModel):
     temperature: float
     sources: dict[str, int]
     pretrained_on: tuple[str, ...] = ()
+    seen: Literal["listed", "unknown"] = "listed"
     epoch: int
     validation: dict[str, float]
     digests: dict[str, str]
@@ -61,7 +68,11 @@ def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, used: pd.Data
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     weights = save(state, metadata={"format": "pt"})
-    bundle = bundle.model_copy(update={"digests": bundle.digests | {"weights": hashlib.sha256(weights).hexdigest()}})
+    digests = bundle.digests | {"weights": hashlib.sha256(weights).hexdigest()}
+    if isinstance(network, StoredNetwork):
+        digests["graph"] = hashlib.sha256(network.structure).hexdigest()
+        write_whole(folder / GRAPH, network.structure)
+    bundle = bundle.model_copy(update={"digests": digests})
     seen = pd.DataFrame(
         {
             "split": used.split,
@@ -93,7 +104,7 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise CxrflowError(f"{folder / DESCRIPTION}: not a bundle of this version ({problem}).") from None
-    network = find_model(bundle.model).architecture(bundle.images.channels, len(bundle.classes))
+    network = _build(folder, bundle)
     try:
         state = load_file(folder / WEIGHTS)
         network.load_state_dict(state)
@@ -105,6 +116,28 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
     if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != bundle.digests.get("weights"):
         raise CxrflowError(f"{folder / WEIGHTS}: weights are not those that {DESCRIPTION} describes; write it again.")
     return bundle, network.eval()
+
+
+def gradcam_layer(bundle: Bundle, network: nn.Module) -> nn.Module:
+    """The layer of a bundle's network that Grad-CAM is taken at."""
+    if isinstance(network, StoredNetwork):
+        return network.gradcam_layer
+    return find_model(bundle.model).gradcam_layer(network, bundle.images.size)
+
+
+def _build(folder: Path, bundle: Bundle) -> nn.Module:
+    if bundle.model != STORED:
+        return find_model(bundle.model).architecture(bundle.images.channels, len(bundle.classes))
+    try:
+        graph = (folder / GRAPH).read_bytes()
+    except OSError:
+        raise CxrflowError(f"{folder / GRAPH}: absent, so the network cannot be built; import it again.") from None
+    if hashlib.sha256(graph).hexdigest() != bundle.digests.get("graph"):
+        raise CxrflowError(f"{folder / GRAPH}: not the graph that {DESCRIPTION} describes; import it again.")
+    try:
+        return StoredNetwork(graph)
+    except CxrflowError as error:
+        raise CxrflowError(f"{folder / GRAPH}: {error}") from None
 
 
 def read_trained_on(folder: Path) -> pd.DataFrame:

@@ -258,6 +258,33 @@ def frontal(
         print_figures(fit_frontal(sources, loaded.metadata, opened, out))
 
 
+@app.command("import-tensorflow")
+def import_network(
+    meta: Annotated[Path, typer.Option(help="TensorFlow 1 meta graph, model.meta.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint, without the .index and .data-... of its files.")],
+    classes: Annotated[str, typer.Option(help="Order of the network's outputs, as in normal,pneumonia,covid.")],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle.")],
+    input_name: Annotated[str, typer.Option("--input", help="Tensor of the pictures.")] = "input_1:0",
+    logits: Annotated[str, typer.Option(help="Tensor of the logits.")] = "norm_dense_1/MatMul:0",
+    probabilities: Annotated[str, typer.Option(help="Tensor of their softmax.")] = "norm_dense_1/Softmax:0",
+    size: Annotated[int | None, typer.Option(min=32, help="Side of the pictures where the graph fixes none.")] = None,
+    trained_on: Annotated[
+        str, typer.Option(help="What is known of its training images.")
+    ] = "COVIDx, by COVID-Net's authors: which images and patients is unknown",
+    python: Annotated[Path | None, typer.Option(help="Interpreter with TensorFlow; one is set up otherwise.")] = None,
+) -> None:
+    """Turn a TensorFlow 1 meta graph and checkpoint, COVID-Net's as released, into a bundle."""
+    from cxrflow.importing.import_tensorflow import Released, import_tensorflow
+
+    released = Released(meta, checkpoint, input_name, logits, probabilities, size)
+    bundle, difference = import_tensorflow(released, classes.split(","), trained_on, python, out)
+    Console().print(
+        f"Pictures of {bundle.images.size} pixels, {bundle.images.channels} channels; at most {difference:.1e} from "
+        f"TensorFlow on random images: {out}",
+        soft_wrap=True,
+    )
+
+
 @app.command()
 def sources() -> None:
     """The collections that cxrflow reads, and the folders it looks for."""

@@ -10,7 +10,7 @@ from captum.attr import LayerGradCam
 from rich.progress import track
 from torch.nn import functional
 
-from cxrflow.bundle import read_bundle
+from cxrflow.bundle import gradcam_layer, read_bundle
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import write_whole
@@ -20,7 +20,6 @@ from cxrflow.params import Images
 from cxrflow.reading import ENDINGS, read
 from cxrflow.reading.dicom import is_dicom
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
-from cxrflow.training.models import find_model
 from cxrflow.training.module import to_input
 
 _BATCH = 64
@@ -35,8 +34,7 @@ class Predictor:
         self.bundle, network = read_bundle(folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network = network.to(self.device)
-        layer = find_model(self.bundle.model).gradcam_layer(network, self.bundle.images.size)
-        self._gradcam = LayerGradCam(self._network, layer)
+        self._gradcam = LayerGradCam(self._network, gradcam_layer(self.bundle, network))
 
     @torch.inference_mode()
     def scores(self, images: np.ndarray) -> np.ndarray:

@@ -23,6 +23,12 @@ from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES, write_records
 
 LEDGER = "ledger.csv"
+#: What is said of images that both tested a bundle and trained it, by ``Bundle.seen``.
+OVERLAP = {
+    "listed": None,
+    "unknown": "Unknown: the network comes with no list of its training images; these may be among them, and the "
+    "figures then too good.",
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,11 @@ def _score(
     else:
         beside = dict(macro_auroc(test, baseline.probabilities, params.bootstrap, params.seed))
     figures["baseline"] = {"macro_auroc": beside, "learned_from": baseline.learned_from}
-    figures["test_set"] = {"hash": test_set, "bundle": predictor.bundle.digests["weights"]}
+    figures["test_set"] = {
+        "hash": test_set,
+        "bundle": predictor.bundle.digests["weights"],
+        "overlap": OVERLAP[predictor.bundle.seen],
+    }
     table = test[["image_id", "source", "group_id", "label"]].reset_index(drop=True)
     table["prediction"] = [CLASSES[k] for k in probabilities.argmax(axis=1)]
     table[list(CLASSES)] = probabilities

@@ -16,7 +16,8 @@ def leave_out_seen(records: pd.DataFrame, bundle: Path) -> pd.DataFrame:
     """Leave out what the bundle was trained or validated on: the same bytes, near repeats, patients, and their groups.
 
     Without thumbnails of the seen images, near repeats are told by the difference hash alone, within the same number of
-    bits: rather an image too many left out than one that was seen.
+    bits: rather an image too many left out than one that was seen. Of a bundle whose ``seen`` is unknown, only what it
+    lists can be left out.
     """
     seen = read_trained_on(bundle)
     kept = records.left_out.isna()

@@ -27,6 +27,8 @@ def print_figures(figures: dict[str, Any]) -> None:
         for pair, figure in pairs.items():
             within.add_row(source, pair.replace("_", " "), as_text(figure), str(figure.get("n", "")))
     console.print(within)
+    if overlap := figures["test_set"]["overlap"]:
+        console.print(f"[bold]Overlap with training:[/bold] {overlap}")
 
 
 def as_text(figure: dict[str, Any]) -> str:

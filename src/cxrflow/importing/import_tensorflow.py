@@ -1,0 +1,188 @@
+"""A TensorFlow 1 meta graph and checkpoint, COVID-Net's as released, to a bundle (docs/covid-net-released.md).
+
+TensorFlow runs in an environment of its own (importing/in_tensorflow.py); what comes back is ONNX and NumPy arrays.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import cxrflow
+from cxrflow.bundle import STORED, Bundle, write_bundle
+from cxrflow.errors import CxrflowError
+from cxrflow.files import digest, write_whole
+from cxrflow.params import Images
+from cxrflow.records import CLASSES
+from cxrflow.training.models.stored import StoredNetwork
+
+REQUIREMENTS = Path(__file__).parent / "requirements.txt"
+#: How far the bundle's logits and probabilities may be from TensorFlow's; logits as a share of the largest above 1.
+TOLERANCE = 1e-4
+#: COVID-Net's image steps (its ``data.py``): top 8 % cut off, centre square, resized, as BGR / 255.
+_STEPS: dict[str, Any] = {
+    "crop_top": 0.08,
+    "equalise": "none",
+    "clahe_clip": 2.0,
+    "clahe_tiles": 8,
+    "order": "shrink_first",
+    "lungs": "none",
+    "lungs_use": "none",
+}
+_SCRIPT = Path(__file__).parent / "in_tensorflow.py"
+_SAYS = "import-tensorflow: "  # as the script begins a sentence that is for the person who imports
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What is imported: files, and the names of tensors as in ``input_1:0``.
+
+    meta           file of the meta graph
+    checkpoint     its files' common beginning, ``model-18540`` for ``model-18540.index`` and the rest
+    input          pictures (n, size, size, channels), 0 to 1
+    logits         (n, 3), and ``probabilities`` their softmax
+    size           of the pictures (pixels), None: as the graph has it
+    """
+
+    meta: Path
+    checkpoint: Path
+    input: str
+    logits: str
+    probabilities: str
+    size: int | None = None
+
+
+def import_tensorflow(
+    released: Released, classes: Sequence[str], trained_on: str, python: Path | None, out: Path
+) -> tuple[Bundle, float]:
+    """Write a bundle of a TensorFlow 1 network to ``out``; returns its description, and how far its logits and
+    probabilities are from TensorFlow's on random images, at most TOLERANCE.
+
+    classes     the order of the network's outputs, each of CLASSES once
+    trained_on  what is known of its training images, for ``Bundle.pretrained_on``
+    python      an interpreter that has TensorFlow and tf2onnx; None: of an environment that is made where it is not yet
+    Raises CxrflowError where a file or tensor is absent, something cannot be converted, or the two do not agree.
+    """
+    if sorted(classes) != sorted(CLASSES):
+        raise CxrflowError(f"--classes: {','.join(classes)} must be {', '.join(CLASSES)} in the network's own order.")
+    files = _files(released)
+    with tempfile.TemporaryDirectory() as work:
+        side, channels = _convert(released, python or environment(), Path(work))
+        network = StoredNetwork((Path(work) / "network.onnx").read_bytes()).eval()
+        with np.load(Path(work) / "answers.npz", allow_pickle=False) as loaded:
+            answers = {name: loaded[name] for name in loaded.files}
+    order = [classes.index(name) for name in CLASSES]
+    if answers["logits"].shape[1:] != (len(CLASSES),):
+        raise CxrflowError(
+            f"{released.logits}: {answers['logits'].shape[1:]} values for a picture, not one for each of "
+            f"{len(CLASSES)} classes; name the logits."
+        )
+    network.order.copy_(torch.tensor(order))
+    difference = _difference(network, answers, order)
+    if not difference <= TOLERANCE:
+        raise CxrflowError(
+            f"{released.meta}: the converted network is {difference:.1e} away from TensorFlow's, more than "
+            f"{TOLERANCE:.0e}; nothing was written. Are {released.probabilities} the softmax of {released.logits}?"
+        )
+    bundle = Bundle(
+        cxrflow=cxrflow.__version__,
+        model=STORED,
+        classes=CLASSES,
+        images=Images(size=side, channels=channels, **_STEPS),
+        mean=0.0,
+        std=1.0,
+        temperature=1.0,
+        sources={},
+        pretrained_on=(trained_on,),
+        seen="unknown",
+        epoch=0,
+        validation={},
+        digests={
+            "meta": hashlib.sha256(released.meta.read_bytes()).hexdigest(),
+            "checkpoint": digest([hashlib.sha256(file.read_bytes()).hexdigest() for file in files]),
+        },
+    )
+    nothing = pd.DataFrame(columns=["split", "content_hash", "near_hash", "patient_id"], dtype=object)
+    write_bundle(out, network, bundle, nothing)
+    return bundle, difference
+
+
+def environment() -> Path:
+    """The interpreter of an environment with what REQUIREMENTS lists, made in the user's cache folder where it is not
+    there yet. Raises CxrflowError where it cannot be made."""
+    key = digest([REQUIREMENTS.read_text(), sys.version_info[:2]])[:12]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrflow" / f"tensorflow-{key}"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if (folder / "complete").exists():
+        return python
+    print(f"Setting up TensorFlow, once, in {folder} (1.6 GB, about a minute) ...", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what an interruption left
+    venv.create(folder, with_pip=True)
+    done = _run([python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS])
+    if done.returncode:
+        raise CxrflowError(
+            f"{REQUIREMENTS}: pip could not install it ({_last_line(done.stderr)}); name an interpreter that has "
+            "TensorFlow and tf2onnx with --python."
+        )
+    write_whole(folder / "complete", b"")
+    return python
+
+
+def _files(released: Released) -> list[Path]:
+    """The checkpoint's files."""
+    if not released.meta.is_file():
+        raise CxrflowError(f"{released.meta}: no such file; name the .meta file of the meta graph.")
+    stem = released.checkpoint
+    index = stem.with_name(f"{stem.name}.index")
+    data = sorted(stem.parent.glob(f"{stem.name}.data-*"))
+    if not (index.is_file() and data):
+        raise CxrflowError(f"{stem}: no checkpoint there; {index.name} and {stem.name}.data-00000-of-00001 are needed.")
+    return [index, *data]
+
+
+def _convert(released: Released, python: Path, work: Path) -> tuple[int, int]:
+    """Run TensorFlow: ``work`` then holds what the script says. Size and channels of the pictures."""
+    files = {"meta": str(released.meta.absolute()), "checkpoint": str(released.checkpoint.absolute())}
+    (work / "job.json").write_text(json.dumps(asdict(released) | files | {"out": str(work)}))
+    try:
+        done = _run([python, "-I", _SCRIPT, work / "job.json"])
+    except OSError as error:
+        raise CxrflowError(f"--python: {python}: {error.strerror}; name a Python interpreter.") from None
+    if done.returncode:
+        last = _last_line(done.stderr)
+        raise CxrflowError(last.removeprefix(_SAYS) if last.startswith(_SAYS) else f"TensorFlow in {python}: {last}")
+    made = json.loads((work / "network.json").read_text())
+    return made["size"], made["channels"]
+
+
+def _run(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  no shell, our own words
+
+
+def _last_line(text: str) -> str:
+    return ([line for line in text.splitlines() if line.strip()] or ["it said nothing"])[-1].strip()[:300]
+
+
+@torch.inference_mode()
+def _difference(network: StoredNetwork, answers: dict[str, np.ndarray], order: list[int]) -> float:
+    """The greatest difference from TensorFlow's answers, of all images at once and of each alone; logits as a share of
+    the largest above 1."""
+    images = torch.from_numpy(answers["images"])
+    theirs, chances = answers["logits"][:, order], answers["probabilities"][:, order]
+    apart = []
+    for logits in (network(images), torch.cat([network(image[None]) for image in images])):
+        apart.append(np.abs(logits.numpy() - theirs).max() / max(1.0, np.abs(theirs).max()))
+        apart.append(np.abs(logits.softmax(dim=1).numpy() - chances).max())
+    return float(np.max(apart))  # not a number where one of them is not

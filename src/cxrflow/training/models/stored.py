@@ -1,0 +1,119 @@
+"""A network that comes as an ONNX graph, as imported ones do, turned into PyTorch that can be trained further.
+
+The graph says how the network is built (onnx2torch builds it); its weights are kept apart, as its ``state_dict``.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from cxrflow.errors import CxrflowError
+
+#: Floats with more elements than this are weights: ``structure`` goes without them. What is smaller may be an argument
+#: of an operation, which no ``state_dict`` holds.
+_SMALL = 16
+
+
+class StoredNetwork(nn.Module):
+    """Float (n, channels, size, size) to logits (n, classes), as the ONNX graph computes them.
+
+    structure      the graph without its weights: with the ``state_dict`` it makes the same network again
+    gradcam_layer  the layer whose output is the last that still is a map
+    order          int64 (classes,), part of the ``state_dict``: the graph's output that each logit is
+    """
+
+    order: torch.Tensor
+
+    def __init__(self, graph: bytes) -> None:
+        """Build the network of an ONNX file that has one input and one output; weights that it goes without are 0.
+
+        Raises CxrflowError where onnx2torch is not installed, or the graph is no such network.
+        """
+        super().__init__()
+        try:
+            import onnx
+            from onnx2torch import convert
+        except ImportError:
+            raise CxrflowError("the network is an ONNX graph; `pip install 'cxrflow[onnx]'` to use it.") from None
+        try:
+            model = onnx.load_model_from_string(graph)
+            floats = [w for w in model.graph.initializer if w.data_type == w.FLOAT and not w.float_data]
+            weights = [w for w in floats if math.prod(w.dims) > _SMALL]
+            for weight in weights:
+                weight.raw_data = weight.raw_data or bytes(4 * math.prod(weight.dims))
+            network = convert(model, attach_onnx_mapping=True)
+            inferred = onnx.shape_inference.infer_shapes(model).graph
+            self._gradcam = _module_of(network, _last_map(inferred))
+            classes = inferred.output[0].type.tensor_type.shape.dim[1].dim_value
+        except Exception as error:  # of many kinds, for all that a file may hold
+            reason = " ".join(str(error).split())[:200]
+            raise CxrflowError(f"the ONNX graph is damaged, or onnx2torch cannot do what it does ({reason}).") from None
+        _fix_shapes(network)
+        _make_trainable(network.initializers)
+        self.network = network
+        self.register_buffer("order", torch.arange(classes))
+        for weight in weights:
+            weight.ClearField("raw_data")
+        self.structure = model.SerializeToString()
+
+    @property
+    def gradcam_layer(self) -> nn.Module:
+        """The layer that Grad-CAM is taken at."""
+        return self.network.get_submodule(self._gradcam)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (n, classes) of images (n, channels, size, size)."""
+        return self.network(images)[:, self.order]
+
+
+def _last_map(graph: Any) -> str:
+    """The value nearest to the output that is a map (n, channels, height, width): what a convolution gives, and what
+    follows it without turning its axes. ``graph`` has its shapes inferred."""
+    made_by = {value: node for node in graph.node for value in node.output}
+    dims = {value.name: value.type.tensor_type.shape.dim for value in graph.value_info}
+    found, value = "", graph.output[0].name
+    while value in made_by:
+        node = made_by[value]
+        if len(shape := dims.get(value, ())) == 4 and min(shape[2].dim_value, shape[3].dim_value) > 1:
+            found = "" if node.op_type == "Transpose" else found or value
+            if node.op_type == "Conv":
+                return found
+        value = next((name for name in node.input if name in made_by), "")
+    raise ValueError("no convolution leads to the output")
+
+
+def _module_of(network: fx.GraphModule, value: str) -> str:
+    """The name of the layer that computes a value of the ONNX graph."""
+    return next(
+        name
+        for name, layer in network.named_children()
+        if hasattr(layer, "onnx_mapping") and value in layer.onnx_mapping.outputs
+    )
+
+
+def _fix_shapes(network: fx.GraphModule) -> None:
+    """Reshape to numbers instead of to a tensor of numbers, so that the network can be traced and exported."""
+    for node in list(network.graph.nodes):
+        if node.op == "call_module" and type(network.get_submodule(node.target)).__name__ == "OnnxReshape":
+            images, shape = node.args
+            if shape.op == "get_attr":
+                name = shape.target.rpartition(".")[2]
+                numbers = network.initializers.get_buffer(name).tolist()
+                with network.graph.inserting_before(node):
+                    node.replace_all_uses_with(network.graph.call_method("reshape", (images, *numbers)))
+                network.graph.erase_node(node)
+                network.graph.erase_node(shape)
+                delattr(network.initializers, name)
+    network.graph.eliminate_dead_code()
+    network.delete_all_unused_submodules()
+    network.recompile()
+
+
+def _make_trainable(constants: nn.Module) -> None:
+    """Turn the weights that onnx2torch takes for constants, those of dense layers and their biases, to parameters."""
+    for name, value in list(constants.named_buffers()):
+        if value.is_floating_point() and value.ndim > 0:
+            delattr(constants, name)
+            constants.register_parameter(name, nn.Parameter(value))

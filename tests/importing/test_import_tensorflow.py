@@ -1,0 +1,243 @@
+"""COVID-Net as released: a meta graph and checkpoint that real Keras writes here, imported through the command."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cxrflow import cli
+from cxrflow.bundle import DESCRIPTION, GRAPH, WEIGHTS, Bundle, read_bundle, read_trained_on, write_bundle
+from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.evaluate import evaluate_collections
+from cxrflow.evaluation.tables import print_figures
+from cxrflow.importing import import_tensorflow
+from cxrflow.params import Params
+from cxrflow.predictor import Predictor
+from cxrflow.records import CLASSES
+from cxrflow.training.module import TrainingModule, to_input
+
+ORDER = [2, 0, 1]  # of normal, pneumonia, covid, as released, in CLASSES
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> Path:
+    try:
+        return import_tensorflow.environment()
+    except CxrflowError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def released(tensorflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders ``keras`` and ``plain``, each as COVID-Net's was released, with TensorFlow's answers."""
+    out, keras = tmp_path_factory.mktemp("released"), tmp_path_factory.mktemp("keras")
+    pip = [tensorflow, "-m", "pip", "install", "--quiet", "--no-deps", "--target", keras, "tf_keras==2.21.0"]
+    if subprocess.run(pip, check=False).returncode:
+        pytest.skip("tf_keras cannot be had")
+    subprocess.run([tensorflow, Path(__file__).parent / "released.py", keras, out], check=True)
+    return out
+
+
+def run(folder: Path, out: Path, *more: str) -> None:
+    """The command as typed."""
+    files = ["--meta", str(folder / "model.meta"), "--checkpoint", str(folder / "model-18540"), "--out", str(out)]
+    given = ["import-tensorflow", *files, "--classes", "normal,pneumonia,covid", *more]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cxrflow", *given])
+        cli.app(standalone_mode=False)
+
+
+@pytest.fixture(scope="session")
+def imported(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundle")
+    run(released / "keras", out)
+    return out
+
+
+def answers(folder: Path) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Images as PyTorch has them, and TensorFlow's logits and probabilities in the order of CLASSES."""
+    with np.load(folder / "answers.npz", allow_pickle=False) as said:
+        images = torch.from_numpy(said["images"].transpose(0, 3, 1, 2).copy())
+        return images, said["logits"][:, ORDER], said["probabilities"][:, ORDER]
+
+
+def test_the_bundle_answers_as_tensorflow_does(released: Path, imported: Path) -> None:
+    images, logits, probabilities = answers(released / "keras")
+    assert np.ptp(logits, axis=1).min() > 0.1  # the three outputs differ, so that their order shows
+    bundle, network = read_bundle(imported)
+    again = read_bundle(imported)[1]
+    with torch.no_grad():
+        assert network(images).numpy() == pytest.approx(logits, abs=1e-4)
+        assert network(images).softmax(dim=1).numpy() == pytest.approx(probabilities, abs=1e-4)
+        assert network(images[:1]).numpy() == pytest.approx(logits[:1], abs=1e-4)
+        assert torch.equal(network(images), again(images))
+    assert bundle.classes == CLASSES
+
+
+def test_a_network_for_any_size_needs_one(released: Path, tmp_path: Path) -> None:
+    """Variables of the old kind, no Keras; its batch normalisation is left one."""
+    with pytest.raises(CxrflowError, match="--size"):
+        run(released / "plain", tmp_path)
+    run(released / "plain", tmp_path, "--size", "48")
+    images, logits, _ = answers(released / "plain")
+    bundle, network = read_bundle(tmp_path)
+    assert bundle.images.size == 48
+    assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules()) == 1
+    with torch.no_grad():
+        assert network(images).numpy() == pytest.approx(logits, abs=1e-4)
+
+
+def test_a_grey_picture_is_scored_as_covid_net_takes_it(released: Path, imported: Path) -> None:
+    """Three times the grey plane, as shares of white, and nothing else."""
+    predictor = Predictor(imported)
+    steps = predictor.bundle.images
+    assert (steps.size, steps.channels, steps.crop_top, steps.equalise, steps.lungs) == (48, 3, 0.08, "none", "none")
+    pictures = np.random.default_rng(3).integers(0, 256, (3, 48, 48)).astype(np.uint8)
+    planes = torch.from_numpy(np.repeat(pictures[:, None], 3, axis=1).astype(np.float32) / 255)
+    with torch.no_grad():
+        expected = predictor._network(planes).softmax(dim=1).numpy()
+    assert predictor.scores(pictures) == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_known_is_recorded_and_what_is_not_is_said(imported: Path, released: Path) -> None:
+    bundle, network = read_bundle(imported)
+    assert "unknown" in bundle.pretrained_on[0]
+    assert (bundle.seen, bundle.sources, bundle.validation) == ("unknown", {}, {})
+    assert {"meta", "checkpoint", "weights", "graph"} <= set(bundle.digests)
+    assert read_trained_on(imported).empty
+    weights = sum(p.numel() for p in network.parameters())
+    assert weights > 10_000
+    assert (imported / GRAPH).stat().st_size < 20_000  # the weights are in one place
+    assert (imported / WEIGHTS).stat().st_size > 4 * weights
+
+
+def test_heat_map_of_the_last_map_before_the_dense_layers(imported: Path) -> None:
+    predictor = Predictor(imported)
+    shapes = []
+    handle = predictor._gradcam.layer.register_forward_hook(lambda *args: shapes.append(args[2].shape))
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 48, 48)).astype(np.uint8)
+    maps = [predictor.heat_map(picture, label) for picture in pictures for label in CLASSES]
+    handle.remove()
+    assert set(shapes) == {torch.Size([1, 24, 6, 6])}
+    assert all(heat.shape == (48, 48) for heat in maps)
+    assert max(heat.max() for heat in maps) == 1
+
+
+def test_it_trains_further_and_is_a_bundle_again(imported: Path, demo_params: Params, tmp_path: Path) -> None:
+    bundle, network = read_bundle(imported)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    params = demo_params.training.model_copy(update={"learning_rate": 0.001})
+    module = TrainingModule(network, params, bundle.images.channels, bundle.mean, bundle.std)
+    images = torch.rand(12, 1, 48, 48)
+    labels = torch.arange(12) % 3
+    module.train()
+    optimiser = torch.optim.AdamW(module.network.parameters(), lr=params.learning_rate)
+    losses = []
+    for _ in range(12):
+        loss = module._loss(module.network(to_input(images, *module.input)), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        assert all(p.grad is not None for p in network.parameters())
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < losses[0]
+    after = network.eval().state_dict()
+    same = [name for name in before if torch.equal(before[name], after[name])]
+    assert same == ["order"]  # running statistics have moved too
+    used = pd.DataFrame({"split": ["train"], "content_hash": ["a"], "near_hash": ["b"], "patient_id": ["c"]})
+    write_bundle(tmp_path, network, bundle, used)
+    inputs = to_input(images, *module.input)
+    with torch.no_grad():
+        assert torch.equal(read_bundle(tmp_path)[1](inputs), network(inputs))
+
+
+def test_it_can_be_exported(imported: Path, released: Path, tmp_path: Path) -> None:
+    images, logits, _ = answers(released / "keras")
+    network = read_bundle(imported)[1]
+    several = ({0: torch.export.Dim("n")},)
+    file = tmp_path / "network.onnx"
+    torch.onnx.export(network, (images,), file, dynamo=True, dynamic_shapes=several, input_names=["image"])
+    session = onnxruntime.InferenceSession(file)
+    for count in (1, 5):
+        out = session.run(None, {"image": images[:count].numpy()})[0]
+        assert out == pytest.approx(logits[:count], abs=1e-4)
+
+
+def test_evaluation_says_that_training_images_may_be_among_the_test_images(
+    imported: Path, own: Callable[..., Path], demo_params: Params, engine: object, tmp_path: Path, capsys
+) -> None:
+    rows = [(f"{k}.png", CLASSES[k % 3], f"p{k}") for k in range(9)]
+    root = own(rows, {name: k for k, (name, _, _) in enumerate(rows)})
+    params = demo_params.evaluation.model_copy(update={"bootstrap": 100})
+    figures, _ = evaluate_collections(
+        Predictor(imported), root, demo_params.metadata, params, engine, tmp_path / "out", tmp_path / "ledger.csv"
+    )
+    print_figures(figures)
+    assert "no list of its training images" in " ".join(capsys.readouterr().out.split())
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test_set"]["overlap"].startswith("Unknown")
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (("--classes", "normal,pneumonia"), "covid, normal, pneumonia in the network's own order"),
+        (("--classes", "normal,pneumonia,tuberculosis"), "must be covid, normal, pneumonia"),
+        (("--meta", "absent.meta"), "absent.meta: no such file"),
+        (("--checkpoint", "absent"), r"absent: no checkpoint there; absent\.index"),
+        (("--python", "/no/python"), "/no/python: No such file"),
+        (("--python", sys.executable), "No module named 'tensorflow'"),
+    ],
+)
+def test_mistakes_that_need_no_tensorflow(released: Path, tmp_path: Path, more: tuple[str, str], problem: str) -> None:
+    with pytest.raises(CxrflowError, match=problem):
+        run(released / "keras", tmp_path / "out", *more)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (("--logits", "norm_dense_1/MatMull:0"), "no tensor norm_dense_1/MatMull:0; near names: norm_dense_1/MatMul:0"),
+        (("--input", "conv1_conv/kernel:0"), "not an input of the graph"),
+        (("--size", "64"), "takes pictures of 48 pixels, not 64"),
+        (("--logits", "norm_dense/Relu:0"), "not one for each of 3 classes"),
+        (("--probabilities", "norm_dense_1/MatMul:0"), "away from TensorFlow's"),
+    ],
+)
+def test_mistakes_that_tensorflow_sees(released: Path, tmp_path: Path, more: tuple[str, str], problem: str) -> None:
+    with pytest.raises(CxrflowError, match=problem):
+        run(released / "keras", tmp_path / "out", *more)
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_do_not_belong_together_or_are_damaged(released: Path, tmp_path: Path) -> None:
+    shutil.copytree(released / "keras", tmp_path / "mixed")
+    for file in (released / "plain").glob("model-18540.*"):
+        shutil.copy(file, tmp_path / "mixed")
+    with pytest.raises(CxrflowError, match=r"no value for .* of the graph's variables"):
+        run(tmp_path / "mixed", tmp_path / "out")
+    (tmp_path / "mixed" / "model.meta").write_text("not a graph")
+    with pytest.raises(CxrflowError, match="not a TensorFlow meta graph"):
+        run(tmp_path / "mixed", tmp_path / "out")
+
+
+def test_a_damaged_bundle_is_refused(imported: Path, tmp_path: Path) -> None:
+    shutil.copytree(imported, tmp_path / "bundle")
+    (tmp_path / "bundle" / GRAPH).write_bytes(b"other")
+    with pytest.raises(CxrflowError, match=f"not the graph that {DESCRIPTION} describes"):
+        read_bundle(tmp_path / "bundle")
+    (tmp_path / "bundle" / GRAPH).unlink()
+    with pytest.raises(CxrflowError, match="absent, so the network cannot be built"):
+        read_bundle(tmp_path / "bundle")
+    weights = load_file(imported / WEIGHTS)
+    assert weights["order"].tolist() == ORDER
+    assert isinstance(Bundle.model_validate_json((imported / DESCRIPTION).read_bytes()), Bundle)
