@@ -127,6 +127,8 @@ def training(params: ParamsFile = Path("params.yaml")) -> None:
     loaded = load_params(params)
     kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
     bundle = train(kept, store, loaded.images, loaded.training, RESULTS / "training")
+    if bundle is None:  # the first of several processes says it
+        return
     Console().print(f"Epoch {bundle.epoch} chosen, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
 
 

@@ -21,12 +21,12 @@ import pandas as pd
 import torch
 
 import cxrflow
-from cxrflow.bundle import STORED, Bundle, write_bundle
+from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
 from cxrflow.params import Images
 from cxrflow.records import CLASSES
-from cxrflow.training.models.stored import StoredNetwork
+from cxrflow.training.models.stored import STORED, StoredNetwork
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 #: How far the bundle's logits and probabilities may be from TensorFlow's; logits as a share of the largest above 1.
@@ -115,7 +115,7 @@ def import_tensorflow(
         },
     )
     nothing = pd.DataFrame(columns=["split", "content_hash", "near_hash", "patient_id"], dtype=object)
-    write_bundle(out, network, bundle, nothing)
+    write_bundle(out, network, bundle, seen_rows(nothing))
     return bundle, difference
 
 

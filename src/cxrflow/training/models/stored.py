@@ -11,6 +11,8 @@ from torch import fx, nn
 
 from cxrflow.errors import CxrflowError
 
+#: The name of a network that is in no registry: how it is built lies with its bundle.
+STORED = "onnx"
 #: Floats with more elements than this are weights: ``structure`` goes without them. What is smaller may be an argument
 #: of an operation, which no ``state_dict`` holds.
 _SMALL = 16
