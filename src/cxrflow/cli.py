@@ -178,7 +178,7 @@ def report(params: ParamsFile = Path("params.yaml")) -> None:
 def lungs(
     sources: Annotated[Path, typer.Option(help="Folder of collections; covid-chestxray with its lung masks is one.")],
     out: Annotated[Path, typer.Option(help="Folder for the network, its figures and checkpoints.")] = RESULTS / "lungs",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 150,
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Train the lung segmenter again (a trained one ships with cxrflow), on training-split patients alone."""
