@@ -78,7 +78,9 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         todo = np.flatnonzero(~work.finished)
         prepare = partial(_prepare_record, str(root.absolute()), steps)  # an executor of Spark works in another folder
         results = engine.map(prepare, records.path.array[todo])
-        shown = track(results, "preparing images", total=len(todo), disable=not len(todo))
+        shown = track(
+            results, "preparing images", total=len(todo), disable=not len(todo), refresh_per_second=2, update_period=0.5
+        )
         for row, result in zip(todo, shown, strict=True):
             work.add(int(row), result)
         pd.concat([index, work.notes()], axis=1).to_csv(begun / "index.csv", index=False, lineterminator="\n")
