@@ -148,6 +148,28 @@ def evaluation(params: ParamsFile = Path("params.yaml")) -> None:
 
 
 @app.command()
+def cross_validate(
+    folds: Annotated[int, typer.Option(min=2, help="Parts that the groups are cut into.")] = 5,
+    without_test: Annotated[
+        bool, typer.Option(help="Leave the test split's groups out: for choosing a recipe.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "cross-validation",
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Score every image once, by a network that has seen nobody of its group; goes on where it was interrupted."""
+    from cxrflow.evaluation.cross_validate import cross_validate as run
+    from cxrflow.evaluation.tables import print_figures
+    from cxrflow.images.prepare import open_store
+    from cxrflow.records import read_kept
+
+    loaded = load_params(params)
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    kept = kept[kept.split != "test"] if without_test else kept
+    ledger = RESULTS / "evaluation" / "ledger.csv"
+    print_figures(run(kept, store, loaded.images, loaded.training, loaded.evaluation, folds, out, ledger))
+
+
+@app.command()
 def explanation(params: ParamsFile = Path("params.yaml")) -> None:
     """Grad-CAM of test images, right and wrong ones of each class."""
     import pandas as pd
