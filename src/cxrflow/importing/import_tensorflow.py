@@ -89,6 +89,8 @@ def import_tensorflow(
             f"{released.logits}: {answers['logits'].shape[1:]} values for a picture, not one for each of "
             f"{len(CLASSES)} classes; name the logits."
         )
+    if channels not in (1, 3):
+        raise CxrflowError(f"{released.input}: pictures of {channels} channels; cxrflow's have 1 or 3.")
     network.order.copy_(torch.tensor(order))
     difference = _difference(network, answers, order)
     if not difference <= TOLERANCE:
@@ -100,7 +102,7 @@ def import_tensorflow(
         cxrflow=cxrflow.__version__,
         model=STORED,
         classes=CLASSES,
-        images=Images(size=side, channels=channels, **_STEPS),
+        images=Images.model_validate({"size": side, "channels": channels, **_STEPS}),
         mean=0.0,
         std=1.0,
         temperature=1.0,

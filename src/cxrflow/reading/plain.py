@@ -10,7 +10,7 @@ import struct
 import cv2
 import numpy as np
 import simplejpeg
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _HEADER = 33  # bytes of a PNG's signature and of its first chunk, IHDR
@@ -51,7 +51,7 @@ def _png(content: bytes, largest: int) -> np.ndarray | None:
     inflate = isal_zlib.decompressobj()
     try:
         rows = inflate.decompress(b"".join(data), size + 1)
-    except isal_zlib.error:
+    except igzip_lib.IsalError:  # type: ignore[misc]  # its stubs say that it is an instance
         return None
     if len(rows) != size or not inflate.eof:
         return None

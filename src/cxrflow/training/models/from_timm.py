@@ -42,7 +42,7 @@ def find(name: str) -> Model:
             )
 
     def imagenet() -> tuple[dict[str, torch.Tensor], str]:
-        pretrained = timm.create_model(name, pretrained=True)
+        pretrained: Any = timm.create_model(name, pretrained=True)
         return pretrained.state_dict(), f"timm {pretrained.pretrained_cfg['tag']}"
 
     return Model(architecture, gradcam_layer, size, imagenet=imagenet if timm.is_model_pretrained(name) else None)
