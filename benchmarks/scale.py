@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
@@ -25,9 +26,11 @@ from images import STEPS, radiographs
 
 def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     """Prepare ``count`` images; returns the seconds, then the peak memory of this process and of a worker in MiB."""
-    files = radiographs(folder)
-    paths = [f"{files[k % len(files)].relative_to(folder)}" for k in range(count)]
-    ids = [f"image {k}" for k in range(count)]
+    # No list of Python's own strings: it would take more memory than all that is measured.
+    files = pd.Series([f"{file.relative_to(folder)}" for file in radiographs(folder)], dtype="str")
+    number = pd.Series(np.arange(count))
+    ids = "image " + number.astype("str")
+    paths = files.iloc[number % len(files)].reset_index(drop=True)
     records = pd.DataFrame({"image_id": ids, "path": paths, "content_hash": ids})
     started = time.perf_counter()
     prepare_images(records, folder, STEPS, LocalEngine(), out)

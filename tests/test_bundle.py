@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 import torch
 
-from cxrflow.bundle import DESCRIPTION, WEIGHTS, Bundle, patient_digest, read_bundle, read_trained_on, write_bundle
+from cxrflow.bundle import (
+    DESCRIPTION,
+    WEIGHTS,
+    Bundle,
+    patient_digest,
+    read_bundle,
+    read_trained_on,
+    seen_rows,
+    write_bundle,
+)
 from cxrflow.errors import CxrflowError
 from cxrflow.params import load_params
 from cxrflow.records import CLASSES
@@ -25,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     used = pd.DataFrame(
         {"split": ["train"], "content_hash": ["ab"], "near_hash": ["cd"], "patient_id": ["hospital:Jane Doe"]}
     )
-    write_bundle(tmp_path / "bundle", MODELS["resnet18"].build(1, 3), bundle, used)
+    write_bundle(tmp_path / "bundle", MODELS["resnet18"].build(1, 3), bundle, seen_rows(used))
     return tmp_path / "bundle"
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from cxrflow.bundle import Bundle, write_bundle
+from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.explanation.explain import _choose, overlay
@@ -33,7 +33,7 @@ def predictor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     network = MODELS["resnet18"].build(request.param, 3)
     network.train()(torch.randn(8, request.param, 64, 64))  # some statistics for batch normalisation
     empty = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
-    write_bundle(folder, network, bundle, empty)
+    write_bundle(folder, network, bundle, seen_rows(empty))
     return Predictor(folder)
 
 

@@ -186,9 +186,9 @@ def test_below_follows_links_and_dots_to_where_they_lead(tmp_path) -> None:
     (root / "out").symlink_to(tmp_path)
     (root / "round").symlink_to("round")
     (root / "in").symlink_to("sub")
-    for inside in ("a.png", "sub/../a.png", "in/a.png", "absent/a.png", "..a/b..png"):
+    for inside in ("a.png", "sub/../a.png", "in/a.png", "absent/a.png", "..a/b..png", "round"):
         assert below(root, inside) == root / inside
-    for outside in ("..", "../rooted/a.png", "/etc/passwd", "sub/../../a", "out/a.png", "round", "a\0b"):
+    for outside in ("..", "../rooted/a.png", "/etc/passwd", "sub/../../a", "out/a.png", "a\0b"):
         with pytest.raises(LeftOut):
             below(root, outside)
 

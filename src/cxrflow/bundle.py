@@ -14,11 +14,11 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.params import Images
 from cxrflow.training.models import find_model
-from cxrflow.training.models.stored import StoredNetwork
+from cxrflow.training.models.stored import STORED, StoredNetwork
 
 WEIGHTS, DESCRIPTION, TRAINED_ON = "model.safetensors", "bundle.json", "trained_on.csv"
-#: The name in ``Bundle.model`` of a network that is in no registry: how it is built lies beside it, in GRAPH.
-STORED, GRAPH = "onnx", "graph.onnx"
+#: How a network that is in no registry is built.
+GRAPH = "graph.onnx"
 PURPOSE = "Research software. Not a medical device; not for diagnosis or treatment."
 
 
@@ -34,7 +34,7 @@ class Bundle(BaseModel):
     mean, std         of training pixels, as shares of white: the input is (pixel / 255 - mean) / std
     temperature       logits are divided by it (Guo et al. 2017, section 4.2), fitted on val
     sources           images of each source that it was trained and validated on
-    pretrained_on     what the weights came from before training, empty from scratch
+    pretrained_on     the collections that the weights had seen before training, empty from scratch
     seen              listed: TRAINED_ON lists all radiographs behind the weights; unknown: there are others, so that
                       no test image is known to be new to it
     epoch, validation the epoch chosen, and its figures on val; 0 and none where others trained it
@@ -60,11 +60,21 @@ class Bundle(BaseModel):
     digests: dict[str, str]
 
 
-def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, used: pd.DataFrame) -> None:
+def seen_rows(used: pd.DataFrame) -> pd.DataFrame:
+    """What evaluation must know of images that a network has seen, to leave them out: split, content_hash, near_hash,
+    patient (SHA-256 of its id).
+
+    used  records (columns of records.py)
+    """
+    patient = used.patient_id.map(patient_digest)
+    columns = {"split": used.split, "content_hash": used.content_hash, "near_hash": used.near_hash, "patient": patient}
+    return pd.DataFrame(columns)
+
+
+def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, seen: pd.DataFrame) -> None:
     """Write a bundle.
 
-    used  the records of the training and validation images. Their content and near hashes and the SHA-256 of their
-          patients go into ``trained_on.csv``, so that evaluation can leave out what the model has seen.
+    seen  all images behind the weights, as ``seen_rows`` gives them: they go into ``trained_on.csv``
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     weights = save(state, metadata={"format": "pt"})
@@ -73,14 +83,6 @@ def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, used: pd.Data
         digests["graph"] = hashlib.sha256(network.structure).hexdigest()
         write_whole(folder / GRAPH, network.structure)
     bundle = bundle.model_copy(update={"digests": digests})
-    seen = pd.DataFrame(
-        {
-            "split": used.split,
-            "content_hash": used.content_hash,
-            "near_hash": used.near_hash,
-            "patient": used.patient_id.map(patient_digest),
-        }
-    )
     write_whole(folder / WEIGHTS, weights)
     write_whole(folder / TRAINED_ON, seen.to_csv(index=False, lineterminator="\n").encode())
     write_whole(folder / DESCRIPTION, (bundle.model_dump_json(indent=2) + "\n").encode())
@@ -141,7 +143,7 @@ def _build(folder: Path, bundle: Bundle) -> nn.Module:
 
 
 def read_trained_on(folder: Path) -> pd.DataFrame:
-    """What the bundle's model was trained and validated on: split, content_hash, near_hash, patient (hashed)."""
+    """What the bundle's model has seen, as ``seen_rows`` gives it."""
     try:
         return pd.read_csv(folder / TRAINED_ON, dtype=str, keep_default_na=False, na_values=[""])
     except OSError:

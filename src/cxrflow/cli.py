@@ -127,6 +127,8 @@ def training(params: ParamsFile = Path("params.yaml")) -> None:
     loaded = load_params(params)
     kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
     bundle = train(kept, store, loaded.images, loaded.training, RESULTS / "training")
+    if bundle is None:  # the first of several processes says it
+        return
     Console().print(f"Epoch {bundle.epoch} chosen, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
 
 
@@ -143,6 +145,28 @@ def evaluation(params: ParamsFile = Path("params.yaml")) -> None:
     print_figures(
         evaluate_split(Predictor(BUNDLE), kept, store, load_params(params).evaluation, RESULTS / "evaluation")
     )
+
+
+@app.command()
+def cross_validate(
+    folds: Annotated[int, typer.Option(min=2, help="Parts that the groups are cut into.")] = 5,
+    without_test: Annotated[
+        bool, typer.Option(help="Leave the test split's groups out: for choosing a recipe.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "cross-validation",
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Score every image once, by a network that has seen nobody of its group; goes on where it was interrupted."""
+    from cxrflow.evaluation.cross_validate import cross_validate as run
+    from cxrflow.evaluation.tables import print_figures
+    from cxrflow.images.prepare import open_store
+    from cxrflow.records import read_kept
+
+    loaded = load_params(params)
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    kept = kept[kept.split != "test"] if without_test else kept
+    ledger = RESULTS / "evaluation" / "ledger.csv"
+    print_figures(run(kept, store, loaded.images, loaded.training, loaded.evaluation, folds, out, ledger))
 
 
 @app.command()
@@ -176,7 +200,7 @@ def report(params: ParamsFile = Path("params.yaml")) -> None:
 def lungs(
     sources: Annotated[Path, typer.Option(help="Folder of collections; covid-chestxray with its lung masks is one.")],
     out: Annotated[Path, typer.Option(help="Folder for the network, its figures and checkpoints.")] = RESULTS / "lungs",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 150,
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Train the lung segmenter again (a trained one ships with cxrflow), on training-split patients alone."""

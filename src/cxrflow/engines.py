@@ -25,8 +25,8 @@ from cxrflow.params import Params
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-#: Items that a process of this machine is handed at once: handing over eight costs hardly more than one.
-_CHUNK = 8
+#: Items that a process of this machine is handed at once, at most: handing over many costs hardly more than one.
+_CHUNK = 16
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 #: Spark: at most this many items in a partition, and this many partitions asked for and not yet taken. Together they
 #: bound what the driver holds; each result is a whole picture.
@@ -60,7 +60,9 @@ class LocalEngine:
         Raises CxrflowError where one of them is killed.
         """
         pool = get_reusable_executor(initializer=_ignore_interrupts, env=_ONE_THREAD)
-        size = max(1, min(_CHUNK, len(items) // (4 * cpu_count())))
+
+        def size(left: int) -> int:  # less and less at the end, so that no process is idle while another has many
+            return min(_CHUNK, left // (4 * cpu_count()))
 
         def submit(part: Sequence[In]) -> Future[list[Out]]:
             return pool.submit(_partition, function, part)
@@ -75,14 +77,20 @@ class LocalEngine:
 
 
 def _in_order(
-    submit: Callable[[Sequence[In]], Future[list[Out]]], items: Sequence[In], size: int, ahead: Callable[[], int]
+    submit: Callable[[Sequence[In]], Future[list[Out]]],
+    items: Sequence[In],
+    size: Callable[[int], int],
+    ahead: Callable[[], int],
 ) -> Iterator[Out]:
-    """Results in the order of the items; no more than ``ahead()`` parts are asked for and not yet taken, so that a slow
-    taker never has all of them in memory."""
+    """Results in the order of the items, which are handed over in parts of ``size(number left)``; no more than
+    ``ahead()`` parts are asked for and not yet taken, so that a slow taker never has all of them in memory."""
     asked: deque[Future[list[Out]]] = deque()
+    start = 0
     try:
-        for start in range(0, len(items), size):
-            asked.append(submit(items[start : start + size]))
+        while start < len(items):
+            end = start + max(1, size(len(items) - start))
+            asked.append(submit(list(items[start:end])))
+            start = end
             while len(asked) >= ahead():
                 yield from asked.popleft().result()
         while asked:
@@ -122,7 +130,7 @@ class SparkEngine:
         # runs no more than two at a time however many cores there are, collect holds every result at once.
         context = self._session.sparkContext
         group = f"cxrflow {uuid.uuid4()}"
-        size = min(_PARTITION, max(1, len(items) // (4 * context.defaultParallelism)))
+        size = min(_PARTITION, len(items) // (4 * context.defaultParallelism))
         pool = ThreadPoolExecutor(_AHEAD, initializer=context.setJobGroup, initargs=(group, "cxrflow", True))
 
         def submit(part: Sequence[In]) -> Future[list[Out]]:
@@ -130,7 +138,7 @@ class SparkEngine:
 
         finished = False
         try:
-            yield from _in_order(submit, items, size, lambda: min(_AHEAD, 2 * context.defaultParallelism))
+            yield from _in_order(submit, items, lambda left: size, lambda: min(_AHEAD, 2 * context.defaultParallelism))
             finished = True
         except Exception as error:
             raise CxrflowError(f"engine: spark failed ({_reason(error)}).") from error

@@ -109,10 +109,12 @@ class Training(_Section):
     """Network, batches, optimiser."""
 
     model: str
+    start: str
     epochs: Count
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Positive
     weight_decay: Weight
+    gradient_clip: Positive | None
     schedule: Schedule
     sample_weight_covid: Annotated[float, Field(ge=0, lt=1)] | None
     loss_weights: dict[str, Positive]

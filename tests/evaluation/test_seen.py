@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrflow.bundle import TRAINED_ON, patient_digest
-from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT, leave_out_seen
+from cxrflow.bundle import TRAINED_ON, Bundle, patient_digest
+from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT, leave_out_seen, overlap
+from cxrflow.params import Params
 
 
 def flipped(near_hash: str, bits: int) -> str:
@@ -39,3 +40,25 @@ def test_same_bytes_near_repeats_and_patients_are_left_out(tmp_path: Path) -> No
     got = out.left_out.where(out.left_out.notna(), None)
     assert got.tolist() == table.expected.where(table.expected.notna(), None).tolist()
     assert out.split.notna().tolist() == [reason is None for reason in table.expected]
+
+
+def test_what_was_seen_in_pretraining_is_said(tmp_path: Path, demo_params: Params) -> None:
+    seen = pd.DataFrame([{"split": "pretraining", "content_hash": "aa", "near_hash": None, "patient": None}])
+    seen.to_csv(tmp_path / TRAINED_ON, index=False)
+    bundle = Bundle(
+        cxrflow="0", model="crnn", classes=("covid", "normal", "pneumonia"), images=demo_params.images, mean=0, std=1,
+        temperature=1, sources={"nih": 5}, epoch=0, validation={}, digests={},
+    )  # fmt: skip
+    test = pd.DataFrame(
+        {"source": ["nih", "rsna"], "content_hash": ["bb", "cc"], "patient_id": [None, "rsna:1"]}, dtype=object
+    )
+    assert overlap(bundle, tmp_path, test) is None
+    pretrained = bundle.model_copy(update={"pretrained_on": ("NIH", "ImageNet-1k")})
+    assert overlap(pretrained, tmp_path, test) == (
+        "It was pretrained on images of nih, of which there are test images, too."
+    )
+    met = test.assign(content_hash=["aa", "cc"])
+    assert overlap(bundle, tmp_path, met) == (
+        "1 of the 2 test images, or others of their patients, were seen in training."
+    )
+    assert str(overlap(bundle.model_copy(update={"seen": "unknown"}), tmp_path, test)).startswith("Unknown")

@@ -110,7 +110,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("where", "name", "path"),
     [
-        (prepare, "write_whole", "out.partial/index.csv"),
+        (pd.DataFrame, "to_csv", "out.partial/index.csv"),
         (prepare, "write_json", "out.partial/steps.json"),
         (prepare.shutil, "rmtree", "out"),
         (Path, "rename", "out.partial"),
@@ -127,9 +127,11 @@ def test_a_kill_while_the_store_takes_its_place_loses_nothing(
     real = getattr(where, name)
 
     def killed(first, *args, **kwargs):
-        if Path(first) == tmp_path / path:
+        if Path(args[0] if name == "to_csv" else first) == tmp_path / path:
             if name == "rmtree":
                 (out / "images.npy").unlink()  # in the middle of it
+            if name == "to_csv":
+                Path(args[0]).write_text("image_id,content_h")
             raise Killed
         return real(first, *args, **kwargs)
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from cxrflow import cli
-from cxrflow.bundle import DESCRIPTION, GRAPH, WEIGHTS, Bundle, read_bundle, read_trained_on, write_bundle
+from cxrflow.bundle import DESCRIPTION, GRAPH, WEIGHTS, Bundle, read_bundle, read_trained_on, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.tables import print_figures
@@ -154,7 +154,7 @@ def test_it_trains_further_and_is_a_bundle_again(imported: Path, demo_params: Pa
     same = [name for name in before if torch.equal(before[name], after[name])]
     assert same == ["order"]  # running statistics have moved too
     used = pd.DataFrame({"split": ["train"], "content_hash": ["a"], "near_hash": ["b"], "patient_id": ["c"]})
-    write_bundle(tmp_path, network, bundle, used)
+    write_bundle(tmp_path, network, bundle, seen_rows(used))
     inputs = to_input(images, *module.input)
     with torch.no_grad():
         assert torch.equal(read_bundle(tmp_path)[1](inputs), network(inputs))

@@ -1,14 +1,19 @@
 """Pictures of every kind come back as the grey values they were made of."""
 
 import io
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading import picture as module
 from cxrflow.reading.picture import read_picture
+from cxrflow.reading.plain import read_plain
 
 #: A slope from dark to bright, with one corner that tells which way is up (height 48, width 64).
 GREY = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))
@@ -123,6 +128,62 @@ def test_several_frames_are_left_out(kind) -> None:
 def test_other_formats_are_left_out() -> None:
     with pytest.raises(LeftOut, match="not an image"):
         read_picture(saved(Image.fromarray(GREY), "GIF"))
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    """GREY as a PNG whose chunks are given, between its header and its end."""
+    content = saved(Image.fromarray(GREY), "PNG")
+    made = (len(data).to_bytes(4) + name + data + zlib.crc32(name + data).to_bytes(4) for name, data in chunks)
+    return content[:33] + b"".join(made) + content[-12:]
+
+
+ROWS = b"".join(b"\0" + row.tobytes() for row in GREY)
+
+
+def test_a_plain_png_is_read_however_its_pixels_are_laid_out() -> None:
+    packed = zlib.compress(ROWS)
+    content = png((b"pHYs", bytes(9)), (b"IDAT", packed[:7]), (b"IDAT", b""), (b"IDAT", packed[7:]))
+    assert np.array_equal(read_plain(content, GREY.size), GREY)
+    assert read_plain(content, GREY.size - 1) is None
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        zlib.compress(ROWS[:-1]),
+        zlib.compress(ROWS + b"\0"),
+        zlib.compress(bytes(200_000_000)),  # a bomb is not inflated beyond the picture's size
+        zlib.compress(ROWS)[:-3],
+        zlib.compress(ROWS)[:-1] + b"!",
+        b"no zlib",
+    ],
+    ids=["short", "long", "bomb", "cut", "wrong sum", "other"],
+)
+def test_a_png_whose_pixels_do_not_fit_is_not_plain(packed) -> None:
+    tracemalloc.start()
+    assert read_plain(png((b"IDAT", packed)), GREY.size) is None
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+
+
+@given(
+    cut=st.integers(0, 5_000),
+    at=st.integers(0, 5_000),
+    value=st.integers(0, 255),
+    kind=st.sampled_from(["PNG", "JPEG"]),
+)
+def test_plain_pictures_are_the_same_as_pillows_however_damaged(cut, at, value, kind) -> None:
+    """Whatever is read by the short way, Pillow reads alike."""
+    content = bytearray(saved(Image.fromarray(GREY), kind))
+    if at < len(content):
+        content[at] = value
+    content = bytes(content[: len(content) - cut]) if cut < len(content) // 2 else bytes(content)
+    short = read_plain(content, GREY.size)
+    if short is not None:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.format == "JPEG":
+                image.draft("L", image.size)
+            assert np.array_equal(short, np.asarray(image.convert("L")))
 
 
 def test_too_many_pixels_are_not_decoded(monkeypatch) -> None:

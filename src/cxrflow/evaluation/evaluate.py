@@ -14,7 +14,7 @@ from cxrflow.evaluation import ledger, plots
 from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_baseline, fit_baseline
 from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
-from cxrflow.evaluation.seen import leave_out_seen
+from cxrflow.evaluation.seen import leave_out_seen, overlap
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.metadata.build import build_records
@@ -23,12 +23,6 @@ from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES, write_records
 
 LEDGER = "ledger.csv"
-#: What is said of images that both tested a bundle and trained it, by ``Bundle.seen``.
-OVERLAP = {
-    "listed": None,
-    "unknown": "Unknown: the network comes with no list of its training images; these may be among them, and the "
-    "figures then too good.",
-}
 
 
 @dataclass(frozen=True)
@@ -105,7 +99,7 @@ def _score(
     figures["test_set"] = {
         "hash": test_set,
         "bundle": predictor.bundle.digests["weights"],
-        "overlap": OVERLAP[predictor.bundle.seen],
+        "overlap": overlap(predictor.bundle, predictor.folder, test),
     }
     table = test[["image_id", "source", "group_id", "label"]].reset_index(drop=True)
     table["prediction"] = [CLASSES[k] for k in probabilities.argmax(axis=1)]

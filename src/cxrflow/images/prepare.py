@@ -1,10 +1,12 @@
 """Every kept image, prepared once, in memory-mapped arrays with an index table."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +25,7 @@ from cxrflow.lungs import learned
 from cxrflow.params import Images
 from cxrflow.reading import read_radiograph
 
+_DECODERS = ("opencv-python-headless", "pillow", "pydicom", "pylibjpeg", "simplejpeg")
 _JOURNAL, _BEGUN = "journal.jsonl", "begun.json"
 
 
@@ -68,23 +71,24 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         raise CxrflowError("images: these records were counted without files; set metadata.files: required.")
     key = steps_digest(steps)
     index = records[["image_id", "content_hash"]].reset_index(drop=True)
-    partial = out.with_name(f"{out.name}.partial")
-    with _open_partial(partial, index, key, steps) as work:
+    begun = out.with_name(f"{out.name}.partial")
+    with _open_partial(begun, index, key, steps) as work:
         if _key_of(out / "steps.json") == key and not work.finished.all():
             _copy_known(out, index, work)
         todo = np.flatnonzero(~work.finished)
-        there = str(root.absolute())  # an executor of Spark works in a folder of its own
-        items = [(there, records.path.iloc[row], steps) for row in todo]
-        results = track(engine.map(_prepare_record, items), "preparing images", total=len(todo), disable=not len(todo))
-        for row, result in zip(todo, results, strict=True):
+        prepare = partial(_prepare_record, str(root.absolute()), steps)  # an executor of Spark works in another folder
+        results = engine.map(prepare, records.path.array[todo])
+        shown = track(
+            results, "preparing images", total=len(todo), disable=not len(todo), refresh_per_second=2, update_period=0.5
+        )
+        for row, result in zip(todo, shown, strict=True):
             work.add(int(row), result)
-    table = pd.concat([index, work.notes()], axis=1)
-    write_whole(partial / "index.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    write_json(partial / "steps.json", {"key": key, "steps": steps.model_dump()})
+        pd.concat([index, work.notes()], axis=1).to_csv(begun / "index.csv", index=False, lineterminator="\n")
+    write_json(begun / "steps.json", {"key": key, "steps": steps.model_dump()})
     if out.exists():
         (out / "steps.json").unlink(missing_ok=True)  # what a kill leaves of it from here on is no store
         shutil.rmtree(out)
-    partial.rename(out)
+    begun.rename(out)
     for name in (_JOURNAL, _BEGUN):
         (out / name).unlink()
     return open_store(out)
@@ -109,7 +113,7 @@ def steps_digest(steps: Images) -> str:
     one is prepared again."""
     package = Path(cxrflow.__file__).parent
     unused = {"channels"}
-    code, libraries = ["reading", "images/steps.py"], ["opencv-python-headless", "pillow", "pydicom", "pylibjpeg"]
+    code, libraries = ["reading", "images/steps.py"], list(_DECODERS)
     if steps.equalise != "clahe":
         unused |= {"clahe_clip", "clahe_tiles"}
     if steps.equalise == "none":
@@ -132,20 +136,11 @@ def check_steps(store: Store, steps: Images) -> None:
         raise CxrflowError("the prepared images are of other image steps than asked for; run `cxrflow images`.")
 
 
-def prepare_file(item: tuple[Path, Images]) -> Prepared | str:
-    """The file ``item[0]``, prepared, or the reason why it cannot be."""
-    path, steps = item
-    try:
-        return prepare_image(read_radiograph(path), steps)
-    except LeftOut as reason:
-        return str(reason)
-
-
-def _prepare_record(item: tuple[str, str, Images]) -> Prepared | str:
-    root, relative, steps = item
+def _prepare_record(root: str, steps: Images, relative: str) -> Prepared | str:
+    """The file ``relative``, whose first folder it must not leave, prepared, or the reason why it cannot be."""
     folder, _, rest = relative.partition("/")
     try:
-        return prepare_file((below(Path(root) / folder, rest), steps))
+        return prepare_image(read_radiograph(below(Path(root, folder), rest)), steps)
     except LeftOut as reason:
         return str(reason)
 
@@ -203,17 +198,19 @@ class _Work:
 @contextmanager
 def _open_partial(folder: Path, index: pd.DataFrame, key: str, steps: Images) -> Iterator[_Work]:
     """The work in progress; begun anew where it was begun for other images or steps."""
-    wanted = digest([key, index.image_id.tolist(), index.content_hash.tolist()])
+    wanted = hashlib.sha256(key.encode())
+    for row in zip(index.image_id, index.content_hash, strict=True):
+        wanted.update(repr(row).encode())
     kinds = {"images": np.uint8} | ({} if steps.lungs == "none" else {"lungs": np.bool_})
     journal = folder / _JOURNAL
-    if _key_of(folder / _BEGUN) != wanted:
+    if _key_of(folder / _BEGUN) != wanted.hexdigest():
         (folder / _BEGUN).unlink(missing_ok=True)  # first: what a kill leaves of the rest is then begun anew
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name, kind in kinds.items():
             Rows.create(folder / f"{name}.npy", (len(index), steps.size, steps.size), kind)
         journal.touch()
-        write_json(folder / _BEGUN, {"key": wanted})
+        write_json(folder / _BEGUN, {"key": wanted.hexdigest()})
     whole, end, cut_short = journal.read_text().rpartition("\n")
     if cut_short:  # by a kill
         write_whole(journal, (whole + end).encode())

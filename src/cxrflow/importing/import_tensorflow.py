@@ -21,12 +21,12 @@ import pandas as pd
 import torch
 
 import cxrflow
-from cxrflow.bundle import STORED, Bundle, write_bundle
+from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
 from cxrflow.params import Images
 from cxrflow.records import CLASSES
-from cxrflow.training.models.stored import StoredNetwork
+from cxrflow.training.models.stored import STORED, StoredNetwork
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 #: How far the bundle's logits and probabilities may be from TensorFlow's; logits as a share of the largest above 1.
@@ -89,6 +89,8 @@ def import_tensorflow(
             f"{released.logits}: {answers['logits'].shape[1:]} values for a picture, not one for each of "
             f"{len(CLASSES)} classes; name the logits."
         )
+    if channels not in (1, 3):
+        raise CxrflowError(f"{released.input}: pictures of {channels} channels; cxrflow's have 1 or 3.")
     network.order.copy_(torch.tensor(order))
     difference = _difference(network, answers, order)
     if not difference <= TOLERANCE:
@@ -100,7 +102,7 @@ def import_tensorflow(
         cxrflow=cxrflow.__version__,
         model=STORED,
         classes=CLASSES,
-        images=Images(size=side, channels=channels, **_STEPS),
+        images=Images.model_validate({"size": side, "channels": channels, **_STEPS}),
         mean=0.0,
         std=1.0,
         temperature=1.0,
@@ -115,7 +117,7 @@ def import_tensorflow(
         },
     )
     nothing = pd.DataFrame(columns=["split", "content_hash", "near_hash", "patient_id"], dtype=object)
-    write_bundle(out, network, bundle, nothing)
+    write_bundle(out, network, bundle, seen_rows(nothing))
     return bundle, difference
 
 

@@ -51,13 +51,12 @@ def thumbnail(grey: np.ndarray) -> np.ndarray:
     rows, columns = (max(1, side // _SAMPLED) for side in grey.shape)
     with np.errstate(over="ignore", invalid="ignore"):  # values that are no numbers or too large are met below
         seen = np.ascontiguousarray(grey[::rows, ::columns]).astype(np.float32)
-        small = cv2.resize(seen, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
-        small -= small.mean()
-        spread = float(small.std())
-        flat = 1e-6 * float(np.abs(seen).max())  # what rounding alone may leave
+        small = cv2.resize(seen, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel()
+        mean, spread = (float(value[0, 0]) for value in cv2.meanStdDev(small))
+        flat = 1e-6 * cv2.norm(seen, cv2.NORM_INF)  # what rounding alone may leave
     if not flat < spread < np.inf:
         return np.zeros(THUMBNAIL**2, dtype=np.float32)
-    return (small / spread).clip(-_CLIP, _CLIP).astype(np.float32)
+    return np.maximum(np.minimum((small - np.float32(mean)) / np.float32(spread), _CLIP), -_CLIP)
 
 
 def probability(thumbnails: np.ndarray, weights: Weights) -> np.ndarray:
@@ -77,9 +76,10 @@ def probability(thumbnails: np.ndarray, weights: Weights) -> np.ndarray:
 def judge(thumb: np.ndarray, weights: Weights) -> tuple[float, bool]:
     """Score in [0, 1] of one thumbnail, and whether its picture is an inverted radiograph; the score is then that of
     the picture turned."""
-    as_it_is, inverted = probability(np.stack([thumb, -thumb]), weights).tolist()
-    turned = as_it_is < FLAG and inverted >= TURN
-    return (inverted if turned else as_it_is), turned
+    as_it_is = float(probability(thumb[None], weights)[0])
+    if as_it_is < FLAG and (inverted := float(probability(-thumb[None], weights)[0])) >= TURN:
+        return inverted, True
+    return as_it_is, False
 
 
 @cache

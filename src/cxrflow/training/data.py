@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -42,15 +43,35 @@ class RadiographBatches(Dataset[Batch]):
         return mean, math.sqrt(max(squares / count - mean**2, 1e-12))
 
 
+@dataclass(frozen=True)
+class Place:
+    """Which of several training processes this one is: ``rank`` of ``world``."""
+
+    rank: int = 0
+    world: int = 1
+
+    def part(self, batch: np.ndarray) -> list[int]:
+        """What this process takes of a batch."""
+        return batch[self.rank :: self.world].tolist()
+
+
 class BalancedBatches(Sampler[list[int]]):
     """Shuffled batches, a share of each drawn from COVID-19 images (the paper's ``sample_weight_covid``).
 
     The other images pass once an epoch; the COVID-19 ones are drawn with replacement as often as the share takes.
     Without a share, all images pass once. The order depends on seed and epoch alone, so that a resumed run goes on
-    as an uninterrupted one would.
+    as an uninterrupted one would; of several processes each takes its part of the same batches.
     """
 
-    def __init__(self, labels: np.ndarray, batch_size: int, covid_share: float | None, seed: int) -> None:
+    def __init__(
+        self,
+        labels: np.ndarray,
+        batch_size: int,
+        covid_share: float | None,
+        seed: int,
+        place: Place = Place(),
+    ) -> None:
+        self._place = place
         covid = CLASSES.index("covid")
         self._covid = np.flatnonzero(labels == covid) if covid_share is not None else np.empty(0, dtype=np.int64)
         self._others = np.flatnonzero(labels != covid) if covid_share is not None else np.arange(len(labels))
@@ -64,9 +85,10 @@ class BalancedBatches(Sampler[list[int]]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        # A last batch of one image has no variance for batch normalisation; it is dropped.
+        # One image has no variance for batch normalisation: a last batch that leaves a process with fewer than two is
+        # dropped.
         full, rest = divmod(len(self._others), self._others_per_batch)
-        return full + (rest > 1)
+        return full + (rest >= 2 * self._place.world)
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng([self._seed, self._epoch])
@@ -76,21 +98,21 @@ class BalancedBatches(Sampler[list[int]]):
             # a short last batch keeps the share
             count = round(self._covid_per_batch * len(chosen) / self._others_per_batch)
             covid = random.choice(self._covid, count) if count else self._covid[:0]
-            yield random.permutation(np.concatenate([chosen, covid])).tolist()
+            yield self._place.part(random.permutation(np.concatenate([chosen, covid])))
 
 
 class PlainBatches(Sampler[list[int]]):
-    """Every image once, in order."""
+    """Every image once, in order, in batches of nearly one size; of several processes each takes its part of them."""
 
-    def __init__(self, count: int, batch_size: int) -> None:
-        self._count, self._batch_size = count, batch_size
+    def __init__(self, count: int, batch_size: int, place: Place = Place()) -> None:
+        self._count, self._batches, self._place = count, math.ceil(count / batch_size), place
 
     def __len__(self) -> int:
-        return math.ceil(self._count / self._batch_size)
+        return self._batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, self._count, self._batch_size):
-            yield list(range(start, min(start + self._batch_size, self._count)))
+        for batch in np.array_split(np.arange(self._count), self._batches):
+            yield self._place.part(batch)
 
 
 def loader(data: RadiographBatches, batches: Sampler[list[int]]) -> DataLoader[Batch]:

@@ -9,7 +9,7 @@ import pytorch_lightning as lightning
 import torch
 from torch import nn
 from torch.nn import functional
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAUROC, MulticlassConfusionMatrix
 
 from cxrflow.errors import CxrflowError
@@ -41,7 +41,8 @@ class TrainingModule(lightning.LightningModule):
             }
         )
         self._learning_rate = params.learning_rate
-        self._losses: dict[str, list[tuple[torch.Tensor, int]]] = {"train": [], "val": []}
+        # Of several processes together; a loss that is not a number stays one.
+        self._train_loss, self._val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
 
     def on_train_epoch_start(self) -> None:
         """Note the learning rate that this epoch trains with."""
@@ -55,27 +56,28 @@ class TrainingModule(lightning.LightningModule):
         random = torch.Generator().manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         changed = augment(images.float() / 255, self._params.augmentation, random)
         loss = self._loss(self.network(to_input(changed, *self.input)), labels)
-        self._losses["train"].append((loss.detach(), len(labels)))
+        self._train_loss.update(loss.detach(), len(labels))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Figures and loss of one batch of val, images as they are."""
         images, labels = batch
         logits = self.network(to_input(images.float() / 255, *self.input))
-        self._losses["val"].append((self._loss(logits, labels), len(labels)))
+        self._val_loss.update(self._loss(logits, labels), len(labels))
         self._figures.update(logits.softmax(dim=1), labels)
 
     def on_validation_epoch_end(self) -> None:
         """Enter the epoch in ``history`` and log what checkpoint and early stopping look at."""
         values = self._figures.compute()
-        self._figures.reset()
         row = {
             "epoch": float(self.current_epoch),
             "learning_rate": self._learning_rate,
-            "train_loss": self._mean_loss("train"),
-            "val_loss": self._mean_loss("val"),
+            "train_loss": float(self._train_loss.compute()),
+            "val_loss": float(self._val_loss.compute()),
             "val_macro_auroc": float(values["auroc"]),
         }
+        for kept in (self._figures, self._train_loss, self._val_loss):
+            kept.reset()
         confusion = values["confusion"].double()  # true class on rows
         right = confusion.diagonal()
         for position, name in enumerate(CLASSES):
@@ -108,13 +110,6 @@ class TrainingModule(lightning.LightningModule):
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         weights = logits.new_tensor([self._params.loss_weights[name] for name in CLASSES])
         return functional.cross_entropy(logits, labels, weight=weights)
-
-    def _mean_loss(self, side: str) -> float:
-        kept = self._losses[side]
-        count = sum(n for _, n in kept)
-        mean = sum(float(loss) * n for loss, n in kept) / count if count else math.nan
-        kept.clear()
-        return mean
 
 
 def learning_rate_factor(params: Training) -> Callable[[int], float]:

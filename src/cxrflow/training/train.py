@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -15,33 +16,36 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from scipy.optimize import minimize_scalar
+from torch import distributed
 
 import cxrflow
-from cxrflow.bundle import Bundle, write_bundle
+from cxrflow.bundle import TRAINED_ON, Bundle, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.images.prepare import Store, check_steps
 from cxrflow.params import Images, Training
 from cxrflow.records import CLASSES
-from cxrflow.training.data import BalancedBatches, PlainBatches, RadiographBatches, loader
-from cxrflow.training.models import find_model
+from cxrflow.training.data import BalancedBatches, Place, PlainBatches, RadiographBatches, loader
 from cxrflow.training.models.measure import check_size
 from cxrflow.training.module import TrainingModule, to_input
+from cxrflow.training.start import begin
 
 _MONITOR = "val_macro_auroc"
 # Devices found, products recommended: nothing that a person who trains can act on.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
-def train(records: pd.DataFrame, store: Store, images: Images, params: Training, out: Path) -> Bundle:
+def train(records: pd.DataFrame, store: Store, images: Images, params: Training, out: Path) -> Bundle | None:
     """Train on the rows of split ``train``, choose on ``val``; write ``bundle``, ``history.csv`` and ``checkpoints``.
 
     records  kept rows only (columns of records.py)
     out      results folder; an interrupted run that was begun with the same params, data and code goes on from the
              last whole epoch in ``out/checkpoints``
+    Started by ``torchrun``, each process takes its part of every batch; all but the first return None.
     Raises CxrflowError where a class has no image on the training or validation side, the store was prepared by other
-    steps, the network does not take pictures of that size, or the loss is no longer a number.
+    steps, the network does not take pictures of that size, the loss is no longer a number, or memory does not suffice.
     """
+    place = _join()
     check_steps(store, images)
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     sides = {side: usable[usable.split == side] for side in ("train", "val")}
@@ -58,21 +62,30 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     lightning.seed_everything(params.seed, verbose=False)
     mean, std = data["train"].mean_and_std()
     check_size(params.model, images.channels, images.size)
-    model = find_model(params.model)
-    network = model.build(images.channels, len(CLASSES))
-    module = TrainingModule(network, params, images.channels, mean, std)
-    checkpoints = _open_checkpoints(out / "checkpoints", digests)
+    start = begin(params.model, params.start, images, len(CLASSES))
+    if start.digest:
+        digests["start"] = start.digest
+    module = TrainingModule(start.network, params, images.channels, mean, std)
+    seen = pd.concat([seen_rows(used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
+    checkpoints = out / "checkpoints"
+    if place.rank == 0:
+        _open_checkpoints(checkpoints, digests, seen, start.checkpoint)
+    if place.world > 1:
+        distributed.barrier()
     finished = checkpoints / "finished"
     if finished.exists():  # DVC removed the other outputs of a run whose checkpoints stand
         module.history = torch.load(checkpoints / "last.ckpt", weights_only=True)["history"]
     else:
-        _fit(module, data, params, checkpoints, out)
-        write_whole(finished, b"")
+        _fit(module, data, params, place, start.checkpoint, checkpoints, out)
+    if place.rank > 0:
+        return None
+    write_whole(finished, b"")
     write_history(module.history, out / "history.csv")
-    chosen = int(max(module.history, key=lambda row: (row[_MONITOR], -row["epoch"]))["epoch"])
     best = torch.load(checkpoints / "best.ckpt", weights_only=True)
+    chosen = int(best["epoch"])
     module.load_state_dict(best["state_dict"])
-    on_val = {k.removeprefix("val_"): v for k, v in module.history[chosen].items() if k.startswith("val_")}
+    figures = next(row for row in module.history if row["epoch"] == chosen)
+    on_val = {k.removeprefix("val_"): v for k, v in figures.items() if k.startswith("val_")}
     bundle = Bundle(
         cxrflow=cxrflow.__version__,
         model=params.model,
@@ -82,12 +95,13 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
         std=std,
         temperature=fit_temperature(*_logits(module, data["val"], params.batch_size)),
         sources={str(source): len(rows) for source, rows in used.groupby("source")},
-        pretrained_on=model.pretrained_on,
+        pretrained_on=start.pretrained_on,
+        seen="listed" if start.listed else "unknown",
         epoch=chosen,
         validation={name: value for name, value in on_val.items() if np.isfinite(value)},
         digests=digests,
     )
-    write_bundle(out / "bundle", module.network, bundle, used)
+    write_bundle(out / "bundle", module.network, bundle, seen)
     return bundle
 
 
@@ -123,7 +137,8 @@ class _History(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, TrainingModule)  # noqa: S101
-        write_history(module.history, self._path)
+        if trainer.is_global_zero:
+            write_history(module.history, self._path)
 
 
 def write_history(history: list[dict[str, float]], path: Path) -> None:
@@ -132,22 +147,45 @@ def write_history(history: list[dict[str, float]], path: Path) -> None:
     write_whole(path, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
 
 
-def _open_checkpoints(folder: Path, digests: dict[str, str]) -> Path:
-    """The checkpoints of a run with these digests; those of any other run are removed."""
+def _join() -> Place:
+    """This process among those that ``torchrun`` started."""
+    place = Place(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    if place.world > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return place
+
+
+def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame, begun_by: Path | None) -> None:
+    """Make the folder ready for a run with these digests: the checkpoints of any other run are removed."""
     try:
         same = json.loads((folder / "run.json").read_text()) == digests
     except (OSError, ValueError):
         same = False
-    if not same:
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(folder / "run.json", digests)
-    return folder
+    if same:
+        return
+    if begun_by is not None and begun_by.resolve().is_relative_to(folder.resolve()):
+        raise CxrflowError(
+            f"training.start: {begun_by} lies where this run keeps its own checkpoints; move {folder} elsewhere first."
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    write_whole(folder / TRAINED_ON, seen.to_csv(index=False, lineterminator="\n").encode())
+    write_json(folder / "run.json", digests)
 
 
 def _fit(
-    module: TrainingModule, data: dict[str, RadiographBatches], params: Training, checkpoints: Path, out: Path
+    module: TrainingModule,
+    data: dict[str, RadiographBatches],
+    params: Training,
+    place: Place,
+    begun_by: Path | None,
+    checkpoints: Path,
+    out: Path,
 ) -> None:
-    balanced = BalancedBatches(data["train"].labels, params.batch_size, params.sample_weight_covid, params.seed)
+    if params.batch_size < 2 * place.world:
+        raise CxrflowError(
+            f"training.batch_size: {params.batch_size} images are too few for {place.world} processes; each needs two."
+        )
+    balanced = BalancedBatches(data["train"].labels, params.batch_size, params.sample_weight_covid, params.seed, place)
     each_epoch: dict[str, Any] = {
         "dirpath": checkpoints,
         "save_on_train_epoch_end": True,
@@ -161,7 +199,11 @@ def _fit(
         logger=False,
         callbacks=[best, last, stop, _History(out / "history.csv"), RichProgressBar()],
         plugins=[_WholeFiles()],
-        devices=1,
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        num_nodes=place.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        strategy="ddp" if place.world > 1 else "auto",
+        precision="bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true",
+        gradient_clip_val=params.gradient_clip,
         # On a GPU some layers have no deterministic gradient: they warn there; a CPU repeats every bit.
         deterministic="warn",
         num_sanity_val_steps=0,
@@ -169,20 +211,30 @@ def _fit(
         use_distributed_sampler=False,
     )
     interrupted = checkpoints / "last.ckpt"
-    if interrupted.exists():
-        print(f"Going on after the last whole epoch in {interrupted}")
+    going_on = interrupted if interrupted.exists() else begun_by
+    if going_on and place.rank == 0:
+        print(f"Going on after the last whole epoch in {going_on}")
     with warnings.catch_warnings():
         # Batches are cut from memory-mapped arrays: there is nothing for worker processes to do.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-        trainer.fit(
-            module,
-            loader(data["train"], balanced),
-            loader(data["val"], PlainBatches(len(data["val"]), params.batch_size)),
-            ckpt_path=interrupted if interrupted.exists() else None,
-            weights_only=True,
-        )
+        warnings.filterwarnings("ignore", ".*dirpath has changed.*")
+        try:
+            trainer.fit(
+                module,
+                loader(data["train"], balanced),
+                loader(data["val"], PlainBatches(len(data["val"]), params.batch_size, place)),
+                ckpt_path=going_on,
+                weights_only=True,
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
+                raise
+            raise CxrflowError(
+                f"training: memory does not suffice for batches of {params.batch_size}; lower training.batch_size or "
+                "images.size, or take a smaller network. What was trained up to the last whole epoch is kept."
+            ) from None
 
 
 @torch.inference_mode()

@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 from cxrflow.errors import CxrflowError
 from cxrflow.training.models import covidnet, crnn, from_timm, from_xrv, resnet, vgg
+from cxrflow.training.models.from_torchvision import imagenet
 from cxrflow.training.models.model import Model
 
 MODELS: dict[str, Model] = {
-    "resnet18": Model(resnet.build_resnet18, resnet.gradcam_layer, 224),
-    "resnet34": Model(resnet.build_resnet34, resnet.gradcam_layer, 224),
-    "resnet50": Model(resnet.build_resnet50, resnet.gradcam_layer, 224),
-    "resnet101": Model(resnet.build_resnet101, resnet.gradcam_layer, 224),
-    "resnet152": Model(resnet.build_resnet152, resnet.gradcam_layer, 224),
-    "vgg11": Model(vgg.build_vgg11, vgg.gradcam_layer, 224),
-    "vgg19": Model(vgg.build_vgg19, vgg.gradcam_layer, 224),
+    "resnet18": Model(resnet.build_resnet18, resnet.gradcam_layer, 224, imagenet=imagenet("resnet18")),
+    "resnet34": Model(resnet.build_resnet34, resnet.gradcam_layer, 224, imagenet=imagenet("resnet34")),
+    "resnet50": Model(resnet.build_resnet50, resnet.gradcam_layer, 224, imagenet=imagenet("resnet50")),
+    "resnet101": Model(resnet.build_resnet101, resnet.gradcam_layer, 224, imagenet=imagenet("resnet101")),
+    "resnet152": Model(resnet.build_resnet152, resnet.gradcam_layer, 224, imagenet=imagenet("resnet152")),
+    "vgg11": Model(vgg.build_vgg11, vgg.gradcam_layer, 224, imagenet=imagenet("vgg11")),
+    "vgg19": Model(vgg.build_vgg19, vgg.gradcam_layer, 224, imagenet=imagenet("vgg19")),
     "covidnet_small": Model(covidnet.build_covidnet_small, covidnet.gradcam_layer, 224),
     "covidnet_large": Model(covidnet.build_covidnet_large, covidnet.gradcam_layer, 224),
     "crnn": Model(crnn.build_crnn, crnn.gradcam_layer, 224),

@@ -40,7 +40,12 @@ def find(name: str) -> Model:
                 f"training.model: the last stages of timm:{name} give no maps that Grad-CAM could be taken at; choose "
                 "a convolutional network, such as a ResNet, EfficientNet, ConvNeXt or TResNet."
             )
-    return Model(architecture, gradcam_layer, size)
+
+    def imagenet() -> tuple[dict[str, torch.Tensor], str]:
+        pretrained: Any = timm.create_model(name, pretrained=True)
+        return pretrained.state_dict(), f"timm {pretrained.pretrained_cfg['tag']}"
+
+    return Model(architecture, gradcam_layer, size, imagenet=imagenet if timm.is_model_pretrained(name) else None)
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cxrflow.errors import CxrflowError
 from cxrflow.records import CLASSES
 from cxrflow.training.models import find_model
+from cxrflow.training.models.stored import STORED
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def check_size(name: str, channels: int, size: int) -> None:
     channels  planes of its pictures
     size      side of its pictures in pixels
     """
+    if name == STORED:  # the bundle that it comes from tells
+        return
     model = find_model(name)
     with torch.device("meta"), torch.inference_mode():
         network = model.architecture(channels, len(CLASSES)).eval()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 
@@ -18,6 +19,9 @@ class Model:
     load_pretrained  puts the weights that its name promises into such a network, all but those of the last layer;
                      None where it begins at random. Raises CxrflowError where they are not to be had.
     pretrained_on    the collections that those weights have seen
+    imagenet         loads weights trained on ImageNet for such a network of three planes: its ``state_dict``, the last
+                     layer among it, and the name of what they have seen; None where there are none. Raises where they
+                     cannot be had.
     """
 
     architecture: Callable[[int, int], nn.Module]
@@ -25,6 +29,7 @@ class Model:
     default_size: int
     load_pretrained: Callable[[nn.Module], None] | None = None
     pretrained_on: tuple[str, ...] = ()
+    imagenet: Callable[[], tuple[dict[str, torch.Tensor], str]] | None = None
 
     def build(self, channels: int, classes: int) -> nn.Module:
         """The network that training begins with: ``architecture``, and the weights that its name promises, if any."""

@@ -11,6 +11,8 @@ from torch import fx, nn
 
 from cxrflow.errors import CxrflowError
 
+#: The name of a network that is in no registry: how it is built lies with its bundle.
+STORED = "onnx"
 #: Floats with more elements than this are weights: ``structure`` goes without them. What is smaller may be an argument
 #: of an operation, which no ``state_dict`` holds.
 _SMALL = 16
@@ -86,26 +88,26 @@ def _last_map(graph: Any) -> str:
 
 def _module_of(network: fx.GraphModule, value: str) -> str:
     """The name of the layer that computes a value of the ONNX graph."""
+    layers: list[tuple[str, Any]] = list(network.named_children())
     return next(
-        name
-        for name, layer in network.named_children()
-        if hasattr(layer, "onnx_mapping") and value in layer.onnx_mapping.outputs
+        name for name, layer in layers if hasattr(layer, "onnx_mapping") and value in layer.onnx_mapping.outputs
     )
 
 
 def _fix_shapes(network: fx.GraphModule) -> None:
     """Reshape to numbers instead of to a tensor of numbers, so that the network can be traced and exported."""
+    constants: Any = network.initializers
     for node in list(network.graph.nodes):
         if node.op == "call_module" and type(network.get_submodule(node.target)).__name__ == "OnnxReshape":
             images, shape = node.args
             if shape.op == "get_attr":
                 name = shape.target.rpartition(".")[2]
-                numbers = network.initializers.get_buffer(name).tolist()
+                numbers = constants.get_buffer(name).tolist()
                 with network.graph.inserting_before(node):
                     node.replace_all_uses_with(network.graph.call_method("reshape", (images, *numbers)))
                 network.graph.erase_node(node)
                 network.graph.erase_node(shape)
-                delattr(network.initializers, name)
+                delattr(constants, name)
     network.graph.eliminate_dead_code()
     network.delete_all_unused_submodules()
     network.recompile()

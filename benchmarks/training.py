@@ -1,0 +1,121 @@
+"""Speed of the training loop: against the same network on a fixed random tensor, and against plain memory layout.
+
+    python benchmarks/training.py FOLDER [--images N] [--out results/bench.json]
+
+FOLDER holds collections as for `make run`. Three loops of ResNet-18 at 224 pixels, batches of 32, forward, backward and
+optimiser step: (a) as training does it, with real stored images, balanced batches and augmentation; (b) the same
+network and memory layout on one fixed random tensor, which is the ceiling; (c) as (a) in plain contiguous layout. They
+take turns, so that a drift of the machine's speed touches all of them; figures are medians of their rounds.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from cxrflow.engines import LocalEngine
+from cxrflow.files import write_json
+from cxrflow.images.prepare import prepare_images
+from cxrflow.params import load_params
+from cxrflow.records import CLASSES
+from cxrflow.training.augmentation import augment
+from cxrflow.training.data import BalancedBatches, RadiographBatches, loader
+from cxrflow.training.models import find_model
+from cxrflow.training.module import TrainingModule, to_input
+from images import STEPS, radiographs
+
+_ROUNDS, _BATCHES, _BATCH = 5, 6, 32
+TRAINING = load_params(Path(__file__).parents[1] / "params.yaml").training
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = stored(asked.folder, asked.images, Path(folder))
+        loops = {
+            "training": _loop(_real(data), torch.channels_last),
+            "ceiling": _loop(_fixed(), torch.channels_last),
+            "plain": _loop(_real(data), torch.contiguous_format),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in loops}
+        for loop in loops.values():
+            loop()  # the first round allocates
+        for _ in track(range(_ROUNDS), "training loops"):
+            for name, loop in loops.items():
+                started = time.perf_counter()
+                loop()
+                seconds[name].append(time.perf_counter() - started)
+    rates = {name: _BATCHES * _BATCH / statistics.median(times) for name, times in seconds.items()}
+    figures = {
+        "per_second": rates,
+        "share_of_ceiling": rates["training"] / rates["ceiling"],
+        "speedup_plain": rates["training"] / rates["plain"],
+    }
+    kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    write_json(asked.out, kept | {"training": kept.get("training", {}) | figures})
+    Console().print(
+        f"ResNet-18 at {STEPS.size}: {rates['training']:.1f} images/s, {figures['share_of_ceiling']:.0%} of a fixed "
+        f"tensor's {rates['ceiling']:.1f}, {figures['speedup_plain']:.2f} times plain layout's {rates['plain']:.1f}."
+    )
+
+
+def stored(root: Path, count: int, out: Path) -> RadiographBatches:
+    """Real images, prepared and stored; their classes are drawn, since speed does not depend on them."""
+    files = [f"{p.relative_to(root)}" for p in radiographs(root)[:count]]
+    records = pd.DataFrame({"image_id": files, "path": files, "content_hash": files})
+    store = prepare_images(records, root, STEPS, LocalEngine(), out / "images")
+    labels = np.random.default_rng(0).choice(CLASSES, len(files))
+    return RadiographBatches(store, records.assign(label=labels))
+
+
+def _real(data: RadiographBatches) -> Iterator[torch.Tensor]:
+    """Batches as ``TrainingModule.training_step`` sees them, without end: pictures in [0, 1], changed at random."""
+    for epoch in itertools.count():
+        batches = BalancedBatches(data.labels, _BATCH, TRAINING.sample_weight_covid, seed=0)
+        batches.set_epoch(epoch)
+        for images, _ in loader(data, batches):
+            if len(images) == _BATCH:
+                yield augment(images.float() / 255, TRAINING.augmentation, torch.Generator().manual_seed(epoch))
+
+
+def _fixed() -> Iterator[torch.Tensor]:
+    while True:
+        yield torch.zeros(0)
+
+
+def _loop(pictures: Iterator[torch.Tensor], layout: torch.memory_format) -> Callable[[], None]:
+    """A round: some steps of the network on the pictures; an empty tensor stands for a fixed random batch."""
+    torch.manual_seed(0)
+    module = TrainingModule(find_model("resnet18").build(1, len(CLASSES)), TRAINING, 1, 0.5, 0.25)
+    network = module.network.to(memory_format=layout).train()
+    (optimiser,), _ = module.configure_optimizers()
+    fixed = torch.randn(_BATCH, 1, STEPS.size, STEPS.size).contiguous(memory_format=layout)
+    labels = torch.randint(0, len(CLASSES), (_BATCH,))
+
+    def steps() -> None:
+        for images in itertools.islice(pictures, _BATCHES):
+            batch = to_input(images, *module.input).contiguous(memory_format=layout) if len(images) else fixed
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(batch), labels).backward()
+            optimiser.step()
+
+    return steps
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Grouped cross-validation: every image is scored once, by a network that has seen nobody of its group.
+
+Where a source holds few images of a class, one test set of a fifth of them says little; out of fold, all of them test.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrflow.evaluation import ledger
+from cxrflow.evaluation.baseline import cross_fitted_baseline
+from cxrflow.evaluation.intervals import missing
+from cxrflow.evaluation.metrics import evaluate, macro_auroc
+from cxrflow.files import write_json, write_whole
+from cxrflow.images.prepare import Store
+from cxrflow.params import Evaluation, Images, Training
+from cxrflow.predictor import Predictor
+from cxrflow.records import CLASSES
+from cxrflow.training.train import train
+
+#: Share of the groups outside a fold that choose the epoch, the rest train.
+_VAL = 0.15
+
+
+def folds_of(group_ids: pd.Series, count: int) -> np.ndarray:
+    """The fold of each row, int (n,) in [0, count): by a hash of its group, so that adding rows moves nobody."""
+    return np.array([int(_share("fold", group) * count) for group in group_ids], dtype=np.int64)
+
+
+def cross_validate(
+    records: pd.DataFrame,
+    store: Store,
+    images: Images,
+    training: Training,
+    evaluation: Evaluation,
+    count: int,
+    out: Path,
+    ledger_file: Path,
+) -> dict[str, Any]:
+    """Train ``count`` networks, each without one fold of the groups, and score that fold with it.
+
+    records  kept rows (columns of records.py); their own split is not used
+    out      ``fold0``, ``fold1``, ...: each a training as the stage writes it, which goes on where it was interrupted;
+             ``predictions.csv``, out of fold; ``metrics.json``, the figures that are returned
+    Raises CxrflowError as ``train``.
+    """
+    usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])].reset_index(drop=True)
+    fold = folds_of(usable.group_id, count)
+    chooses = np.array([_share("val", group) < _VAL for group in usable.group_id])
+    probabilities = np.zeros((len(usable), len(CLASSES)))
+    weights = []
+    for number in range(count):
+        outside = fold != number
+        split = np.where(outside, np.where(chooses, "val", "train"), "test")
+        place = out / f"fold{number}"
+        train(usable.assign(split=split)[outside], store, images, training, place)
+        predictor = Predictor(place / "bundle")
+        probabilities[~outside] = predictor.stored_scores(store, usable.image_id[~outside])
+        weights.append(predictor.bundle.digests["weights"])
+    both = hashlib.sha256("".join(weights).encode()).hexdigest()
+    test_set = ledger.test_set_hash(usable)
+    ledger.enter(ledger_file, datetime.now(UTC), both, test_set)
+    figures = evaluate(usable, probabilities, evaluation.bootstrap, evaluation.seed)
+    blind, reason = cross_fitted_baseline(usable, evaluation.seed)
+    beside = macro_auroc(usable, blind, evaluation.bootstrap, evaluation.seed) if blind is not None else missing(reason)
+    figures["baseline"] = {"macro_auroc": beside, "learned_from": "the other four fifths of the groups"}
+    figures["test_set"] = {"hash": test_set, "bundle": both, "overlap": None, "folds": count}
+    table = usable[["image_id", "source", "group_id", "label"]].assign(fold=fold)
+    table[list(CLASSES)] = probabilities
+    write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
+    write_json(out / "metrics.json", figures)
+    return figures
+
+
+def _share(purpose: str, group: str) -> float:
+    """A number in [0, 1) that a group's name alone decides."""
+    return int(hashlib.sha256(f"{purpose} {group}".encode()).hexdigest()[:15], 16) / 16**15

@@ -1,0 +1,22 @@
+"""ImageNet weights of torchvision's networks, from its cache or the network."""
+
+from collections.abc import Callable
+
+import torch
+from torchvision.models import get_model_weights
+
+State = dict[str, torch.Tensor]
+
+
+def imagenet(name: str) -> Callable[[], tuple[State, str]]:
+    """What loads the weights of torchvision's network ``name``: its ``state_dict``, and what they have seen.
+
+    The loader raises OSError where they are neither in torch's cache (``TORCH_HOME``) nor to be downloaded, and
+    RuntimeError where their SHA-256 is not the published one.
+    """
+
+    def load() -> tuple[State, str]:
+        weights = get_model_weights(name).DEFAULT
+        return weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu"), "ImageNet-1k"
+
+    return load

@@ -1,0 +1,173 @@
+"""Where training starts from: random weights, ImageNet, a file, a pretrained backbone, a bundle, or a checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_trained_on
+from cxrflow.errors import CxrflowError
+from cxrflow.params import Images
+from cxrflow.training.models import find_model
+from cxrflow.training.models.stored import STORED
+
+SCRATCH, IMAGENET = "scratch", "imagenet"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training begins with.
+
+    network        on the CPU
+    pretrained_on  the collections that its weights have seen; empty from scratch
+    seen           rows as ``bundle.seen_rows`` gives them, of all images that they have seen and that are listed
+    listed         False where they have seen radiographs that nobody listed
+    checkpoint     a checkpoint of an earlier training, whose optimiser and schedule go on; or None
+    digest         SHA-256 (hexadecimal) of the weights; empty from scratch
+    """
+
+    network: nn.Module
+    pretrained_on: tuple[str, ...] = ()
+    seen: pd.DataFrame | None = None
+    listed: bool = True
+    checkpoint: Path | None = None
+    digest: str = ""
+
+
+def begin(model: str, start: str, images: Images, classes: int) -> Start:
+    """Build the network called ``model`` with the weights that ``start`` (``training.start``) names.
+
+    start  ``scratch``: random, or those that a name as xrv:... promises; ``imagenet``: the library's own, from its
+           cache or the network; a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of
+           a bundle; or a checkpoint of a training (.ckpt), which then goes on with its optimiser and schedule
+    A first convolution of three planes serves a network of one by the sum over its planes, which gives the same for a
+    grey picture, and the other way round. A last layer for other classes is left at random.
+    Raises CxrflowError where weights are absent, damaged, of another network, or cannot be downloaded.
+    """
+    known = None if model == STORED else find_model(model)
+    if start == SCRATCH and known is not None:
+        return Start(known.build(images.channels, classes), known.pretrained_on, listed=known.load_pretrained is None)
+    path = Path(start)
+    if (path / DESCRIPTION).exists():
+        return _from_bundle(path, model, images, classes)
+    if known is None:
+        raise CxrflowError(
+            f"training.start: {start} is no bundle, and a network called {STORED} comes from one; name its folder."
+        )
+    network = known.architecture(images.channels, classes)
+    if start == IMAGENET:
+        state, name = _imagenet(model)
+        fit_state(network, state, f"the ImageNet weights of {model}")
+        return Start(network, (name,), digest=_digest(network))
+    if not path.is_file():
+        raise CxrflowError(
+            f"training.start: {start} is no file of weights, checkpoint or folder of a bundle; set it to {SCRATCH}, "
+            f"{IMAGENET} or the path of one."
+        )
+    if path.suffix == ".ckpt":
+        return Start(network, seen=_seen_by(path), checkpoint=path, digest=sha256(path.read_bytes()).hexdigest())
+    fit_state(network, _state_of(path), str(path))
+    return Start(network, (f"unknown ({path.name})",), listed=False, digest=_digest(network))
+
+
+def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Load ``state`` into ``network``; the first convolution and the last layer may differ as ``begin`` says.
+
+    where  what the weights are called in an error
+    """
+    own = network.state_dict()
+    taken: dict[str, torch.Tensor] = {}
+    left: list[str] = []
+    for name, ours in own.items():
+        theirs = state.get(name)
+        if theirs is not None and theirs.shape == ours.shape:
+            taken[name] = theirs
+        elif theirs is not None and (stem := _other_planes(theirs, ours)) is not None:
+            taken[name] = stem
+        else:
+            left.append(name)
+    last = list(own)[-1].rpartition(".")[0]
+    if wrong := [name for name in left if name.rpartition(".")[0] != last]:
+        raise CxrflowError(
+            f"training.start: {where} does not fit the network: {wrong[0]} is absent or of another shape; set "
+            "training.model to the network that it is of."
+        )
+    network.load_state_dict(own | taken)
+
+
+def _from_bundle(path: Path, model: str, images: Images, classes: int) -> Start:
+    bundle, other = read_bundle(path)
+    if bundle.model != model:
+        raise CxrflowError(f"training.start: {path} holds a {bundle.model}, not a {model}; set training.model to it.")
+    network = other
+    if model != STORED:
+        network = find_model(model).architecture(images.channels, classes)
+        fit_state(network, other.state_dict(), str(path))
+    elif (bundle.images.size, bundle.images.channels, len(bundle.classes)) != (images.size, images.channels, classes):
+        raise CxrflowError(
+            f"training.start: the imported network in {path} keeps its images.size {bundle.images.size}, its "
+            f"images.channels {bundle.images.channels} and {len(bundle.classes)} classes; set the first two to these."
+        )
+    before = tuple(dict.fromkeys((*bundle.pretrained_on, *bundle.sources)))
+    return Start(network, before, read_trained_on(path), bundle.seen == "listed", digest=_digest(network))
+
+
+def _digest(network: nn.Module) -> str:
+    return sha256(save(network.state_dict())).hexdigest()
+
+
+def _seen_by(checkpoint: Path) -> pd.DataFrame:
+    try:
+        return read_trained_on(checkpoint.parent)
+    except CxrflowError:
+        raise CxrflowError(
+            f"training.start: {checkpoint} lies without the {TRAINED_ON} that training writes beside it, so what it "
+            "has seen is unknown; keep the two together."
+        ) from None
+
+
+def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
+    """Weights of a convolution for another number of input planes, 1 or 3; None where they differ in more."""
+    alike = theirs.ndim == ours.ndim == 4 and theirs.shape[0] == ours.shape[0] and theirs.shape[2:] == ours.shape[2:]
+    if not alike or {theirs.shape[1], ours.shape[1]} != {1, 3}:
+        return None
+    if ours.shape[1] == 1:
+        return theirs.sum(dim=1, keepdim=True)
+    return theirs.expand(-1, 3, -1, -1) / 3
+
+
+def _imagenet(model: str) -> tuple[dict[str, torch.Tensor], str]:
+    load = find_model(model).imagenet
+    if load is None:
+        raise CxrflowError(f"training.start: there are no ImageNet weights for {model}; set it to {SCRATCH}.")
+    try:
+        return load()
+    except Exception as error:  # the libraries raise almost anything without a network
+        reason = " ".join(str(error).split())[:200]
+        raise CxrflowError(
+            f"training.start: the ImageNet weights of {model} are not in the cache and could not be downloaded "
+            f"({reason}); set it to the path of a file of weights, or to {SCRATCH}."
+        ) from None
+
+
+def _state_of(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        raise CxrflowError(f"training.start: {path} holds no weights ({' '.join(str(error).split())[:200]}).") from None
+    except Exception:  # whatever a pickle that is no plain file of tensors makes the loader say
+        raise CxrflowError(
+            f"training.start: {path} holds more than tensors, and nothing else is ever unpickled; save its state_dict "
+            "as .safetensors."
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CxrflowError(f"training.start: {path} is no state_dict of tensors; save its state_dict as .safetensors.")
+    return state

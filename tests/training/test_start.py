@@ -1,0 +1,158 @@
+"""Training begins with the weights that it is told to begin with."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import ResNet18_Weights, resnet18
+
+from cxrflow.bundle import read_bundle, read_trained_on
+from cxrflow.errors import CxrflowError
+from cxrflow.images.prepare import Store
+from cxrflow.params import Images, Params, Training
+from cxrflow.training import start as module
+from cxrflow.training.models import find_model
+from cxrflow.training.start import begin
+from cxrflow.training.train import train
+
+Tiny = Callable[..., tuple[pd.DataFrame, Store, Images]]
+
+
+@pytest.fixture
+def grey(params: Params) -> Images:
+    return params.images.model_copy(update={"channels": 1})
+
+
+@pytest.fixture
+def imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Weights that this test writes where torchvision looks for the downloaded ones."""
+    torch.manual_seed(3)
+    state = resnet18().state_dict()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(state, folder / ResNet18_Weights.DEFAULT.url.rpartition("/")[2])
+    return state
+
+
+def test_imagenet_weights_come_from_the_cache_and_keep_their_stem(imagenet, grey: Images) -> None:
+    """A grey picture gives the same in the first layer as three equal planes in the published network."""
+    begun = begin("resnet18", "imagenet", grey, 3)
+    assert begun.pretrained_on == ("ImageNet-1k",)
+    picture = torch.randn(2, 1, 64, 64)
+    theirs = torch.nn.functional.conv2d(picture.expand(-1, 3, -1, -1), imagenet["conv1.weight"], stride=2, padding=3)
+    assert torch.allclose(begun.network.conv1(picture), theirs, atol=1e-5)
+    own = begun.network.state_dict()
+    new = ("conv1.weight", "fc.weight", "fc.bias")
+    assert all(torch.equal(own[name], imagenet[name]) for name in own if name not in new)
+    assert own["fc.weight"].shape == (3, 512)
+
+
+def test_without_cache_and_network_one_sentence_says_what_to_do(
+    tmp_path: Path, grey: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(CxrflowError, match=r"not in the cache and could not be downloaded .*set it to the path"):
+        begin("resnet18", "imagenet", grey, 3)
+    with pytest.raises(CxrflowError, match="no ImageNet weights for crnn"):
+        begin("crnn", "imagenet", grey, 3)
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_a_file_of_weights(ending: str, tmp_path: Path, params: Params) -> None:
+    """Of three planes into three, of another number of classes: all but the last layer."""
+    torch.manual_seed(0)
+    state = find_model("crnn").architecture(3, 14).state_dict()
+    path = tmp_path / f"weights{ending}"
+    if ending == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    begun = begin("crnn", str(path), params.images.model_copy(update={"channels": 3}), 3)
+    own = begun.network.state_dict()
+    assert [name for name in own if not torch.equal(own[name], state[name])] == ["head.weight", "head.bias"]
+    assert not begun.listed
+    assert path.name in begun.pretrained_on[0]
+
+
+def test_files_that_are_no_weights_of_this_network(tmp_path: Path, grey: Images) -> None:
+    torch.save({"model": find_model}, tmp_path / "code.pth")
+    with pytest.raises(CxrflowError, match="more than tensors"):
+        begin("crnn", str(tmp_path / "code.pth"), grey, 3)
+    (tmp_path / "text.safetensors").write_text("not weights")
+    with pytest.raises(CxrflowError, match="holds no weights"):
+        begin("crnn", str(tmp_path / "text.safetensors"), grey, 3)
+    save_file(find_model("resnet18").architecture(1, 3).state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(CxrflowError, match="does not fit the network"):
+        begin("crnn", str(tmp_path / "other.safetensors"), grey, 3)
+    with pytest.raises(CxrflowError, match="no file of weights, checkpoint or folder of a bundle"):
+        begin("crnn", "scrach", grey, 3)
+
+
+@pytest.fixture
+def short(params: Params) -> Training:
+    update = {"model": "crnn", "epochs": 3, "batch_size": 16, "early_stopping_epochs": 9}
+    return params.training.model_copy(update=update)
+
+
+def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(tiny: Tiny, short: Training, tmp_path: Path) -> None:
+    """To three planes and another size; the first training's images stay among those that the second has seen."""
+    records, store, steps = tiny(60)
+    first = train(records, store, steps, short, tmp_path / "first")
+    other = records.assign(
+        content_hash=[f"{k + 1000:064x}" for k in range(60)], patient_id=[f"other:{k}" for k in range(60)]
+    )
+    begun = begin("crnn", str(tmp_path / "first" / "bundle"), steps.model_copy(update={"channels": 3, "size": 48}), 3)
+    _, network = read_bundle(tmp_path / "first" / "bundle")
+    picture = torch.randn(2, 1, 48, 48)
+    with torch.inference_mode():
+        assert torch.allclose(begun.network.eval()(picture.expand(-1, 3, -1, -1)), network(picture), atol=1e-4)
+    again = short.model_copy(update={"start": str(tmp_path / "first" / "bundle"), "epochs": 2})
+    second = train(other, store, steps, again, tmp_path / "second")
+    assert first is not None
+    assert second is not None
+    assert second.pretrained_on == ("tiny",)
+    assert second.seen == "listed"
+    seen = read_trained_on(tmp_path / "second" / "bundle")
+    assert {*records.content_hash, *other.content_hash} == set(seen.content_hash)
+    assert pd.read_csv(tmp_path / "second" / "history.csv").val_macro_auroc[0] > 0.9  # it does not begin at random
+
+
+def test_a_checkpoint_goes_on_with_optimiser_and_schedule(tiny: Tiny, short: Training, tmp_path: Path) -> None:
+    """Three epochs and then two of the same schedule end where five at once do, to the last bit."""
+    records, store, steps = tiny(60)
+    step = short.schedule.model_copy(update={"name": "step", "step_epochs": 2, "step_factor": 0.5})
+    five = short.model_copy(update={"epochs": 5, "schedule": step})
+    train(records, store, steps, five, tmp_path / "whole")
+    train(records, store, steps, five.model_copy(update={"epochs": 3}), tmp_path / "half")
+    checkpoint = tmp_path / "half" / "checkpoints" / "last.ckpt"
+    going_on = five.model_copy(update={"start": str(checkpoint)})
+    with pytest.raises(CxrflowError, match="keeps its own checkpoints"):
+        train(records, store, steps, going_on, tmp_path / "half")
+    train(records, store, steps, going_on, tmp_path / "rest")
+    whole, rest = (pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "rest"))
+    pd.testing.assert_frame_equal(whole, rest)
+    ends = [
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("whole", "rest")
+    ]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    checkpoint.with_name("trained_on.csv").unlink()
+    with pytest.raises(CxrflowError, match="what it has seen is unknown"):
+        train(records, store, steps, going_on, tmp_path / "unknown")
+
+
+def test_planes_are_summed_and_spread() -> None:
+    three, one = torch.randn(4, 3, 3, 3), torch.zeros(4, 1, 3, 3)
+    summed = module._other_planes(three, one)
+    assert summed is not None
+    assert torch.allclose(summed[:, 0], three.sum(dim=1))
+    spread = module._other_planes(summed, three)
+    assert spread is not None
+    assert np.allclose(spread.sum(dim=1), summed[:, 0], atol=1e-6)
+    assert module._other_planes(torch.zeros(4, 3, 5, 5), one) is None
