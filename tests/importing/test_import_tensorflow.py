@@ -148,7 +148,7 @@ def test_it_trains_further_and_is_a_bundle_again(imported: Path, demo_params: Pa
         loss.backward()
         assert all(p.grad is not None for p in network.parameters())
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
     after = network.eval().state_dict()
     same = [name for name in before if torch.equal(before[name], after[name])]
@@ -182,7 +182,7 @@ def test_evaluation_says_that_training_images_may_be_among_the_test_images(
         Predictor(imported), root, demo_params.metadata, params, engine, tmp_path / "out", tmp_path / "ledger.csv"
     )
     print_figures(figures)
-    assert "no list of its training images" in " ".join(capsys.readouterr().out.split())
+    assert "no list of all its training images" in " ".join(capsys.readouterr().out.split())
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test_set"]["overlap"].startswith("Unknown")
 
 
