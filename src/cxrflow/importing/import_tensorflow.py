@@ -39,7 +39,7 @@ _STEPS: dict[str, Any] = {
     "clahe_tiles": 8,
     "order": "shrink_first",
     "lungs": "none",
-    "lungs_use": "none",
+    "lungs_use": "store",
 }
 _SCRIPT = Path(__file__).parent / "in_tensorflow.py"
 _SAYS = "import-tensorflow: "  # as the script begins a sentence that is for the person who imports
