@@ -118,6 +118,29 @@ def images(params: ParamsFile = Path("params.yaml"), engine: EngineName = None) 
 
 
 @app.command()
+def pretrain(
+    model: Annotated[str | None, typer.Option(help="Instead of the parameter file's training.model.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 50,
+    out: Annotated[Path, typer.Option(help="Folder for the backbone and checkpoints.")] = RESULTS / "pretraining",
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Pretrain a network on the training images without their labels, for those who have no ImageNet weights."""
+    from cxrflow.images.prepare import open_store
+    from cxrflow.records import read_kept
+    from cxrflow.training import pretrain as step
+
+    loaded = load_params(params)
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    name = model or loaded.training.model
+    backbone = step.pretrain(kept, store, loaded.images, name, epochs, loaded.training.seed, out)
+    Console().print(
+        f"{sum(backbone.sources.values()):,} images, loss {backbone.loss[0]:.3f} in the first epoch and "
+        f"{backbone.loss[-1]:.3f} in the last: {out}",
+        soft_wrap=True,
+    )
+
+
+@app.command()
 def training(params: ParamsFile = Path("params.yaml")) -> None:
     """Train, resume where a run was interrupted, and write the bundle chosen on val."""
     from cxrflow.images.prepare import open_store
