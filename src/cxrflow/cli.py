@@ -57,8 +57,10 @@ def show_params(
     """Check every parameter and write those in force, overrides laid over."""
     from cxrflow.files import write_whole
     from cxrflow.training.models.measure import check_size
+    from cxrflow.training.start import check_outside
 
     loaded = load_params(params)
+    check_outside(loaded.training.start, RESULTS / "training")
     check_size(loaded.training.model, loaded.images.channels, loaded.images.size)
     text = resolved_yaml(loaded)
     if out is None:
