@@ -57,8 +57,10 @@ def show_params(
     """Check every parameter and write those in force, overrides laid over."""
     from cxrflow.files import write_whole
     from cxrflow.training.models.measure import check_size
+    from cxrflow.training.start import check_outside
 
     loaded = load_params(params)
+    check_outside(loaded.training.start, RESULTS / "training")
     check_size(loaded.training.model, loaded.images.channels, loaded.images.size)
     text = resolved_yaml(loaded)
     if out is None:
@@ -115,6 +117,29 @@ def images(params: ParamsFile = Path("params.yaml"), engine: EngineName = None) 
     Console().print(f"{len(store.index) - len(left_out):,} images prepared, {len(left_out)} left out.")
     for row in left_out.itertuples():
         Console().print(f"  {row.image_id}: {row.left_out}", markup=False)
+
+
+@app.command()
+def pretrain(
+    model: Annotated[str | None, typer.Option(help="Instead of the parameter file's training.model.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 50,
+    out: Annotated[Path, typer.Option(help="Folder for the backbone and checkpoints.")] = RESULTS / "pretraining",
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Pretrain a network on the training images without their labels, for those who have no ImageNet weights."""
+    from cxrflow.images.prepare import open_store
+    from cxrflow.records import read_kept
+    from cxrflow.training import pretrain as step
+
+    loaded = load_params(params)
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    name = model or loaded.training.model
+    backbone = step.pretrain(kept, store, loaded.images, name, epochs, loaded.training.seed, out)
+    Console().print(
+        f"{sum(backbone.sources.values()):,} images, loss {backbone.loss[0]:.3f} in the first epoch and "
+        f"{backbone.loss[-1]:.3f} in the last: {out}",
+        soft_wrap=True,
+    )
 
 
 @app.command()

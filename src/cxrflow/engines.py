@@ -60,15 +60,16 @@ class LocalEngine:
         Raises CxrflowError where one of them is killed.
         """
         pool = get_reusable_executor(initializer=_ignore_interrupts, env=_ONE_THREAD)
+        ahead = 4 * cpu_count()
 
         def size(left: int) -> int:  # less and less at the end, so that no process is idle while another has many
-            return min(_CHUNK, left // (4 * cpu_count()))
+            return min(_CHUNK, left // ahead)
 
         def submit(part: Sequence[In]) -> Future[list[Out]]:
             return pool.submit(_partition, function, part)
 
         try:
-            yield from _in_order(submit, items, size, lambda: 4 * cpu_count())
+            yield from _in_order(submit, items, size, lambda: ahead)
         except TerminatedWorkerError:
             raise CxrflowError(
                 "engine: local failed: a worker process was killed, by a lack of memory or a fault in a decoder; run "

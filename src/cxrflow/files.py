@@ -37,7 +37,10 @@ def digest(value: Any) -> str:
 
 
 def below(root: Path, relative: str) -> Path:
-    """``root / relative``, or LeftOut where that leaves ``root``, as ``..``, an absolute path or a link would."""
+    """``root / relative``, or LeftOut where that leaves ``root``, as ``..``, an absolute path or a link would.
+
+    Where a folder leads is looked up once in the life of a process: a link put in its place later is not seen.
+    """
     if "\0" in relative:
         raise LeftOut(f"path holds a NUL: {relative!r}")
     path = root / relative

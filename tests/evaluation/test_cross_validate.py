@@ -21,7 +21,7 @@ def test_groups_stay_together_and_adding_rows_moves_nobody() -> None:
 
 def test_every_image_is_scored_by_a_network_without_its_group(demo_params: Params, tmp_path) -> None:
     random = np.random.default_rng(0)
-    count = 120
+    count = 300
     labels = random.integers(0, 3, count)
     images = random.integers(60, 120, (count, 32, 32)).astype(np.uint8)
     for image, label in zip(images, labels, strict=True):

@@ -16,6 +16,7 @@ from cxrflow.images.prepare import Store
 from cxrflow.params import Images, Params, Training
 from cxrflow.training import start as module
 from cxrflow.training.models import find_model
+from cxrflow.training.pretrain import pretrain
 from cxrflow.training.start import begin
 from cxrflow.training.train import train
 
@@ -132,8 +133,10 @@ def test_a_checkpoint_goes_on_with_optimiser_and_schedule(tiny: Tiny, short: Tra
     train(records, store, steps, five.model_copy(update={"epochs": 3}), tmp_path / "half")
     checkpoint = tmp_path / "half" / "checkpoints" / "last.ckpt"
     going_on = five.model_copy(update={"start": str(checkpoint)})
-    with pytest.raises(CxrflowError, match="keeps its own checkpoints"):
+    with pytest.raises(CxrflowError, match="where training writes its own results"):
         train(records, store, steps, going_on, tmp_path / "half")
+    with pytest.raises(CxrflowError, match="trained for 3 epochs; set the new total above"):
+        train(records, store, steps, going_on.model_copy(update={"epochs": 3}), tmp_path / "rest")
     train(records, store, steps, going_on, tmp_path / "rest")
     whole, rest = (pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "rest"))
     pd.testing.assert_frame_equal(whole, rest)
@@ -142,9 +145,46 @@ def test_a_checkpoint_goes_on_with_optimiser_and_schedule(tiny: Tiny, short: Tra
         for name in ("whole", "rest")
     ]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    with pytest.raises(CxrflowError, match="is of another network"):
+        begin("resnet18", str(checkpoint), steps, 3)
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(CxrflowError, match=r"damaged\.ckpt"):
+        begin("crnn", str(damaged), steps, 3)
     checkpoint.with_name("trained_on.csv").unlink()
     with pytest.raises(CxrflowError, match="what it has seen is unknown"):
         train(records, store, steps, going_on, tmp_path / "unknown")
+
+
+def test_what_is_unknown_stays_unknown(tiny: Tiny, short: Training, tmp_path: Path) -> None:
+    """A checkpoint of a training that began with somebody's weights does not forget it."""
+    records, store, steps = tiny(60)
+    save_file(find_model("crnn").architecture(1, 3).state_dict(), tmp_path / "w.safetensors")
+    begun = short.model_copy(update={"epochs": 2, "start": str(tmp_path / "w.safetensors")})
+    train(records, store, steps, begun, tmp_path / "a")
+    on = short.model_copy(update={"epochs": 3, "start": str(tmp_path / "a" / "checkpoints" / "last.ckpt")})
+    bundle = train(records, store, steps, on, tmp_path / "b")
+    assert bundle is not None
+    assert bundle.seen == "unknown"
+    assert bundle.pretrained_on == ("unknown (w.safetensors)",)
+
+
+def test_a_deeper_network_of_the_family_does_not_fit(tmp_path: Path, grey: Images) -> None:
+    save_file(find_model("resnet34").architecture(1, 3).state_dict(), tmp_path / "deeper.safetensors")
+    with pytest.raises(CxrflowError, match="in one of them only"):
+        begin("resnet18", str(tmp_path / "deeper.safetensors"), grey, 3)
+
+
+def test_a_pretrained_backbone(tiny: Tiny, short: Training, tmp_path: Path) -> None:
+    pytest.importorskip("monai")
+    records, store, steps = tiny(90)
+    pretrain(records, store, steps, "crnn", 1, 1, tmp_path / "backbone")
+    begun = begin("crnn", str(tmp_path / "backbone"), steps, 3)
+    assert begun.pretrained_on == ("tiny",)
+    assert begun.seen is not None
+    assert set(begun.seen.content_hash) == set(records.content_hash[records.split == "train"])
+    with pytest.raises(CxrflowError, match="holds a crnn, not a resnet18"):
+        begin("resnet18", str(tmp_path / "backbone"), steps, 3)
 
 
 def test_planes_are_summed_and_spread() -> None:

@@ -4,6 +4,8 @@ Where a source holds few images of a class, one test set of a fifth of them says
 """
 
 import hashlib
+import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import ledger
 from cxrflow.evaluation.baseline import cross_fitted_baseline
 from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
+from cxrflow.evaluation.seen import overlap
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store
 from cxrflow.params import Evaluation, Images, Training
@@ -46,13 +50,15 @@ def cross_validate(
     records  kept rows (columns of records.py); their own split is not used
     out      ``fold0``, ``fold1``, ...: each a training as the stage writes it, which goes on where it was interrupted;
              ``predictions.csv``, out of fold; ``metrics.json``, the figures that are returned
-    Raises CxrflowError as ``train``.
+    Raises CxrflowError as ``train``, and where ``torchrun`` started several processes.
     """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise CxrflowError("cross-validate: runs as one process; start it without torchrun.")
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])].reset_index(drop=True)
     fold = folds_of(usable.group_id, count)
     chooses = np.array([_share("val", group) < _VAL for group in usable.group_id])
     probabilities = np.zeros((len(usable), len(CLASSES)))
-    weights = []
+    weights, said = [], []
     for number in range(count):
         outside = fold != number
         split = np.where(outside, np.where(chooses, "val", "train"), "test")
@@ -61,19 +67,36 @@ def cross_validate(
         predictor = Predictor(place / "bundle")
         probabilities[~outside] = predictor.stored_scores(store, usable.image_id[~outside])
         weights.append(predictor.bundle.digests["weights"])
+        said.append(overlap(predictor.bundle, predictor.folder, usable[~outside]))
     both = hashlib.sha256("".join(weights).encode()).hexdigest()
     test_set = ledger.test_set_hash(usable)
-    ledger.enter(ledger_file, datetime.now(UTC), both, test_set)
+    if _bundle_of(out / "metrics.json") != both:
+        now = datetime.now(UTC)
+        ledger.enter(ledger_file, now, both, test_set)
+        if (usable.split == "test").any():  # a look at the test split, too
+            ledger.enter(ledger_file, now, both, ledger.test_set_hash(usable[usable.split == "test"]))
     figures = evaluate(usable, probabilities, evaluation.bootstrap, evaluation.seed)
     blind, reason = cross_fitted_baseline(usable, evaluation.seed)
     beside = macro_auroc(usable, blind, evaluation.bootstrap, evaluation.seed) if blind is not None else missing(reason)
     figures["baseline"] = {"macro_auroc": beside, "learned_from": "the other four fifths of the groups"}
-    figures["test_set"] = {"hash": test_set, "bundle": both, "overlap": None, "folds": count}
+    figures["test_set"] = {
+        "hash": test_set,
+        "bundle": both,
+        "overlap": " ".join(filter(None, dict.fromkeys(said))) or None,
+    }
+    figures["folds"] = count
     table = usable[["image_id", "source", "group_id", "label"]].assign(fold=fold)
     table[list(CLASSES)] = probabilities
     write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
     write_json(out / "metrics.json", figures)
     return figures
+
+
+def _bundle_of(metrics: Path) -> str | None:
+    try:
+        return json.loads(metrics.read_text())["test_set"]["bundle"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _share(purpose: str, group: str) -> float:

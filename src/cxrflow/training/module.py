@@ -26,12 +26,14 @@ def to_input(images: torch.Tensor, channels: int, mean: float, std: float) -> to
 
 
 class TrainingModule(lightning.LightningModule):
-    """Trains ``network``; ``history`` holds one dict per epoch with losses and figures on val."""
+    """Trains ``network``; ``history`` holds one dict per epoch with losses and figures on val, ``origin`` what is known
+    of what the weights saw before: pretrained_on and listed, as ``start.Start`` has them."""
 
     def __init__(self, network: nn.Module, params: Training, channels: int, mean: float, std: float) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
         self.history: list[dict[str, float]] = []
+        self.origin: dict[str, Any] = {"pretrained_on": [], "listed": True}
         self._params = params
         self.input = (channels, mean, std)
         self._figures = MetricCollection(
@@ -53,7 +55,9 @@ class TrainingModule(lightning.LightningModule):
         images, labels = batch
         # Seeded by the place in training, not by what was drawn before: a resumed run draws the same.
         place = [self._params.seed, self.current_epoch, batch_index, self.global_rank]
-        random = torch.Generator().manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        drawn = int(np.random.SeedSequence(place).generate_state(1)[0])
+        random = torch.Generator().manual_seed(drawn)
+        torch.manual_seed(drawn)  # dropout draws from it
         changed = augment(images.float() / 255, self._params.augmentation, random)
         loss = self._loss(self.network(to_input(changed, *self.input)), labels)
         self._train_loss.update(loss.detach(), len(labels))
@@ -102,6 +106,7 @@ class TrainingModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history with the weights, so that a resumed run has all of it."""
         checkpoint["history"] = self.history
+        checkpoint["origin"] = self.origin
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history up again."""

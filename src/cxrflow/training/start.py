@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -16,6 +17,8 @@ from cxrflow.errors import CxrflowError
 from cxrflow.params import Images
 from cxrflow.training.models import find_model
 from cxrflow.training.models.stored import STORED
+from cxrflow.training.pretrain import DESCRIPTION as BACKBONE
+from cxrflow.training.pretrain import read_backbone
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
 
@@ -29,6 +32,7 @@ class Start:
     seen           rows as ``bundle.seen_rows`` gives them, of all images that they have seen and that are listed
     listed         False where they have seen radiographs that nobody listed
     checkpoint     a checkpoint of an earlier training, whose optimiser and schedule go on; or None
+    epochs         that the checkpoint has been trained for
     digest         SHA-256 (hexadecimal) of the weights; empty from scratch
     """
 
@@ -37,6 +41,7 @@ class Start:
     seen: pd.DataFrame | None = None
     listed: bool = True
     checkpoint: Path | None = None
+    epochs: int = 0
     digest: str = ""
 
 
@@ -45,9 +50,10 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
 
     start  ``scratch``: random, or those that a name as xrv:... promises; ``imagenet``: the library's own, from its
            cache or the network; a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of
-           a bundle; or a checkpoint of a training (.ckpt), which then goes on with its optimiser and schedule
+           a bundle or of a pretrained backbone; or a checkpoint of a training (.ckpt), which then goes on with its
+           optimiser and schedule
     A first convolution of three planes serves a network of one by the sum over its planes, which gives the same for a
-    grey picture, and the other way round. A last layer for other classes is left at random.
+    grey picture, and the other way round. A last layer for another number of classes is left at random.
     Raises CxrflowError where weights are absent, damaged, of another network, or cannot be downloaded.
     """
     known = None if model == STORED else find_model(model)
@@ -61,6 +67,8 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
             f"training.start: {start} is no bundle, and a network called {STORED} comes from one; name its folder."
         )
     network = known.architecture(images.channels, classes)
+    if (path / BACKBONE).exists():
+        return _from_backbone(path, model, network)
     if start == IMAGENET:
         state, name = _imagenet(model)
         fit_state(network, state, f"the ImageNet weights of {model}")
@@ -71,9 +79,18 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
             f"{IMAGENET} or the path of one."
         )
     if path.suffix == ".ckpt":
-        return Start(network, seen=_seen_by(path), checkpoint=path, digest=sha256(path.read_bytes()).hexdigest())
+        return _from_checkpoint(path, network)
     fit_state(network, _state_of(path), str(path))
     return Start(network, (f"unknown ({path.name})",), listed=False, digest=_digest(network))
+
+
+def check_outside(start: str, out: Path) -> None:
+    """Raise CxrflowError where ``training.start`` lies where training writes, ``out``: DVC removes what is there."""
+    if start not in (SCRATCH, IMAGENET) and Path(start).resolve().is_relative_to(out.resolve()):
+        raise CxrflowError(
+            f"training.start: {start} lies where training writes its own results, which replace it; move it out of "
+            f"{out} first."
+        )
 
 
 def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
@@ -93,10 +110,11 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str)
         else:
             left.append(name)
     last = list(own)[-1].rpartition(".")[0]
+    left += [name for name in state if name not in own]
     if wrong := [name for name in left if name.rpartition(".")[0] != last]:
         raise CxrflowError(
-            f"training.start: {where} does not fit the network: {wrong[0]} is absent or of another shape; set "
-            "training.model to the network that it is of."
+            f"training.start: {where} does not fit the network: {wrong[0]} is in one of them only or of another shape; "
+            "set training.model to the network that it is of."
         )
     network.load_state_dict(own | taken)
 
@@ -122,14 +140,35 @@ def _digest(network: nn.Module) -> str:
     return sha256(save(network.state_dict())).hexdigest()
 
 
-def _seen_by(checkpoint: Path) -> pd.DataFrame:
+def _from_backbone(path: Path, model: str, network: nn.Module) -> Start:
+    backbone, state, seen = read_backbone(path)
+    if backbone.model != model:
+        raise CxrflowError(f"training.start: {path} holds a {backbone.model}, not a {model}; set training.model to it.")
+    fit_state(network, state, str(path))
+    return Start(network, tuple(backbone.sources), seen, digest=_digest(network))
+
+
+def _from_checkpoint(path: Path, network: nn.Module) -> Start:
+    """What is known of a checkpoint; its weights are loaded with its optimiser, when training goes on."""
+    held = _load(path)
     try:
-        return read_trained_on(checkpoint.parent)
+        state, origin, epochs = held["state_dict"], held["origin"], held["epoch"] + 1
+    except (KeyError, TypeError):
+        raise CxrflowError(f"training.start: {path} is no checkpoint of `cxrflow training`; name another.") from None
+    theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
+    if theirs != {name: tensor.shape for name, tensor in network.state_dict().items()}:
+        raise CxrflowError(
+            f"training.start: {path} is of another network, or of other images.channels; set training.model to its own."
+        )
+    try:
+        seen = read_trained_on(path.parent)
     except CxrflowError:
         raise CxrflowError(
-            f"training.start: {checkpoint} lies without the {TRAINED_ON} that training writes beside it, so what it "
-            "has seen is unknown; keep the two together."
+            f"training.start: {path} lies without the {TRAINED_ON} that training writes beside it, so what it has seen "
+            "is unknown; keep the two together."
         ) from None
+    known = {"checkpoint": path, "epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest()}
+    return Start(network, tuple(origin["pretrained_on"]), seen, origin["listed"], **known)
 
 
 def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
@@ -157,17 +196,21 @@ def _imagenet(model: str) -> tuple[dict[str, torch.Tensor], str]:
 
 
 def _state_of(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        raise CxrflowError(f"training.start: {path} holds no weights ({' '.join(str(error).split())[:200]}).") from None
-    except Exception:  # whatever a pickle that is no plain file of tensors makes the loader say
-        raise CxrflowError(
-            f"training.start: {path} holds more than tensors, and nothing else is ever unpickled; save its state_dict "
-            "as .safetensors."
-        ) from None
+    state = _load(path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise CxrflowError(f"training.start: {path} is no state_dict of tensors; save its state_dict as .safetensors.")
     return state
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise CxrflowError(
+            f"training.start: {path} holds more than tensors, or is damaged, and nothing else is ever unpickled; save "
+            "its state_dict as .safetensors."
+        ) from None
+    except Exception as error:  # a damaged file raises anything
+        raise CxrflowError(f"training.start: {path} holds no weights ({' '.join(str(error).split())[:200]}).") from None

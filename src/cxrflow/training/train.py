@@ -1,11 +1,7 @@
 """The training stage: fit, resume, choose the epoch on val, calibrate on val, write the bundle."""
 
-import json
-import logging
 import os
-import re
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,6 @@ import pandas as pd
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from scipy.optimize import minimize_scalar
 from torch import distributed
 
@@ -25,14 +20,13 @@ from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.images.prepare import Store, check_steps
 from cxrflow.params import Images, Training
 from cxrflow.records import CLASSES
+from cxrflow.training.checkpoints import RUN, WholeFiles, begun_by_same, fitting
 from cxrflow.training.data import BalancedBatches, Place, PlainBatches, RadiographBatches, loader
 from cxrflow.training.models.measure import check_size
 from cxrflow.training.module import TrainingModule, to_input
-from cxrflow.training.start import begin
+from cxrflow.training.start import begin, check_outside
 
 _MONITOR = "val_macro_auroc"
-# Devices found, products recommended: nothing that a person who trains can act on.
-logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
 def train(records: pd.DataFrame, store: Store, images: Images, params: Training, out: Path) -> Bundle | None:
@@ -46,6 +40,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     steps, the network does not take pictures of that size, the loss is no longer a number, or memory does not suffice.
     """
     place = _join()
+    check_outside(params.start, out)
     check_steps(store, images)
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     sides = {side: usable[usable.split == side] for side in ("train", "val")}
@@ -65,11 +60,16 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     start = begin(params.model, params.start, images, len(CLASSES))
     if start.digest:
         digests["start"] = start.digest
+    if start.epochs >= params.epochs:
+        raise CxrflowError(
+            f"training.epochs: {params.start} has been trained for {start.epochs} epochs; set the new total above that."
+        )
     module = TrainingModule(start.network, params, images.channels, mean, std)
+    module.origin = {"pretrained_on": list(start.pretrained_on), "listed": start.listed}
     seen = pd.concat([seen_rows(used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
     checkpoints = out / "checkpoints"
     if place.rank == 0:
-        _open_checkpoints(checkpoints, digests, seen, start.checkpoint)
+        _open_checkpoints(checkpoints, digests, seen)
     if place.world > 1:
         distributed.barrier()
     finished = checkpoints / "finished"
@@ -120,15 +120,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
 
 
-class _WholeFiles(TorchCheckpointIO):
-    """Checkpoints written beside their place and moved there, so that a kill never leaves half of one."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        temporary = f"{path}.writing"
-        super().save_checkpoint(checkpoint, temporary, storage_options)
-        os.replace(temporary, path)
-
-
 class _History(lightning.Callback):
     """Writes ``history.csv`` after each epoch, whole."""
 
@@ -151,25 +142,19 @@ def _join() -> Place:
     """This process among those that ``torchrun`` started."""
     place = Place(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     if place.world > 1 and not distributed.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return place
 
 
-def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame, begun_by: Path | None) -> None:
+def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame) -> None:
     """Make the folder ready for a run with these digests: the checkpoints of any other run are removed."""
-    try:
-        same = json.loads((folder / "run.json").read_text()) == digests
-    except (OSError, ValueError):
-        same = False
-    if same:
+    if begun_by_same(folder, digests):
         return
-    if begun_by is not None and begun_by.resolve().is_relative_to(folder.resolve()):
-        raise CxrflowError(
-            f"training.start: {begun_by} lies where this run keeps its own checkpoints; move {folder} elsewhere first."
-        )
     shutil.rmtree(folder, ignore_errors=True)
     write_whole(folder / TRAINED_ON, seen.to_csv(index=False, lineterminator="\n").encode())
-    write_json(folder / "run.json", digests)
+    write_json(folder / RUN, digests)
 
 
 def _fit(
@@ -181,9 +166,10 @@ def _fit(
     checkpoints: Path,
     out: Path,
 ) -> None:
-    if params.batch_size < 2 * place.world:
+    if min(params.batch_size // 2, len(data["val"])) < place.world:
         raise CxrflowError(
-            f"training.batch_size: {params.batch_size} images are too few for {place.world} processes; each needs two."
+            f"training: batches of {params.batch_size} and {len(data['val'])} validation images are too few for "
+            f"{place.world} processes; start fewer."
         )
     balanced = BalancedBatches(data["train"].labels, params.batch_size, params.sample_weight_covid, params.seed, place)
     each_epoch: dict[str, Any] = {
@@ -198,7 +184,7 @@ def _fit(
         max_epochs=params.epochs,
         logger=False,
         callbacks=[best, last, stop, _History(out / "history.csv"), RichProgressBar()],
-        plugins=[_WholeFiles()],
+        plugins=[WholeFiles()],
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         num_nodes=place.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         strategy="ddp" if place.world > 1 else "auto",
@@ -214,27 +200,18 @@ def _fit(
     going_on = interrupted if interrupted.exists() else begun_by
     if going_on and place.rank == 0:
         print(f"Going on after the last whole epoch in {going_on}")
-    with warnings.catch_warnings():
-        # Batches are cut from memory-mapped arrays: there is nothing for worker processes to do.
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
-        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-        warnings.filterwarnings("ignore", ".*dirpath has changed.*")
-        try:
-            trainer.fit(
-                module,
-                loader(data["train"], balanced),
-                loader(data["val"], PlainBatches(len(data["val"]), params.batch_size, place)),
-                ckpt_path=going_on,
-                weights_only=True,
-            )
-        except (RuntimeError, MemoryError) as error:
-            if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
-                raise
-            raise CxrflowError(
-                f"training: memory does not suffice for batches of {params.batch_size}; lower training.batch_size or "
-                "images.size, or take a smaller network. What was trained up to the last whole epoch is kept."
-            ) from None
+    with fitting(
+        f"training: memory does not suffice for batches of {params.batch_size}; lower training.batch_size or "
+        f"images.size, or take a smaller network. To go on with what was trained, move {checkpoints} elsewhere first "
+        "and set training.start to its last.ckpt."
+    ):
+        trainer.fit(
+            module,
+            loader(data["train"], balanced),
+            loader(data["val"], PlainBatches(len(data["val"]), params.batch_size, place)),
+            ckpt_path=going_on,
+            weights_only=True,
+        )
 
 
 @torch.inference_mode()

@@ -1,0 +1,58 @@
+"""What every training needs around its fit: checkpoints written whole and used by their own run alone, and quiet."""
+
+import json
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from cxrflow.errors import CxrflowError
+
+#: File beside checkpoints: the digests of the run that they are of.
+RUN = "run.json"
+# Devices found, products recommended: nothing that a person who trains can act on.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints written beside their place and moved there, so that a kill never leaves half of one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write ``checkpoint`` to ``path``, whole or not at all."""
+        temporary = f"{path}.writing"
+        super().save_checkpoint(checkpoint, temporary, storage_options)
+        os.replace(temporary, path)
+
+
+def begun_by_same(folder: Path, digests: dict[str, str]) -> bool:
+    """Whether the checkpoints in ``folder`` are of a run with these digests."""
+    try:
+        return json.loads((folder / RUN).read_text()) == digests
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def fitting(without_memory: str) -> Iterator[None]:
+    """Around ``trainer.fit``: no warnings of what is meant to be so; CxrflowError where memory does not suffice.
+
+    without_memory  that error's sentence
+    """
+    with warnings.catch_warnings():
+        # Batches are cut from memory-mapped arrays: there is nothing for worker processes to do.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", ".*dirpath has changed.*")
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
+                raise
+            raise CxrflowError(without_memory) from None
