@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cxrflow import __version__
 from cxrflow.errors import CxrflowError
-from cxrflow.params import Params, load_params, resolved_yaml, set_run
+from cxrflow.params import Params, check_start, load_params, resolved_yaml, set_run
 
 # Imports of torch, Ibis and matplotlib stand in the commands that need them: the others answer at once.
 
@@ -57,10 +57,9 @@ def show_params(
     """Check every parameter and write those in force, overrides laid over."""
     from cxrflow.files import write_whole
     from cxrflow.training.models.measure import check_size
-    from cxrflow.training.start import check_outside
 
     loaded = load_params(params)
-    check_outside(loaded.training.start, RESULTS / "training")
+    check_start(loaded.training, RESULTS / "training")
     check_size(loaded.training.model, loaded.images.channels, loaded.images.size)
     text = resolved_yaml(loaded)
     if out is None:

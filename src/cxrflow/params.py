@@ -12,6 +12,8 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.records import CLASSES
 
+#: Values of ``training.start`` that name no file.
+SCRATCH, IMAGENET = "scratch", "imagenet"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -168,6 +170,15 @@ def load_params(path: Path) -> Params:
     Raises CxrflowError naming the file and the key that is missing, unknown or out of range.
     """
     return _checked(path, _read(path))
+
+
+def check_start(training: Training, out: Path) -> None:
+    """Raise CxrflowError where ``training.start`` lies where training writes, ``out``: DVC removes what is there."""
+    if training.start not in (SCRATCH, IMAGENET) and Path(training.start).resolve().is_relative_to(out.resolve()):
+        raise CxrflowError(
+            f"training.start: {training.start} lies where training writes its own results, which replace it; move it "
+            f"out of {out} first."
+        )
 
 
 def _checked(path: Path, values: dict[str, Any]) -> Params:

@@ -28,7 +28,8 @@ FILES = ("model.safetensors", "bundle.json", "trained_on.csv")
 
 @pytest.fixture(scope="session")
 def training(params: Params) -> Training:
-    return params.training.model_copy(update={"epochs": 4, "batch_size": 16, "learning_rate": 0.002})
+    update = {"model": "crnn", "epochs": 4, "batch_size": 16, "learning_rate": 0.002}
+    return params.training.model_copy(update=update)
 
 
 def contents(out: Path) -> dict[str, bytes]:

@@ -14,13 +14,11 @@ from torch import nn
 
 from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_trained_on
 from cxrflow.errors import CxrflowError
-from cxrflow.params import Images
+from cxrflow.params import IMAGENET, SCRATCH, Images
 from cxrflow.training.models import find_model
 from cxrflow.training.models.stored import STORED
 from cxrflow.training.pretrain import DESCRIPTION as BACKBONE
 from cxrflow.training.pretrain import read_backbone
-
-SCRATCH, IMAGENET = "scratch", "imagenet"
 
 
 @dataclass(frozen=True)
@@ -82,15 +80,6 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
         return _from_checkpoint(path, network)
     fit_state(network, _state_of(path), str(path))
     return Start(network, (f"unknown ({path.name})",), listed=False, digest=_digest(network))
-
-
-def check_outside(start: str, out: Path) -> None:
-    """Raise CxrflowError where ``training.start`` lies where training writes, ``out``: DVC removes what is there."""
-    if start not in (SCRATCH, IMAGENET) and Path(start).resolve().is_relative_to(out.resolve()):
-        raise CxrflowError(
-            f"training.start: {start} lies where training writes its own results, which replace it; move it out of "
-            f"{out} first."
-        )
 
 
 def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:

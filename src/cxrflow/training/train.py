@@ -18,13 +18,13 @@ from cxrflow.bundle import TRAINED_ON, Bundle, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.images.prepare import Store, check_steps
-from cxrflow.params import Images, Training
+from cxrflow.params import Images, Training, check_start
 from cxrflow.records import CLASSES
 from cxrflow.training.checkpoints import RUN, WholeFiles, begun_by_same, fitting
 from cxrflow.training.data import BalancedBatches, Place, PlainBatches, RadiographBatches, loader
 from cxrflow.training.models.measure import check_size
 from cxrflow.training.module import TrainingModule, to_input
-from cxrflow.training.start import begin, check_outside
+from cxrflow.training.start import begin
 
 _MONITOR = "val_macro_auroc"
 
@@ -40,7 +40,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     steps, the network does not take pictures of that size, the loss is no longer a number, or memory does not suffice.
     """
     place = _join()
-    check_outside(params.start, out)
+    check_start(params, out)
     check_steps(store, images)
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     sides = {side: usable[usable.split == side] for side in ("train", "val")}
