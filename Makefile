@@ -52,10 +52,13 @@ check: $(VENV)/tested ## style, types, tests
 	mypy
 	$(BIN)/python -m pytest
 
+BENCHED = $(or $(SOURCES),$(if $(CXR_REAL_DATA),$(CXR_REAL_DATA)/sources,data/demo))
 # Without SOURCES: the real collections that the tests use, else the drawn ones.
-bench: install ## speed against the paper's order of steps: make bench SOURCES=folder
+bench: install ## speed of images and training against the paper's and the ceiling: make bench SOURCES=folder
 	@test -n "$(SOURCES)$(CXR_REAL_DATA)" || test -d data/demo || cxrflow demo
-	$(BIN)/python benchmarks/images.py "$(or $(SOURCES),$(if $(CXR_REAL_DATA),$(CXR_REAL_DATA)/sources,data/demo))"
+	$(BIN)/python benchmarks/images.py "$(BENCHED)"
+	$(BIN)/python benchmarks/training.py "$(BENCHED)"
+	$(BIN)/python benchmarks/time_to_quality.py "$(BENCHED)"
 
 clean: ## remove what runs wrote in data/ and results/; .venv and the ledger of test sets stay
 	rm -rf data
