@@ -43,14 +43,17 @@ run: install .dvc/config.local ## the whole pipeline on real collections: make r
 	dvc repro report
 	@echo "Report: $(abspath results/report/index.html)"
 
+# Two processes of one thread each: two of two threads slow each other on a small machine.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(VENV)/tested ## all tests
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 check: $(VENV)/tested ## style, types, tests
 	ruff check
 	ruff format --check
 	mypy
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 BENCHED = $(or $(SOURCES),$(if $(CXR_REAL_DATA),$(CXR_REAL_DATA)/sources,data/demo))
 # Without SOURCES: the real collections that the tests use, else the drawn ones.
