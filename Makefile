@@ -3,12 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two processes of one thread each: two of two threads slow each other on a small machine.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 SOURCES ?=
 export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check bench clean
+.PHONY: help install demo run paper test check bench clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +45,9 @@ run: install .dvc/config.local ## the whole pipeline on real collections: make r
 	dvc repro report
 	@echo "Report: $(abspath results/report/index.html)"
 
-# Two processes of one thread each: two of two threads slow each other on a small machine.
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+paper: install .dvc/config.local ## the paper's table by DVC experiments, honest and leaky: make paper SOURCES=folder
+	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make paper SOURCES=folder" >&2; exit 2; }
+	$(BIN)/python benchmarks/paper_table.py --sources "$(SOURCES)"
 
 test: $(VENV)/tested ## all tests
 	$(TESTS)
