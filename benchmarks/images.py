@@ -4,7 +4,8 @@
 
 FOLDER holds collections as for `make run`. Each figure is the median of several passes (three of a, nine of b and c,
 which are short and so the more easily disturbed); they take turns, so that a drift of the machine's speed touches all
-of them. (a) is one process with one thread, as it was; (b) and (c) use all cores. Also measured: how far the prepared pictures of (b) are from those of (a).
+of them. (a) is one process with one thread, as it was; (b) and (c) use all cores. Also measured: how far the prepared
+pictures of (b) are from those of (a).
 """
 
 import argparse

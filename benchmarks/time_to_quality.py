@@ -2,10 +2,10 @@
 
     python benchmarks/time_to_quality.py FOLDER [--target 0.85] [--seeds 1] [--out results/bench.json]
 
-FOLDER holds collections as for `make run`. Both train on the same images of the same patients and are judged on the same
-val, children left out. The paper's: params/iteration1.yaml, ResNet-18 from scratch at 224 pixels, Adam at 0.0002. Ours:
-params/real.yaml. The clock runs from the start of `cxrflow training` until the first epoch that reaches the target; the
-images are prepared before. They take turns seed by seed; figures are medians over seeds.
+FOLDER holds collections as for `make run`. Both train on the same images of the same patients and are judged on the
+same val, children left out. The paper's: params/iteration1.yaml, ResNet-18 from scratch at 224 pixels, Adam at 0.0002.
+Ours: params/real.yaml. The clock runs from the start of `cxrflow training` until the first epoch that reaches the
+target; the images are prepared before. They take turns seed by seed; figures are medians over seeds.
 """
 
 import argparse

@@ -96,6 +96,8 @@ class Augmentation(_Section):
     zoom: Annotated[float, Field(ge=0, lt=1)]
     aspect: Annotated[float, Field(ge=0, lt=1)]
     brightness: Annotated[float, Field(ge=0, lt=1)]
+    contrast: Annotated[float, Field(ge=0, lt=1)]
+    gamma: Annotated[float, Field(ge=0, le=2)]
 
 
 class Schedule(_Section):

@@ -11,7 +11,7 @@ from cxrflow.training.augmentation import augment
 from cxrflow.training.data import BalancedBatches, PlainBatches, RadiographBatches, loader
 
 LABELS = np.array([0] * 10 + [1] * 50 + [2] * 41)
-STILL = Augmentation(flip=0, rotate_degrees=0, shift=0, zoom=0, aspect=0, brightness=0)
+STILL = Augmentation(flip=0, rotate_degrees=0, shift=0, zoom=0, aspect=0, brightness=0, contrast=0, gamma=0)
 
 
 def test_each_batch_has_the_wanted_share_of_covid_and_the_others_pass_once() -> None:
@@ -82,7 +82,28 @@ def test_a_rotation_keeps_the_distance_from_the_centre() -> None:
     assert np.hypot(row - 16, column - 16) == pytest.approx(np.hypot(8, 12), abs=1.0)
 
 
-@pytest.mark.parametrize("change", [{"zoom": 0.3}, {"shift": 0.2}, {"aspect": 0.3}, {"brightness": 0.3}])
+def test_contrast_stretches_about_the_mean() -> None:
+    image = torch.tensor([0.4, 0.5, 0.6, 0.7]).reshape(1, 1, 2, 2)
+    changed = augment(image, STILL.model_copy(update={"contrast": 0.5}), torch.Generator().manual_seed(2))
+    factor = float((changed.max() - changed.min()) / 0.3)
+    assert 0.5 <= factor <= 1.5
+    assert factor != pytest.approx(1, abs=0.01)
+    assert torch.allclose(changed, 0.55 + factor * (image - 0.55), atol=1e-5)
+
+
+def test_gamma_is_an_exponent() -> None:
+    image = torch.tensor([0.0, 0.25, 0.5, 1.0]).reshape(1, 1, 2, 2)
+    changed = augment(image, STILL.model_copy(update={"gamma": 0.7}), torch.Generator().manual_seed(2))
+    exponent = np.log(float(changed[0, 0, 1, 0])) / np.log(0.5)
+    assert np.exp(-0.7) <= exponent <= np.exp(0.7)
+    assert exponent != pytest.approx(1, abs=0.01)
+    assert torch.allclose(changed, image**exponent, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"zoom": 0.3}, {"shift": 0.2}, {"aspect": 0.3}, {"brightness": 0.3}, {"contrast": 0.3}, {"gamma": 0.3}],
+)
 def test_each_change_alters_images_each_by_its_own_amount_and_stays_in_range(change: dict[str, float]) -> None:
     images = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)).expand(4, 1, 32, 32).contiguous()
     out = augment(images, STILL.model_copy(update=change), torch.Generator().manual_seed(1))

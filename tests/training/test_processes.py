@@ -40,7 +40,7 @@ print("wrote" if bundle else "helped")
 def without_batch_statistics(params) -> Training:
     """ConvNeXt normalises each picture by itself, and no picture is changed at random: two halves of a batch give what
     the whole gives."""
-    still = Augmentation(flip=0, rotate_degrees=0, shift=0, zoom=0, aspect=0, brightness=0)
+    still = Augmentation(flip=0, rotate_degrees=0, shift=0, zoom=0, aspect=0, brightness=0, contrast=0, gamma=0)
     update = {"model": "timm:convnext_atto", "epochs": 2, "batch_size": 16, "augmentation": still}
     return params.training.model_copy(update=update)
 

@@ -9,12 +9,15 @@ from cxrflow.params import Augmentation
 
 
 def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator) -> torch.Tensor:
-    """Flip, rotate, shift, zoom, stretch and brighten each image by its own random amounts.
+    """Flip, rotate, shift, zoom, stretch each image by its own random amounts, and change its brightness, contrast and
+    gamma.
 
     images  float (n, channels, size, size) in [0, 1]
     random  on the CPU: the amounts do not depend on the device
     Returns the same shape, dtype and range; what comes from outside the picture repeats its border, since black wedges
-    would be a signal that only training images carry. Facts: the paper's augmentation, and COVID-Net's.
+    would be a signal that only training images carry. Contrast is stretched about the picture's mean; gamma, the
+    exponent of the grey values, is what detectors and their processing differ in. Facts: the paper's augmentation, and
+    COVID-Net's.
     """
     n = len(images)
 
@@ -27,6 +30,7 @@ def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator)
     flip = torch.where(torch.rand(n, generator=random) < params.flip, -1.0, 1.0)
     shift = torch.stack([around(2 * params.shift), around(2 * params.shift)], dim=1)  # the grid spans -1 to 1
     brightness = around(params.brightness, 1)
+    contrast, gamma = around(params.contrast, 1), around(params.gamma).exp()
     cosine, sine = angle.cos(), angle.sin()
     rows = [
         torch.stack([flip * cosine / zoom * stretch, -sine / zoom * stretch], dim=1),
@@ -35,4 +39,13 @@ def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator)
     matrix = torch.cat([torch.stack(rows, dim=1), shift[:, :, None]], dim=2).to(images)
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return (moved * brightness.to(images)[:, None, None, None]).clamp(0, 1)
+    if params.gamma:
+        moved = moved ** _of_each(gamma, images)
+    if params.contrast:
+        mean = moved.mean(dim=(1, 2, 3), keepdim=True)
+        moved = mean + (moved - mean) * _of_each(contrast, images)
+    return (moved * _of_each(brightness, images)).clamp(0, 1)
+
+
+def _of_each(amounts: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    return amounts.to(images)[:, None, None, None]

@@ -54,7 +54,7 @@ _CODE = ("augmentation.py", "checkpoints.py", "data.py", "models", "module.py", 
 
 #: Changes of a view, beside its crop and its grey levels. Crops alone leave the histogram, by which a network tells
 #: images apart without looking at what they show (section 3.1): the grey levels change as much.
-CHANGES = Augmentation(flip=0.5, rotate_degrees=15, shift=0, zoom=0, aspect=0.15, brightness=0.3)
+CHANGES = Augmentation(flip=0.5, rotate_degrees=15, shift=0, zoom=0, aspect=0.15, brightness=0.3, contrast=0, gamma=0)
 LEAST_AREA = 0.2  # share of a picture that its crop shows at least
 GAMMA = 2.0  # greatest, and one over the least
 CONTRAST = 0.5  # +-, share
