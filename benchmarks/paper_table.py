@@ -5,8 +5,7 @@
 Run it in a checkout of the project, whose params.yaml then holds the last experiment's. Honest: `dvc exp run` with the
 parameters of the paper's iteration (children kept), patients grouped, the epoch chosen on val, the test set scored
 once. The paper's protocol: split by image, the epoch chosen on the test set, test images augmented at random; what it
-gains
-is the size of the leak and never a result. Finished rows are not run again: an interrupted run goes on.
+gains is the size of the leak and never a result. Finished rows are not run again: an interrupted run goes on.
 """
 
 import argparse
