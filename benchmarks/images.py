@@ -135,7 +135,7 @@ def measure(files: list[Path], root: Path, engine: LocalEngine, steps: Images) -
 def _records(files: list[Path], root: Path) -> pd.DataFrame:
     """What ``prepare_images`` asks of records."""
     relative = [f"{p.relative_to(root)}" for p in files]
-    return pd.DataFrame({"image_id": relative, "path": relative, "content_hash": relative})
+    return pd.DataFrame({"image_id": relative, "path": relative, "content_hash": relative, "turned": False})
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     number = pd.Series(np.arange(count))
     ids = "image " + number.astype("str")
     paths = files.iloc[number % len(files)].reset_index(drop=True)
-    records = pd.DataFrame({"image_id": ids, "path": paths, "content_hash": ids})
+    records = pd.DataFrame({"image_id": ids, "path": paths, "content_hash": ids, "turned": False})
     started = time.perf_counter()
     prepare_images(records, folder, STEPS, LocalEngine(), out)
     seconds = time.perf_counter() - started

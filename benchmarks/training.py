@@ -77,7 +77,7 @@ def main() -> None:
 def stored(root: Path, count: int, out: Path) -> RadiographBatches:
     """Real images, prepared and stored; their classes are drawn, since speed does not depend on them."""
     files = [f"{p.relative_to(root)}" for p in radiographs(root)[:count]]
-    records = pd.DataFrame({"image_id": files, "path": files, "content_hash": files})
+    records = pd.DataFrame({"image_id": files, "path": files, "content_hash": files, "turned": False})
     store = prepare_images(records, root, STEPS, LocalEngine(), out / "images")
     labels = np.random.default_rng(0).choice(CLASSES, len(files))
     return RadiographBatches(store, records.assign(label=labels))

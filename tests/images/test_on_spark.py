@@ -26,7 +26,9 @@ def written(records: pd.DataFrame, root: Path, steps, engine, out: Path) -> list
 def records_of(root: Path, files: list[Path]) -> pd.DataFrame:
     """As much of the records of ``files`` as preparing them takes."""
     paths = [file.relative_to(root).as_posix() for file in files]
-    return pd.DataFrame({"image_id": paths, "path": paths, "content_hash": [f"hash of {path}" for path in paths]})
+    content = [f"hash of {path}" for path in paths]
+    turned = [number % 3 == 0 for number in range(len(paths))]
+    return pd.DataFrame({"image_id": paths, "path": paths, "content_hash": content, "turned": turned})
 
 
 def test_pictures_are_the_same_bytes(own, picture, demo_params, spark, tmp_path, monkeypatch) -> None:

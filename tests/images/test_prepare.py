@@ -44,7 +44,7 @@ def collection(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
     for k in range(6):
         path = root / "here" / f"{k}.png"
         cv2.imwrite(str(path), rng.integers(0, 256, (40, 40)).astype(np.uint8))
-        rows.append({"image_id": f"here:{k}", "path": f"here/{k}.png", "content_hash": f"hash{k}"})
+        rows.append({"image_id": f"here:{k}", "path": f"here/{k}.png", "content_hash": f"hash{k}", "turned": k == 5})
     return root, pd.DataFrame(rows)
 
 
@@ -53,8 +53,9 @@ def test_rows_are_the_prepared_images_in_order(collection: tuple[Path, pd.DataFr
     store = prepare.prepare_images(records, root, STEPS, LocalEngine(), tmp_path / "out")
     assert store.images.shape == (6, 32, 32)
     for k in range(6):
-        direct = prepare_image(cv2.imread(str(root / records.path[k]), cv2.IMREAD_GRAYSCALE), STEPS).image
-        assert (store.images[k] == direct).all()
+        grey = cv2.imread(str(root / records.path[k]), cv2.IMREAD_GRAYSCALE)
+        grey = 255 - grey if records.turned[k] else grey
+        assert (store.images[k] == prepare_image(grey, STEPS).image).all()
     assert store.rows_of(pd.Series(["here:4", "here:1"])).tolist() == [4, 1]
     with pytest.raises(CxrflowError, match="here:9"):
         store.rows_of(pd.Series(["here:9"]))
@@ -222,7 +223,9 @@ def test_masks_are_stored_beside_the_images(tmp_path: Path) -> None:
     for k in range(3):
         noise = np.random.default_rng(k).normal(0, 12, lungs.shape)
         cv2.imwrite(str(root / "here" / f"{k}.png"), np.clip(np.where(lungs, 60, 180) + noise, 0, 255).astype(np.uint8))
-    records = pd.DataFrame([{"image_id": f"{k}", "path": f"here/{k}.png", "content_hash": f"h{k}"} for k in range(3)])
+    records = pd.DataFrame(
+        [{"image_id": f"{k}", "path": f"here/{k}.png", "content_hash": f"h{k}", "turned": False} for k in range(3)]
+    )
     steps = STEPS.model_copy(update={"size": 64, "lungs": "opencv", "lungs_use": "crop"})
     out = tmp_path / "out"
     prepare.prepare_images(records[:1], root, steps, CountingEngine(), out)

@@ -59,7 +59,7 @@ class Store:
 
 
 def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Engine, out: Path) -> Store:
-    """Prepare the images of ``records`` (columns image_id, path, content_hash) into ``out``.
+    """Prepare the images of ``records`` (columns image_id, path, content_hash, turned) into ``out``.
 
     Images that ``out`` already holds, prepared by the same steps and code, are copied, not decoded. Work in progress
     lies in a folder beside ``out``, ``.partial`` behind its name, and takes its place when it is whole: an interrupted
@@ -77,7 +77,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
             _copy_known(out, index, work)
         todo = np.flatnonzero(~work.finished)
         prepare = partial(_prepare_record, str(root.absolute()), steps)  # an executor of Spark works in another folder
-        results = engine.map(prepare, records.path.array[todo])
+        results = engine.map(prepare, _Files(records.path.array[todo], records.turned.array[todo]))
         shown = track(
             results, "preparing images", total=len(todo), disable=not len(todo), refresh_per_second=2, update_period=0.5
         )
@@ -136,13 +136,31 @@ def check_steps(store: Store, steps: Images) -> None:
         raise CxrflowError("the prepared images are of other image steps than asked for; run `cxrflow images`.")
 
 
-def _prepare_record(root: str, steps: Images, relative: str) -> Prepared | str:
-    """The file ``relative``, whose first folder it must not leave, prepared, or the reason why it cannot be."""
+def _prepare_record(root: str, steps: Images, item: tuple[str, bool]) -> Prepared | str:
+    """The file ``item[0]``, whose first folder it must not leave, prepared, or the reason why it cannot be; ``item[1]``
+    is whether it has to be turned."""
+    relative, turned = item
     folder, _, rest = relative.partition("/")
     try:
-        return prepare_image(read_radiograph(below(Path(root, folder), rest)), steps)
+        return prepare_image(read_radiograph(below(Path(root, folder), rest), turned), steps)
     except LeftOut as reason:
         return str(reason)
+
+
+class _Files(Sequence[tuple[str, bool]]):
+    """Paths, and whether their pictures have to be turned; pairs are made where they are asked for, since a list of all
+    of them would grow with their number."""
+
+    def __init__(self, paths: Any, turned: Any) -> None:
+        self._paths, self._turned = paths, turned
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return list(zip(self._paths[at], self._turned[at], strict=True))
+        return self._paths[at], self._turned[at]
 
 
 class _Work:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading.dicom import is_dicom, read_dicom
-from cxrflow.reading.frontal import turn
+from cxrflow.reading.frontal import invert, turn
 from cxrflow.reading.picture import read_picture
 
 #: A file larger than this is not opened (bytes).
@@ -27,9 +27,14 @@ class Reading:
     turned: bool
 
 
-def read_radiograph(path: Path) -> np.ndarray:
-    """Read one file: (height, width), uint8 or uint16, air dark. Raises LeftOut as ``read``."""
-    return read(path).grey
+def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
+    """Read one file: (height, width), uint8 or uint16, air dark. Raises LeftOut as ``read``.
+
+    turned  what ``read`` has said of this file, which is then not looked at again
+    """
+    if turned is None:
+        return read(path).grey
+    return invert(decode(path)) if turned else decode(path)
 
 
 def read(path: Path) -> Reading:

@@ -37,7 +37,12 @@ def turn(grey: np.ndarray) -> tuple[np.ndarray, float, bool]:
     ``grey`` itself), its score in [0, 1] (below FLAG: flagged), and True where it was inverted.
     """
     score, inverted = judge(thumbnail(grey), weights())
-    return (np.iinfo(grey.dtype).max - grey if inverted else grey), score, inverted
+    return (invert(grey) if inverted else grey), score, inverted
+
+
+def invert(grey: np.ndarray) -> np.ndarray:
+    """The picture with black and white exchanged, uint8 or uint16 as it was."""
+    return np.iinfo(grey.dtype).max - grey
 
 
 def thumbnail(grey: np.ndarray) -> np.ndarray:
