@@ -144,6 +144,7 @@ def pretrain(
 @app.command()
 def training(params: ParamsFile = Path("params.yaml")) -> None:
     """Train, resume where a run was interrupted, and write the bundle chosen on val."""
+    from cxrflow.evaluation.operating import choose_on_val
     from cxrflow.images.prepare import open_store
     from cxrflow.records import read_kept
     from cxrflow.training.train import train
@@ -153,6 +154,7 @@ def training(params: ParamsFile = Path("params.yaml")) -> None:
     bundle = train(kept, store, loaded.images, loaded.training, RESULTS / "training")
     if bundle is None:  # the first of several processes says it
         return
+    choose_on_val(BUNDLE, kept, store, loaded.evaluation)
     Console().print(f"Epoch {bundle.epoch} chosen, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
 
 

@@ -12,8 +12,10 @@ from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import ledger, plots
 from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_baseline, fit_baseline
+from cxrflow.evaluation.conformal import set_figures
 from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
+from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.seen import leave_out_seen, overlap
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
@@ -91,6 +93,10 @@ def _score(
     ledger.enter(ledger_file, datetime.now(UTC), predictor.bundle.digests["weights"], test_set)
     probabilities = predictor.stored_scores(store, test.image_id)
     figures = evaluate(test, probabilities, params.bootstrap, params.seed)
+    figures["operating_points"] = figures_at_points(test, probabilities, predictor.bundle, params.prevalence)
+    figures["prevalence"] = params.prevalence
+    labels, groups = test.label.to_numpy(str), test.group_id.to_numpy(str)
+    figures["prediction_sets"] = set_figures(probabilities, labels, groups, predictor.bundle.prediction_sets)
     if baseline.probabilities is None:
         beside: dict[str, Any] = missing(baseline.reason)
     else:

@@ -22,6 +22,15 @@ def print_figures(figures: dict[str, Any]) -> None:
     console.print(
         f"Without a pixel (source, view, age, sex): macro AUROC {as_text(figures['baseline']['macro_auroc'])}"
     )
+    if points := figures.get("operating_points"):
+        at = Table("COVID-19 is called at", "threshold", "sensitivity", "specificity", "PPV", "NPV")
+        at.title = f"Operating points chosen on val; PPV and NPV at a prevalence of {figures['prevalence']:g}"
+        for name, point in points.items():
+            threshold = "" if point["threshold"] is None else f"{point['threshold']:.3f}"
+            wanted = "" if point["wanted"] is None else f" {point['wanted']:g}"
+            shown = ("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_prevalence")
+            at.add_row(f"{name}{wanted}", threshold, *(as_text(point[figure]) for figure in shown))
+        console.print(at)
     within = Table("source", "pair", "AUROC", "images", title="Within each source")
     for source, pairs in figures["by_source"].items():
         for pair, figure in pairs.items():
