@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -63,6 +63,7 @@ def test_a_rarer_disease_raises_the_threshold_and_a_dearer_miss_lowers_it() -> N
     assert threshold_for_cost(SCORES, POSITIVE, 100, 0.1) < threshold_for_cost(SCORES, POSITIVE, 1, 0.1)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=60), st.floats(0.01, 0.99))
 def test_what_val_reaches_is_what_was_wanted_and_one_step_lower_is_not(cases: list, wanted: float) -> None:
     scores = np.array([score for score, _ in cases] + [3, 5]) / 10
@@ -117,6 +118,7 @@ def test_the_papers_table_restated() -> None:
     assert at_prevalence(*rates(0.85, 0.98), 0.028)[0]["value"] == pytest.approx(0.55, abs=0.005)
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 30), st.integers(0, 30), st.floats(0.001, 0.999))
 def test_limits_hold_the_value_at_the_edges_too(found: int, rejected: int, prevalence: float) -> None:
     index = np.arange(30)
@@ -132,7 +134,7 @@ def test_nothing_called_has_no_ppv_and_absence_keeps_its_reason() -> None:
     assert at_prevalence(missing("none there"), rates(1, 1)[1], 0.1)[0] == missing("none there")
 
 
-@pytest.mark.parametrize(("sensitivity", "specificity", "n"), [(0.85, 0.98, 40), (0.9, 0.9, 15), (0.6, 0.95, 100)])
+@pytest.mark.parametrize(("sensitivity", "specificity", "n"), [(0.85, 0.98, 40), (0.9, 0.9, 15)])
 def test_ppv_interval_holds_the_truth(sensitivity: float, specificity: float, n: int) -> None:
     """Over all outcomes of n with COVID-19 and 3 n others, by their probabilities: no draw is left to chance."""
     truth = sensitivity * 0.1 / (sensitivity * 0.1 + (1 - specificity) * 0.9)
@@ -141,10 +143,10 @@ def test_ppv_interval_holds_the_truth(sensitivity: float, specificity: float, n:
     yes = [proportion(np.arange(n) < k, np.arange(n)) for k in found]
     no = [proportion(np.arange(3 * n) < k, np.arange(3 * n)) for k in kept]
     held = 0.0
-    for k, m in zip(*np.nonzero(chance > 1e-7), strict=True):
+    for k, m in zip(*np.nonzero(chance > 1e-5), strict=True):
         ppv = at_prevalence(yes[k], no[m], 0.1)[0]
         held += chance[k, m] * (ppv["value"] is not None and ppv["low"] <= truth <= ppv["high"])
-    assert 0.92 <= held / chance[chance > 1e-7].sum() <= 0.98
+    assert 0.92 <= held / chance[chance > 1e-5].sum() <= 0.98
 
 
 def test_ratio_of_published_limits() -> None:
