@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cxrflow.evaluation.intervals import Figure, group_index, missing, proportion
+from cxrflow.evaluation.intervals import Figure, missing, proportion
+from cxrflow.evaluation.resampling import group_index
 from cxrflow.records import CLASSES
 
 _BINS = 10

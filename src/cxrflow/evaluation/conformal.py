@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrflow.bundle import PredictionSets
-from cxrflow.evaluation.intervals import Figure, group_index, missing, proportion
+from cxrflow.evaluation.intervals import Figure, missing, proportion
+from cxrflow.evaluation.resampling import group_index
 from cxrflow.records import CLASSES
 
 

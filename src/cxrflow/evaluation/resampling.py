@@ -1,12 +1,10 @@
-"""Resamples of groups: what curves, calibration and comparisons are made uncertain by."""
+"""Groups of images, and resamples of them: what the uncertainty of a figure is reckoned from."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from cxrflow.evaluation.intervals import group_index
 
 _CHUNK = 100  # resamples at a time, to bound the memory
 
@@ -29,6 +27,11 @@ def resamples(
         while (empty := (drawn @ holds == 0).any(axis=1)).any():
             drawn[empty] = rng.multinomial(k, np.full(k, 1 / k), size=int(empty.sum()))
         yield drawn[:, index]
+
+
+def group_index(groups: NDArray[Any]) -> NDArray[np.intp]:
+    """Groups (n,) as numbers from 0, int (n,)."""
+    return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
 
 
 def effective_groups(groups: NDArray[Any]) -> float:

@@ -40,6 +40,25 @@ def print_figures(figures: dict[str, Any]) -> None:
         console.print(f"[bold]Overlap with training:[/bold] {overlap}")
 
 
+def print_comparison(result: dict[str, Any]) -> None:
+    """Print what ``compare`` gave."""
+    table = Table("COVID-19 and macro", "A", "B", "B - A")
+    table.title = f"{result['n']:,} images of {result['groups']:,} groups, 95 % intervals"
+    names = {
+        "macro_auroc": "macro AUROC",
+        "covid_auroc": "COVID-19 AUROC",
+        "sensitivity": "sensitivity at the wanted specificity",
+        "specificity": "specificity there",
+    }
+    for name, said in names.items():
+        table.add_row(said, *(as_text(result["figures"][name][which]) for which in ("a", "b", "difference")))
+    console = Console()
+    console.print(table)
+    for name, bundle in result["bundles"].items():
+        about = f" Overlap with training: {bundle['overlap']}" if bundle["overlap"] else ""
+        console.print(f"{name.upper()}: {bundle['folder']}{about}", markup=False, soft_wrap=True)
+
+
 def as_text(figure: dict[str, Any]) -> str:
     """``0.91 (0.88 to 0.94)``, with the counts where there are few groups; or the reason why there is no figure."""
     if figure["value"] is None:
