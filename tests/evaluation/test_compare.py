@@ -10,6 +10,7 @@ import torch
 from cxrflow.bundle import Bundle, OperatingPoint, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.compare import compare_stored, differences
+from cxrflow.evaluation.operating import choose_on_val
 from cxrflow.evaluation.tables import print_comparison
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.params import Params
@@ -137,3 +138,21 @@ def test_nothing_left_is_one_clear_sentence(stored: tuple, demo_params: Params, 
     both, records, store = stored
     with pytest.raises(CxrflowError, match="have seen every image"):
         compare_stored(both, records[:6], store, demo_params.evaluation, tmp_path / "out", tmp_path / "ledger.csv")
+
+
+def test_what_is_chosen_on_val_is_written_into_the_bundle_and_weights_stay(stored: tuple, demo_params: Params) -> None:
+    both, records, store = stored
+    folder, scores = both[0].folder, both[0].stored_scores(store, records.image_id[:20])
+    split = np.where(np.arange(30) < 20, "val", "test")
+    chosen = choose_on_val(folder, records.assign(split=split), store, demo_params.evaluation)
+    covid = (records.label[:20] == "covid").to_numpy()
+    again = Predictor(folder).bundle
+    assert again == chosen
+    assert again.digests == both[0].bundle.digests
+    for name in ("specificity", "cost_ratio"):
+        point = again.thresholds[name]
+        assert point.sensitivity == np.mean(scores[covid, 0] >= point.threshold)
+        assert point.specificity == np.mean(scores[~covid, 0] < point.threshold)
+    assert again.thresholds["specificity"].specificity >= demo_params.evaluation.specificity
+    assert again.prediction_sets.least.keys() == set(CLASSES)
+    assert again.prediction_sets.least["covid"] == 0  # seven patients are too few to exclude it at 0.9
