@@ -181,10 +181,14 @@ def _compare(
         ledger.enter(book, datetime.now(UTC), weights, test_set)
         said = overlap(predictor.bundle, predictor.folder, test)
         bundles[name] = {"folder": str(predictor.folder), "weights": weights, "overlap": said}
-    points = [predictor.bundle.thresholds.get("specificity") for predictor in both]
-    thresholds = points[0] and points[0].threshold, points[1] and points[1].threshold
+    thresholds = _threshold(both[0]), _threshold(both[1])
     figures = differences(test, scores[0], scores[1], thresholds, params.bootstrap, params.seed)
     result = {"test_set": test_set, "n": len(test), "groups": int(test.group_id.nunique()), "bundles": bundles}
     result["figures"] = figures
     write_json(out / "comparison.json", result)
     return result
+
+
+def _threshold(predictor: Predictor) -> float | None:
+    point = predictor.bundle.thresholds.get("specificity")
+    return None if point is None else point.threshold

@@ -31,7 +31,8 @@ def resamples(
 
 def group_index(groups: NDArray[Any]) -> NDArray[np.intp]:
     """Groups (n,) as numbers from 0, int (n,)."""
-    return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+    values = np.asarray(groups)
+    return np.unique(values.astype(str) if values.dtype == object else values, return_inverse=True)[1]
 
 
 def effective_groups(groups: NDArray[Any]) -> float:
