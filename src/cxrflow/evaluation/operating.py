@@ -131,8 +131,8 @@ def at_prevalence(sensitivity: Figure, specificity: Figure, prevalence: float) -
 
 
 def ratio_interval(above: Figure, below: Figure) -> tuple[float, float]:
-    """Interval of the ratio of two independent proportions from their own: MOVER-R (Newcombe, Stat Methods Med Res
-    2016; 25: 1774-1778, after Donner and Zou 2012). The upper limit is infinite where ``below`` may be 0."""
+    """Interval of the ratio of two independent proportions from their own: MOVER-R (Donner and Zou, Stat Methods Med
+    Res 2012; 21: 347-359, equation 9). The upper limit is infinite where ``below`` may be 0."""
     product = above["value"] * below["value"]
 
     def limit(over: float, under: float, sign: int) -> float:
