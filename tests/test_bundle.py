@@ -48,6 +48,14 @@ def test_read_as_written(folder: Path) -> None:
     assert "diagnosis" in json.loads((folder / DESCRIPTION).read_text())["purpose"]
 
 
+def test_a_bundle_of_before_operating_points_still_loads(folder: Path) -> None:
+    description = json.loads((folder / DESCRIPTION).read_text())
+    del description["thresholds"], description["prediction_sets"]
+    (folder / DESCRIPTION).write_text(json.dumps(description))
+    bundle = read_bundle(folder)[0]
+    assert (bundle.thresholds, bundle.prediction_sets) == ({}, None)
+
+
 def test_no_patient_is_named(folder: Path) -> None:
     assert "Jane" not in (folder / "trained_on.csv").read_text()
     assert read_trained_on(folder).patient[0] == patient_digest("hospital:Jane Doe")

@@ -17,6 +17,7 @@ from cxrflow.reading.frontal import FLAG
 from cxrflow.records import CLASSES
 
 PROJECT = Path(__file__).parents[1]
+PARTS = ("by_collection", "by_view", "by_sex", "by_age", "by_day")
 FIGURES = ("sensitivity", "specificity", "ppv", "auroc")
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -69,6 +70,9 @@ def test_every_promised_figure_is_there(project: Path) -> None:
     figures = [metrics["test"]["macro_auroc"], metrics["test"]["accuracy"], metrics["baseline"]["macro_auroc"]]
     figures += [metrics["test"][name][figure] for name in CLASSES for figure in FIGURES]
     figures += [figure for pairs in metrics["by_source"].values() for figure in pairs.values()]
+    figures += [metrics["operating_points"][name]["ppv_at_prevalence"] for name in ("specificity", "cost_ratio")]
+    figures += [row["risk"] for row in metrics["abstention"]] + list(metrics["prediction_sets"]["coverage"].values())
+    figures += [part["sensitivity"] for name in PARTS for part in metrics[name].values()]
     assert "normal_vs_pneumonia" in metrics["by_source"]["rsna"]
     for figure in figures:
         if figure["value"] is None:
@@ -97,10 +101,11 @@ def test_the_report_holds_everything_itself(project: Path) -> None:
         "not for diagnosis",
     ):
         assert there in page
-    for outside in ('src="http', 'href="http', "url(http", "@import", "<script"):
+    for outside in ('src="http', 'href="http', "url(http", "@import", "<script src", "fetch("):
         assert outside not in page
     assert page.count("data:image/png;base64,") >= 4
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
+    assert 1 <= page.count("data-restated=") <= 6  # PPV and NPV at three operating points, where something is called
 
 
 def test_heat_is_measured_against_the_true_opacity(project: Path) -> None:
@@ -145,7 +150,13 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
     (folder / "c.png").write_text("no picture")
     run(project, "cxrflow", "predict", "some", str(picture), "--out", "scores.csv")
     table = pd.read_csv(project / "scores.csv")
-    assert table.columns.tolist() == ["path", *CLASSES, "prediction", "frontal", "flag", "left_out"]
+    decided = ["covid_at_specificity", "covid_at_cost_ratio", "prediction_set"]
+    assert table.columns.tolist() == ["path", *CLASSES, "prediction", *decided, "frontal", "flag", "left_out"]
+    bundle = json.loads((project / "results/training/bundle/bundle.json").read_text())
+    for name, point in bundle["thresholds"].items():
+        at = table[f"covid_at_{name}"]
+        assert (at[table.left_out.isna()] == (table.covid[table.left_out.isna()] >= point["threshold"])).all()
+        assert at[table.left_out.notna()].isna().all()
     assert [Path(path).name for path in table.path] == ["a.dcm", "b.png", "c.png", picture.name]
     scored = table[table.left_out.isna()]
     assert scored[list(CLASSES)].sum(axis=1).to_numpy() == pytest.approx([1, 1, 1], abs=1e-5)

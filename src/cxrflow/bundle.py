@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
@@ -13,6 +14,7 @@ from torch import nn
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.params import Images
+from cxrflow.records import CLASSES
 from cxrflow.training.models import find_model
 from cxrflow.training.models.stored import STORED, StoredNetwork
 
@@ -20,6 +22,38 @@ WEIGHTS, DESCRIPTION, TRAINED_ON = "model.safetensors", "bundle.json", "trained_
 #: How a network that is in no registry is built.
 GRAPH = "graph.onnx"
 PURPOSE = "Research software. Not a medical device; not for diagnosis or treatment."
+
+
+class OperatingPoint(BaseModel):
+    """From which score on an image is called COVID-19, chosen on val (evaluation/operating.py).
+
+    wanted       the specificity, or how many times worse a missed case is than a false alarm
+    threshold    called where the calibrated probability of COVID-19 is at least this
+    sensitivity, specificity   on val, where it was chosen: too good to be reported
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wanted: float
+    threshold: float
+    sensitivity: float
+    specificity: float
+
+
+class PredictionSets(BaseModel):
+    """Which classes an image's prediction set holds: those with a calibrated probability of at least ``least``.
+
+    coverage     share of the images of each class whose set holds that class (evaluation/conformal.py)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coverage: float
+    least: dict[str, float]
+
+    def held(self, probabilities: np.ndarray) -> np.ndarray:
+        """Which classes each image's set holds: bool (n, 3), from float (n, 3), both in the order of CLASSES."""
+        return probabilities >= np.array([self.least[name] for name in CLASSES])
 
 
 class Bundle(BaseModel):
@@ -33,6 +67,8 @@ class Bundle(BaseModel):
     images            image steps, size and channels
     mean, std         of training pixels, as shares of white: the input is (pixel / 255 - mean) / std
     temperature       logits are divided by it (Guo et al. 2017, section 4.2), fitted on val
+    thresholds        operating points by name, chosen on val; none in a bundle that others trained, or an older one
+    prediction_sets   likewise
     sources           images of each source that it was trained and validated on
     pretrained_on     the collections that the weights had seen before training, empty from scratch
     seen              listed: TRAINED_ON lists all radiographs behind the weights; unknown: there are others, so that
@@ -52,6 +88,8 @@ class Bundle(BaseModel):
     mean: float
     std: float
     temperature: float
+    thresholds: dict[str, OperatingPoint] = {}
+    prediction_sets: PredictionSets | None = None
     sources: dict[str, int]
     pretrained_on: tuple[str, ...] = ()
     seen: Literal["listed", "unknown"] = "listed"
@@ -85,6 +123,11 @@ def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, seen: pd.Data
     bundle = bundle.model_copy(update={"digests": digests})
     write_whole(folder / WEIGHTS, weights)
     write_whole(folder / TRAINED_ON, seen.to_csv(index=False, lineterminator="\n").encode())
+    write_description(folder, bundle)
+
+
+def write_description(folder: Path, bundle: Bundle) -> None:
+    """Write ``bundle.json`` alone, beside the weights it describes."""
     write_whole(folder / DESCRIPTION, (bundle.model_dump_json(indent=2) + "\n").encode())
 
 

@@ -144,6 +144,7 @@ def pretrain(
 @app.command()
 def training(params: ParamsFile = Path("params.yaml")) -> None:
     """Train, resume where a run was interrupted, and write the bundle chosen on val."""
+    from cxrflow.evaluation.operating import choose_on_val
     from cxrflow.images.prepare import open_store
     from cxrflow.records import read_kept
     from cxrflow.training.train import train
@@ -153,6 +154,7 @@ def training(params: ParamsFile = Path("params.yaml")) -> None:
     bundle = train(kept, store, loaded.images, loaded.training, RESULTS / "training")
     if bundle is None:  # the first of several processes says it
         return
+    choose_on_val(BUNDLE, kept, store, loaded.evaluation)
     Console().print(f"Epoch {bundle.epoch} chosen, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
 
 
@@ -286,6 +288,35 @@ def evaluate(
         )
     print_reconciliation(records)
     print_figures(figures)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    b: Annotated[Path, typer.Argument(help="Folder of another.")],
+    sources: Annotated[
+        Path | None, typer.Option(help="Folder of collections that neither has seen, instead of the test split.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = RESULTS / "comparison",
+    params: ParamsFile = Path("params.yaml"),
+    engine: EngineName = None,
+) -> None:
+    """Compare two bundles on the same images, which neither has seen: differences with intervals."""
+    from cxrflow.engines import open_engine
+    from cxrflow.evaluation.compare import compare_collections, compare_stored
+    from cxrflow.evaluation.tables import print_comparison
+    from cxrflow.images.prepare import open_store
+    from cxrflow.predictor import Predictor
+    from cxrflow.records import read_kept
+
+    loaded, both = _load(params, engine), (Predictor(a), Predictor(b))
+    ledger = RESULTS / "evaluation" / "ledger.csv"
+    if sources is None:
+        kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+        print_comparison(compare_stored(both, kept, store, loaded.evaluation, out, ledger))
+        return
+    with open_engine(loaded) as opened:
+        print_comparison(compare_collections(both, sources, loaded.metadata, loaded.evaluation, opened, out, ledger))
 
 
 @app.command()

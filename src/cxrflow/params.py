@@ -18,6 +18,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
+Between = Annotated[float, Field(gt=0, lt=1)]
 
 
 class _Section(BaseModel):
@@ -139,10 +140,14 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
-    """Intervals."""
+    """Intervals; what operating points and prediction sets are to reach on val."""
 
     bootstrap: Annotated[int, Field(ge=100)]
     seed: int
+    specificity: Between
+    cost_ratio: Positive
+    prevalence: Between
+    set_coverage: Between
 
 
 class Explanation(_Section):

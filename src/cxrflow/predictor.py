@@ -10,7 +10,7 @@ from captum.attr import LayerGradCam
 from rich.progress import track
 from torch.nn import functional
 
-from cxrflow.bundle import gradcam_layer, read_bundle
+from cxrflow.bundle import Bundle, gradcam_layer, read_bundle
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import write_whole
@@ -20,6 +20,7 @@ from cxrflow.params import Images
 from cxrflow.reading import ENDINGS, read
 from cxrflow.reading.dicom import is_dicom
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
+from cxrflow.records import CLASSES
 from cxrflow.training.module import to_input
 
 _BATCH = 64
@@ -97,6 +98,8 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, out: Path) -> pd.DataFrame:
     """Score image files and write ``out`` (CSV): path, one column per class, prediction, frontal, flag, left_out.
 
+    Where the bundle has them, after ``prediction``: ``covid_at_<operating point>``, whether it calls the image COVID-19
+    there, and ``prediction_set``, the classes that it cannot exclude.
     ``frontal`` says how much the picture looks like a frontal chest radiograph, in [0, 1]; ``flag`` is text where that
     is below FLAG, or where the picture lay inverted and was turned, else empty. A file that cannot be read has its
     reason in ``left_out`` and no scores.
@@ -104,7 +107,8 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, o
     items = [(path.absolute(), predictor.bundle.images) for path in paths]  # executors of Spark work elsewhere
     prepared = track(engine.map(_prepare, items), "predicting", total=len(items))
     rows = [row for batch in _batches(zip(paths, prepared, strict=True)) for row in _rows(predictor, batch)]
-    columns = ["path", *predictor.bundle.classes, "prediction", "frontal", "flag", "left_out"]
+    decided = _decisions(predictor.bundle, np.zeros(len(CLASSES)))
+    columns = ["path", *predictor.bundle.classes, "prediction", *decided, "frontal", "flag", "left_out"]
     table = pd.DataFrame(rows, columns=columns)
     write_whole(out, table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
     return table
@@ -144,15 +148,36 @@ def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     yield batch
 
 
-def _rows(predictor: Predictor, batch: list[_Item]) -> list[list[object]]:
+def _rows(predictor: Predictor, batch: list[_Item]) -> list[dict[str, object]]:
     images = [prepared[0] for _, prepared in batch if not isinstance(prepared, str)]
     scores = iter(predictor.scores(np.stack(images)) if images else ())
-    rows: list[list[object]] = []
+    rows: list[dict[str, object]] = []
     for path, prepared in batch:
         if isinstance(prepared, str):
-            rows.append([str(path), *[None] * len(predictor.bundle.classes), None, None, None, prepared])
+            rows.append({"path": str(path), "flag": None, "left_out": prepared})
         else:
             score, (_, frontal, turned) = next(scores), prepared
-            flag = NOT_FRONTAL if frontal < FLAG else TURNED if turned else None
-            rows.append([str(path), *score, predictor.bundle.classes[int(score.argmax())], frontal, flag, None])
+            classes = predictor.bundle.classes
+            rows.append(
+                {
+                    "path": str(path),
+                    **dict(zip(classes, score, strict=True)),
+                    "prediction": classes[int(score.argmax())],
+                }
+                | _decisions(predictor.bundle, score)
+                | {"frontal": frontal, "flag": NOT_FRONTAL if frontal < FLAG else TURNED if turned else None}
+                | {"left_out": None}
+            )
     return rows
+
+
+def _decisions(bundle: Bundle, score: np.ndarray) -> dict[str, object]:
+    """By column: what the bundle's operating points and prediction sets make of one image's probabilities (3,)."""
+    covid = score[CLASSES.index("covid")]
+    decided: dict[str, object] = {
+        f"covid_at_{name}": bool(covid >= at.threshold) for name, at in bundle.thresholds.items()
+    }
+    if bundle.prediction_sets:
+        held = bundle.prediction_sets.held(score[None])[0]
+        decided["prediction_set"] = " ".join(name for name, is_in in zip(CLASSES, held, strict=True) if is_in)
+    return decided

@@ -34,6 +34,22 @@ def test_proportion_interval_holds_the_truth_as_often_as_it_says(groups, sizes, 
     assert 0.90 <= coverage(groups, sizes, correlation, p) <= 0.995
 
 
+@pytest.mark.parametrize("area", [0.7, 0.9])
+@pytest.mark.parametrize(("yes", "no", "most", "correlation"), [(12, 40, 1, 0.0), (15, 40, 8, 0.5), (40, 60, 4, 0.5)])
+def test_auroc_interval_holds_the_truth_as_often_as_it_says(yes, no, most, correlation, area):
+    """Two normal distributions of scores as far apart as the AUROC asks; the images of a group share a part."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for draw in range(200):
+        index = np.repeat(np.arange(yes + no), rng.integers(1, most + 1, yes + no))
+        own = np.sqrt(correlation) * rng.normal(size=yes + no)[index]
+        scores = own + np.sqrt(1 - correlation) * rng.normal(size=len(index))
+        scores += (index < yes) * np.sqrt(2) * stats.norm.ppf(area)
+        figure = aurocs({"": Question(scores, index < yes, "")}, index, 100, draw)[1]
+        held += figure["low"] <= area <= figure["high"]
+    assert 0.90 <= held / 200 <= 1.0
+
+
 def test_single_images_give_wilsons_interval():
     hits = np.arange(40) < 31
     wilson = stats.binomtest(31, 40).proportion_ci(method="wilson")

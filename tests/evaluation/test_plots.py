@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrflow.evaluation import plots
+from cxrflow.evaluation import curve_plots, plots
+from cxrflow.evaluation.calibration import abstention, calibration
+from cxrflow.evaluation.curves import curves as curves_of
 from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.metrics import confusion
 from cxrflow.records import CLASSES
@@ -29,16 +31,26 @@ def history(epochs=3):
     return frame
 
 
-def roc(kind="svg"):
-    labels = np.array(CLASSES * 10)
-    probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 30)
+def drawn(kind="svg"):
+    rng = np.random.default_rng(0)
+    labels, probabilities = np.array(CLASSES[:2] * 15), rng.dirichlet(np.ones(3), 30)
+    curves = curves_of(probabilities, labels, np.arange(30), 100, 0)
     figures = {"covid": FIGURE, "normal": FIGURE, "pneumonia": missing("too few")}
-    return plots.roc_curves(labels, probabilities, figures, kind)
+    point = {"sensitivity": FIGURE, "specificity": FIGURE, "ppv": missing("none called")}
+    return curve_plots.curve_panels(curves, figures, dict.fromkeys(CLASSES, 0.3), {"argmax": point}, kind)
+
+
+def reliability(kind="svg"):
+    labels, probabilities = np.array(CLASSES * 10), np.random.default_rng(0).dirichlet(np.ones(3), 30)
+    groups = np.arange(30)
+    calibrated = calibration(probabilities, labels, groups, 100, 0)
+    return curve_plots.calibration_panels(calibrated, abstention(probabilities, labels, groups), kind)
 
 
 PLOTS = {
     "confusion": lambda kind: plots.confusion_panels(confusion(np.array([0, 0, 1]), np.array([0, 1, 1])), kind),
-    "roc": roc,
+    "curves": drawn,
+    "calibration": reliability,
     "training": lambda kind: plots.training_curves(history(), 2, kind),
     "one epoch": lambda kind: plots.training_curves(history(1), None, kind),
     "sources": lambda kind: plots.within_sources({"a": {"covid_vs_normal": FIGURE}}, FIGURE, FIGURE, kind),
@@ -63,7 +75,7 @@ def test_confusion_shows_counts_shares_and_empty_cells():
 
 
 def test_roc_legend_gives_interval_or_reason():
-    shown = words(roc())
+    shown = words(drawn())
     assert "COVID-19  0.88 (0.81–0.93)" in shown
     assert "pneumonia  too few" in shown
 

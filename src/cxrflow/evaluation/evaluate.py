@@ -10,11 +10,17 @@ import pandas as pd
 
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation import ledger, plots
+from cxrflow.evaluation import curve_plots, ledger, plots
 from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_baseline, fit_baseline
+from cxrflow.evaluation.calibration import abstention, calibration
+from cxrflow.evaluation.conformal import set_figures
+from cxrflow.evaluation.curves import curves
 from cxrflow.evaluation.intervals import missing
+from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
+from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.seen import leave_out_seen, overlap
+from cxrflow.evaluation.subgroups import subgroups
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.metadata.build import build_records
@@ -44,7 +50,7 @@ def evaluate_split(
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     test, train = usable[usable.split == "test"], usable[usable.split == "train"]
     baseline = Baseline(baseline_probabilities(fit_baseline(train), test), "", "the training images' table rows")
-    return _score(predictor, test, store, baseline, params, out, out / LEDGER)
+    return _score(predictor, test, usable, store, baseline, params, out, out / LEDGER)
 
 
 def evaluate_collections(
@@ -75,12 +81,13 @@ def evaluate_collections(
     usable = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     probabilities, reason = cross_fitted_baseline(usable, params.seed)
     baseline = Baseline(probabilities, reason, "the other four fifths of these collections' groups")
-    return _score(predictor, usable, store, baseline, params, out, ledger_file), records
+    return _score(predictor, usable, kept, store, baseline, params, out, ledger_file), records
 
 
 def _score(
     predictor: Predictor,
     test: pd.DataFrame,
+    held: pd.DataFrame,
     store: Store,
     baseline: Baseline,
     params: Evaluation,
@@ -91,6 +98,14 @@ def _score(
     ledger.enter(ledger_file, datetime.now(UTC), predictor.bundle.digests["weights"], test_set)
     probabilities = predictor.stored_scores(store, test.image_id)
     figures = evaluate(test, probabilities, params.bootstrap, params.seed)
+    labels, groups = test.label.to_numpy(str), test.group_id.to_numpy(str)
+    figures["operating_points"] = figures_at_points(test, probabilities, predictor.bundle, params.prevalence)
+    figures["prevalence"] = params.prevalence
+    figures["calibration"] = calibration(probabilities, labels, groups, params.bootstrap, params.seed)
+    figures["abstention"] = abstention(probabilities, labels, groups)
+    figures["prediction_sets"] = set_figures(probabilities, labels, groups, predictor.bundle.prediction_sets)
+    figures |= subgroups(test, probabilities, params.bootstrap, params.seed)
+    figures["cannot_tell"] = cannot_tell(figures, test, held)
     if baseline.probabilities is None:
         beside: dict[str, Any] = missing(baseline.reason)
     else:
@@ -106,12 +121,16 @@ def _score(
     table[list(CLASSES)] = probabilities
     write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
     aurocs = {name: figures["test"][name]["auroc"] for name in CLASSES}
+    shares = {name: float((labels == name).mean()) for name in CLASSES}
+    drawn = curves(probabilities, labels, groups, params.bootstrap, params.seed)
     pictures = {
         "confusion": plots.confusion_panels(figures["confusion"]),
-        "roc": plots.roc_curves(test.label.to_numpy(), probabilities, aurocs),
+        "curves": curve_plots.curve_panels(drawn, aurocs, shares, figures["operating_points"]),
+        "calibration": curve_plots.calibration_panels(figures["calibration"], figures["abstention"]),
         "within_sources": plots.within_sources(figures["by_source"], figures["test"]["macro_auroc"], beside),
     }
     for name, picture in pictures.items():
         write_whole(out / "plots" / f"{name}.svg", picture)
+    write_json(out / "curves.json", drawn)
     write_json(out / "metrics.json", figures)
     return figures

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from cxrflow.evaluation.resampling import group_index, resamples
+
 #: What goes into JSON. Either value, low, high (floats in [0, 1]), n (images) and groups (patients), with
 #: counts ("9 of 12" images; "12 covid, 30 others") where there are few groups; or value None and a reason.
 Figure = dict[str, Any]
@@ -21,7 +23,6 @@ FEW_GROUPS = 20
 #: Below this many groups with the rarer outcome, the variance between groups is not relied on.
 _RARE_GROUPS = 4
 _Z = float(stats.norm.ppf(0.975))
-_CHUNK = 100  # resamples at a time, to bound the memory
 
 
 def missing(reason: str) -> Figure:
@@ -152,11 +153,6 @@ def newcombe(value: float, positives: float, negatives: float) -> tuple[float, f
     return low, high
 
 
-def group_index(groups: NDArray[Any]) -> NDArray[np.intp]:
-    """Groups (n,) as numbers from 0, int (n,)."""
-    return np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
-
-
 def _design_effect(sizes: NDArray[Any], hits: NDArray[Any]) -> float:
     n, largest = sizes.sum(), sizes.max()
     p, kish = hits.sum() / n, float((sizes**2).sum() / n)
@@ -179,20 +175,14 @@ def _unanswerable(question: Question, index: NDArray[np.intp]) -> str:
 
 def _bootstrap(asked: Sequence[Question], index: NDArray[np.intp], count: int, seed: int) -> NDArray[np.float64]:
     """AUROC of each question in each resample of groups, float64 (count, questions)."""
-    rng = np.random.default_rng(seed)
-    k = int(index.max()) + 1 if len(index) else 0
+    if not asked:
+        return np.empty((count, 0))
     sides = [side for question in asked for side in (question.positive, ~question.positive)]
-    holds = np.array([np.bincount(index[side], minlength=k) for side in sides]).T
-    result = np.empty((count, len(asked)))
-    for start in range(0, count if asked else 0, _CHUNK):
-        rows = min(_CHUNK, count - start)
-        weights = rng.multinomial(k, np.full(k, 1 / k), size=rows)
-        while (empty := (weights @ holds == 0).any(axis=1)).any():
-            weights[empty] = rng.multinomial(k, np.full(k, 1 / k), size=int(empty.sum()))
-        for column, question in enumerate(asked):
-            drawn = weighted_auroc(question.scores, question.positive, weights[:, index])
-            result[start : start + rows, column] = drawn
-    return result
+    drawn = [
+        np.stack([weighted_auroc(question.scores, question.positive, weights) for question in asked], axis=1)
+        for weights in resamples(sides, index, count, seed)
+    ]
+    return np.concatenate(drawn)
 
 
 def _auroc(question: Question, index: NDArray[np.intp], draws: NDArray[np.float64]) -> tuple[Figure, float]:

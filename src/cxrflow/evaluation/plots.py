@@ -12,8 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 
 from cxrflow.evaluation.intervals import Figure
 from cxrflow.records import CLASSES
@@ -81,29 +79,6 @@ def confusion_panels(confusion: Mapping[str, Any], kind: Kind = "svg") -> bytes:
             axes.set_xlabel("predicted class")
             if column == 0:
                 axes.set_ylabel("true class")
-    return out.getvalue()
-
-
-def roc_curves(
-    labels: NDArray[Any], probabilities: NDArray[Any], figures: Mapping[str, Figure], kind: Kind = "svg"
-) -> bytes:
-    """One ROC curve per class against the rest, with its AUROC and interval.
-
-    labels: str (n,); probabilities: float (n, 3) in the order of CLASSES; figures: each class's AUROC. A
-    class whose figure has no value gets no curve, and its reason in the legend.
-    """
-    with _canvas(5.4, 5.0, kind) as (canvas, out):
-        axes = canvas.add_subplot()
-        axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
-        for c, name in enumerate(CLASSES):
-            figure = figures[name]
-            x, y = [], []
-            if figure["value"] is not None:
-                x, y, _ = roc_curve(np.asarray(labels) == name, probabilities[:, c])
-            axes.plot(x, y, color=COLOURS[name], label=f"{NAMES[name]}  {_text(figure)}", clip_on=False)
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="1 − specificity", ylabel="sensitivity")
-        axes.set_title("One class against the rest")
-        axes.legend(loc="lower right", title="AUROC (95 % interval)", alignment="left", handlelength=1.4)
     return out.getvalue()
 
 

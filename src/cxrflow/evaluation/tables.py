@@ -22,6 +22,15 @@ def print_figures(figures: dict[str, Any]) -> None:
     console.print(
         f"Without a pixel (source, view, age, sex): macro AUROC {as_text(figures['baseline']['macro_auroc'])}"
     )
+    if points := figures.get("operating_points"):
+        at = Table("COVID-19 is called at", "threshold", "sensitivity", "specificity", "PPV", "NPV")
+        at.title = f"Operating points chosen on val; PPV and NPV at a prevalence of {figures['prevalence']:g}"
+        for name, point in points.items():
+            threshold = "" if point["threshold"] is None else f"{point['threshold']:.3f}"
+            wanted = "" if point["wanted"] is None else f" {point['wanted']:g}"
+            shown = ("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_prevalence")
+            at.add_row(f"{name}{wanted}", threshold, *(as_text(point[figure]) for figure in shown))
+        console.print(at)
     within = Table("source", "pair", "AUROC", "images", title="Within each source")
     for source, pairs in figures["by_source"].items():
         for pair, figure in pairs.items():
@@ -29,6 +38,25 @@ def print_figures(figures: dict[str, Any]) -> None:
     console.print(within)
     if overlap := figures["test_set"]["overlap"]:
         console.print(f"[bold]Overlap with training:[/bold] {overlap}")
+
+
+def print_comparison(result: dict[str, Any]) -> None:
+    """Print what ``compare`` gave."""
+    table = Table("COVID-19 and macro", "A", "B", "B - A")
+    table.title = f"{result['n']:,} images of {result['groups']:,} groups, 95 % intervals"
+    names = {
+        "macro_auroc": "macro AUROC",
+        "covid_auroc": "COVID-19 AUROC",
+        "sensitivity": "sensitivity at the wanted specificity",
+        "specificity": "specificity there",
+    }
+    for name, said in names.items():
+        table.add_row(said, *(as_text(result["figures"][name][which]) for which in ("a", "b", "difference")))
+    console = Console()
+    console.print(table)
+    for name, bundle in result["bundles"].items():
+        about = f" Overlap with training: {bundle['overlap']}" if bundle["overlap"] else ""
+        console.print(f"{name.upper()}: {bundle['folder']}{about}", markup=False, soft_wrap=True)
 
 
 def as_text(figure: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import cxrflow
 from cxrflow.bundle import read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import times_looked_at
+from cxrflow.evaluation.operating import POINTS
 from cxrflow.evaluation.plots import NAMES, training_curves
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
@@ -23,7 +24,7 @@ from cxrflow.records import CLASSES, SPLITS
 from cxrflow.sources.demo import TRUTH
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
-_PLOTS = ("confusion", "roc", "within_sources")
+_PLOTS = ("confusion", "curves", "calibration", "within_sources")
 
 
 def write_report(params: Params, results: Path) -> Path:
@@ -56,6 +57,7 @@ def write_report(params: Params, results: Path) -> Path:
         curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
         plots={name: _svg(results / "evaluation" / "plots" / f"{name}.svg") for name in _PLOTS},
         figures=figures,
+        points=POINTS,
         looked=times_looked_at(results / "evaluation" / "ledger.csv", figures["test_set"]["hash"]),
         explanation=explanation,
         panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
@@ -77,6 +79,8 @@ def _environment() -> Environment:
     )
     environment.filters["figure"] = _figure
     environment.filters["pair"] = _pair
+    environment.filters["restated"] = _restated
+    environment.filters["by_kind"] = lambda rows: {row["kind"]: row for row in rows}
     return environment
 
 
@@ -87,6 +91,14 @@ def _figure(figure: dict[str, Any], digits: int = 2) -> Markup:
     counts = f"<small class=counts>{figure['counts']}</small>" if "counts" in figure else ""
     value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
     return Markup(f'<b>{value}</b> <span class="interval">{low}–{high}</span>{counts}')  # noqa: S704  numbers and counts
+
+
+def _restated(figure: dict[str, Any]) -> Markup:
+    """A figure that the page restates at another prevalence: its numbers go along in full."""
+    if figure["value"] is None:
+        return _figure(figure)
+    numbers = [figure[key] for key in ("value", "low", "high")]
+    return Markup("<span data-restated='{}'>{}</span>").format(json.dumps(numbers), _figure(figure))
 
 
 def _pair(name: str) -> str:

@@ -1,0 +1,194 @@
+"""Two bundles on the same images: how far apart they are, and how sure of that one can be."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from cxrflow.engines import Engine
+from cxrflow.errors import CxrflowError
+from cxrflow.evaluation import ledger
+from cxrflow.evaluation.intervals import Figure, Question, aurocs, missing, proportion, weighted_auroc
+from cxrflow.evaluation.resampling import effective_groups, group_index, resamples
+from cxrflow.evaluation.seen import leave_out_seen, overlap
+from cxrflow.files import write_json
+from cxrflow.images.prepare import Store, prepare_images
+from cxrflow.metadata.build import build_records
+from cxrflow.params import Evaluation, Metadata
+from cxrflow.predictor import Predictor
+from cxrflow.records import CLASSES
+
+_COVID = CLASSES.index("covid")
+#: Below this many groups that the two bundles treat differently, resamples are not relied on.
+_FEW = 4
+
+
+def compare_stored(
+    both: tuple[Predictor, Predictor], records: pd.DataFrame, store: Store, params: Evaluation, out: Path, book: Path
+) -> dict[str, Any]:
+    """Compare on the stored images of split ``test`` that neither bundle has seen; writes ``out/comparison.json``.
+
+    records  kept rows; store  their images, prepared by the steps of both bundles; book  the ledger
+    Raises CxrflowError where a bundle takes other images, or has seen all.
+    """
+    usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
+    test = _unseen(usable[usable.split == "test"], both)
+    return _compare(both, test, (store, store), params, out, book)
+
+
+def compare_collections(
+    both: tuple[Predictor, Predictor],
+    root: Path,
+    metadata: Metadata,
+    params: Evaluation,
+    engine: Engine,
+    out: Path,
+    book: Path,
+) -> dict[str, Any]:
+    """The same on every kept image of the collections below ``root`` that neither bundle has seen, each bundle with its
+    own image steps, so that two sizes can be compared."""
+    metadata = metadata.model_copy(update={"files": "required"})
+    built = build_records(root, None, metadata, engine, out / "fingerprints.sqlite", split=False)
+    kept = _unseen(built.records, both)
+    stores = [
+        prepare_images(kept, built.root, predictor.bundle.images, engine, out / f"images-{name}")
+        for name, predictor in zip("AB", both, strict=True)
+    ]
+    for store in stores:
+        kept = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
+    return _compare(both, kept, (stores[0], stores[1]), params, out, book)
+
+
+def differences(
+    table: pd.DataFrame,
+    first: NDArray[Any],
+    second: NDArray[Any],
+    thresholds: tuple[float | None, float | None],
+    bootstrap: int,
+    seed: int,
+) -> dict[str, dict[str, Figure]]:
+    """``macro_auroc``, ``covid_auroc``, and ``sensitivity`` and ``specificity`` for COVID-19 at the operating point of
+    a wanted specificity: each the figures ``a``, ``b`` and ``difference`` (b - a, in [-1, 1]).
+
+    table       label and group_id of each image; first, second  float (n, 3), the probabilities of A and B
+    thresholds  of each bundle at that operating point, or None
+
+    The difference's interval comes from the same resamples of groups for both (paired bootstrap; Efron and Tibshirani,
+    An Introduction to the Bootstrap, 1993, chapter 13), with t for the effective number of groups on the smaller side.
+    Where the two differ in fewer than four groups the resamples cannot tell, and it is that of two independent figures
+    (Newcombe, Stat Med 1998; 17: 873-890, method 10), which is too wide.
+    """
+    labels, groups = table.label.to_numpy(str), table.group_id.to_numpy(str)
+    sides = [labels == name for name in CLASSES]
+    covid = sides[_COVID]
+    auroc = [
+        aurocs({n: Question(p[:, c], sides[c], n) for c, n in enumerate(CLASSES)}, groups, bootstrap, seed)
+        for p in (first, second)
+    ]
+    fewest = min(effective_groups(groups[labels == name]) for name in CLASSES)
+    differ = np.unique(groups[(np.abs(first - second) > 1e-9).any(axis=1)])
+    out: dict[str, dict[str, Figure]] = {"macro_auroc": {"a": auroc[0][1], "b": auroc[1][1]}}
+    out["covid_auroc"] = {"a": auroc[0][0]["covid"], "b": auroc[1][0]["covid"]}
+    drawn = np.empty((0, 2))
+    if out["macro_auroc"]["a"]["value"] is not None:
+        drawn = np.concatenate(
+            [_auroc_gaps(first, second, sides, weights) for weights in resamples(sides, groups, bootstrap, seed)]
+        )
+    for column, name in enumerate(("macro_auroc", "covid_auroc")):
+        pair = out[name]
+        error = drawn[:, column].std(ddof=1) if len(drawn) else None
+        pair["difference"] = _difference(pair, error, fewest, len(differ))
+    for name, side in (("sensitivity", covid), ("specificity", ~covid)):
+        out[name] = _at_points(first, second, thresholds, side, groups, covid, (bootstrap, seed))
+    return out
+
+
+def _at_points(
+    first: NDArray[Any],
+    second: NDArray[Any],
+    thresholds: tuple[float | None, float | None],
+    side: NDArray[np.bool_],
+    groups: NDArray[Any],
+    covid: NDArray[np.bool_],
+    draw: tuple[int, int],
+) -> dict[str, Figure]:
+    if thresholds[0] is None or thresholds[1] is None or not side.any():
+        reason = missing("no image of that kind in the set" if not side.any() else "a bundle has no operating point")
+        return {"a": reason, "b": reason, "difference": reason}
+    right = [(p[side, _COVID] >= at) == covid[side] for p, at in zip((first, second), thresholds, strict=True)]
+    within = groups[side]
+    pair = {name: proportion(each, within) for name, each in zip("ab", right, strict=True)}
+    gap = right[1].astype(float) - right[0]
+    everyone = [np.ones(len(gap), bool)]
+    means = np.concatenate([(weights @ gap) / weights.sum(axis=1) for weights in resamples(everyone, within, *draw)])
+    differ = np.count_nonzero(np.bincount(group_index(within), weights=np.abs(gap)))
+    return pair | {"difference": _difference(pair, means.std(ddof=1), effective_groups(within), differ)}
+
+
+def _auroc_gaps(
+    first: NDArray[Any], second: NDArray[Any], sides: list[NDArray[np.bool_]], weights: NDArray[Any]
+) -> NDArray[np.float64]:
+    """In each resample B's macro AUROC less A's, and the same of COVID-19: float (b, 2)."""
+    gaps = [
+        weighted_auroc(second[:, c], side, weights) - weighted_auroc(first[:, c], side, weights)
+        for c, side in enumerate(sides)
+    ]
+    return np.stack([np.mean(gaps, axis=0), gaps[_COVID]], axis=1)
+
+
+def _difference(pair: dict[str, Figure], error: float | None, groups: float, differ: int) -> Figure:
+    a, b = pair["a"], pair["b"]
+    for figure in (a, b):
+        if figure["value"] is None:
+            return missing(figure["reason"])
+    value = b["value"] - a["value"]
+    if not error or differ < _FEW or groups < _FEW:
+        low = value - np.hypot(b["value"] - b["low"], a["high"] - a["value"])
+        high = value + np.hypot(b["high"] - b["value"], a["value"] - a["low"])
+    else:
+        half = stats.t.ppf(0.975, groups - 1) * error
+        low, high = value - half, value + half
+    counted = {key: a[key] for key in ("n", "groups")}
+    return {"value": value, "low": float(max(low, -1.0)), "high": float(min(high, 1.0)), **counted}
+
+
+def _unseen(records: pd.DataFrame, both: tuple[Predictor, Predictor]) -> pd.DataFrame:
+    for predictor in both:
+        records = leave_out_seen(records, predictor.folder)
+    kept = records[records.left_out.isna()]
+    if kept.empty:
+        raise CxrflowError("compare: the bundles have seen every image; name other collections with --sources.")
+    return kept
+
+
+def _compare(
+    both: tuple[Predictor, Predictor],
+    test: pd.DataFrame,
+    stores: tuple[Store, Store],
+    params: Evaluation,
+    out: Path,
+    book: Path,
+) -> dict[str, Any]:
+    test_set = ledger.test_set_hash(test)
+    scores, bundles = [], {}
+    for name, predictor, store in zip("ab", both, stores, strict=True):
+        scores.append(predictor.stored_scores(store, test.image_id))
+        weights = predictor.bundle.digests["weights"]
+        ledger.enter(book, datetime.now(UTC), weights, test_set)
+        said = overlap(predictor.bundle, predictor.folder, test)
+        bundles[name] = {"folder": str(predictor.folder), "weights": weights, "overlap": said}
+    thresholds = _threshold(both[0]), _threshold(both[1])
+    figures = differences(test, scores[0], scores[1], thresholds, params.bootstrap, params.seed)
+    result = {"test_set": test_set, "n": len(test), "groups": int(test.group_id.nunique()), "bundles": bundles}
+    result["figures"] = figures
+    write_json(out / "comparison.json", result)
+    return result
+
+
+def _threshold(predictor: Predictor) -> float | None:
+    point = predictor.bundle.thresholds.get("specificity")
+    return None if point is None else point.threshold

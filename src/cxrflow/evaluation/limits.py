@@ -1,0 +1,97 @@
+"""What the data cannot tell: how many patients are missing, and which questions no number of images would answer."""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrflow.evaluation.intervals import Figure
+from cxrflow.records import CLASSES
+
+#: Half the width of the interval that is wanted.
+HALF_WIDTH = 0.05
+#: Patients of a class that a collection must have to be asked anything about it.
+FEW = 5
+
+
+def cannot_tell(figures: dict[str, Any], test: pd.DataFrame, held: pd.DataFrame) -> dict[str, Any]:
+    """What more patients would tell (``needed``) and what they would not (``unanswerable``).
+
+    figures  as ``metrics.evaluate`` gives them, with ``operating_points``
+    test     label, source and group_id of the test images; held  the same of all images, of all splits
+
+    ``needed``: for each main figure ``figure``, ``interval`` (low, high, or None), and ``more``: for each kind of
+    patient that it rests on ``kind`` (label), ``source`` (None: any), ``groups`` (there are now) and ``needed`` (more,
+    or None where there is no interval to reckon from, with ``reason``). An interval's width shrinks with the square
+    root of the groups, so that f = (width / 0.1)^2 times as many are needed, of each kind; f is at least 1.
+    """
+    return {"half_width": HALF_WIDTH, "needed": _needed(figures, test), "unanswerable": unanswerable(held)}
+
+
+def unanswerable(held: pd.DataFrame) -> list[str]:
+    """Sentences: what more images of these collections cannot tell, because class and source coincide.
+
+    held  label, source and group_id of all images; a collection that has fewer than FEW groups of a class, of all
+          splits, is taken not to have it
+    """
+    groups = held.groupby(["label", "source"]).group_id.nunique()
+    present = {name: [s for s in sorted(set(held.source)) if groups.get((name, s), 0) >= FEW] for name in CLASSES}
+    said = [
+        f"Anything of {name}: no collection here has {FEW} patients of it." for name in CLASSES if not present[name]
+    ]
+    for a, b in combinations([name for name in CLASSES if present[name]], 2):
+        both = [source for source in present[a] if source in present[b]]
+        if not both:
+            said.append(
+                f"Whether the network tells {a} from {b} or one hospital from another: no collection here has {FEW} "
+                f"patients of each ({a}: {', '.join(present[a])}; {b}: {', '.join(present[b])})."
+            )
+        elif len(both) == 1:
+            said.append(
+                f"Whether what tells {a} from {b} in {both[0]} does so in another hospital: no other collection here "
+                f"has {FEW} patients of each."
+            )
+    for source in sorted(set(held.source)):
+        classes = [name for name in CLASSES if source in present[name]]
+        if len(classes) == 1:
+            said.append(
+                f"Anything within {source} alone: of its patients only those with {classes[0]} are {FEW} or more."
+            )
+    return said
+
+
+def more_groups(figure: Figure, groups: int) -> int | None:
+    """How many groups beyond ``groups`` bring a figure's interval to +-HALF_WIDTH; None where it has no interval."""
+    if figure["value"] is None:
+        return None
+    factor = ((figure["high"] - figure["low"]) / (2 * HALF_WIDTH)) ** 2
+    return max(int(np.ceil(groups * (factor - 1) - 1e-9)), 0)
+
+
+def _needed(figures: dict[str, Any], test: pd.DataFrame) -> list[dict[str, Any]]:
+    covid, others = ["covid"], ["normal", "pneumonia"]
+    point = figures["operating_points"]["specificity"]
+    rows = [
+        _row("macro AUROC", figures["test"]["macro_auroc"], list(CLASSES), None, test),
+        _row("COVID-19 AUROC", figures["test"]["covid"]["auroc"], list(CLASSES), None, test),
+        _row("COVID-19 sensitivity", figures["test"]["covid"]["sensitivity"], covid, None, test),
+        _row("COVID-19 specificity", figures["test"]["covid"]["specificity"], others, None, test),
+        _row("COVID-19 sensitivity at the wanted specificity", point["sensitivity"], covid, None, test),
+    ]
+    for source, pairs in figures["by_source"].items():
+        for pair, figure in pairs.items():
+            a, b = pair.split("_vs_")
+            rows.append(_row(f"AUROC of {a} against {b} within {source}", figure, [a, b], source, test))
+    return rows
+
+
+def _row(name: str, figure: Figure, kinds: list[str], source: str | None, test: pd.DataFrame) -> dict[str, Any]:
+    more = []
+    for kind in kinds:
+        rows = test[(test.label == kind) & (test.source == source if source is not None else True)]
+        groups = int(rows.group_id.nunique())
+        more.append({"kind": kind, "source": source, "groups": groups, "needed": more_groups(figure, groups)})
+    known = figure["value"] is not None
+    row = {"figure": name, "interval": [figure["low"], figure["high"]] if known else None, "more": more}
+    return row if known else row | {"reason": figure["reason"]}

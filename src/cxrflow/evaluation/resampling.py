@@ -1,0 +1,43 @@
+"""Groups of images, and resamples of them: what the uncertainty of a figure is reckoned from."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CHUNK = 100  # resamples at a time, to bound the memory
+
+
+def resamples(
+    sides: list[NDArray[np.bool_]], groups: NDArray[Any], count: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """How often each image is drawn when groups are drawn with replacement (Field and Welsh, J R Stat Soc B 2007; 69:
+    369-390): int (rows, n), as many rows in all as ``count``.
+
+    sides   bool (n,) each: a draw without an image of one of them is drawn again, so each needs one
+    groups  (n,); seed  the draws depend on it alone
+    """
+    index = group_index(groups)
+    k = int(index.max()) + 1
+    holds = np.array([np.bincount(index[side], minlength=k) for side in sides]).T
+    rng = np.random.default_rng(seed)
+    for start in range(0, count, _CHUNK):
+        drawn = rng.multinomial(k, np.full(k, 1 / k), size=min(_CHUNK, count - start))
+        while (empty := (drawn @ holds == 0).any(axis=1)).any():
+            drawn[empty] = rng.multinomial(k, np.full(k, 1 / k), size=int(empty.sum()))
+        yield drawn[:, index]
+
+
+def group_index(groups: NDArray[Any]) -> NDArray[np.intp]:
+    """Groups (n,) as numbers from 0, int (n,)."""
+    values = np.asarray(groups)
+    return np.unique(values.astype(str) if values.dtype == object else values, return_inverse=True)[1]
+
+
+def effective_groups(groups: NDArray[Any]) -> float:
+    """n^2 / sum(m^2) for groups of m images, n in all: as many groups of one size would say as much; 0 of no image."""
+    if len(groups) == 0:
+        return 0.0
+    sizes = np.bincount(group_index(groups))
+    return float(sizes.sum() ** 2 / (sizes**2).sum())

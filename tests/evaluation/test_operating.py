@@ -1,0 +1,158 @@
+"""Operating points: thresholds counted by hand, PPV and NPV by Bayes, intervals by simulation."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from cxrflow.bundle import Bundle
+from cxrflow.evaluation.intervals import missing, proportion
+from cxrflow.evaluation.operating import (
+    POINTS,
+    at_prevalence,
+    choose,
+    figures_at_points,
+    ratio_interval,
+    threshold_for_cost,
+    threshold_for_specificity,
+)
+from cxrflow.params import Params
+from cxrflow.records import CLASSES
+
+# Ten others and four with COVID-19, as they are ranked.
+SCORES = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 0.35, 0.55, 0.7, 0.9])
+POSITIVE = np.arange(14) >= 10
+
+
+def bundle(params: Params, thresholds: dict) -> Bundle:
+    return Bundle(
+        cxrflow="0", model="resnet18", classes=CLASSES, images=params.images, mean=0.5, std=0.2, temperature=1.0,
+        sources={}, epoch=0, validation={}, digests={}, thresholds=thresholds,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "threshold", "found"),
+    [(0.99, 0.85, 1), (0.9, 0.65, 2), (0.8, 0.525, 3), (0.75, 0.525, 3), (0.5, 0.275, 4)],
+)
+def test_the_lowest_threshold_that_is_specific_enough(wanted: float, threshold: float, found: int) -> None:
+    chosen = threshold_for_specificity(SCORES, POSITIVE, wanted)
+    assert chosen == pytest.approx(threshold)
+    assert (SCORES[POSITIVE] >= chosen).sum() == found
+
+
+def test_no_threshold_is_specific_enough_but_one_above_all_scores() -> None:
+    chosen = threshold_for_specificity(np.array([0.2, 0.9, 0.9]), np.array([False, True, False]), 0.9)
+    assert 0.9 < chosen < 0.9 + 1e-9
+
+
+@pytest.mark.parametrize(("ratio", "threshold"), [(0.5, 0.85), (1, 0.525), (10, 0.325)])
+def test_the_threshold_of_least_cost(ratio: float, threshold: float) -> None:
+    """At the set's own prevalence, 4 in 14, the cost is ratio * missed + false alarms. Counted by hand, (missed, false
+    alarms) from the highest threshold down: (3, 0), (2, 1), (1, 2), (0, 4); at ratio 1 the lowest of the equals."""
+    assert threshold_for_cost(SCORES, POSITIVE, ratio, 4 / 14) == pytest.approx(threshold)
+
+
+def test_a_rarer_disease_raises_the_threshold_and_a_dearer_miss_lowers_it() -> None:
+    at = [threshold_for_cost(SCORES, POSITIVE, 3, share) for share in (0.5, 0.1, 0.01)]
+    assert at == sorted(at)
+    assert threshold_for_cost(SCORES, POSITIVE, 100, 0.1) < threshold_for_cost(SCORES, POSITIVE, 1, 0.1)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=60), st.floats(0.01, 0.99))
+def test_what_val_reaches_is_what_was_wanted_and_one_step_lower_is_not(cases: list, wanted: float) -> None:
+    scores = np.array([score for score, _ in cases] + [3, 5]) / 10
+    positive = np.array([covid for _, covid in cases] + [True, False])
+    threshold = threshold_for_specificity(scores, positive, wanted)
+    assert (scores[~positive] < threshold).mean() >= wanted
+    next_lower = scores[scores < threshold].max(initial=-1)
+    assert next_lower < 0 or (scores[~positive] < next_lower).mean() < wanted or not (scores < threshold).any()
+
+
+def test_figures_on_test_are_those_of_the_points_chosen_on_val(demo_params: Params) -> None:
+    points = choose(SCORES, POSITIVE, demo_params.evaluation.model_copy(update={"specificity": 0.9}))
+    assert points["specificity"].specificity == 0.9
+    assert points["specificity"].sensitivity == 0.5
+    covid = np.array([0.7, 0.6, 0.2, 0.66, 0.1])
+    probabilities = np.stack([covid, (1 - covid) * 0.9, (1 - covid) * 0.1], axis=1)
+    table = pd.DataFrame({"label": ["covid"] * 3 + ["normal"] * 2, "group_id": list("abcde")})
+    figures = figures_at_points(table, probabilities, bundle(demo_params, points), 0.1)
+    assert list(figures) == list(POINTS)
+    at = figures["specificity"]
+    assert (at["sensitivity"]["value"], at["specificity"]["value"], at["ppv"]["value"]) == (1 / 3, 0.5, 0.5)
+    assert at["npv"]["value"] == 1 / 3
+    assert at["threshold"] == points["specificity"].threshold
+    assert figures["argmax"]["sensitivity"]["value"] == 2 / 3
+    assert figures["argmax"]["threshold"] is None
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_a_bundle_without_operating_points_says_so(demo_params: Params) -> None:
+    table = pd.DataFrame({"label": ["covid", "normal"], "group_id": ["a", "b"]})
+    figures = figures_at_points(table, np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), bundle(demo_params, {}), 0.1)
+    assert figures["argmax"]["sensitivity"]["value"] == 1
+    assert "train it again" in figures["specificity"]["sensitivity"]["reason"]
+    assert set(figures["specificity"]) == set(figures["argmax"])
+
+
+def rates(sensitivity: float, specificity: float, n: int = 1000) -> tuple[dict, dict]:
+    index = np.arange(n)
+    return proportion(index < sensitivity * n, index), proportion(index < specificity * n, index)
+
+
+def test_ppv_and_npv_at_a_prevalence_are_bayes() -> None:
+    ppv, npv = at_prevalence(*rates(0.9, 0.95), 0.02)
+    assert ppv["value"] == pytest.approx(0.9 * 0.02 / (0.9 * 0.02 + 0.05 * 0.98))
+    assert npv["value"] == pytest.approx(0.95 * 0.98 / (0.95 * 0.98 + 0.1 * 0.02))
+    assert ppv["low"] < ppv["value"] < ppv["high"]
+    assert npv["low"] < npv["value"] < npv["high"]
+
+
+def test_the_papers_table_restated() -> None:
+    # Its ResNet-18 of iteration 2: sensitivity 0.85 and specificity 0.980 give a PPV of 0.55 at its 2.8 %.
+    assert at_prevalence(*rates(0.85, 0.98), 0.028)[0]["value"] == pytest.approx(0.55, abs=0.005)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 30), st.integers(0, 30), st.floats(0.001, 0.999))
+def test_limits_hold_the_value_at_the_edges_too(found: int, rejected: int, prevalence: float) -> None:
+    index = np.arange(30)
+    for figure in at_prevalence(proportion(index < found, index), proportion(index < rejected, index), prevalence):
+        if figure["value"] is not None:
+            assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+            assert figure["high"] - figure["low"] > 1e-6
+
+
+def test_nothing_called_has_no_ppv_and_absence_keeps_its_reason() -> None:
+    assert at_prevalence(*rates(0.0, 1.0), 0.1)[0] == missing("no image was called covid")
+    assert at_prevalence(*rates(1.0, 0.0), 0.1)[1] == missing("every image was called covid")
+    assert at_prevalence(missing("none there"), rates(1, 1)[1], 0.1)[0] == missing("none there")
+
+
+@pytest.mark.parametrize(("sensitivity", "specificity", "n"), [(0.85, 0.98, 40), (0.9, 0.9, 15)])
+def test_ppv_interval_holds_the_truth(sensitivity: float, specificity: float, n: int) -> None:
+    """Over all outcomes of n with COVID-19 and 3 n others, by their probabilities: no draw is left to chance."""
+    truth = sensitivity * 0.1 / (sensitivity * 0.1 + (1 - specificity) * 0.9)
+    found, kept = (np.arange(m + 1) for m in (n, 3 * n))
+    chance = np.outer(stats.binom.pmf(found, n, sensitivity), stats.binom.pmf(kept, 3 * n, specificity))
+    yes = [proportion(np.arange(n) < k, np.arange(n)) for k in found]
+    no = [proportion(np.arange(3 * n) < k, np.arange(3 * n)) for k in kept]
+    held = 0.0
+    for k, m in zip(*np.nonzero(chance > 1e-5), strict=True):
+        ppv = at_prevalence(yes[k], no[m], 0.1)[0]
+        held += chance[k, m] * (ppv["value"] is not None and ppv["low"] <= truth <= ppv["high"])
+    assert 0.92 <= held / chance[chance > 1e-5].sum() <= 0.98
+
+
+def test_ratio_of_published_limits() -> None:
+    """Newcombe's intervals of single proportions in, Koopman's score interval of their ratio near what comes out."""
+    above, below = rates(0.4, 0.5, 100)
+    low, high = ratio_interval(above, below)
+    score = stats.contingency.relative_risk(40, 100, 50, 100).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((score.low, score.high), rel=0.05)
+    assert ratio_interval(above, rates(0.0, 0.5, 100)[0])[1] == np.inf
