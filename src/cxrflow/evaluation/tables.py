@@ -23,7 +23,7 @@ def print_figures(figures: dict[str, Any]) -> None:
         f"Without a pixel (source, view, age, sex): macro AUROC {as_text(figures['baseline']['macro_auroc'])}"
     )
     if points := figures.get("operating_points"):
-        at = Table("COVID-19 is called at", "threshold", "sensitivity", "specificity", "PPV", "NPV")
+        at = Table("COVID-19 called at", "from", "sensitivity", "specificity", "PPV", "NPV")
         at.title = f"Operating points chosen on val; PPV and NPV at a prevalence of {figures['prevalence']:g}"
         for name, point in points.items():
             threshold = "" if point["threshold"] is None else f"{point['threshold']:.3f}"
