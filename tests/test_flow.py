@@ -100,7 +100,7 @@ def test_the_report_holds_everything_itself(project: Path) -> None:
     for outside in ('src="http', 'href="http', "url(http", "@import", "<script"):
         assert outside not in page
     assert page.count("data:image/png;base64,") >= 4
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
 
 
 def test_heat_is_measured_against_the_true_opacity(project: Path) -> None:

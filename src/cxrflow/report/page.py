@@ -18,6 +18,7 @@ from cxrflow.evaluation.ledger import times_looked_at
 from cxrflow.evaluation.plots import NAMES, training_curves
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
+from cxrflow.metadata.overlap import meeting
 from cxrflow.params import Params, resolved_yaml
 from cxrflow.records import CLASSES, SPLITS
 from cxrflow.sources.demo import TRUTH
@@ -51,6 +52,8 @@ def write_report(params: Params, results: Path) -> Path:
         metadata=_json(results / "metadata" / "summary.json"),
         fates=_fates(reconciliation),
         sides=_sides(shares),
+        meetings=meeting(_csv(results / "metadata" / "overlap.csv")).to_dict("records"),
+        overlap_map=_svg(results / "metadata" / "overlap.svg"),
         step_names=step_names(params.images),
         steps=_picture(results / "images" / "examples.png"),
         curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
@@ -119,7 +122,7 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _svg(path: Path) -> Markup:
-    return Markup(_read(path).decode())  # noqa: S704  drawn by the evaluation stage
+    return Markup(_read(path).decode())  # noqa: S704  drawn by an earlier stage
 
 
 def _picture(path: Path) -> str:
