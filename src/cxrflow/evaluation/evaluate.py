@@ -15,9 +15,11 @@ from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_bas
 from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.seen import leave_out_seen, overlap
+from cxrflow.evaluation.tables import card_section
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.metadata.build import build_records
+from cxrflow.model_card import CARD, NOT_MEASURED, card_of
 from cxrflow.params import Evaluation, Metadata
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES, write_records
@@ -113,5 +115,8 @@ def _score(
     }
     for name, picture in pictures.items():
         write_whole(out / "plots" / f"{name}.svg", picture)
+    section = card_section(figures)
+    card = card_of(predictor.folder, predictor.bundle).replace(NOT_MEASURED, section)
+    write_whole(out / CARD, card.encode())
     write_json(out / "metrics.json", figures)
     return figures

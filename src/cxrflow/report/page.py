@@ -19,6 +19,7 @@ from cxrflow.evaluation.plots import NAMES, training_curves
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
 from cxrflow.metadata.overlap import meeting
+from cxrflow.model_card import CARD
 from cxrflow.params import Params, resolved_yaml
 from cxrflow.records import CLASSES, SPLITS
 from cxrflow.sources.demo import TRUTH
@@ -62,6 +63,7 @@ def write_report(params: Params, results: Path) -> Path:
         looked=times_looked_at(results / "evaluation" / "ledger.csv", figures["test_set"]["hash"]),
         explanation=explanation,
         panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
+        card=_read(results / "evaluation" / CARD).decode(),
         yaml=resolved_yaml(params),
         versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     )

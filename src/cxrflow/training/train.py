@@ -18,6 +18,7 @@ from cxrflow.bundle import TRAINED_ON, Bundle, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.images.prepare import Store, check_steps
+from cxrflow.model_card import write_card
 from cxrflow.params import Images, Training, check_start
 from cxrflow.records import CLASSES
 from cxrflow.training.checkpoints import RUN, WholeFiles, begun_by_same, fitting
@@ -102,6 +103,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
         digests=digests,
     )
     write_bundle(out / "bundle", module.network, bundle, seen)
+    write_card(out / "bundle", usable, params)
     return bundle
 
 
