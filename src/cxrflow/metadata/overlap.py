@@ -119,16 +119,16 @@ def print_overlap(table: pd.DataFrame) -> None:
         Console().print("No collection holds images or patients of another, nor images twice.")
         return
     shown = Table("of", "also in", "images", "as", "patients", title="What one collection holds of another")
-    for row in found.itertuples():
-        within = row.collection == row.other
-        ways = {"the same file": row.same_file, "near repeats": row.near, "the same URL": row.same_url}
-        said = [f"{count:,} {way}" for way, count in ways.items() if count]
+    for row in found.to_dict("records"):
+        within = row["collection"] == row["other"]
+        ways = {"the same file": row["same_file"], "near repeats": row["near"], "the same URL": row["same_url"]}
+        said = ", ".join(f"{count:,} {way}" for way, count in ways.items() if count)
         shown.add_row(
-            escape(str(row.collection)),
-            "itself" if within else escape(str(row.other)),
-            f"{row.repeated:,} of {row.images:,}",
-            ", ".join(said) + (f"; {row.other_label:,} with another label" if row.other_label else ""),
-            "" if within else f"{row.shared_patients:,} of {row.patients:,}",
+            escape(str(row["collection"])),
+            "itself" if within else escape(str(row["other"])),
+            f"{row['repeated']:,} of {row['images']:,}",
+            said + (f"; {row['other_label']:,} with another label" if row["other_label"] else ""),
+            "" if within else f"{row['shared_patients']:,} of {row['patients']:,}",
         )
     Console().print(shown)
 
