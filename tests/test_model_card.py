@@ -75,12 +75,14 @@ def test_test_figures_take_the_place_kept_for_them(bundle, tmp_path: Path) -> No
         {
             "test": test, "n": 5, "groups": 4, "baseline": {"macro_auroc": figure}, "test_set": {"overlap": None},
             "by_source": {"a": {"covid_vs_normal": figure}, "b": {}},
-        }
+        },
+        "the split *test*",
     )  # fmt: skip
     (tmp_path / CARD).write_text("first\n" + card(bundle))
     text = card_of(tmp_path, bundle)
     assert text.startswith("first")
     assert text.count(NOT_MEASURED) == 1
+    assert section.startswith("On the split *test*: 5 images of 4 groups")
     assert "none: no image was called covid" in section
     assert "| a | covid vs normal | 0.900 (0.800 to 0.950) |" in section
     assert card_of(tmp_path / "nowhere", bundle) == card(bundle)

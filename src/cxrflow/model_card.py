@@ -16,7 +16,7 @@ from cxrflow.records import CLASSES, SPLITS
 CARD = "model-card.md"
 #: What stands in a bundle's card where evaluation puts its figures.
 NOT_MEASURED = (
-    "*Not measured yet: `cxrflow evaluation` writes a copy of this card with the test figures in this place.*"
+    "*On test: not measured yet. `cxrflow evaluation` writes a copy of this card with the figures in this place.*"
 )
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "opencv-python-headless", "scikit-learn")
 
@@ -91,7 +91,7 @@ def _people(records: pd.DataFrame) -> str:
 
 
 def _tally(column: pd.Series) -> list[tuple[str, int]]:
-    counted = column.fillna("unknown").astype(str).value_counts()
+    counted = column.astype(object).where(column.notna(), "unknown").astype(str).value_counts()
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))  # type: ignore[arg-type, return-value]
 
 

@@ -46,7 +46,7 @@ def evaluate_split(
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     test, train = usable[usable.split == "test"], usable[usable.split == "train"]
     baseline = Baseline(baseline_probabilities(fit_baseline(train), test), "", "the training images' table rows")
-    return _score(predictor, test, store, baseline, params, out, out / LEDGER)
+    return _score(predictor, test, store, baseline, params, out, out / LEDGER, "the split *test*")
 
 
 def evaluate_collections(
@@ -77,7 +77,8 @@ def evaluate_collections(
     usable = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     probabilities, reason = cross_fitted_baseline(usable, params.seed)
     baseline = Baseline(probabilities, reason, "the other four fifths of these collections' groups")
-    return _score(predictor, usable, store, baseline, params, out, ledger_file), records
+    scored = f"the collections in `{root}`"
+    return _score(predictor, usable, store, baseline, params, out, ledger_file, scored), records
 
 
 def _score(
@@ -88,6 +89,7 @@ def _score(
     params: Evaluation,
     out: Path,
     ledger_file: Path,
+    scored: str,
 ) -> dict[str, Any]:
     test_set = ledger.test_set_hash(test)
     ledger.enter(ledger_file, datetime.now(UTC), predictor.bundle.digests["weights"], test_set)
@@ -115,8 +117,7 @@ def _score(
     }
     for name, picture in pictures.items():
         write_whole(out / "plots" / f"{name}.svg", picture)
-    section = card_section(figures)
-    card = card_of(predictor.folder, predictor.bundle).replace(NOT_MEASURED, section)
+    card = card_of(predictor.folder, predictor.bundle).replace(NOT_MEASURED, card_section(figures, scored))
     write_whole(out / CARD, card.encode())
     write_json(out / "metrics.json", figures)
     return figures

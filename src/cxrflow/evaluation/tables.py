@@ -32,8 +32,8 @@ def print_figures(figures: dict[str, Any]) -> None:
         console.print(f"[bold]Overlap with training:[/bold] {overlap}")
 
 
-def card_section(figures: dict[str, Any]) -> str:
-    """What ``evaluate`` gave as the Markdown that a model card holds."""
+def card_section(figures: dict[str, Any], scored: str) -> str:
+    """What ``evaluate`` gave as the Markdown that a model card holds; ``scored``: what test set that was."""
     test, blind = figures["test"], figures["baseline"]["macro_auroc"]
     rows = [[name, *(as_text(test[name][figure]) for figure in _PER_CLASS)] for name in CLASSES]
     within = [
@@ -42,13 +42,11 @@ def card_section(figures: dict[str, Any]) -> str:
         for pair, figure in pairs.items()
     ]
     parts = [
-        f"{figures['n']:,} images of {figures['groups']:,} groups of patients, 95 % intervals.",
+        f"On {scored}: {figures['n']:,} images of {figures['groups']:,} groups of patients, 95 % intervals.",
         markdown_table(["class", "sensitivity", "specificity", "PPV", "AUROC"], rows),
         f"- Macro AUROC {as_text(test['macro_auroc'])}, accuracy {as_text(test['accuracy'])}.\n"
         f"- Without a pixel (source, view, age, sex): macro AUROC {as_text(blind)}.",
-        markdown_table(["source", "pair within it", "AUROC"], within)
-        if within
-        else "No source has two classes in test.",
+        markdown_table(["source", "pair within it", "AUROC"], within) if within else "No source has two classes in it.",
     ]
     if overlap := figures["test_set"]["overlap"]:
         parts.append(f"**Overlap with training:** {overlap}")
