@@ -21,8 +21,8 @@ def within_sources(
     Each source's AUROC is weighted by its pairs of images: the share of all pairs within a source that are in the right
     order, so that no comparison of two sources enters. Its 95 % interval is symmetric on the logit scale, from a
     bootstrap over groups with t for the effective number of groups on the smaller side, as ``intervals.aurocs`` has it;
-    at 0 or 1, or with fewer than four groups on a side, it is ``newcombe`` on them. Simulated coverage: 0.968 (600 draws
-    of two sources of 40 images, true AUROC 0.856).
+    at 0 or 1, or with fewer than four groups on a side, it is ``newcombe`` on them. Simulated coverage: 0.968 (600
+    draws of two sources of 40 images, true AUROC 0.856).
 
     table          one row per image: label, source, group_id
     probabilities  float (n, 3) in the order of CLASSES
