@@ -92,7 +92,7 @@ def _people(records: pd.DataFrame) -> str:
 
 def _tally(column: pd.Series) -> list[tuple[str, int]]:
     counted = column.astype(object).where(column.notna(), "unknown").astype(str).value_counts()
-    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))  # type: ignore[arg-type, return-value]
+    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))  # type: ignore[arg-type]
 
 
 def _single_class(records: pd.DataFrame) -> list[str]:

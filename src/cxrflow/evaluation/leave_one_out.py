@@ -101,8 +101,8 @@ def leave_one_out(
         everything[f"{a}_vs_{b}"] = within_sources(
             usable[known], probabilities[known], (a, b), evaluation.bootstrap, evaluation.seed
         )
-    found = {"sources": figures, "all": everything}
-    found["test_set"] = {"hash": ledger.test_set_hash(scored), "bundle": together}
+    test_set = {"hash": ledger.test_set_hash(scored), "bundle": together}
+    found = {"sources": figures, "all": everything, "test_set": test_set}
     table = usable[["image_id", "source", "group_id", "label"]].copy()
     table[list(CLASSES)] = probabilities
     write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
