@@ -196,6 +196,27 @@ def cross_validate(
 
 
 @app.command()
+def leave_one_out(
+    without_test: Annotated[
+        bool, typer.Option(help="Leave the test split's groups out: for choosing a recipe.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "leave-one-out",
+    params: ParamsFile = Path("params.yaml"),
+) -> None:
+    """Train without each source in turn and test on it; goes on where it was interrupted."""
+    from cxrflow.evaluation.leave_one_out import leave_one_out as run
+    from cxrflow.evaluation.leave_one_out import print_leave_one_out
+    from cxrflow.images.prepare import open_store
+    from cxrflow.records import read_kept
+
+    loaded = load_params(params)
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    kept = kept[kept.split != "test"] if without_test else kept
+    ledger = RESULTS / "evaluation" / "ledger.csv"
+    print_leave_one_out(run(kept, store, loaded.images, loaded.training, loaded.evaluation, out, ledger))
+
+
+@app.command()
 def explanation(params: ParamsFile = Path("params.yaml")) -> None:
     """Grad-CAM of test images, right and wrong ones of each class."""
     import pandas as pd

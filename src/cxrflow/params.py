@@ -74,6 +74,7 @@ class Images(_Section):
     size: Annotated[int, Field(ge=32, le=2048)]
     channels: Literal[1, 3]
     crop_top: Annotated[float, Field(ge=0, le=0.5)]
+    harmonise: Literal["none", "percentiles"] = "none"  # bundles written before it say nothing of it
     equalise: Literal["none", "global", "clahe"]
     clahe_clip: Positive
     clahe_tiles: Count
@@ -122,7 +123,10 @@ class Training(_Section):
     gradient_clip: Positive | None
     schedule: Schedule
     sample_weight_covid: Annotated[float, Field(ge=0, lt=1)] | None
+    balance: Literal["covid_share", "source_and_class"]
     loss_weights: dict[str, Positive]
+    robust: Literal["none", "group_dro"]
+    robust_step: Positive
     augmentation: Augmentation
     early_stopping_epochs: Count
     seed: int
@@ -134,6 +138,8 @@ class Training(_Section):
         share = self.sample_weight_covid
         if share is not None and not 1 <= round(self.batch_size * share) < self.batch_size:
             raise ValueError("sample_weight_covid must leave at least one COVID-19 and one other image in a batch")
+        if self.balance == "source_and_class" and share is not None:
+            raise ValueError("balance: source_and_class draws all images; set sample_weight_covid to null")
         if self.schedule.name == "cosine" and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError("schedule.warmup_epochs must be below epochs")
         return self

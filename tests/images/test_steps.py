@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrflow.errors import LeftOut
-from cxrflow.images.steps import Window, centre_square, cut, equalise, prepare_image, shrink
+from cxrflow.images.steps import Window, centre_square, cut, equalise, harmonise, prepare_image, shrink
 from cxrflow.params import Images, load_params
 from cxrflow.reading import to_uint8
 
@@ -182,3 +182,36 @@ def test_the_papers_order_equalises_the_whole_picture_first() -> None:
     grey = cv2.cvtColor(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), cv2.COLOR_BGR2GRAY)
     found = prepare_image(picture, with_(size=160, crop_top=0.0, equalise="clahe", order="equalise_first")).image
     assert (found == grey).all()
+
+
+def test_percentiles_become_black_and_white_and_all_else_lies_between() -> None:
+    """Greys 50 to 150, each once but for many of the ends: their 1st and 99th percentiles are 50 and 150, by hand."""
+    greys = np.array([50] * 100 + list(range(51, 150)) + [150] * 101, dtype=np.uint8).reshape(30, 10)
+    out = harmonise(greys, with_(harmonise="percentiles"))
+    assert out.dtype == np.uint8
+    assert (out == np.rint((greys.astype(float) - 50) * 2.55)).all()
+    assert harmonise(greys, with_()) is greys
+
+
+def test_exposure_and_contrast_of_a_source_are_taken_out() -> None:
+    picture = np.random.default_rng(0).integers(0, 100, (64, 64)).astype(np.uint8)
+    brighter = picture * 2 + 40
+    out, other = (
+        harmonise(p, with_(harmonise="percentiles")).astype(int) for p in (picture, brighter.astype(np.uint8))
+    )
+    assert np.abs(out - other).max() <= 3
+    assert out.min() == 0
+    assert out.max() == 255
+
+
+def test_one_grey_alone_is_left_as_it_is() -> None:
+    flat = np.full((64, 64), 77, dtype=np.uint8)
+    assert (prepare_image(flat, with_(harmonise="percentiles")).image == 77).all()
+
+
+@pytest.mark.parametrize("order", ["shrink_first", "equalise_first"])
+def test_harmonising_comes_before_equalising(order: str) -> None:
+    picture = np.random.default_rng(1).integers(60, 120, (64, 64)).astype(np.uint8)
+    steps = with_(crop_top=0, harmonise="percentiles", equalise="global", order=order)
+    expected = cv2.equalizeHist(harmonise(picture, steps))
+    assert (prepare_image(picture, steps).image == expected).all()

@@ -56,31 +56,24 @@ def cross_validate(
         raise CxrflowError("cross-validate: runs as one process; start it without torchrun.")
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])].reset_index(drop=True)
     fold = folds_of(usable.group_id, count)
-    chooses = np.array([_share("val", group) < _VAL for group in usable.group_id])
+    split = train_or_val(usable.group_id)
     probabilities = np.zeros((len(usable), len(CLASSES)))
     weights, said = [], []
     for number in range(count):
         outside = fold != number
-        split = np.where(outside, np.where(chooses, "val", "train"), "test")
         place = out / f"fold{number}"
         train(usable.assign(split=split)[outside], store, images, training, place)
         predictor = Predictor(place / "bundle")
         probabilities[~outside] = predictor.stored_scores(store, usable.image_id[~outside])
         weights.append(predictor.bundle.digests["weights"])
         said.append(overlap(predictor.bundle, predictor.folder, usable[~outside]))
-    both = hashlib.sha256("".join(weights).encode()).hexdigest()
-    test_set = ledger.test_set_hash(usable)
-    if _bundle_of(out / "metrics.json") != both:
-        now = datetime.now(UTC)
-        ledger.enter(ledger_file, now, both, test_set)
-        if (usable.split == "test").any():  # a look at the test split, too
-            ledger.enter(ledger_file, now, both, ledger.test_set_hash(usable[usable.split == "test"]))
+    both = enter_together(weights, usable, out / "metrics.json", ledger_file)
     figures = evaluate(usable, probabilities, evaluation.bootstrap, evaluation.seed)
     blind, reason = cross_fitted_baseline(usable, evaluation.seed)
     beside = macro_auroc(usable, blind, evaluation.bootstrap, evaluation.seed) if blind is not None else missing(reason)
     figures["baseline"] = {"macro_auroc": beside, "learned_from": "the other four fifths of the groups"}
     figures["test_set"] = {
-        "hash": test_set,
+        "hash": ledger.test_set_hash(usable),
         "bundle": both,
         "overlap": " ".join(filter(None, dict.fromkeys(said))) or None,
     }
@@ -90,6 +83,25 @@ def cross_validate(
     write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
     write_json(out / "metrics.json", figures)
     return figures
+
+
+def train_or_val(group_ids: pd.Series) -> np.ndarray:
+    """``train`` or ``val`` for each row, str (n,), by a hash of its group."""
+    return np.array(["val" if _share("val", group) < _VAL else "train" for group in group_ids], dtype=object)
+
+
+def enter_together(weights: list[str], scored: pd.DataFrame, metrics: Path, ledger_file: Path) -> str:
+    """Enter in the ledger that several networks, as one, have scored these rows; not again where ``metrics`` has it.
+
+    weights  their digests, in order; returned is the digest of all
+    """
+    together = hashlib.sha256("".join(weights).encode()).hexdigest()
+    if _bundle_of(metrics) != together:
+        now = datetime.now(UTC)
+        ledger.enter(ledger_file, now, together, ledger.test_set_hash(scored))
+        if (scored.split == "test").any():  # a look at the test split, too
+            ledger.enter(ledger_file, now, together, ledger.test_set_hash(scored[scored.split == "test"]))
+    return together
 
 
 def _bundle_of(metrics: Path) -> str | None:

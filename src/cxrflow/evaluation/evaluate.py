@@ -21,9 +21,11 @@ from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.seen import leave_out_seen, overlap
 from cxrflow.evaluation.subgroups import subgroups
+from cxrflow.evaluation.tables import card_section
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.metadata.build import build_records
+from cxrflow.model_card import CARD, NOT_MEASURED, card_of
 from cxrflow.params import Evaluation, Metadata
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES, write_records
@@ -50,7 +52,7 @@ def evaluate_split(
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     test, train = usable[usable.split == "test"], usable[usable.split == "train"]
     baseline = Baseline(baseline_probabilities(fit_baseline(train), test), "", "the training images' table rows")
-    return _score(predictor, test, usable, store, baseline, params, out, out / LEDGER)
+    return _score(predictor, test, usable, store, baseline, params, out, out / LEDGER, "the split *test*")
 
 
 def evaluate_collections(
@@ -81,7 +83,8 @@ def evaluate_collections(
     usable = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     probabilities, reason = cross_fitted_baseline(usable, params.seed)
     baseline = Baseline(probabilities, reason, "the other four fifths of these collections' groups")
-    return _score(predictor, usable, kept, store, baseline, params, out, ledger_file), records
+    scored = f"the collections in `{root}`"
+    return _score(predictor, usable, kept, store, baseline, params, out, ledger_file, scored), records
 
 
 def _score(
@@ -93,6 +96,7 @@ def _score(
     params: Evaluation,
     out: Path,
     ledger_file: Path,
+    scored: str,
 ) -> dict[str, Any]:
     test_set = ledger.test_set_hash(test)
     ledger.enter(ledger_file, datetime.now(UTC), predictor.bundle.digests["weights"], test_set)
@@ -132,5 +136,7 @@ def _score(
     for name, picture in pictures.items():
         write_whole(out / "plots" / f"{name}.svg", picture)
     write_json(out / "curves.json", drawn)
+    card = card_of(predictor.folder, predictor.bundle).replace(NOT_MEASURED, card_section(figures, scored))
+    write_whole(out / CARD, card.encode())
     write_json(out / "metrics.json", figures)
     return figures

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, write_whole
-from cxrflow.images.steps import centre_square, cut, equalise_as_the_paper, prepare_image, render, shrink
+from cxrflow.images.steps import centre_square, cut, equalise_as_the_paper, harmonise, prepare_image, render, shrink
 from cxrflow.params import Images
 from cxrflow.reading import read_radiograph, to_uint8
 from cxrflow.records import CLASSES
@@ -32,7 +32,9 @@ def write_examples(records: pd.DataFrame, root: Path, steps: Images, out: Path) 
 def step_names(steps: Images) -> list[str]:
     """The columns of the picture, left to right."""
     square = f"top {steps.crop_top:.0%} off, centre square"
-    equalised = {"none": [], "clahe": ["CLAHE"], "global": ["equalised"]}[steps.equalise]
+    stretched = [] if steps.harmonise == "none" else ["stretched"]
+    changed = stretched + {"none": [], "clahe": ["CLAHE"], "global": ["equalised"]}[steps.equalise]
+    equalised = [", ".join(changed)] if changed else []
     names = ["as read", *([*equalised, square] if steps.order == "equalise_first" else [square, *equalised])]
     if steps.lungs != "none":
         names.append("lungs found")
@@ -45,9 +47,11 @@ def _row(grey: np.ndarray, steps: Images) -> np.ndarray:
     picture = to_uint8(grey)
     window = centre_square(picture.shape, steps.crop_top)
     pictures = [picture]
-    if steps.equalise != "none":
-        whole = steps.order == "equalise_first"
-        pictures.append(equalise_as_the_paper(picture, steps) if whole else shrink(cut(picture, window), steps.size))
+    if (steps.equalise, steps.harmonise) != ("none", "none"):
+        if steps.order == "equalise_first":
+            pictures.append(equalise_as_the_paper(harmonise(picture, steps), steps))
+        else:
+            pictures.append(shrink(cut(picture, window), steps.size))
     pictures.append(render(picture, window, steps))
     if steps.lungs != "none":
         found = prepare_image(grey, steps.model_copy(update={"lungs_use": "store"}))

@@ -116,7 +116,7 @@ def steps_digest(steps: Images) -> str:
     code, libraries = ["reading", "images/steps.py"], list(_DECODERS)
     if steps.equalise != "clahe":
         unused |= {"clahe_clip", "clahe_tiles"}
-    if steps.equalise == "none":
+    if steps.equalise == steps.harmonise == "none":
         unused.add("order")
     if steps.lungs == "none":
         unused.add("lungs_use")

@@ -18,6 +18,7 @@ from cxrflow.reading import to_uint8
 _MARGIN = 0.05
 #: Lungs that take up less of the picture are none: a speck somewhere in a picture of something else.
 _LEAST = 0.02
+_PERCENTILES = (1, 99)
 
 
 class Window(NamedTuple):
@@ -83,10 +84,10 @@ def centre_square(shape: tuple[int, ...], crop_top: float) -> Window:
 
 
 def render(picture: np.ndarray, window: Window, steps: Images) -> np.ndarray:
-    """The window of a uint8 picture, equalised and resized to (size, size), in the order that ``steps`` asks for."""
+    """The window of a uint8 picture, harmonised, equalised and resized to (size, size), in the order of ``steps``."""
     if steps.order == "equalise_first":
-        return shrink(cut(equalise_as_the_paper(picture, steps), window), steps.size)
-    return equalise(shrink(cut(picture, window), steps.size), steps)
+        return shrink(cut(equalise_as_the_paper(harmonise(picture, steps), steps), window), steps.size)
+    return equalise(harmonise(shrink(cut(picture, window), steps.size), steps), steps)
 
 
 def cut(picture: np.ndarray, window: Window) -> np.ndarray:
@@ -106,6 +107,19 @@ def shrink(image: np.ndarray, size: int) -> np.ndarray:
         half = image.shape[0] // 2  # of an odd number of pixels the last goes
         image = cv2.resize(image[: 2 * half, : 2 * half], (half, half), interpolation=cv2.INTER_AREA)
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def harmonise(image: np.ndarray, steps: Images) -> np.ndarray:
+    """A uint8 picture as it is, or, where ``steps.harmonise`` is ``percentiles``, its 1st percentile black, its 99th
+    white, linear between them, so that exposure and window of a source say less. Nothing of other pictures enters. One
+    of a single grey stays as it is."""
+    if steps.harmonise == "none":
+        return image
+    low, high = np.percentile(image, _PERCENTILES)
+    if high <= low:
+        return image
+    shades = np.clip((np.arange(256) - low) * (255 / (high - low)), 0, 255)
+    return cv2.LUT(image, np.rint(shades).astype(np.uint8))
 
 
 def equalise(image: np.ndarray, steps: Images) -> np.ndarray:

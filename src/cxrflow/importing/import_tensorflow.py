@@ -24,6 +24,7 @@ import cxrflow
 from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
+from cxrflow.model_card import write_card
 from cxrflow.params import Images
 from cxrflow.records import CLASSES
 from cxrflow.training.models.stored import STORED, StoredNetwork
@@ -118,6 +119,7 @@ def import_tensorflow(
     )
     nothing = pd.DataFrame(columns=["split", "content_hash", "near_hash", "patient_id"], dtype=object)
     write_bundle(out, network, bundle, seen_rows(nothing))
+    write_card(out)
     return bundle, difference
 
 

@@ -20,10 +20,12 @@ from cxrflow.sources import find_collections, passed_over, read_collections, tab
 
 @dataclass(frozen=True)
 class Built:
-    """records: one row per image that a collection lists (columns of records.py); near_repeats: pairs of them;
+    """records: one row per image that a collection lists (columns of records.py); near: (pairs, 2) positions of near
+    repeats among all that was read, left out or not; near_repeats: how many of them the rules left to the groups;
     root: the folder that their paths start at."""
 
     records: pd.DataFrame
+    near: np.ndarray
     near_repeats: int
     root: Path
 
@@ -48,7 +50,8 @@ def build_records(
         prints = fingerprints(root, frame.path[frame.left_out.isna()].tolist(), engine, cache)
     frame = _with_fingerprints(frame, prints)
     frame = _apply_rules(frame, params.paediatric == "leave_out", engine)
-    near = _near_repeats(frame, prints)
+    everywhere = _near_repeats(frame, prints)
+    near = everywhere[frame.left_out.isna().to_numpy()[everywhere].all(axis=1)]
     labels = frame.label.to_numpy()
     conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
     frame.loc[frame.index[conflict], "left_out"] = rules.CONFLICT
@@ -58,7 +61,7 @@ def build_records(
     kept = frame.left_out.isna()
     frame["split"] = None
     frame.loc[kept, "split"] = [split_of(group, params.split) if split else "test" for group in frame.group_id[kept]]
-    return Built(typed(frame[list(COLUMNS)]), len(near), root)
+    return Built(typed(frame[list(COLUMNS)]), everywhere, len(near), root)
 
 
 def _unique(ids: pd.Series) -> pd.Series:
@@ -90,8 +93,8 @@ def _apply_rules(frame: pd.DataFrame, leave_out_children: bool, engine: Engine) 
 
 
 def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> np.ndarray:
-    """Pairs of positions of kept rows that show nearly the same picture."""
-    rows = np.flatnonzero(frame.left_out.isna() & frame.near_hash.notna())
+    """Pairs of positions of rows that show nearly the same picture; of rows that name one file, the first alone."""
+    rows = np.flatnonzero(frame.near_hash.notna() & (frame.left_out != rules.LISTED_AGAIN))
     chosen = frame.iloc[rows]
     thumbnails = [prints[path].thumbnail or b"" for path in chosen.path]
     return rows[near_pairs(chosen.near_hash.tolist(), thumbnails)]

@@ -14,6 +14,8 @@ LISTED_AGAIN = "listed again: an earlier row names the same file"
 SAME_FILE = "repeat: the same bytes as an earlier image"
 SAME_URL = "repeat: an earlier collection holds the image of this URL"
 CONFLICT = "repeats with different labels"
+#: What two addresses of one page may differ in.
+URL_ENDS = r"^https?://(www\.)?|/+$"
 
 
 def leave_out_repeats(table: Any, leave_out_children: bool) -> Any:
@@ -55,7 +57,7 @@ def _first_of(table: Any, key: str) -> Any:
 
 def _leave_out_same_url(table: Any) -> Any:
     """A page may show several images of one collection; another collection that names the page took them from it."""
-    url = table.url.re_replace(r"^https?://(www\.)?|/+$", "")
+    url = table.url.re_replace(URL_ENDS, "")
     table = table.mutate(url_key=url)
     position = _among_kept(table, "url_key", table.position)
     first = position.min().over(ibis.window(group_by=table.url_key))

@@ -12,6 +12,7 @@ from cxrflow.engines import Engine
 from cxrflow.files import write_json, write_whole
 from cxrflow.metadata.build import Built, build_records
 from cxrflow.metadata.groups import check_classes
+from cxrflow.metadata.overlap import overlap, overlap_map, print_overlap
 from cxrflow.params import Metadata, Sources
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import CLASSES, SPLITS, write_records
@@ -22,7 +23,8 @@ _LISTED = 10
 
 
 def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results: Path) -> Built:
-    """Print how the rows add up; write ``data/records.csv`` and ``results/``: reconciliation, shares, summary.
+    """Print how the rows add up; write ``data/records.csv`` and ``results/``: reconciliation, shares, overlap (a
+    table and a picture), summary.
 
     Raises CxrflowError as ``build_records``, and, once the tables are printed, where a class has too few groups.
     """
@@ -31,10 +33,14 @@ def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results:
     print_reconciliation(built.records)
     print_sides(built.records, facts)
     print_not_frontal(facts)
+    meets = overlap(built.records, built.near)
+    print_overlap(meets)
     check_classes(built.records[built.records.left_out.isna()])
     write_records(built.records, data / "records.csv")
-    for name, table in (("reconciliation", reconciliation(built.records)), ("shares", shares(built.records))):
+    tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": meets}
+    for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_whole(results / "overlap.svg", overlap_map(meets))
     write_json(results / "summary.json", facts)
     return built
 

@@ -19,6 +19,8 @@ from cxrflow.evaluation.operating import POINTS
 from cxrflow.evaluation.plots import NAMES, training_curves
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
+from cxrflow.metadata.overlap import meeting
+from cxrflow.model_card import CARD
 from cxrflow.params import Params, resolved_yaml
 from cxrflow.records import CLASSES, SPLITS
 from cxrflow.sources.demo import TRUTH
@@ -52,6 +54,8 @@ def write_report(params: Params, results: Path) -> Path:
         metadata=_json(results / "metadata" / "summary.json"),
         fates=_fates(reconciliation),
         sides=_sides(shares),
+        meetings=meeting(_csv(results / "metadata" / "overlap.csv")).to_dict("records"),
+        overlap_map=_svg(results / "metadata" / "overlap.svg"),
         step_names=step_names(params.images),
         steps=_picture(results / "images" / "examples.png"),
         curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
@@ -61,6 +65,7 @@ def write_report(params: Params, results: Path) -> Path:
         looked=times_looked_at(results / "evaluation" / "ledger.csv", figures["test_set"]["hash"]),
         explanation=explanation,
         panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
+        card=_read(results / "evaluation" / CARD).decode(),
         yaml=resolved_yaml(params),
         versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     )
@@ -131,7 +136,7 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _svg(path: Path) -> Markup:
-    return Markup(_read(path).decode())  # noqa: S704  drawn by the evaluation stage
+    return Markup(_read(path).decode())  # noqa: S704  drawn by an earlier stage
 
 
 def _picture(path: Path) -> str:

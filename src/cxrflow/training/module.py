@@ -16,6 +16,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.params import Training
 from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
+from cxrflow.training.cells import GroupDro
 from cxrflow.training.data import Batch
 
 
@@ -27,13 +28,15 @@ def to_input(images: torch.Tensor, channels: int, mean: float, std: float) -> to
 
 class TrainingModule(lightning.LightningModule):
     """Trains ``network``; ``history`` holds one dict per epoch with losses and figures on val, ``origin`` what is known
-    of what the weights saw before: pretrained_on and listed, as ``start.Start`` has them."""
+    of what the weights saw before: pretrained_on and listed, as ``start.Start`` has them; ``robust`` turns the losses
+    of a batch into its loss in place of their mean, where it is set."""
 
     def __init__(self, network: nn.Module, params: Training, channels: int, mean: float, std: float) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
         self.history: list[dict[str, float]] = []
         self.origin: dict[str, Any] = {"pretrained_on": [], "listed": True}
+        self.robust: GroupDro | None = None
         self._params = params
         self.input = (channels, mean, std)
         self._figures = MetricCollection(
@@ -50,16 +53,20 @@ class TrainingModule(lightning.LightningModule):
         """Note the learning rate that this epoch trains with."""
         self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+    def training_step(self, batch: tuple[torch.Tensor, ...], batch_index: int) -> torch.Tensor:
         """One step: augment, normalise, weighted cross-entropy."""
-        images, labels = batch
+        images, labels, *cells = batch
         # Seeded by the place in training, not by what was drawn before: a resumed run draws the same.
         place = [self._params.seed, self.current_epoch, batch_index, self.global_rank]
         drawn = int(np.random.SeedSequence(place).generate_state(1)[0])
         random = torch.Generator().manual_seed(drawn)
         torch.manual_seed(drawn)  # dropout draws from it
         changed = augment(images.float() / 255, self._params.augmentation, random)
-        loss = self._loss(self.network(to_input(changed, *self.input)), labels)
+        logits = self.network(to_input(changed, *self.input))
+        if self.robust is None:
+            loss = self._loss(logits, labels)
+        else:
+            loss = self.robust(self._loss(logits, labels, "none"), *cells)
         self._train_loss.update(loss.detach(), len(labels))
         return loss
 
@@ -107,14 +114,19 @@ class TrainingModule(lightning.LightningModule):
         """Keep the history with the weights, so that a resumed run has all of it."""
         checkpoint["history"] = self.history
         checkpoint["origin"] = self.origin
+        if self.robust is not None:
+            checkpoint["robust"] = self.robust.weights
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history up again."""
         self.history = checkpoint["history"]
+        weights = checkpoint.get("robust")  # of a start with other cells they would mean nothing
+        if self.robust is not None and weights is not None and len(weights) == len(self.robust.weights):
+            self.robust.weights.copy_(weights)
 
-    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
         weights = logits.new_tensor([self._params.loss_weights[name] for name in CLASSES])
-        return functional.cross_entropy(logits, labels, weight=weights)
+        return functional.cross_entropy(logits, labels, weight=weights, reduction=reduction)
 
 
 def learning_rate_factor(params: Training) -> Callable[[int], float]:

@@ -3,7 +3,7 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,10 @@ from cxrflow.bundle import TRAINED_ON, Bundle, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.images.prepare import Store, check_steps
+from cxrflow.model_card import write_card
 from cxrflow.params import Images, Training, check_start
 from cxrflow.records import CLASSES
+from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
 from cxrflow.training.checkpoints import RUN, WholeFiles, begun_by_same, fitting
 from cxrflow.training.data import BalancedBatches, Place, PlainBatches, RadiographBatches, loader
 from cxrflow.training.models.measure import check_size
@@ -27,6 +29,11 @@ from cxrflow.training.module import TrainingModule, to_input
 from cxrflow.training.start import begin
 
 _MONITOR = "val_macro_auroc"
+
+
+class _Sides(TypedDict):
+    train: CellBatches
+    val: RadiographBatches
 
 
 def train(records: pd.DataFrame, store: Store, images: Images, params: Training, out: Path) -> Bundle | None:
@@ -47,7 +54,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     for side, rows in sides.items():
         if absent := [c for c in CLASSES if not (rows.label == c).any()]:
             raise CxrflowError(f"training: no {side} image of class {', '.join(absent)}; set another metadata.split.")
-    data = {side: RadiographBatches(store, rows) for side, rows in sides.items()}
+    data: _Sides = {"train": CellBatches(store, sides["train"]), "val": RadiographBatches(store, sides["val"])}
     used = pd.concat(sides.values())
     digests = {
         "data": digest([used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), store.steps]),
@@ -65,6 +72,8 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
             f"training.epochs: {params.start} has been trained for {start.epochs} epochs; set the new total above that."
         )
     module = TrainingModule(start.network, params, images.channels, mean, std)
+    if params.robust == "group_dro":
+        module.robust = GroupDro(data["train"].cell_count, params.robust_step)
     module.origin = {"pretrained_on": list(start.pretrained_on), "listed": start.listed}
     seen = pd.concat([seen_rows(used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
     checkpoints = out / "checkpoints"
@@ -102,6 +111,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
         digests=digests,
     )
     write_bundle(out / "bundle", module.network, bundle, seen)
+    write_card(out / "bundle", usable, params)
     return bundle
 
 
@@ -159,7 +169,7 @@ def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame)
 
 def _fit(
     module: TrainingModule,
-    data: dict[str, RadiographBatches],
+    data: _Sides,
     params: Training,
     place: Place,
     begun_by: Path | None,
@@ -171,7 +181,14 @@ def _fit(
             f"training: batches of {params.batch_size} and {len(data['val'])} validation images are too few for "
             f"{place.world} processes; start fewer."
         )
-    balanced = BalancedBatches(data["train"].labels, params.batch_size, params.sample_weight_covid, params.seed, place)
+    if params.robust != "none" and place.world > 1:
+        raise CxrflowError("training.robust: its weights are kept by one process; start training without torchrun.")
+    train = data["train"]
+    balanced: BalancedBatches | SourceBalancedBatches
+    if params.balance == "source_and_class":
+        balanced = SourceBalancedBatches(train.chances(), params.batch_size, params.seed, place)
+    else:
+        balanced = BalancedBatches(train.labels, params.batch_size, params.sample_weight_covid, params.seed, place)
     each_epoch: dict[str, Any] = {
         "dirpath": checkpoints,
         "save_on_train_epoch_end": True,
@@ -207,7 +224,7 @@ def _fit(
     ):
         trainer.fit(
             module,
-            loader(data["train"], balanced),
+            loader(train, balanced),
             loader(data["val"], PlainBatches(len(data["val"]), params.batch_size, place)),
             ckpt_path=going_on,
             weights_only=True,

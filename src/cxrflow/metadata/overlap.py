@@ -1,0 +1,152 @@
+"""Which collection holds the pictures and the patients of which other: a table and a picture for people to look at."""
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from cxrflow.metadata import rules
+
+#: Why a picture that its collection offers may still be left out: it is compared all the same.
+_OFFERED = (rules.PAEDIATRIC, rules.SAME_FILE, rules.SAME_URL, rules.CONFLICT)
+_COLUMNS = (
+    *("collection", "other", "images", "same_file", "near", "same_url", "repeated", "other_label"),
+    *("patients", "shared_patients"),
+)
+_SHADES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
+_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cxrflow", "font.size": 9.5, "text.color": "#2B2F33"}
+
+
+def overlap(records: pd.DataFrame, near: np.ndarray) -> pd.DataFrame:
+    """How much of each collection is also in each, itself included: a row per ordered pair of collections.
+
+    records  columns of records.py, index 0..n-1; near  (pairs, 2) positions of near repeats among them
+    Compared is what a collection offers: its rows that are kept, that repeat something, or that show children.
+    Columns:
+    collection, other   in the order that metadata reads them: of repeats, the earlier collection keeps its image
+    images              that ``collection`` offers
+    same_file           of them, those with the bytes of an image that ``other`` offers
+    near                those of the rest that show nearly the same picture (near.py), directly or along a chain
+    same_url            those of the rest that name the URL of such an image; pages with several images count, too.
+                        0 within a collection, where a URL often stands for a page
+    repeated            the three together; within a collection, all images that are there more than once
+    other_label         of the repeated by file or picture, those that carry another label there
+    patients            known by number in ``collection``, and shared_patients, of them also in ``other`` (within a
+                        collection all)
+    """
+    order = list(dict.fromkeys(records.source))
+    rows = records.assign(picture=_pictures(records, near), url=_url_keys(records.url))
+    offered = rows[records.left_out.isna() | records.left_out.isin(_OFFERED)]
+    table = []
+    for name in order:
+        ours = offered[offered.source == name]
+        patients = set(ours.patient_id.dropna())
+        for other in order:
+            theirs = offered[offered.source == other]
+            same_file = _there(ours.content_hash, theirs.content_hash, name == other)
+            near_by = _there(ours.picture, theirs.picture, name == other) & ~same_file
+            same_url = _there(ours.url, theirs.url, False) & ~same_file & ~near_by & (name != other)
+            alike = same_file | near_by
+            pairs = ours[alike].merge(theirs[["picture", "label"]], on="picture", suffixes=("", "_there"))
+            counts = {"same_file": same_file, "near": near_by, "same_url": same_url, "repeated": alike | same_url}
+            table.append(
+                {"collection": name, "other": other, "images": len(ours)}
+                | {column: int(found.sum()) for column, found in counts.items()}
+                | {
+                    "other_label": int(pairs[pairs.label != pairs.label_there].image_id.nunique()),
+                    "patients": len(patients),
+                    "shared_patients": len(patients & set(theirs.patient_id.dropna())),
+                }
+            )
+    return pd.DataFrame(table, columns=list(_COLUMNS))
+
+
+def overlap_map(table: pd.DataFrame) -> bytes:
+    """The table of ``overlap`` as two matrices in SVG: of the images and patients of a row's collection, how many the
+    column's holds as well; shaded by their share."""
+    names = list(dict.fromkeys(table.collection))
+    n, out = len(names), io.BytesIO()
+    panels = (("Images also in …", "repeated", "images"), ("Patients also in …", "shared_patients", "patients"))
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+        side = 0.55 * n + 0.4
+        canvas = Figure(figsize=(2 * side + 3.4, side + 1.5), layout="constrained", facecolor="white")
+        for column, (title, part, whole) in enumerate(panels):
+            counts = table[part].to_numpy().reshape(n, n)
+            totals = table[whole].to_numpy().reshape(n, n)[:, 0]
+            shown = counts.astype(float)
+            if part == "shared_patients":
+                np.fill_diagonal(shown, np.nan)  # all of them, by definition
+            axes = canvas.add_subplot(1, 2, column + 1)
+            share = np.nan_to_num(shown / np.maximum(totals, 1)[:, None])
+            axes.imshow(share, cmap=_SHADES, vmin=0, vmax=1)
+            for (row, col), value in np.ndenumerate(shown):
+                text = "–" if np.isnan(value) else f"{value:,.0f}" if value else "·"
+                colour = "white" if share[row, col] > 0.55 else "#2B2F33"
+                axes.text(col, row, text, ha="center", va="center", color=colour)
+            plain = [name.replace("$", r"\$") for name in names]  # else matplotlib reads mathematics
+            labels = [f"{name} ({total:,})" for name, total in zip(plain, totals, strict=True)]
+            axes.set_xticks(range(n), plain, rotation=35, ha="left", rotation_mode="anchor")
+            axes.set_yticks(range(n), labels)
+            axes.xaxis.tick_top()
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+            axes.set_xticks(np.arange(0.5, n - 1), minor=True)
+            axes.set_yticks(np.arange(0.5, n - 1), minor=True)
+            axes.grid(which="minor", color="white", linewidth=2)
+            axes.tick_params(which="minor", length=0)
+            axes.set_title(title, loc="left", fontsize=10.5, pad=8)
+        canvas.savefig(out, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.08)
+    return out.getvalue()
+
+
+def meeting(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``overlap`` that found anything: repeats, or patients of another collection."""
+    return table[(table.repeated > 0) | ((table.collection != table.other) & (table.shared_patients > 0))]
+
+
+def print_overlap(table: pd.DataFrame) -> None:
+    """Print which collections meet, or that none do."""
+    found = meeting(table)
+    if found.empty:
+        Console().print("No collection holds images or patients of another, nor images twice.")
+        return
+    shown = Table("of", "also in", "images", "as", "patients", title="What one collection holds of another")
+    for row in found.to_dict("records"):
+        within = row["collection"] == row["other"]
+        ways = {"the same file": row["same_file"], "near repeats": row["near"], "the same URL": row["same_url"]}
+        said = ", ".join(f"{count:,} {way}" for way, count in ways.items() if count)
+        shown.add_row(
+            escape(str(row["collection"])),
+            "itself" if within else escape(str(row["other"])),
+            f"{row['repeated']:,} of {row['images']:,}",
+            said + (f"; {row['other_label']:,} with another label" if row["other_label"] else ""),
+            "" if within else f"{row['shared_patients']:,} of {row['patients']:,}",
+        )
+    Console().print(shown)
+
+
+def _pictures(records: pd.DataFrame, near: np.ndarray) -> np.ndarray:
+    """A number for each picture, int (n,): that of its file's bytes and of their near repeats, along the chain."""
+    known = np.flatnonzero(records.content_hash.notna())
+    _, first, kind = np.unique(records.content_hash[known].astype(str), return_index=True, return_inverse=True)
+    same = known[first[kind]]
+    pairs = np.concatenate([near, np.stack([known, same], axis=1)]).astype(np.int64)
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(records),) * 2)
+    return connected_components(graph, directed=False)[1]
+
+
+def _url_keys(urls: pd.Series) -> pd.Series:
+    return urls.astype("string").str.replace(rules.URL_ENDS, "", regex=True).astype(object).where(urls.notna(), None)
+
+
+def _there(ours: pd.Series, theirs: pd.Series, within: bool) -> pd.Series:
+    """Which of ``ours`` are among ``theirs``; within one collection, which are there more than once."""
+    return ours.notna() & (ours.duplicated(keep=False) if within else ours.isin(theirs.dropna()))
