@@ -36,6 +36,8 @@ class Demo(_Section):
 
     patients: Annotated[int, Field(ge=60)]
     seed: int
+    shortcut: Literal["none", "marker", "border", "exposure"]
+    shortcut_strength: Fraction
 
 
 class Spark(_Section):
