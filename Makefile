@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test check bench clean
+.PHONY: help install demo run test check bench audit-check clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ check: $(VENV)/tested ## style, types, tests
 bench: install ## speed against the paper's order of steps: make bench SOURCES=folder
 	@test -n "$(SOURCES)$(CXR_REAL_DATA)" || test -d data/demo || cxrflow demo
 	$(BIN)/python benchmarks/images.py "$(or $(SOURCES),$(if $(CXR_REAL_DATA),$(CXR_REAL_DATA)/sources,data/demo))"
+
+audit-check: install ## shortcuts planted on purpose: does the audit find them, and nothing where there is none?
+	$(BIN)/python benchmarks/audit_check.py
 
 clean: ## remove what runs wrote in data/ and results/; .venv and the ledger of test sets stay
 	rm -rf data

@@ -151,6 +151,14 @@ class Explanation(_Section):
     per_class: Count
 
 
+class Audit(_Section):
+    """How much of the audit is done."""
+
+    heat_maps: Count
+    retrain_epochs: Annotated[int, Field(ge=0)]
+    retrain_size: Annotated[int, Field(ge=32, le=2048)]
+
+
 class Params(_Section):
     """Everything that governs a run; the comments in ``params.yaml`` say what each key does."""
 
@@ -164,6 +172,7 @@ class Params(_Section):
     training: Training
     evaluation: Evaluation
     explanation: Explanation
+    audit: Audit
 
 
 def load_params(path: Path) -> Params:

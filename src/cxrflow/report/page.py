@@ -58,6 +58,9 @@ def write_report(params: Params, results: Path) -> Path:
         figures=figures,
         looked=times_looked_at(results / "evaluation" / "ledger.csv", figures["test_set"]["hash"]),
         explanation=explanation,
+        audit=_json(results / "audit" / "audit.json"),
+        audit_figures=_svg(results / "audit" / "audit.svg"),
+        audit_heat=_picture(results / "audit" / "where.png"),
         panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
         yaml=resolved_yaml(params),
         versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
@@ -119,7 +122,7 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _svg(path: Path) -> Markup:
-    return Markup(_read(path).decode())  # noqa: S704  drawn by the evaluation stage
+    return Markup(_read(path).decode())  # noqa: S704  drawn by an earlier stage
 
 
 def _picture(path: Path) -> str:
