@@ -48,11 +48,12 @@ def source_probe(train: Pictures, test: Pictures, features: tuple[NDArray, NDArr
     within = told["features"]["within a class"]
     judged = {LIMITS.judge(within), LIMITS.judge(tie)}
     verdict = FOUND if judged == {FOUND} else NOT_FOUND if NOT_FOUND in judged else UNTOLD
+    raw = told["small picture"]
     words = (
-        f"From the network's features the source is told with an AUROC of {spoken(told['features']['overall'])}, within "
-        f"a class {spoken(within)}; from the raw picture of {_SMALL} x {_SMALL} pixels {spoken(told['small picture']['overall'])}, "
-        f"within a class {spoken(told['small picture']['within a class'])}. It is a shortcut where the source in turn "
-        f"tells the class: the source's name alone does so with {spoken(tie)}."
+        f"AUROC of the source from the network's features: {spoken(told['features']['overall'])}, within a class "
+        f"{spoken(within)}; from the raw picture of {_SMALL} x {_SMALL} pixels: {spoken(raw['overall'])}, within a "
+        f"class {spoken(raw['within a class'])}. It is a shortcut where the source in turn tells the class: the "
+        f"source's name alone does so with {spoken(tie)}."
     )
     return result(QUESTION, verdict, words, source=told, class_from_source=tie)
 

@@ -52,8 +52,8 @@ def swaps(pictures: Pictures, scores: Scores, seed: int) -> Test:
     told = set(judged.values())
     verdict = FOUND if FOUND in told else NOT_FOUND if told == {NOT_FOUND} else UNTOLD
     words = (
-        f"Given the surroundings of a picture of another class, rather than of its own, a picture's probability of that "
-        f"class changes by {_points(towards['surroundings'])} on average; given its exposure, by "
+        f"Given the surroundings of a picture of another class, rather than of its own, a picture's probability of "
+        f"that class changes by {_points(towards['surroundings'])} on average; given its exposure, by "
         f"{_points(towards['exposure'])}. "
         "Predictions that flip: " + ", ".join(f"{name} {percent(figure)}" for name, figure in flips.items()) + "."
     )

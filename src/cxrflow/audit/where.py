@@ -20,7 +20,7 @@ from cxrflow.records import CLASSES
 
 WHERE_QUESTION = "Does it look outside the lungs?"
 SANITY_QUESTION = "Do the heat maps depend on what was learned?"
-#: Of the lungs' share of the picture less their share of the heat: above 0 the lungs get less heat than any other place.
+#: Of the lungs' share of the picture less their share of the heat: above 0, they get less heat than other places.
 WHERE_LIMITS = Limits(found=0.1, clear=0.0)
 #: Of the rank correlation between the heat maps of the trained and of the random network.
 SANITY_LIMITS = Limits(found=0.5, clear=0.5)
@@ -119,7 +119,7 @@ def where_it_looks(pictures: Pictures, heat: Heat, opacities: list[NDArray[np.bo
     judged = {WHERE_LIMITS.judge(found["missed"]) for found in figures.values()}
     verdict = FOUND if judged == {FOUND} else NOT_FOUND if judged == {NOT_FOUND} else UNTOLD
     words = "; ".join(
-        f"{name}: {percent(found['heat'])} of the heat lies in the lungs, which are {percent(found['area'])} of the area"
+        f"{name}: {percent(found['heat'])} of the heat lies in the lungs, {percent(found['area'])} of the area"
         for name, found in figures.items()
     )
     if pointing["value"] is not None:
