@@ -1,7 +1,6 @@
 """A tiny hospital whose pictures have a disease in their lungs and a mark at their border; networks that read one."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
