@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cxrflow.audit import plots
-from cxrflow.audit.pictures import evenly, take
+from cxrflow.audit.pictures import Pictures, evenly, take
 from cxrflow.audit.pooled import baseline, gap
 from cxrflow.audit.retrain import retrain, usable
 from cxrflow.audit.source_probe import network_features, source_probe
@@ -46,9 +47,13 @@ def audit(
     rows = usable(records, store)
     bootstrap, seed = params.evaluation.bootstrap, params.evaluation.seed
     size = store.images.shape[-1]
-    train, test = (take(evenly(rows[rows.split == split], _MOST), store, size) for split in ("train", "test"))
-    features = network_features(predictor, train.images), network_features(predictor, test.images)
-    tests: dict[str, Test] = {"source_probe": source_probe(train, test, features, bootstrap, seed)}
+    test = take(evenly(rows[rows.split == "test"], _MOST), store, size)
+    train = evenly(rows[rows.split == "train"], _MOST)
+    fitted_on = Pictures(
+        train.reset_index(drop=True), np.asarray(store.images[store.rows_of(train.image_id)]), np.empty(0)
+    )
+    features = network_features(predictor, fitted_on.images), network_features(predictor, test.images)
+    tests: dict[str, Test] = {"source_probe": source_probe(fitted_on, test, features, bootstrap, seed)}
     tests["baseline"] = baseline(evaluated["test"]["macro_auroc"], evaluated["baseline"]["macro_auroc"])
     (out / "retraining").mkdir(parents=True, exist_ok=True)  # DVC looks for it, trained or not
     small = take(rows, store, min(size, params.audit.retrain_size)) if params.audit.retrain_epochs else test
@@ -56,7 +61,7 @@ def audit(
         small, params.images, params.training, params.audit.retrain_epochs, bootstrap, seed, out / "retraining"
     )
     tests["gap"] = gap(predictions, predictions[list(CLASSES)].to_numpy(), bootstrap, seed)
-    seen = take(evenly(rows[rows.split == "test"], params.audit.heat_maps), store, size)
+    seen = test.some(params.audit.heat_maps)
     positions = store.rows_of(seen.table.image_id)
     opacities = [true_opacity(root, path, store, int(k)) for path, k in zip(seen.table.path, positions, strict=True)]
     heat = heat_of(predictor, seen, seed)

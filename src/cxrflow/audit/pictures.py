@@ -25,6 +25,11 @@ class Pictures:
     images: np.ndarray
     lungs: np.ndarray
 
+    def some(self, most: int) -> "Pictures":
+        """At most ``most`` of them, evenly spaced."""
+        rows = evenly(self.table, most).index.to_numpy()
+        return Pictures(self.table.iloc[rows].reset_index(drop=True), self.images[rows], self.lungs[rows])
+
 
 def take(table: pd.DataFrame, store: Store, size: int) -> Pictures:
     """The stored pictures of a table's rows, shrunk to ``size``, with the lungs that the store has; where it has none,

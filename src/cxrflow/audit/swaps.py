@@ -78,15 +78,19 @@ def paste_frame(pictures: Pictures, rows: NDArray[np.intp], sources: NDArray[np.
 
 def match_exposure(pictures: Pictures, rows: NDArray[np.intp], sources: NDArray[np.intp]) -> Images:
     """Pictures ``rows`` with the grey values of pictures ``sources``: every grey value becomes the one that as large a
-    share of the other picture lies below, both counted outside the lungs, where no disease can have its say."""
+    share of the other picture lies below, both counted outside the lungs, where no disease can have its say.
+
+    The darkest and the brightest 5 % play no part, since a marker may be among them; what lies beyond them is shifted
+    as they are."""
     outside = ~grown(pictures.lungs, _AROUND)
-    shares = np.linspace(0, 1, 33)
+    shares = np.linspace(0.05, 0.95, 19)
     out = np.empty((len(rows), *pictures.images.shape[1:]), np.uint8)
     for k, (row, source) in enumerate(zip(rows, sources, strict=True)):
         own, other = (np.quantile(pictures.images[i][outside[i]], shares) for i in (row, source))
         # np.interp asks for rising values: a margin of one grey has many quantiles.
         own += np.arange(len(own)) * 1e-6
-        out[k] = np.rint(np.interp(pictures.images[row], own, other)).astype(np.uint8)
+        own, other = (np.concatenate([[q[0] - 255], q, [q[-1] + 255]]) for q in (own, other))
+        out[k] = np.clip(np.rint(np.interp(pictures.images[row], own, other)), 0, 255).astype(np.uint8)
     return out
 
 
