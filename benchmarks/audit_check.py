@@ -39,7 +39,7 @@ from cxrflow.training.train import train
 
 SHORTCUTS: tuple[Shortcut, ...] = get_args(Shortcut)
 RULE_SET_ON = (101, 102)
-PATIENTS, SIZE, EPOCHS = 200, 64, 16
+PATIENTS, SIZE, EPOCHS, RETRAIN_EPOCHS = 360, 64, 40, 20
 STRENGTH = 1.0
 #: Radiographs of RSNA and NIH show no COVID-19: there the source itself would be a shortcut.
 FOLDERS = [folder for folder, (_, classes) in SHARES.items() if min(classes[:3]) > 0]
@@ -76,7 +76,9 @@ def small(params: Params) -> Params:
             "images": params.images.model_copy(update={"size": SIZE}),
             "training": params.training.model_copy(update=training | {"schedule": schedule}),
             "evaluation": params.evaluation.model_copy(update={"bootstrap": 500}),
-            "audit": params.audit.model_copy(update={"heat_maps": 40, "retrain_size": SIZE}),
+            "audit": params.audit.model_copy(
+                update={"heat_maps": 40, "retrain_size": SIZE, "retrain_epochs": RETRAIN_EPOCHS}
+            ),
         }
     )
 
