@@ -60,6 +60,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         training={"epochs": 3, "early_stopping_epochs": 3},
         evaluation={"bootstrap": 100},
         explanation={"per_class": 1},
+        audit={"heat_maps": 6, "retrain_epochs": 1},
     )
     run(folder, "dvc", "repro")
     return folder
@@ -117,6 +118,19 @@ def test_heat_is_measured_against_the_true_opacity(project: Path) -> None:
     assert 0 < inside["area"] < 0.5
     pictures = {example["picture"] for example in explained["examples"]}
     assert pictures == {path.name for path in (project / "results/explanation").glob("*.png")}
+
+
+def test_every_test_of_the_audit_has_a_verdict_and_stands_at_the_top_of_the_report(project: Path) -> None:
+    audited = json.loads((project / "results/audit/audit.json").read_text())
+    page = (project / "results/report/index.html").read_text()
+    assert len(audited["tests"]) == 7
+    assert not audited["coincide"]
+    for test in audited["tests"].values():
+        assert test["verdict"] in ("shortcut found", "not found", "cannot be told")
+        assert test["question"] in page
+    assert audited["tests"]["where"]["figures"]["pointing"]["n"] > 0
+    assert audited["tests"]["retraining"]["figures"]["macro_auroc"]["without lungs"]["value"] is not None
+    assert page.index('id="result"') < page.index('id="audit"') < page.index('id="data"')
 
 
 def test_a_second_run_does_nothing_in_seconds(project: Path) -> None:

@@ -45,7 +45,7 @@ def pictures() -> np.ndarray:
 def by_hand(predictor: Predictor, pictures: np.ndarray) -> torch.Tensor:
     pixels = (torch.from_numpy(pictures).float() / 255 - 0.4) / 0.2
     planes = pixels[:, None].repeat(1, predictor.bundle.images.channels, 1, 1)
-    return predictor._network(planes.to(predictor.device)).cpu()
+    return predictor.network(planes.to(predictor.device)).cpu()
 
 
 def test_scores_are_the_networks_with_the_temperature(predictor: Predictor, pictures: np.ndarray) -> None:
@@ -59,7 +59,7 @@ def test_scores_are_the_networks_with_the_temperature(predictor: Predictor, pict
 
 def test_heat_map_is_grad_cam_as_published(predictor: Predictor, pictures: np.ndarray) -> None:
     """Selvaraju et al. 2017, equations 1 and 2, computed here with autograd on the layer's output."""
-    network = predictor._network
+    network = predictor.network
     layer = MODELS["resnet18"].gradcam_layer(network, predictor.bundle.images.size)
     kept: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda *args: kept.append(args[2]))

@@ -61,6 +61,9 @@ def show_params(
     loaded = load_params(params)
     check_start(loaded.training, RESULTS / "training")
     check_size(loaded.training.model, loaded.images.channels, loaded.images.size)
+    if loaded.audit.retrain_epochs:
+        smaller = min(loaded.images.size, loaded.audit.retrain_size)
+        check_size(loaded.training.model, loaded.images.channels, smaller, "audit.retrain_size")
     text = resolved_yaml(loaded)
     if out is None:
         sys.stdout.write(text)
@@ -232,6 +235,27 @@ def explanation(params: ParamsFile = Path("params.yaml")) -> None:
     predictions = pd.read_csv(RESULTS / "evaluation" / "predictions.csv")
     where, _ = find_collections(Path(loaded.sources.root))
     explain(Predictor(BUNDLE), kept, store, predictions, where, loaded.explanation, RESULTS / "explanation")
+
+
+@app.command()
+def audit(params: ParamsFile = Path("params.yaml")) -> None:
+    """Does it see the disease or the hospital? Seven tests on the test split, each with a verdict in words."""
+    import pandas as pd
+
+    from cxrflow.audit.audit import audit as run
+    from cxrflow.images.prepare import open_store
+    from cxrflow.predictor import Predictor
+    from cxrflow.records import read_kept
+    from cxrflow.sources import find_collections
+
+    loaded = load_params(params)
+    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+    predictions = pd.read_csv(RESULTS / "evaluation" / "predictions.csv")
+    evaluated = json.loads((RESULTS / "evaluation" / "metrics.json").read_text())
+    where, _ = find_collections(Path(loaded.sources.root))
+    found = run(Predictor(BUNDLE), kept, store, predictions, evaluated, where, loaded, RESULTS / "audit")
+    for test in found["tests"].values():
+        Console().print(f"[bold]{test['verdict']}[/bold]  {test['question']} {test['words']}", soft_wrap=True)
 
 
 @app.command()

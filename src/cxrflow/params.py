@@ -37,6 +37,8 @@ class Demo(_Section):
 
     patients: Annotated[int, Field(ge=60)]
     seed: int
+    shortcut: Literal["none", "marker", "border", "exposure"]
+    shortcut_strength: Fraction
 
 
 class Spark(_Section):
@@ -162,6 +164,14 @@ class Explanation(_Section):
     per_class: Count
 
 
+class Audit(_Section):
+    """How much of the audit is done."""
+
+    heat_maps: Count
+    retrain_epochs: Annotated[int, Field(ge=0)]
+    retrain_size: Annotated[int, Field(ge=32, le=2048)]
+
+
 class Params(_Section):
     """Everything that governs a run; the comments in ``params.yaml`` say what each key does."""
 
@@ -175,6 +185,7 @@ class Params(_Section):
     training: Training
     evaluation: Evaluation
     explanation: Explanation
+    audit: Audit
 
 
 def load_params(path: Path) -> Params:

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from captum.attr import LayerGradCam
 from rich.progress import track
+from torch import nn
 from torch.nn import functional
 
 from cxrflow.bundle import Bundle, gradcam_layer, read_bundle
@@ -27,15 +28,19 @@ _BATCH = 64
 
 
 class Predictor:
-    """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``device``."""
+    """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``network``, ``device``."""
 
     def __init__(self, folder: Path) -> None:
         """Load the bundle in ``folder`` onto the GPU where there is one. Raises CxrflowError as ``read_bundle``."""
         self.folder = folder
         self.bundle, network = read_bundle(folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = network.to(self.device)
-        self._gradcam = LayerGradCam(self._network, gradcam_layer(self.bundle, network))
+        self.use(network)
+
+    def use(self, network: nn.Module) -> None:
+        """Go on with another network of the bundle's architecture, such as one with random weights."""
+        self.network = network.to(self.device)
+        self._gradcam = LayerGradCam(self.network, gradcam_layer(self.bundle, network))
 
     @torch.inference_mode()
     def scores(self, images: np.ndarray) -> np.ndarray:
@@ -46,7 +51,7 @@ class Predictor:
         """
         parts = []
         for start in range(0, len(images), _BATCH):
-            logits = self._network(self._input(images[start : start + _BATCH]))
+            logits = self.network(self.to_tensor(images[start : start + _BATCH]))
             parts.append((logits.double() / self.bundle.temperature).softmax(dim=1).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.bundle.classes)))
 
@@ -66,12 +71,13 @@ class Predictor:
         Returns float32 (size, size) in [0, 1], its greatest value 1, or all 0 where nothing speaks for the class.
         """
         target = self.bundle.classes.index(label)
-        heat = self._gradcam.attribute(self._input(image[None]), target=target, relu_attributions=True)
+        heat = self._gradcam.attribute(self.to_tensor(image[None]), target=target, relu_attributions=True)
         full = functional.interpolate(heat.detach(), image.shape, mode="bilinear", align_corners=False)[0, 0]
         greatest = full.max()
         return (full / greatest if greatest > 0 else full).cpu().numpy()
 
-    def _input(self, images: np.ndarray) -> torch.Tensor:
+    def to_tensor(self, images: np.ndarray) -> torch.Tensor:
+        """What the network sees of prepared images, uint8 (n, size, size): float32 (n, channels, size, size)."""
         pixels = torch.tensor(images).to(self.device).float()[:, None] / 255
         return to_input(pixels, self.bundle.images.channels, self.bundle.mean, self.bundle.std)
 

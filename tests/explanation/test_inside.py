@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrflow.explanation.explain import TRUE_OPACITY, _inside, _lungs, _true_opacity
+from cxrflow.explanation.explain import TRUE_OPACITY, _inside, _lungs, true_opacity
 from cxrflow.images.prepare import Store
 
 HEAT = np.zeros((32, 32), dtype=np.float32)
@@ -33,7 +33,7 @@ def test_heat_share_is_heat_inside_over_all_heat(tmp_path: Path, top: int, side:
     store = store_of(None, top, 0, side)
 
     def opacity(path: str, row: int) -> np.ndarray | None:
-        return _true_opacity(tmp_path, path, store, row)
+        return true_opacity(tmp_path, path, store, row)
 
     found = _inside(PREDICTOR, ROWS, store, {"it": opacity})  # type: ignore[arg-type]
     assert found == {"it": {"heat": pytest.approx(heat), "area": area, "images": 1}}

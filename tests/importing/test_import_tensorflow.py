@@ -104,7 +104,7 @@ def test_a_grey_picture_is_scored_as_covid_net_takes_it(released: Path, imported
     pictures = np.random.default_rng(3).integers(0, 256, (3, 48, 48)).astype(np.uint8)
     planes = torch.from_numpy(np.repeat(pictures[:, None], 3, axis=1).astype(np.float32) / 255)
     with torch.no_grad():
-        expected = predictor._network(planes).softmax(dim=1).numpy()
+        expected = predictor.network(planes).softmax(dim=1).numpy()
     assert predictor.scores(pictures) == pytest.approx(expected, abs=1e-6)
 
 

@@ -19,7 +19,7 @@ from cxrflow.sources.synthetic.drawing import Style, draw
 from cxrflow.sources.synthetic.layouts import plan
 from cxrflow.sources.synthetic.patient import make_patient
 
-PARAMS = Demo(patients=60, seed=3)
+PARAMS = Demo(patients=60, seed=3, shortcut="none", shortcut_strength=1.0)
 
 
 @pytest.fixture(scope="module")

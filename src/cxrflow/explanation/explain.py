@@ -51,7 +51,7 @@ def explain(
         for row in _choose(rows, label, right, params.per_class).itertuples()
     ]
     masks: dict[str, Mask] = {
-        "inside_opacity": lambda path, row: _true_opacity(root, path, store, row),
+        "inside_opacity": lambda path, row: true_opacity(root, path, store, row),
         "inside_lungs": lambda path, row: _lungs(store, row),
     }
     summary = {"examples": examples} | _inside(predictor, rows.iloc[:: -(-len(rows) // _MEASURED)], store, masks)
@@ -126,7 +126,7 @@ def _means(pairs: list[tuple[float, float]]) -> dict[str, float]:
     return {"heat": float(heat), "area": float(area), "images": len(pairs)}
 
 
-def _true_opacity(root: Path, path: str, store: Store, row: int) -> np.ndarray | None:
+def true_opacity(root: Path, path: str, store: Store, row: int) -> np.ndarray | None:
     """What a stored image shows of the true opacity of a demo radiograph: bool (size, size), or None with real data."""
     file = (root / TRUE_OPACITY / path).with_suffix(".png")
     mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None

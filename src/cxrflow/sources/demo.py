@@ -26,6 +26,7 @@ from cxrflow.params import Demo
 from cxrflow.sources.synthetic.drawing import Radiograph, draw
 from cxrflow.sources.synthetic.layouts import plan
 from cxrflow.sources.synthetic.people import Job
+from cxrflow.sources.synthetic.shortcuts import mark_of, plant
 
 TRUTH = "truth"
 Box = tuple[int, int, int, int]
@@ -37,7 +38,8 @@ def write_demo(out: Path, params: Demo) -> None:
 
     Beside the collections, ``truth/lungs`` and ``truth/opacity`` hold an 8-bit mask (0, 255) of each frontal
     radiograph, of its size and at its own path with the ending ``.png``: the lung fields, and the disease
-    within them (empty for clear lungs). Equal ``params`` give equal bytes. ``out`` is written elsewhere and
+    within them (empty for clear lungs). Where ``params.shortcut`` names one, marks that follow the class are
+    planted (synthetic/shortcuts.py). Equal ``params`` give equal bytes. ``out`` is written elsewhere and
     then moved into place whole.
 
     Raises CxrflowError where ``out`` holds something other than an earlier demo.
@@ -48,7 +50,7 @@ def write_demo(out: Path, params: Demo) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         new = Path(temporary) / "new"
-        drawn = LocalEngine().map(partial(_write, new), jobs)
+        drawn = LocalEngine().map(partial(_write, new, params), jobs)
         found = list(track(drawn, "drawing radiographs", len(jobs)))
         boxes = {PurePosixPath(job.path).stem: some for job, some in zip(jobs, found, strict=True)}
         tables[_LABELS] = _with_boxes(tables[_LABELS], boxes)
@@ -59,13 +61,14 @@ def write_demo(out: Path, params: Demo) -> None:
         new.rename(out)
 
 
-def _write(root: Path, job: Job) -> list[Box]:
+def _write(root: Path, params: Demo, job: Job) -> list[Box]:
     """Draw one image, write it and its truth; returns the boxes (x, y, width, height) about its opacities."""
     path = root / job.path
     if job.kind == "other":
         write_whole(path, _encode(_other(job), job))
         return []
     picture = draw(job.patient, job.kind, job.style, job.seed)
+    picture = plant(picture, params.shortcut, mark_of(job, params.shortcut_strength))
     if job.side:
         picture = _resized(picture, job.side)
     write_whole(path, _dicom(picture.pixels, job) if path.suffix == ".dcm" else _encode(picture.pixels, job))

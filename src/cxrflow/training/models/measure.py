@@ -44,11 +44,12 @@ def measure(name: str, channels: int = 3, classes: int = len(CLASSES)) -> Measur
     )
 
 
-def check_size(name: str, channels: int, size: int) -> None:
+def check_size(name: str, channels: int, size: int, key: str = "images.size") -> None:
     """Raise CxrflowError as ``find_model``, and where the network called ``name`` does not take pictures of ``size``.
 
     channels  planes of its pictures
     size      side of its pictures in pixels
+    key       the parameter that says so
     """
     if name == STORED:  # the bundle that it comes from tells
         return
@@ -59,7 +60,7 @@ def check_size(name: str, channels: int, size: int) -> None:
             return
         near = [next((s for s in sizes if _takes(network, channels, s)), None) for sizes in _around(size)]
     fitting = " and ".join(str(s) for s in near if s is not None) or str(model.default_size)
-    raise CxrflowError(f"images.size: {name} does not take pictures of {size} x {size}; nearest sizes: {fitting}.")
+    raise CxrflowError(f"{key}: {name} does not take pictures of {size} x {size}; nearest sizes: {fitting}.")
 
 
 def _around(size: int, reach: int = 64) -> tuple[range, range]:
