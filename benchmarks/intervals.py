@@ -48,7 +48,7 @@ def holds_area(
 
 
 def main(draws: int = 2000) -> None:
-    """Print two tables of coverages, with a standard error of sqrt(0.05 * 0.95 / draws); AUROC: a fifth of the draws."""
+    """Print two tables of coverage, with a standard error of sqrt(0.05 * 0.95 / draws); AUROC: a fifth of the draws."""
     rng, console = np.random.default_rng(0), Console()
     table = Table("groups", "images in a group", "correlation", *(f"p = {p}" for p in SHARES), title="Proportions")
     for groups, most, correlation in track(PROPORTIONS, "proportions"):
