@@ -39,7 +39,7 @@ from cxrflow.training.train import train
 
 SHORTCUTS: tuple[Shortcut, ...] = get_args(Shortcut)
 RULE_SET_ON = (101, 102)
-PATIENTS, SIZE, EPOCHS, RETRAIN_EPOCHS = 360, 64, 40, 20
+PATIENTS, SIZE, EPOCHS, RETRAIN_EPOCHS = 360, 64, 24, 12
 STRENGTH = 1.0
 #: Radiographs of RSNA and NIH show no COVID-19: there the source itself would be a shortcut.
 FOLDERS = [folder for folder, (_, classes) in SHARES.items() if min(classes[:3]) > 0]
@@ -70,7 +70,7 @@ def main() -> None:
 def small(params: Params) -> Params:
     """The demo's parameters at a size that trains in half a minute."""
     schedule = params.training.schedule.model_copy(update={"warmup_epochs": 1})
-    training = {"model": "timm:regnetx_002", "epochs": EPOCHS, "early_stopping_epochs": EPOCHS, "learning_rate": 1e-3}
+    training = {"model": "timm:resnet10t", "epochs": EPOCHS, "early_stopping_epochs": EPOCHS, "learning_rate": 1e-3}
     return params.model_copy(
         update={
             "images": params.images.model_copy(update={"size": SIZE}),

@@ -51,11 +51,11 @@ def test_a_mark_outside_the_lungs_remains_and_disease_does_not(
     )
     marked = split(pictures(mark=LABELS, labels=LABELS))
     only = ("without lungs",)
-    found = retrain(marked, demo_params.images, recipe, 6, 100, 0, tmp_path / "marked", only)
+    found = retrain(marked, demo_params.images, recipe, 14, 100, 0, tmp_path / "marked", only)
     assert found["verdict"] == FOUND
-    assert found["figures"]["macro_auroc"]["without lungs"]["value"] > 0.9
+    assert found["figures"]["macro_auroc"]["without lungs"]["value"] > 0.8
     written = (tmp_path / "marked" / "without-lungs" / "history.csv").stat().st_mtime_ns
-    again = retrain(marked, demo_params.images, recipe, 6, 100, 0, tmp_path / "marked", only)
+    again = retrain(marked, demo_params.images, recipe, 14, 100, 0, tmp_path / "marked", only)
     assert again == found
     assert (tmp_path / "marked" / "without-lungs" / "checkpoints" / "last.ckpt").stat().st_mtime_ns <= written
 

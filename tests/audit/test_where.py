@@ -66,6 +66,7 @@ def test_maps_that_ignore_the_weights_tell_nothing(pictures: Callable[..., Pictu
     assert failed["verdict"] == UNTOLD
     assert failed["figures"]["rank correlation"]["value"] == pytest.approx(1)
     assert failed["figures"]["SSIM"]["value"] == pytest.approx(1, abs=1e-5)
+    assert sanity(made, heat(maps, np.zeros_like(maps)))["verdict"] == NOT_FOUND
     flat = sanity(made, heat(np.zeros_like(maps), maps))
     assert flat["verdict"] == UNTOLD
     assert "flat" in flat["words"]
