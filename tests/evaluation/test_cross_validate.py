@@ -39,7 +39,7 @@ def test_every_image_is_scored_by_a_network_without_its_group(demo_params: Param
     steps = demo_params.images.model_copy(update={"size": 32})
     index = pd.DataFrame({"image_id": ids, "content_hash": records.content_hash, "left_out": None})
     store = Store(images, None, index, steps_digest(steps))
-    training = demo_params.training.model_copy(update={"model": "crnn", "epochs": 3, "batch_size": 16})
+    training = demo_params.training.model_copy(update={"model": "crnn", "epochs": 6, "batch_size": 16})
     evaluation = demo_params.evaluation.model_copy(update={"bootstrap": 100})
 
     def run() -> dict:

@@ -116,4 +116,4 @@ def _auroc(
 
 
 def _small(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.stack([shrink(image, _SMALL).ravel() for image in images]).astype(np.float32) / 255
+    return np.stack([shrink(image, _SMALL).ravel() for image in images]).astype(np.float32) / np.float32(255)

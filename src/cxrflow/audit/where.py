@@ -165,6 +165,6 @@ def _coarse(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 def _ssim(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
     if not len(first):
         return np.empty(0)
-    pair = (torch.from_numpy(maps)[:, None] for maps in (first, second))
-    found = structural_similarity_index_measure(*pair, kernel_size=7, sigma=1.0, data_range=1.0, reduction="none")
-    return np.asarray(found, np.float64).reshape(-1)  # type: ignore[arg-type]
+    one, other = (torch.from_numpy(maps)[:, None] for maps in (first, second))
+    found = structural_similarity_index_measure(one, other, kernel_size=7, sigma=1.0, data_range=1.0, reduction="none")
+    return np.asarray(found, np.float64).reshape(-1)

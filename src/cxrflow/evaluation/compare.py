@@ -125,7 +125,7 @@ def _at_points(
     gap = right[1].astype(float) - right[0]
     everyone = [np.ones(len(gap), bool)]
     means = np.concatenate([(weights @ gap) / weights.sum(axis=1) for weights in resamples(everyone, within, *draw)])
-    differ = np.count_nonzero(np.bincount(group_index(within), weights=np.abs(gap)))
+    differ = int(np.count_nonzero(np.bincount(group_index(within), weights=np.abs(gap))))
     return pair | {"difference": _difference(pair, means.std(ddof=1), effective_groups(within), differ)}
 
 

@@ -149,7 +149,8 @@ def _curve(scores: NDArray[Any], positive: NDArray[np.bool_]) -> tuple[NDArray[A
     """All thresholds that tell scores apart, halfway between neighbours, with sensitivity and specificity, float (k,).
     The lowest calls every image, the highest none."""
     values = np.unique(scores)
-    thresholds = np.r_[values[0], (values[1:] + values[:-1]) / 2, np.nextafter(values[-1], 2)]
+    between = (values[1:] + values[:-1]) / 2
+    thresholds: NDArray[Any] = np.r_[values[0], between, np.nextafter(values[-1], 2)]
     yes, no = np.sort(scores[positive]), np.sort(scores[~positive])
     sensitivity = 1 - np.searchsorted(yes, thresholds) / len(yes)
     specificity = np.searchsorted(no, thresholds) / len(no)

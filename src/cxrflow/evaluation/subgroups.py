@@ -10,7 +10,7 @@ from cxrflow.evaluation.intervals import Figure, Question, aurocs, proportion
 from cxrflow.records import CLASSES
 
 _COVID = CLASSES.index("covid")
-_AGES = {
+_AGES: dict[str, tuple[float, float]] = {
     "under 18": (0, 18),
     "18 to 39": (18, 40),
     "40 to 59": (40, 60),
