@@ -107,7 +107,7 @@ def difference(files: list[Path], picture: Path) -> dict[str, float]:
             correlation = np.corrcoef(ours.ravel(), paper.ravel())[0, 1]
             found.append((np.abs(ours - paper).mean(), correlation, np.abs(same - paper).mean()))
             columns.append(np.vstack([paper, ours, same, np.abs(ours - paper)]))
-    cv2.imwrite(str(picture), np.hstack(columns[:_SHOWN]))
+    cv2.imwrite(str(picture), np.rint(np.hstack(columns[:_SHOWN])).astype(np.uint8))
     levels, correlation, same_levels = np.mean(found, axis=0)
     return {"grey_levels": levels, "correlation": correlation, "grey_levels_same_order": same_levels}
 

@@ -34,7 +34,7 @@ from cxrflow.training.models import find_model
 from cxrflow.training.module import TrainingModule, to_input
 from images import STEPS, radiographs
 
-_ROUNDS, _BATCHES, _BATCH = 5, 6, 32
+_ROUNDS, _BATCHES, _BATCH = 12, 2, 32
 TRAINING = load_params(Path(__file__).parents[1] / "params.yaml").training
 
 

@@ -189,13 +189,15 @@ def cross_validate(
     from cxrflow.evaluation.cross_validate import cross_validate as run
     from cxrflow.evaluation.tables import print_figures
     from cxrflow.images.prepare import open_store
+    from cxrflow.metadata.groups import with_children
     from cxrflow.records import read_kept
 
     loaded = load_params(params)
     kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
     kept = kept[kept.split != "test"] if without_test else kept
+    children = with_children(kept) if loaded.metadata.paediatric == "train" else None
     ledger = RESULTS / "evaluation" / "ledger.csv"
-    print_figures(run(kept, store, loaded.images, loaded.training, loaded.evaluation, folds, out, ledger))
+    print_figures(run(kept, store, loaded.images, loaded.training, loaded.evaluation, folds, out, ledger, children))
 
 
 @app.command()
@@ -210,12 +212,15 @@ def leave_one_out(
     from cxrflow.evaluation.leave_one_out import leave_one_out as run
     from cxrflow.evaluation.leave_one_out import print_leave_one_out
     from cxrflow.images.prepare import open_store
+    from cxrflow.metadata.groups import with_children
     from cxrflow.records import read_kept
 
     loaded = load_params(params)
     kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
     kept = kept[kept.split != "test"] if without_test else kept
     ledger = RESULTS / "evaluation" / "ledger.csv"
+    if loaded.metadata.paediatric == "train":  # whole sources are tested here
+        kept = kept[~with_children(kept)]
     print_leave_one_out(run(kept, store, loaded.images, loaded.training, loaded.evaluation, out, ledger))
 
 

@@ -65,7 +65,7 @@ class Split(_Section):
 class Metadata(_Section):
     """Which rows are kept, and how they are split."""
 
-    paediatric: Literal["leave_out", "keep"]
+    paediatric: Literal["leave_out", "train", "keep"]
     files: Literal["required", "ignored"]
     split: Split
 

@@ -39,7 +39,7 @@ def test_every_image_is_scored_by_a_network_without_its_group(demo_params: Param
     steps = demo_params.images.model_copy(update={"size": 32})
     index = pd.DataFrame({"image_id": ids, "content_hash": records.content_hash, "left_out": None})
     store = Store(images, None, index, steps_digest(steps))
-    training = demo_params.training.model_copy(update={"model": "crnn", "epochs": 6, "batch_size": 16})
+    training = demo_params.training.model_copy(update={"model": "crnn", "epochs": 3, "batch_size": 16})
     evaluation = demo_params.evaluation.model_copy(update={"bootstrap": 100})
 
     def run() -> dict:
@@ -55,6 +55,17 @@ def test_every_image_is_scored_by_a_network_without_its_group(demo_params: Param
         held_out = set(records.content_hash[table.fold.to_numpy() == fold])
         assert seen | held_out == set(records.content_hash)
         assert not seen & held_out
+    assert set(table.image_id) == set(ids)
     before = (tmp_path / "out" / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     assert run() == figures
     assert (tmp_path / "out" / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+    alone = pd.Series(np.arange(count) < 40)  # 20 people
+    place = tmp_path / "alone"
+    short = training.model_copy(update={"epochs": 1})
+    cross_validate(records, store, steps, short, evaluation, 2, place, tmp_path / "ledger.csv", alone)
+    assert set(pd.read_csv(place / "predictions.csv").image_id) == set(ids[40:])
+    for fold in (0, 1):
+        seen = read_trained_on(place / f"fold{fold}" / "bundle")
+        assert set(seen.split[seen.content_hash.isin(records.content_hash[alone])]) == {"train"}
+        assert set(records.content_hash[alone]) <= set(seen.content_hash)

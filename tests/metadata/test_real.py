@@ -33,6 +33,16 @@ def test_rows_in_are_rows_kept_and_left_out(built, build) -> None:
     assert (len(with_children), with_children.left_out.isna().sum()) == (1_400, 1_126)
 
 
+def test_children_for_training_alone_move_no_adult(built, build) -> None:
+    records = build("train").records
+    kept = records[records.left_out.isna()].set_index("image_id")
+    assert len(kept) == 1_126
+    assert set(kept.split[kept.paediatric]) == {"train"}
+    assert kept.groupby("group_id").split.nunique().eq(1).all()
+    adults = built.records[built.records.left_out.isna()].set_index("image_id")
+    assert kept.split[~kept.paediatric].to_dict() == adults.split.to_dict()
+
+
 def test_the_radiography_covid_images_repeat_covid_chestxray(built) -> None:
     records = built.records
     repeats = records[(records.source == "radiography") & (records.label == "covid")]

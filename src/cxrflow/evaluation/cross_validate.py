@@ -44,10 +44,12 @@ def cross_validate(
     count: int,
     out: Path,
     ledger_file: Path,
+    only_training: pd.Series | None = None,
 ) -> dict[str, Any]:
     """Train ``count`` networks, each without one fold of the groups, and score that fold with it.
 
     records  kept rows (columns of records.py); their own split is not used
+    only_training  rows that every fold learns from and none scores, bool, index of ``records``; groups whole
     out      ``fold0``, ``fold1``, ...: each a training as the stage writes it, which goes on where it was interrupted;
              ``predictions.csv``, out of fold; ``metrics.json``, the figures that are returned
     Raises CxrflowError as ``train``, and where ``torchrun`` started several processes.
@@ -55,14 +57,17 @@ def cross_validate(
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise CxrflowError("cross-validate: runs as one process; start it without torchrun.")
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])].reset_index(drop=True)
+    alone = [] if only_training is None else records.image_id[only_training]
+    learned = usable[usable.image_id.isin(alone)]
+    usable = usable[~usable.image_id.isin(learned.image_id)].reset_index(drop=True)
     fold = folds_of(usable.group_id, count)
-    split = train_or_val(usable.group_id)
+    divided = usable.assign(split=train_or_val(usable.group_id))
     probabilities = np.zeros((len(usable), len(CLASSES)))
     weights, said = [], []
     for number in range(count):
         outside = fold != number
         place = out / f"fold{number}"
-        train(usable.assign(split=split)[outside], store, images, training, place)
+        train(pd.concat([divided[outside], learned.assign(split="train")]), store, images, training, place)
         predictor = Predictor(place / "bundle")
         probabilities[~outside] = predictor.stored_scores(store, usable.image_id[~outside])
         weights.append(predictor.bundle.digests["weights"])

@@ -11,7 +11,7 @@ from rich.console import Console
 from cxrflow.engines import Engine
 from cxrflow.metadata import rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
-from cxrflow.metadata.groups import group_ids, split_of
+from cxrflow.metadata.groups import group_ids, split_of, with_children
 from cxrflow.metadata.near import near_pairs
 from cxrflow.params import Metadata
 from cxrflow.records import COLUMNS, to_frame, typed
@@ -49,7 +49,9 @@ def build_records(
     if with_files:
         prints = fingerprints(root, frame.path[frame.left_out.isna()].tolist(), engine, cache)
     frame = _with_fingerprints(frame, prints)
-    frame = _apply_rules(frame, params.paediatric == "leave_out", engine)
+    # What is for training alone is of no use where all is tested.
+    children_out = params.paediatric == "leave_out" or (params.paediatric == "train" and not split)
+    frame = _apply_rules(frame, children_out, engine)
     everywhere = _near_repeats(frame, prints)
     near = everywhere[frame.left_out.isna().to_numpy()[everywhere].all(axis=1)]
     labels = frame.label.to_numpy()
@@ -61,6 +63,8 @@ def build_records(
     kept = frame.left_out.isna()
     frame["split"] = None
     frame.loc[kept, "split"] = [split_of(group, params.split) if split else "test" for group in frame.group_id[kept]]
+    if params.paediatric == "train":
+        frame.loc[kept & with_children(frame), "split"] = "train"
     return Built(typed(frame[list(COLUMNS)]), everywhere, len(near), root)
 
 

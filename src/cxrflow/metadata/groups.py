@@ -42,6 +42,13 @@ def split_of(group_id: str, split: Split) -> str:
     return "val" if number < split.train + split.val else "test"
 
 
+def with_children(frame: pd.DataFrame) -> pd.Series:
+    """Rows of the groups that hold a child's kept image, bool, index of ``frame`` (columns paediatric, left_out,
+    group_id): what ``metadata.paediatric: train`` learns from and never tests."""
+    children = frame.paediatric.astype(bool) & frame.left_out.isna()
+    return frame.group_id.isin(frame.group_id[children])
+
+
 def check_classes(kept: pd.DataFrame) -> None:
     """Raise CxrflowError where a class has too few groups for a training, a validation and a test side.
 

@@ -25,10 +25,8 @@ from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
 from cxrflow.training.checkpoints import RUN, WholeFiles, begun_by_same, fitting
 from cxrflow.training.data import BalancedBatches, Place, PlainBatches, RadiographBatches, loader
 from cxrflow.training.models.measure import check_size
-from cxrflow.training.module import TrainingModule, to_input
+from cxrflow.training.module import CHOICE, TrainingModule, to_input
 from cxrflow.training.start import begin
-
-_MONITOR = "val_macro_auroc"
 
 
 class _Sides(TypedDict):
@@ -194,9 +192,11 @@ def _fit(
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
-    best = ModelCheckpoint(filename="best", monitor=_MONITOR, mode="max", **each_epoch)
+    best = ModelCheckpoint(filename="best", monitor=CHOICE, mode="max", **each_epoch)
     last = ModelCheckpoint(filename="last", **each_epoch)
-    stop = EarlyStopping(_MONITOR, mode="max", patience=params.early_stopping_epochs, check_on_train_epoch_end=True)
+    stop = EarlyStopping(
+        "val_macro_auroc", mode="max", patience=params.early_stopping_epochs, check_on_train_epoch_end=True
+    )
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         logger=False,
