@@ -1,9 +1,9 @@
 """How long training takes to a given macro AUROC on val: the paper's recipe against cxrflow's settings for real data.
 
-    python benchmarks/time_to_quality.py FOLDER [--target 0.85] [--seeds 1] [--out results/bench.json]
+    python benchmarks/time_to_quality.py FOLDER [--target 0.8] [--seeds 1] [--out results/bench.json]
 
 FOLDER holds collections as for `make run`. Both train on the same images of the same patients and are judged on the
-same val, children left out. The paper's: params/iteration1.yaml, ResNet-18 from scratch at 224 pixels, Adam at 0.0002.
+same val. The paper's: params/iteration1.yaml, ResNet-18 from scratch at 224 pixels, Adam at 0.0002.
 Ours: params/real.yaml. The clock runs from the start of `cxrflow training` until the first epoch that reaches the
 target; the images are prepared before. They take turns seed by seed; figures are medians over seeds.
 """
@@ -35,13 +35,13 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--target", type=float, default=0.85)
+    parser.add_argument("--target", type=float, default=0.8)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
     asked = parser.parse_args()
     ours = yaml.safe_load((_PROJECT / "params/real.yaml").read_text())
     paper = yaml.safe_load((_PROJECT / "params/iteration1.yaml").read_text())
-    paper["metadata"]["paediatric"] = "leave_out"
+    paper["metadata"]["paediatric"] = ours["metadata"]["paediatric"]
     paper["training"] |= {"epochs": _EPOCHS, "early_stopping_epochs": _EPOCHS}
     runs: dict[str, list[tuple[float, float]]] = {"ours": [], "paper": []}
     for seed in range(1, asked.seeds + 1):

@@ -57,7 +57,7 @@ def cross_validate(
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise CxrflowError("cross-validate: runs as one process; start it without torchrun.")
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])].reset_index(drop=True)
-    alone = [] if only_training is None else records.image_id[only_training]
+    alone: list[str] = [] if only_training is None else records.image_id[only_training].tolist()
     learned = usable[usable.image_id.isin(alone)]
     usable = usable[~usable.image_id.isin(learned.image_id)].reset_index(drop=True)
     fold = folds_of(usable.group_id, count)
