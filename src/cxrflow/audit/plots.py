@@ -10,10 +10,9 @@ from cxrflow.audit.pictures import Pictures, evenly
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, Test
 from cxrflow.audit.where import Heat
 from cxrflow.evaluation.intervals import Figure
-from cxrflow.evaluation.plots import Kind, _canvas, _text
+from cxrflow.evaluation.plots import FAINT, INK, Kind, in_words, new_canvas
 from cxrflow.explanation.explain import overlay
 
-_INK, _FAINT = "#2B2F33", "#8A9096"
 _COLOURS = {FOUND: "#C8553D", NOT_FOUND: "#3A7D7C"}
 _SHOWN, _ROWS, _GAP = 200, 5, 6  # pixels; pictures
 
@@ -25,7 +24,7 @@ def forest(tests: Mapping[str, Test], pooled: Figure, kind: Kind = "svg") -> byt
     tests  as ``audit.conclude`` gives them; pooled  the network's macro AUROC
     """
     areas, shares = _rows(tests, pooled)
-    with _canvas(11.5, 1.2 + 0.29 * max(len(areas), len(shares)), kind) as (canvas, out):
+    with new_canvas(11.5, 1.2 + 0.29 * max(len(areas), len(shares)), kind) as (canvas, out):
         panels = (areas, "AUROC (dashed: chance)", (0, 1), 0.5), (shares, "share or change (dashed: none)", None, 0)
         for column, (rows, label, limits, none) in enumerate(panels):
             axes = canvas.add_subplot(1, 2, column + 1)
@@ -36,12 +35,12 @@ def forest(tests: Mapping[str, Test], pooled: Figure, kind: Kind = "svg") -> byt
                 if figure is None:
                     continue
                 if figure["value"] is None:
-                    axes.text(0.02, place, _shortened(_text(figure)), transform=side, va="center", color=_FAINT)
+                    axes.text(0.02, place, _shortened(in_words(figure)), transform=side, va="center", color=FAINT)
                     continue
-                axes.text(1.03, place, _text(figure), transform=side, va="center")
+                axes.text(1.03, place, in_words(figure), transform=side, va="center")
                 axes.plot([figure["low"], figure["high"]], [place, place], color=colour, linewidth=1.6)
                 axes.plot(figure["value"], place, "o", color=colour, markersize=4.5, clip_on=False)
-            axes.axvline(none, color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+            axes.axvline(none, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
             axes.set(ylim=(max(len(areas), len(shares)) - 0.4, -0.6), xlabel=label)
             if limits:
                 axes.set(xlim=limits)
@@ -69,13 +68,13 @@ def panels(pictures: Pictures, heat: Heat) -> bytes:
 
 
 def _rows(tests: Mapping[str, Test], pooled: Figure) -> tuple[list[tuple[str, Figure | None, str]], ...]:
-    areas: list[tuple[str, Figure | None, str]] = [("the network, pooled", pooled, _INK)]
+    areas: list[tuple[str, Figure | None, str]] = [("the network, pooled", pooled, INK)]
     shares: list[tuple[str, Figure | None, str]] = []
 
     def add(to: list[Any], test: str, title: str, figures: Mapping[str, Figure]) -> None:
         if test in tests:
-            colour = _COLOURS.get(tests[test]["verdict"], _FAINT)
-            to.append((title, None, _INK))
+            colour = _COLOURS.get(tests[test]["verdict"], FAINT)
+            to.append((title, None, INK))
             to += [(f"  {name}", figure, colour) for name, figure in figures.items()]
 
     found: Any = {name: test["figures"] for name, test in tests.items()}

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from cxrflow.evaluation.intervals import Figure
-from cxrflow.evaluation.plots import _FAINT, _INK, COLOURS, NAMES, Kind, _canvas, _text
+from cxrflow.evaluation.plots import COLOURS, FAINT, INK, NAMES, Kind, in_words, new_canvas
 from cxrflow.records import CLASSES
 
 _DASHED = (0, (4, 3))
@@ -25,15 +25,15 @@ def curve_panels(
     aurocs: each class's figure; shares: of each class in the set, a precision-recall curve's floor; points: as
     ``operating.figures_at_points``. A class without a curve keeps its reason in the legend.
     """
-    with _canvas(10.2, 5.0, kind) as (canvas, out):
+    with new_canvas(10.2, 5.0, kind) as (canvas, out):
         roc, precision = (canvas.add_subplot(1, 2, column + 1) for column in range(2))
-        roc.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=_DASHED)
+        roc.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=_DASHED)
         for name in CLASSES:
             colour = COLOURS[name]
             for axes, key in ((roc, "roc"), (precision, "precision_recall")):
                 curve = curves[name][key]
                 x, y = curve.get("x", []), curve.get("y", [])
-                label = f"{NAMES[name]}  {_text(aurocs[name])}" if axes is roc else None
+                label = f"{NAMES[name]}  {in_words(aurocs[name])}" if axes is roc else None
                 axes.plot(x, y, color=colour, label=label, clip_on=False)
                 if x:
                     axes.fill_between(
@@ -42,7 +42,7 @@ def curve_panels(
             precision.axhline(shares[name], color=colour, linewidth=0.9, linestyle=_DASHED)
         for point, marker in zip(points.values(), "osD", strict=False):
             sensitivity, specificity, ppv = (point[key]["value"] for key in ("sensitivity", "specificity", "ppv"))
-            look: dict[str, Any] = {"color": _INK, "markersize": 4.5, "zorder": 5, "clip_on": False}
+            look: dict[str, Any] = {"color": INK, "markersize": 4.5, "zorder": 5, "clip_on": False}
             if sensitivity is not None and specificity is not None:
                 roc.plot(1 - specificity, sensitivity, marker, **look)
             if sensitivity is not None and ppv is not None:
@@ -60,9 +60,9 @@ def calibration_panels(
     calibration: Mapping[str, Any], abstention: Sequence[Mapping[str, Any]], kind: Kind = "svg"
 ) -> bytes:
     """Reliability diagram of ``calibration.calibration``, and risk against coverage of ``calibration.abstention``."""
-    with _canvas(10.2, 4.4, kind) as (canvas, out):
+    with new_canvas(10.2, 4.4, kind) as (canvas, out):
         reliability, risk = (canvas.add_subplot(1, 2, column + 1) for column in range(2))
-        reliability.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.9, linestyle=_DASHED)
+        reliability.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=_DASHED)
         _bars(
             reliability,
             [row["confidence"] for row in calibration["bins"]],
@@ -70,7 +70,7 @@ def calibration_panels(
         )
         for row in calibration["bins"]:
             at = (row["confidence"], 0.02)
-            reliability.annotate(str(row["right"]["n"]), at, ha="center", fontsize=8, color=_FAINT)
+            reliability.annotate(str(row["right"]["n"]), at, ha="center", fontsize=8, color=FAINT)
         reliability.set(xlim=(0.3, 1.02), ylim=(0, 1.02), xlabel="probability of the predicted class")
         reliability.set(ylabel="share that is right", title="Reliability (below: images)")
         _bars(risk, [row["answered"] for row in abstention], [row["risk"] for row in abstention], "-")

@@ -21,25 +21,25 @@ Kind = Literal["svg", "png"]
 #: Of the classes everywhere; apart from one another under red-green blindness and in grey print.
 COLOURS = {"covid": "#C8553D", "normal": "#3A7D7C", "pneumonia": "#E0A030"}
 NAMES = {"covid": "COVID-19", "normal": "normal", "pneumonia": "pneumonia"}
-_INK, _FAINT = "#2B2F33", "#8A9096"
+INK, FAINT = "#2B2F33", "#8A9096"
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cxrflow",
     "font.size": 9.5,
-    "text.color": _INK,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
     "axes.linewidth": 0.8,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
     "axes.titlepad": 10.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "xtick.major.width": 0.8,
     "ytick.major.width": 0.8,
     "legend.frameon": False,
@@ -56,7 +56,7 @@ def confusion_panels(confusion: Mapping[str, Any], kind: Kind = "svg") -> bytes:
         ("by_column", "Share of each predicted class\n(diagonal: PPV)"),
     )
     names = [NAMES[name] for name in CLASSES]
-    with _canvas(10.2, 3.9, kind) as (canvas, out):
+    with new_canvas(10.2, 3.9, kind) as (canvas, out):
         canvas.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
         for column, (key, title) in enumerate(panels):
             axes = canvas.add_subplot(1, 3, column + 1)
@@ -65,7 +65,7 @@ def confusion_panels(confusion: Mapping[str, Any], kind: Kind = "svg") -> bytes:
             axes.imshow(np.nan_to_num(shade), cmap=_BLUES, vmin=0, vmax=1)
             for (row, col), value in np.ndenumerate(values):
                 text = "–" if np.isnan(value) else f"{value:,.0f}" if key == "counts" else f"{value:.2f}"
-                style: dict[str, Any] = {"color": "white" if shade[row, col] > 0.55 else _INK, "fontsize": 12}
+                style: dict[str, Any] = {"color": "white" if shade[row, col] > 0.55 else INK, "fontsize": 12}
                 weight = "bold" if row == col else "normal"
                 axes.text(col, row, text, ha="center", va="center", fontweight=weight, **style)
             axes.set_xticks(range(3), names)
@@ -91,16 +91,16 @@ def training_curves(history: pd.DataFrame, chosen: int | None, kind: Kind = "svg
     """
     epochs = history["epoch"]
     marker = "o" if len(history) < 25 else None
-    with _canvas(10.2, 3.5, kind) as (canvas, out):
+    with new_canvas(10.2, 3.5, kind) as (canvas, out):
         panels: list[Axes] = [canvas.add_subplot(1, 3, column + 1) for column in range(3)]
         for axes, title in zip(panels, ("Loss", "Sensitivity on val", "PPV on val"), strict=True):
             axes.set_title(title)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
             if chosen is not None:
-                axes.axvline(chosen, color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+                axes.axvline(chosen, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         for key, name, style in (("train_loss", "train", (0, (3, 1.5))), ("val_loss", "val", "-")):
-            look: dict[str, Any] = {"color": _INK, "linestyle": style, "marker": marker, "markersize": 3}
+            look: dict[str, Any] = {"color": INK, "linestyle": style, "marker": marker, "markersize": 3}
             panels[0].plot(epochs, history[key], label=name, **look)
         panels[0].set_ylim(bottom=0)
         panels[0].legend(loc="best", handlelength=1.8)
@@ -125,17 +125,17 @@ def within_sources(
     row, with the reason.
     """
     rows: list[tuple[str, Figure | None, str, str]] = [
-        ("all sources, macro", None, _INK, ""),
-        ("this model", pooled, _INK, "D"),
-        ("source, view, age, sex only", baseline, _FAINT, "D"),
+        ("all sources, macro", None, INK, ""),
+        ("this model", pooled, INK, "D"),
+        ("source, view, age, sex only", baseline, FAINT, "D"),
     ]
     for source, pairs in by_source.items():
         if pairs:
-            rows.append((source.replace("$", r"\$"), None, _INK, ""))  # else matplotlib reads mathematics
+            rows.append((source.replace("$", r"\$"), None, INK, ""))  # else matplotlib reads mathematics
         for pair, within in pairs.items():
             first, second = pair.split("_vs_")
             rows.append((f"{NAMES[first]} vs {NAMES[second]}", within, COLOURS[first], "o"))
-    with _canvas(7.4, 1.1 + 0.3 * len(rows), kind) as (canvas, out):
+    with new_canvas(7.4, 1.1 + 0.3 * len(rows), kind) as (canvas, out):
         axes = canvas.add_subplot()
         for place, (label, figure, colour, marker) in enumerate(rows):
             side = axes.get_yaxis_transform()
@@ -143,11 +143,11 @@ def within_sources(
             axes.text(start, place, label, transform=side, va="center", fontweight=weight)
             if figure is None:
                 continue
-            axes.text(1.03, place, _text(figure), transform=side, va="center")
+            axes.text(1.03, place, in_words(figure), transform=side, va="center")
             if figure["value"] is not None:
                 axes.plot([figure["low"], figure["high"]], [place, place], color=colour, linewidth=1.6)
                 axes.plot(figure["value"], place, marker, color=colour, markersize=4.5, clip_on=False)
-        axes.axvline(0.5, color=_FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.axvline(0.5, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="AUROC (95 % interval; dashed: chance)")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -155,7 +155,7 @@ def within_sources(
 
 
 @contextmanager
-def _canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas, io.BytesIO]]:
+def new_canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas, io.BytesIO]]:
     """A canvas in the house style, and the bytes it becomes on leaving: same input, same bytes."""
     out = io.BytesIO()
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
@@ -165,7 +165,8 @@ def _canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas, i
         canvas.savefig(out, format=kind, dpi=160, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
 
 
-def _text(figure: Figure) -> str:
+def in_words(figure: Figure) -> str:
+    """``0.91 (0.88–0.94)``, or why there is none."""
     if figure["value"] is None:
         return str(figure["reason"])
     return f"{figure['value']:.2f} ({figure['low']:.2f}–{figure['high']:.2f})"
