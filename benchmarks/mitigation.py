@@ -1,6 +1,6 @@
 """What each mitigation does to the pooled AUROC, to that within sources, and to that on sources never seen.
 
-    python benchmarks/mitigation.py FOLDER [--size 96] [--epochs 6] [--folds 3] [--model timm:regnetx_002]
+    python benchmarks/mitigation.py FOLDER [--size 64] [--epochs 10] [--folds 3] [--model timm:resnet10t]
                                     [--start scratch] [--out results/mitigation] [--only "group DRO" ...]
 
 FOLDER holds collections as for `make run`. Small images and few epochs, to compare, not to be good. Goes on where it
@@ -21,10 +21,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--params", type=Path, default=Path(__file__).parents[1] / "params.yaml")
-    parser.add_argument("--size", type=int, default=96)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--model", default="timm:regnetx_002")
+    parser.add_argument("--model", default="timm:resnet10t")
     parser.add_argument("--start", default="scratch")
     parser.add_argument("--only", nargs="+", choices=list(MITIGATIONS), default=list(MITIGATIONS))
     parser.add_argument("--out", type=Path, default=Path("results/mitigation"))
