@@ -56,13 +56,27 @@ def test_every_image_is_scored_by_a_network_without_its_group(demo_params: Param
         assert seen | held_out == set(records.content_hash)
         assert not seen & held_out
     assert set(table.image_id) == set(ids)
+    # by hand: pairs of images of one fold in the right order
+    won = pairs = 0
+    share = (table.covid / (table.covid + table.pneumonia)).to_numpy()
+    for fold in (0, 1):
+        yes, no = (share[(table.fold == fold) & (table.label == name)] for name in ("covid", "pneumonia"))
+        won += (yes[:, None] > no).sum() + (yes[:, None] == no).sum() / 2
+        pairs += len(yes) * len(no)
+    assert figures["within_folds"]["x"]["covid_vs_pneumonia"]["value"] == pytest.approx(won / pairs, abs=1e-3)
+    at = figures["covid_at_specificity"]
+    others = np.sort(table.covid[table.label != "covid"])[::-1]
+    above = (table.covid[table.label == "covid"] > others[int(0.02 * len(others))]).mean()
+    assert at["specificity"] == 0.98
+    assert at["value"] == pytest.approx(above, abs=0.05)
+    assert at["low"] <= at["value"] <= at["high"]
     before = (tmp_path / "out" / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     assert run() == figures
     assert (tmp_path / "out" / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
     alone = pd.Series(np.arange(count) < 40)  # 20 people
     place = tmp_path / "alone"
-    short = training.model_copy(update={"epochs": 1})
+    short = training.model_copy(update={"epochs": 2})
     cross_validate(records, store, steps, short, evaluation, 2, place, tmp_path / "ledger.csv", alone)
     assert set(pd.read_csv(place / "predictions.csv").image_id) == set(ids[40:])
     for fold in (0, 1):

@@ -16,9 +16,11 @@ import pandas as pd
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import ledger
 from cxrflow.evaluation.baseline import cross_fitted_baseline
-from cxrflow.evaluation.intervals import missing
+from cxrflow.evaluation.curves import curves
+from cxrflow.evaluation.intervals import Figure, missing
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.seen import overlap
+from cxrflow.evaluation.within import PAIRS, within_sources
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store
 from cxrflow.params import Evaluation, Images, Training
@@ -28,6 +30,7 @@ from cxrflow.training.train import train
 
 #: Share of the groups outside a fold that choose the epoch, the rest train.
 _VAL = 0.15
+_BAND = {"value": "y", "low": "low", "high": "high"}
 
 
 def folds_of(group_ids: pd.Series, count: int) -> np.ndarray:
@@ -52,6 +55,9 @@ def cross_validate(
     only_training  rows that every fold learns from and none scores, bool, index of ``records``; groups whole
     out      ``fold0``, ``fold1``, ...: each a training as the stage writes it, which goes on where it was interrupted;
              ``predictions.csv``, out of fold; ``metrics.json``, the figures that are returned
+    Returns what ``evaluate`` gives, of all images together, and ``within_folds``, for each source and pair of classes
+    the AUROC over pairs of images of one fold: networks of two folds need not agree on how sure they are;
+    ``covid_at_specificity``, the sensitivity for COVID-19 where the pooled ROC curve has ``evaluation.specificity``.
     Raises CxrflowError as ``train``, and where ``torchrun`` started several processes.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
@@ -83,11 +89,38 @@ def cross_validate(
         "overlap": " ".join(filter(None, dict.fromkeys(said))) or None,
     }
     figures["folds"] = count
+    figures["within_folds"] = _within_folds(usable, fold, probabilities, evaluation)
+    figures["covid_at_specificity"] = _at_specificity(usable, probabilities, evaluation)
     table = usable[["image_id", "source", "group_id", "label"]].assign(fold=fold)
     table[list(CLASSES)] = probabilities
     write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
     write_json(out / "metrics.json", figures)
     return figures
+
+
+def _within_folds(
+    scored: pd.DataFrame, fold: np.ndarray, probabilities: np.ndarray, how: Evaluation
+) -> dict[str, dict[str, Figure]]:
+    found: dict[str, dict[str, Figure]] = {}
+    for source in sorted(set(scored.source)):
+        here = (scored.source == source).to_numpy()
+        rows = scored[here].assign(source=fold[here].astype(str))
+        held = set(rows.label)
+        found[str(source)] = {
+            f"{a}_vs_{b}": within_sources(rows, probabilities[here], (a, b), how.bootstrap, how.seed)
+            for a, b in PAIRS
+            if {a, b} <= held
+        }
+    return found
+
+
+def _at_specificity(scored: pd.DataFrame, probabilities: np.ndarray, how: Evaluation) -> Figure:
+    labels, groups = scored.label.to_numpy(str), scored.group_id.to_numpy()
+    roc = curves(probabilities, labels, groups, how.bootstrap, how.seed)["covid"]["roc"]
+    if "y" not in roc:
+        return {"specificity": how.specificity, **roc}
+    read = {name: float(np.interp(1 - how.specificity, roc["x"], roc[key])) for name, key in _BAND.items()}
+    return {"specificity": how.specificity, **read, "n": len(scored), "groups": int(scored.group_id.nunique())}
 
 
 def train_or_val(group_ids: pd.Series) -> np.ndarray:

@@ -32,11 +32,15 @@ def print_figures(figures: dict[str, Any]) -> None:
             shown = ("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_prevalence")
             at.add_row(f"{name}{wanted}", threshold, *(as_text(point[figure]) for figure in shown))
         console.print(at)
-    within = Table("source", "pair", "AUROC", "images", title="Within each source")
-    for source, pairs in figures["by_source"].items():
-        for pair, figure in pairs.items():
-            within.add_row(source, pair.replace("_", " "), as_text(figure), str(figure.get("n", "")))
-    console.print(within)
+    if read := figures.get("covid_at_specificity"):
+        console.print(f"COVID-19 at a specificity of {read['specificity']:g}: sensitivity {as_text(read)}")
+    titles = {"by_source": "Within each source", "within_folds": "Within each source and fold"}
+    for key in (key for key in titles if key in figures):
+        within = Table("source", "pair", "AUROC", "images", title=titles[key])
+        for source, pairs in figures[key].items():
+            for pair, figure in pairs.items():
+                within.add_row(source, pair.replace("_", " "), as_text(figure), str(figure.get("n", "")))
+        console.print(within)
     if overlap := figures["test_set"]["overlap"]:
         console.print(f"[bold]Overlap with training:[/bold] {overlap}")
 
