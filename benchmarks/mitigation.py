@@ -13,6 +13,7 @@ from pathlib import Path
 from cxrflow.engines import LocalEngine
 from cxrflow.evaluation.mitigation import MITIGATIONS, mitigation, print_mitigation
 from cxrflow.metadata.build import build_records
+from cxrflow.metadata.groups import with_children
 from cxrflow.params import Training, load_params
 
 
@@ -45,6 +46,7 @@ def main() -> None:
         mitigation(
             kept, built.root, steps, Training.model_validate(recipe), params.evaluation, engine, asked.out,
             folds=asked.folds, names=asked.only,
+            only_training=with_children(kept) if params.metadata.paediatric == "train" else None,
         )
     )  # fmt: skip
 

@@ -70,7 +70,7 @@ def main() -> None:
         for seed, run in enumerate(runs, start=1):
             course = run["val_macro_auroc"]
             figures = [max(course), course[-1], *(run[pair] for pair in pairs)]
-            table.add_row(name, str(seed), *(f"{value:.3f}" for value in figures))
+            table.add_row(name, str(seed), *("–" if value is None else f"{value:.3f}" for value in figures))
     Console().print(table)
 
 

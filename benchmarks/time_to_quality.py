@@ -50,8 +50,11 @@ def main() -> None:
                 prepare(Path(folder), asked.folder.resolve(), over, seed)
                 runs[name].append(seconds_to(asked.target, Path(folder)))
     seconds = {name: statistics.median(time for time, _ in times) for name, times in runs.items()}
+    short = {name: min(reached for _, reached in times) < asked.target for name, times in runs.items()}
+    ratio = None if short["ours"] else seconds["paper"] / seconds["ours"]
     figures: dict[str, Any] = {
-        "time_to_quality": seconds["paper"] / seconds["ours"],
+        "time_to_quality": ratio,
+        "time_to_quality_is_a_lower_bound": short["paper"],
         "time_to_quality_runs": {
             "target_val_macro_auroc": asked.target,
             **{name: [{"seconds": t, "reached": r} for t, r in times] for name, times in runs.items()},
@@ -59,10 +62,13 @@ def main() -> None:
     }
     kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     write_json(asked.out, kept | {"training": kept.get("training", {}) | figures})
-    least = "at least " if min(reached for _, reached in runs["paper"]) < asked.target else ""
+    if ratio is None:
+        Console().print(f"Ours did not reach a macro AUROC of {asked.target} on val: there is nothing to compare.")
+        return
+    least = "at least " if short["paper"] else ""
     Console().print(
         f"To a macro AUROC of {asked.target} on val: the paper's recipe {least}{seconds['paper']:.0f} s, ours "
-        f"{seconds['ours']:.0f} s: {least}{figures['time_to_quality']:.1f} times shorter."
+        f"{seconds['ours']:.0f} s: {least}{ratio:.1f} times shorter."
     )
 
 

@@ -35,10 +35,18 @@ def study(rng: np.random.Generator, gap: float, groups: int = 90) -> tuple[pd.Da
     return table, softmax(logits[0]), softmax(logits[1])
 
 
+def points(*thresholds: float | None, wanted: tuple[float, float] = (0.98, 0.98)) -> tuple:
+    """Operating points with these thresholds; what they reached on val plays no part."""
+    return tuple(
+        at and OperatingPoint(wanted=w, threshold=at, sensitivity=0.5, specificity=0.5)
+        for at, w in zip(thresholds, wanted, strict=True)
+    )
+
+
 def test_a_difference_is_that_of_the_two_figures_and_changes_sign_with_their_order() -> None:
     table, first, second = study(np.random.default_rng(0), 1.0)
-    there = differences(table, first, second, (0.6, 0.5), 200, 0)
-    back = differences(table, second, first, (0.5, 0.6), 200, 0)
+    there = differences(table, first, second, points(0.6, 0.5), 200, 0)
+    back = differences(table, second, first, points(0.5, 0.6), 200, 0)
     for name, figures in there.items():
         gap = figures["difference"]
         assert gap["value"] == pytest.approx(figures["b"]["value"] - figures["a"]["value"])
@@ -52,7 +60,7 @@ def test_a_difference_is_that_of_the_two_figures_and_changes_sign_with_their_ord
 
 def test_pairs_say_more_than_two_sets_of_images() -> None:
     table, first, second = study(np.random.default_rng(0), 0.3)
-    figures = differences(table, first, second, (None, None), 300, 0)["macro_auroc"]
+    figures = differences(table, first, second, points(None, None), 300, 0)["macro_auroc"]
     width = {name: figure["high"] - figure["low"] for name, figure in figures.items()}
     assert width["difference"] < 0.8 * np.hypot(width["a"], width["b"])
 
@@ -61,7 +69,7 @@ def test_intervals_hold_no_difference_where_there_is_none() -> None:
     rng = np.random.default_rng(3)
     held = {"macro_auroc": [], "covid_auroc": [], "sensitivity": [], "specificity": []}
     for seed in range(120):
-        for name, figures in differences(*study(rng, 0.0), (0.5, 0.5), 100, seed).items():
+        for name, figures in differences(*study(rng, 0.0), points(0.5, 0.5), 100, seed).items():
             held[name].append(figures["difference"]["low"] <= 0 <= figures["difference"]["high"])
     for name, hits in held.items():
         assert 0.9 <= np.mean(hits) <= 1, name
@@ -70,7 +78,7 @@ def test_intervals_hold_no_difference_where_there_is_none() -> None:
 
 def test_the_same_answers_differ_by_nothing_that_is_known() -> None:
     table, first, _ = study(np.random.default_rng(0), 0)
-    figures = differences(table, first, first, (0.5, 0.5), 100, 0)
+    figures = differences(table, first, first, points(0.5, 0.5), 100, 0)
     for name in figures:
         gap = figures[name]["difference"]
         assert gap["value"] == 0
@@ -79,10 +87,12 @@ def test_the_same_answers_differ_by_nothing_that_is_known() -> None:
 
 def test_what_is_absent_is_said() -> None:
     table, first, second = study(np.random.default_rng(0), 0)
-    figures = differences(table, first, second, (0.5, None), 100, 0)
+    figures = differences(table, first, second, points(0.5, None), 100, 0)
     assert figures["sensitivity"]["difference"]["reason"] == "a bundle has no operating point"
+    figures = differences(table, first, second, points(0.5, 0.5, wanted=(0.98, 0.9)), 100, 0)
+    assert "different specificities, 0.98 and 0.9" in figures["specificity"]["difference"]["reason"]
     without = (table.label != "covid").to_numpy()
-    figures = differences(table[without], first[without], second[without], (0.5, 0.5), 100, 0)
+    figures = differences(table[without], first[without], second[without], points(0.5, 0.5), 100, 0)
     assert figures["macro_auroc"]["difference"]["reason"] == "no covid image in the set"
     assert figures["sensitivity"]["difference"]["value"] is None
     assert figures["specificity"]["difference"]["value"] is not None

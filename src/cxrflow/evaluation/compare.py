@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from cxrflow.bundle import OperatingPoint
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import ledger
@@ -67,7 +68,7 @@ def differences(
     table: pd.DataFrame,
     first: NDArray[Any],
     second: NDArray[Any],
-    thresholds: tuple[float | None, float | None],
+    points: tuple[OperatingPoint | None, OperatingPoint | None],
     bootstrap: int,
     seed: int,
 ) -> dict[str, dict[str, Figure]]:
@@ -75,7 +76,8 @@ def differences(
     a wanted specificity: each the figures ``a``, ``b`` and ``difference`` (b - a, in [-1, 1]).
 
     table       label and group_id of each image; first, second  float (n, 3), the probabilities of A and B
-    thresholds  of each bundle at that operating point, or None
+    points      of each bundle the operating point of a wanted specificity, or None; of two that want another, the
+                figures there are missing
 
     The difference's interval comes from the same resamples of groups for both (paired bootstrap; Efron and Tibshirani,
     An Introduction to the Bootstrap, 1993, chapter 13), with t for the effective number of groups on the smaller side.
@@ -103,23 +105,27 @@ def differences(
         error = drawn[:, column].std(ddof=1) if len(drawn) else None
         pair["difference"] = _difference(pair, error, fewest, len(differ))
     for name, side in (("sensitivity", covid), ("specificity", ~covid)):
-        out[name] = _at_points(first, second, thresholds, side, groups, covid, (bootstrap, seed))
+        out[name] = _at_points(first, second, points, side, groups, covid, (bootstrap, seed))
     return out
 
 
 def _at_points(
     first: NDArray[Any],
     second: NDArray[Any],
-    thresholds: tuple[float | None, float | None],
+    points: tuple[OperatingPoint | None, OperatingPoint | None],
     side: NDArray[np.bool_],
     groups: NDArray[Any],
     covid: NDArray[np.bool_],
     draw: tuple[int, int],
 ) -> dict[str, Figure]:
-    if thresholds[0] is None or thresholds[1] is None or not side.any():
-        reason = missing("no image of that kind in the set" if not side.any() else "a bundle has no operating point")
+    a, b = points
+    if a is None or b is None or a.wanted != b.wanted or not side.any():
+        why = "a bundle has no operating point"
+        if a and b:
+            why = f"operating points for different specificities, {a.wanted:g} and {b.wanted:g}"
+        reason = missing(why if side.any() else "no image of that kind in the set")
         return {"a": reason, "b": reason, "difference": reason}
-    right = [(p[side, _COVID] >= at) == covid[side] for p, at in zip((first, second), thresholds, strict=True)]
+    right = [(p[side, _COVID] >= at.threshold) == covid[side] for p, at in ((first, a), (second, b))]
     within = groups[side]
     pair = {name: proportion(each, within) for name, each in zip("ab", right, strict=True)}
     gap = right[1].astype(float) - right[0]
@@ -181,14 +187,9 @@ def _compare(
         ledger.enter(book, datetime.now(UTC), weights, test_set)
         said = overlap(predictor.bundle, predictor.folder, test)
         bundles[name] = {"folder": str(predictor.folder), "weights": weights, "overlap": said}
-    thresholds = _threshold(both[0]), _threshold(both[1])
-    figures = differences(test, scores[0], scores[1], thresholds, params.bootstrap, params.seed)
+    points = both[0].bundle.thresholds.get("specificity"), both[1].bundle.thresholds.get("specificity")
+    figures = differences(test, scores[0], scores[1], points, params.bootstrap, params.seed)
     result = {"test_set": test_set, "n": len(test), "groups": int(test.group_id.nunique()), "bundles": bundles}
     result["figures"] = figures
     write_json(out / "comparison.json", result)
     return result
-
-
-def _threshold(predictor: Predictor) -> float | None:
-    point = predictor.bundle.thresholds.get("specificity")
-    return None if point is None else point.threshold

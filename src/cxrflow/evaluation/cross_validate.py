@@ -17,8 +17,9 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import ledger
 from cxrflow.evaluation.baseline import cross_fitted_baseline
 from cxrflow.evaluation.curves import curves
-from cxrflow.evaluation.intervals import Figure, missing
+from cxrflow.evaluation.intervals import Figure, missing, proportion
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
+from cxrflow.evaluation.operating import threshold_for_specificity
 from cxrflow.evaluation.seen import overlap
 from cxrflow.evaluation.within import PAIRS, within_sources
 from cxrflow.files import write_json, write_whole
@@ -30,6 +31,7 @@ from cxrflow.training.train import train
 
 #: Share of the groups outside a fold that choose the epoch, the rest train.
 _VAL = 0.15
+_COVID = CLASSES.index("covid")
 _BAND = {"value": "y", "low": "low", "high": "high"}
 
 
@@ -57,7 +59,9 @@ def cross_validate(
              ``predictions.csv``, out of fold; ``metrics.json``, the figures that are returned
     Returns what ``evaluate`` gives, of all images together, and ``within_folds``, for each source and pair of classes
     the AUROC over pairs of images of one fold: networks of two folds need not agree on how sure they are;
-    ``covid_at_specificity``, the sensitivity for COVID-19 where the pooled ROC curve has ``evaluation.specificity``.
+    ``covid_at_specificity``, ``sensitivity`` and ``specificity`` for COVID-19 at the threshold with which each fold's
+    network reaches the specificity ``wanted`` on its own val, and ``roc``, the sensitivity where the pooled ROC curve
+    of the scored images has that specificity.
     Raises CxrflowError as ``train``, and where ``torchrun`` started several processes.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
@@ -70,12 +74,17 @@ def cross_validate(
     divided = usable.assign(split=train_or_val(usable.group_id))
     probabilities = np.zeros((len(usable), len(CLASSES)))
     weights, said = [], []
+    called = np.zeros(len(usable), dtype=bool)
     for number in range(count):
         outside = fold != number
         place = out / f"fold{number}"
         train(pd.concat([divided[outside], learned.assign(split="train")]), store, images, training, place)
         predictor = Predictor(place / "bundle")
         probabilities[~outside] = predictor.stored_scores(store, usable.image_id[~outside])
+        val = divided[outside & (divided.split == "val").to_numpy()]
+        on_val = predictor.stored_scores(store, val.image_id)[:, _COVID]
+        threshold = threshold_for_specificity(on_val, (val.label == "covid").to_numpy(), evaluation.specificity)
+        called[~outside] = probabilities[~outside, _COVID] >= threshold
         weights.append(predictor.bundle.digests["weights"])
         said.append(overlap(predictor.bundle, predictor.folder, usable[~outside]))
     both = enter_together(weights, usable, out / "metrics.json", ledger_file)
@@ -90,7 +99,7 @@ def cross_validate(
     }
     figures["folds"] = count
     figures["within_folds"] = _within_folds(usable, fold, probabilities, evaluation)
-    figures["covid_at_specificity"] = _at_specificity(usable, probabilities, evaluation)
+    figures["covid_at_specificity"] = _at_specificity(usable, probabilities, called, evaluation)
     table = usable[["image_id", "source", "group_id", "label"]].assign(fold=fold)
     table[list(CLASSES)] = probabilities
     write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
@@ -114,13 +123,20 @@ def _within_folds(
     return found
 
 
-def _at_specificity(scored: pd.DataFrame, probabilities: np.ndarray, how: Evaluation) -> Figure:
-    labels, groups = scored.label.to_numpy(str), scored.group_id.to_numpy()
-    roc = curves(probabilities, labels, groups, how.bootstrap, how.seed)["covid"]["roc"]
-    if "y" not in roc:
-        return {"specificity": how.specificity, **roc}
-    read = {name: float(np.interp(1 - how.specificity, roc["x"], roc[key])) for name, key in _BAND.items()}
-    return {"specificity": how.specificity, **read, "n": len(scored), "groups": int(scored.group_id.nunique())}
+def _at_specificity(
+    scored: pd.DataFrame, probabilities: np.ndarray, called: np.ndarray, how: Evaluation
+) -> dict[str, Any]:
+    labels, groups = scored.label.to_numpy(str), scored.group_id.to_numpy(str)
+    covid, count = labels == "covid", {"n": len(scored), "groups": int(scored.group_id.nunique())}
+    roc: Figure = curves(probabilities, labels, groups, how.bootstrap, how.seed)["covid"]["roc"]
+    if "y" in roc:
+        roc = {name: float(np.interp(1 - how.specificity, roc["x"], roc[key])) for name, key in _BAND.items()} | count
+    return {
+        "wanted": how.specificity,
+        "sensitivity": proportion(called[covid], groups[covid]),
+        "specificity": proportion(~called[~covid], groups[~covid]),
+        "roc": roc,
+    }
 
 
 def train_or_val(group_ids: pd.Series) -> np.ndarray:

@@ -25,6 +25,7 @@ from cxrflow.evaluation.tables import card_section
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.metadata.build import build_records
+from cxrflow.metadata.groups import with_children
 from cxrflow.model_card import CARD, NOT_MEASURED, card_of
 from cxrflow.params import Evaluation, Metadata
 from cxrflow.predictor import Predictor
@@ -52,7 +53,10 @@ def evaluate_split(
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     test, train = usable[usable.split == "test"], usable[usable.split == "train"]
     baseline = Baseline(baseline_probabilities(fit_baseline(train), test), "", "the training images' table rows")
-    return _score(predictor, test, usable, store, baseline, params, out, out / LEDGER, "the split *test*")
+    children = with_children(usable)
+    # Children whom nothing tests (metadata.paediatric: train) are no other hospital to ask.
+    held = usable if (usable.split[children] != "train").any() else usable[~children]
+    return _score(predictor, test, held, store, baseline, params, out, out / LEDGER, "the split *test*")
 
 
 def evaluate_collections(

@@ -44,10 +44,13 @@ def mitigation(
     *,
     folds: int = 3,
     names: Sequence[str] = tuple(MITIGATIONS),
+    only_training: pd.Series | None = None,
 ) -> dict[str, Any]:
     """Cross-validate and leave each source out under each mitigation of ``names``.
 
     records  kept rows (columns of records.py); root  the folder that their paths start at
+    only_training  rows that cross-validation learns from and scores nowhere, and leaving one out does without: bool,
+             index of ``records``
     out      a folder for each: its images where it prepares them otherwise, ``cross-validation`` and ``leave-one-out``,
              each a set of trainings that go on where they were interrupted and are not done twice; a ledger of looks;
              ``metrics.json``, written after each mitigation
@@ -56,6 +59,7 @@ def mitigation(
     within sources from networks that have not seen the source.
     """
     found: dict[str, Any] = {}
+    tested = records if only_training is None else records[~only_training]
     for number, name in enumerate(names, start=1):
         Console().print(f"[bold]Mitigation {number} of {len(names)}:[/bold] {name}")
         steps, recipe = with_mitigation(images, training, name)
@@ -63,13 +67,14 @@ def mitigation(
         prepared = place / "images" if "images" in MITIGATIONS[name] else out / "none" / "images"
         store = prepare_images(records, root, steps, engine, prepared)
         pooled = cross_validate(
-            records, store, steps, recipe, evaluation, folds, place / "cross-validation", out / "ledger.csv"
-        )
+            records, store, steps, recipe, evaluation, folds, place / "cross-validation", out / "ledger.csv",
+            only_training,
+        )  # fmt: skip
         scores = pd.read_csv(place / "cross-validation" / "predictions.csv")
         values = scores[list(CLASSES)].to_numpy(dtype=np.float64)
         # Networks of two folds need not agree on how sure they are: images are compared within a fold, too.
         strata = scores.assign(source=[f"{row.source}, fold {row.fold}" for row in scores.itertuples()])
-        left_out = leave_one_out(records, store, steps, recipe, evaluation, place / "leave-one-out", out / "ledger.csv")
+        left_out = leave_one_out(tested, store, steps, recipe, evaluation, place / "leave-one-out", out / "ledger.csv")
         found[name] = {
             "pooled": pooled["test"]["macro_auroc"],
             "within": {

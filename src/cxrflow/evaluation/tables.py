@@ -33,7 +33,11 @@ def print_figures(figures: dict[str, Any]) -> None:
             at.add_row(f"{name}{wanted}", threshold, *(as_text(point[figure]) for figure in shown))
         console.print(at)
     if read := figures.get("covid_at_specificity"):
-        console.print(f"COVID-19 at a specificity of {read['specificity']:g}: sensitivity {as_text(read)}")
+        console.print(
+            f"COVID-19 at the threshold that gives a specificity of {read['wanted']:g} on val: sensitivity "
+            f"{as_text(read['sensitivity'])}, specificity {as_text(read['specificity'])}; read off the ROC curve of "
+            f"these images at that specificity: sensitivity {as_text(read['roc'])}"
+        )
     titles = {"by_source": "Within each source", "within_folds": "Within each source and fold"}
     for key in (key for key in titles if key in figures):
         within = Table("source", "pair", "AUROC", "images", title=titles[key])
