@@ -150,7 +150,12 @@ def test_set_run_changes_two_values_and_nothing_else(params) -> None:
     assert len(after) == len(before)
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 2
     loaded = load_params(params)
-    assert (loaded.sources.root, loaded.overrides, loaded.images.size) == ("../some/where", "real", 160)
+    real = yaml.safe_load((params.parent / "params" / "real.yaml").read_text())
+    assert (loaded.sources.root, loaded.overrides, loaded.images.size) == (
+        "../some/where",
+        "real",
+        real["images"]["size"],
+    )
     set_run(params, "data/demo", None)
     assert params.read_text().splitlines() == before
     set_run(params, "odd: #folder", None)
