@@ -29,6 +29,7 @@ from cxrflow.images.prepare import prepare_images
 from cxrflow.params import load_params
 from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
+from cxrflow.training.checkpoints import keep_memory
 from cxrflow.training.data import BalancedBatches, RadiographBatches, loader
 from cxrflow.training.models import find_model
 from cxrflow.training.module import TrainingModule, to_input
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
     asked = parser.parse_args()
+    keep_memory()
     with tempfile.TemporaryDirectory() as folder:
         data = stored(asked.folder, asked.images, Path(folder))
         loops = {
