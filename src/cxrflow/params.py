@@ -123,6 +123,7 @@ class Training(_Section):
     learning_rate: Positive
     weight_decay: Weight
     gradient_clip: Positive | None
+    average: Between | None
     schedule: Schedule
     sample_weight_covid: Annotated[float, Field(ge=0, lt=1)] | None
     balance: Literal["covid_share", "source_and_class"]

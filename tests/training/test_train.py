@@ -20,7 +20,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store
 from cxrflow.params import Images, Params, Training
 from cxrflow.training.module import learning_rate_factor
-from cxrflow.training.train import fit_temperature, train
+from cxrflow.training.train import fit_temperature, running_mean, train
 
 Tiny = Callable[..., tuple[pd.DataFrame, Store, Images]]
 FILES = ("model.safetensors", "bundle.json", "trained_on.csv")
@@ -149,3 +149,32 @@ def test_schedules(training: Training) -> None:
     assert factors[1] == pytest.approx(1)
     assert factors[6] == pytest.approx(0.5)  # half way through ten epochs
     assert all(a > b for a, b in pairwise(factors[1:]))
+
+
+def test_the_bundle_holds_the_running_mean_of_the_weights(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    """Against the mean computed here from the weights after each step: with one step an epoch a checkpoint has them."""
+    following = running_mean(0.25)
+    assert following(torch.tensor(8.0), torch.tensor(4.0), 1).item() == pytest.approx(8 * 2 / 11 + 4 * 9 / 11)
+    assert following(torch.tensor(8.0), torch.tensor(4.0), 90).item() == pytest.approx(5)
+    records, store, steps = tiny()
+    how = training.model_copy(update={"batch_size": 64, "epochs": 3, "average": 0.5, "early_stopping_epochs": 3})
+    weights = []
+    for epochs in (1, 2, 3):  # the learning rate is that of the schedule, which must not know the number of epochs
+        schedule = how.schedule.model_copy(update={"name": "step", "step_epochs": 99})
+        train(
+            records,
+            store,
+            steps,
+            how.model_copy(update={"epochs": epochs, "schedule": schedule}),
+            tmp_path / f"{epochs}",
+        )
+        held = torch.load(tmp_path / f"{epochs}" / "checkpoints" / "last.ckpt", weights_only=True)
+        assert held["global_step"] == epochs
+        weights.append((held["current_model_state"], held["state_dict"]))
+    for name, first in weights[0][0].items():
+        mean = first.double()
+        for k in (1, 2):
+            kept = min(0.5, (1 + k) / (10 + k))
+            mean = mean * kept + weights[k][0][name].double() * (1 - kept)
+        if first.is_floating_point():
+            torch.testing.assert_close(weights[2][1][name].double(), mean, rtol=1e-4, atol=1e-6)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
 from scipy.optimize import minimize_scalar
 from torch import distributed
 
@@ -128,6 +129,20 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
 
 
+def running_mean(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
+    """How the mean of the weights follows them: (mean, weights, steps so far) to the next mean.
+
+    An exponential moving average whose decay grows to ``decay`` as (1 + steps) / (10 + steps), so that a short training
+    does not end near its random start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``).
+    """
+
+    def following(mean: torch.Tensor, weights: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
+        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        return mean * kept + weights * (1 - kept)
+
+    return following
+
+
 class _History(lightning.Callback):
     """Writes ``history.csv`` after each epoch, whole."""
 
@@ -197,10 +212,11 @@ def _fit(
     stop = EarlyStopping(
         "val_macro_auroc", mode="max", patience=params.early_stopping_epochs, check_on_train_epoch_end=True
     )
+    averaged = [] if params.average is None else [WeightAveraging(avg_fn=running_mean(params.average))]
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         logger=False,
-        callbacks=[best, last, stop, _History(out / "history.csv"), RichProgressBar()],
+        callbacks=[*averaged, best, last, stop, _History(out / "history.csv"), RichProgressBar()],
         plugins=[WholeFiles()],
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         num_nodes=place.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
