@@ -57,7 +57,8 @@ def test_two_processes_give_the_figures_of_one(tiny: Tiny, without_batch_statist
     command += [str(tmp_path / "run.py"), str(tmp_path), store.steps]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert sorted(line for line in done.stdout.split() if line in ("wrote", "helped")) == ["helped", "wrote"]
+    # The progress bar of one process may stand on the line that the other prints to.
+    assert (done.stdout.count("wrote"), done.stdout.count("helped")) == (1, 1)
     one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("alone", "results"))
     pd.testing.assert_frame_equal(one, two, rtol=2e-3, atol=2e-3)
     assert alone is not None
