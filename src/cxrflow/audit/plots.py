@@ -15,6 +15,8 @@ from cxrflow.explanation.explain import overlay
 
 _COLOURS = {FOUND: "#C8553D", NOT_FOUND: "#3A7D7C"}
 _SHOWN, _ROWS, _GAP = 200, 5, 6  # pixels; pictures
+#: Inches of the forest plot: its width; each panel's labels, axes and figures; what lies below the axes.
+_WIDTH, _LABELS, _AXES, _BELOW = 11.5, 2.3, 2.0, 0.6
 
 
 def forest(tests: Mapping[str, Test], pooled: Figure, kind: Kind = "svg") -> bytes:
@@ -24,14 +26,18 @@ def forest(tests: Mapping[str, Test], pooled: Figure, kind: Kind = "svg") -> byt
     tests  as ``audit.conclude`` gives them; pooled  the network's macro AUROC
     """
     areas, shares = _rows(tests, pooled)
-    with new_canvas(11.5, 1.2 + 0.29 * max(len(areas), len(shares)), kind) as (canvas, out):
+    height = 1.2 + 0.29 * max(len(areas), len(shares))
+    with new_canvas(_WIDTH, height, kind) as (canvas, out):
+        canvas.set_layout_engine("none")  # none knows of text beside the axes
         panels = (areas, "AUROC (dashed: chance)", (0, 1), 0.5), (shares, "share or change (dashed: none)", None, 0)
         for column, (rows, label, limits, none) in enumerate(panels):
-            axes = canvas.add_subplot(1, 2, column + 1)
+            left = (column * _WIDTH / 2 + _LABELS) / _WIDTH
+            axes = canvas.add_axes((left, _BELOW / height, _AXES / _WIDTH, 1 - (_BELOW + 0.1) / height))
             for place, (name, figure, colour) in enumerate(rows):
                 side = axes.get_yaxis_transform()
                 weight = "bold" if figure is None else "normal"
-                axes.text(-0.85, place, name, transform=side, va="center", fontweight=weight, color=colour)
+                start = 0.1 - _LABELS / _AXES
+                axes.text(start, place, name, transform=side, va="center", fontweight=weight, color=colour)
                 if figure is None:
                     continue
                 if figure["value"] is None:
