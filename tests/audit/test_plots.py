@@ -16,7 +16,7 @@ TESTS = {
 def test_every_figure_stands_there_with_its_interval_or_reason() -> None:
     svg = forest(TESTS, {**FIGURE, "value": 0.9})
     words = {"".join(n.itertext()).strip() for n in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}  # noqa: S314
-    assert {"without lungs", "0.71 (0.62–0.79)", "not done", "the network, pooled", "exposure"} <= words
+    assert {"without lungs", "0.71 (0.62 to 0.79)", "not done", "the network, pooled", "exposure"} <= words
     assert any("-0.10" in word or "−0.10" in word for word in words)
     assert svg == forest(TESTS, {**FIGURE, "value": 0.9})
     assert "without a pixel" not in words

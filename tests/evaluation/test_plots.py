@@ -76,7 +76,7 @@ def test_confusion_shows_counts_shares_and_empty_cells():
 
 def test_roc_legend_gives_interval_or_reason():
     shown = words(drawn())
-    assert "COVID-19  0.88 (0.81–0.93)" in shown
+    assert "COVID-19  0.88 (0.81 to 0.93)" in shown
     assert "pneumonia  too few" in shown
 
 
@@ -89,5 +89,5 @@ def test_training_names_the_epoch_kept():
 def test_sources_stand_beside_pooled_and_baseline():
     by_source = {"rsna": {"normal_vs_pneumonia": missing("all images are in one group")}, "empty": {}}
     shown = words(plots.within_sources(by_source, FIGURE, {**FIGURE, "value": 0.78, "low": 0.7, "high": 0.9}))
-    assert {"0.88 (0.81–0.93)", "0.78 (0.70–0.90)", "rsna", "all images are in one group"} <= shown
+    assert {"0.88 (0.81 to 0.93)", "0.78 (0.70 to 0.90)", "rsna", "all images are in one group"} <= shown
     assert "empty" not in shown

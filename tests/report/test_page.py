@@ -13,7 +13,7 @@ from cxrflow.report.page import _fates, _figure, _pair, write_report
 def test_a_figure_shows_its_interval_or_its_reason_and_escapes_it() -> None:
     shown = _figure({"value": 0.5, "low": 0.25, "high": 0.755, "n": 4, "counts": "2 of 4"})
     assert "<b>0.50</b>" in shown
-    assert "0.25–0.76" in shown or "0.25–0.75" in shown
+    assert "0.25 to 0.76" in shown or "0.25 to 0.75" in shown
     assert "2 of 4" in shown
     assert "&lt;script&gt;" in _figure({"value": None, "reason": "<script>"})
 

@@ -166,10 +166,10 @@ def new_canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas
 
 
 def in_words(figure: Figure) -> str:
-    """``0.91 (0.88–0.94)``, or why there is none."""
+    """``0.91 (0.88 to 0.94)``, or why there is none."""
     if figure["value"] is None:
         return str(figure["reason"])
-    return f"{figure['value']:.2f} ({figure['low']:.2f}–{figure['high']:.2f})"
+    return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
 
 
 def _auroc_at(history: pd.DataFrame, epoch: int) -> str:

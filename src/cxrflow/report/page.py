@@ -98,7 +98,7 @@ def _figure(figure: dict[str, Any], digits: int = 2) -> Markup:
         return Markup('<span class="none" title="{0}">– <small>{0}</small></span>').format(figure["reason"])
     counts = f"<small class=counts>{figure['counts']}</small>" if "counts" in figure else ""
     value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
-    return Markup(f'<b>{value}</b> <span class="interval">{low}–{high}</span>{counts}')  # noqa: S704  numbers and counts
+    return Markup(f'<b>{value}</b> <span class="interval">{low} to {high}</span>{counts}')  # noqa: S704  numbers and counts
 
 
 def _restated(figure: dict[str, Any]) -> Markup:
