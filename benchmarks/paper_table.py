@@ -8,7 +8,7 @@ parameters of the paper's iteration (children kept), patients grouped, the epoch
 once. The paper's protocol: split by image (80 % train, where the honest rows train on 65 %), the epoch chosen on the
 test set, test images augmented at random; what it gains is the size of the leak and never a result. ``--shrink 2``
 trains on pictures of half the paper's side, a quarter of the work, for machines on which its own size takes a day.
-Finished rows are not run again.
+Finished rows are not run again: after a change of code or recipe, name another ``--out``.
 """
 
 import argparse
@@ -67,6 +67,8 @@ def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]
     }
     experiment = f"paper-{name}-{epochs}-{shrink}"
     settings = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
+    # DVC refuses a name that an interrupted table, or one whose results were removed, has left behind.
+    subprocess.run(["dvc", "exp", "remove", "--quiet", experiment], check=False, stderr=subprocess.DEVNULL)
     subprocess.run(["dvc", "exp", "run", "--name", experiment, *settings, "evaluation"], check=True)
     return json.loads(Path("results/evaluation/metrics.json").read_text())
 

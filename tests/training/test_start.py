@@ -1,5 +1,6 @@
 """Training begins with the weights that it is told to begin with."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +157,35 @@ def test_a_checkpoint_goes_on_with_optimiser_and_schedule(tiny: Tiny, short: Tra
         train(records, store, steps, going_on, tmp_path / "unknown")
 
 
+def test_a_checkpoint_goes_on_with_new_settings(tiny: Tiny, short: Training, tmp_path: Path) -> None:
+    """Another total, rate and decay hold from the first new epoch, also where the old cosine ended at 0."""
+    records, store, steps = tiny(60)
+    cosine = short.schedule.model_copy(update={"name": "cosine", "warmup_epochs": 0})
+    two = short.model_copy(update={"epochs": 2, "schedule": cosine, "weight_decay": 0.0})
+    train(records, store, steps, two, tmp_path / "two")
+    last = tmp_path / "two" / "checkpoints" / "last.ckpt"
+    update = {"epochs": 4, "learning_rate": 0.0004, "weight_decay": 0.3, "start": str(last)}
+    train(records, store, steps, two.model_copy(update=update), tmp_path / "four")
+    rates = pd.read_csv(tmp_path / "four" / "history.csv").learning_rate.tolist()
+    half, rest = (1 + math.cos(math.pi * 2 / 4)) / 2, (1 + math.cos(math.pi * 3 / 4)) / 2
+    assert rates[2:] == pytest.approx([0.0004 * half, 0.0004 * rest])
+    (optimiser,) = torch.load(tmp_path / "four" / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"]
+    assert optimiser["param_groups"][0]["weight_decay"] == 0.3
+
+
+def test_a_run_that_stopped_early_goes_on_with_its_new_patience(tiny: Tiny, short: Training, tmp_path: Path) -> None:
+    records, store, steps = tiny(60)
+    still = short.model_copy(update={"learning_rate": 1e-12, "early_stopping_epochs": 1, "epochs": 10})
+    train(records, store, steps, still, tmp_path / "stopped")
+    stopped = len(pd.read_csv(tmp_path / "stopped" / "history.csv"))
+    assert stopped < 6
+    last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
+    on = still.model_copy(update={"early_stopping_epochs": 3, "start": str(last)})
+    train(records, store, steps, on, tmp_path / "on")
+    # One epoch sets what is to be beaten, three more may fail to.
+    assert len(pd.read_csv(tmp_path / "on" / "history.csv")) >= stopped + 4
+
+
 def test_what_is_unknown_stays_unknown(tiny: Tiny, short: Training, tmp_path: Path) -> None:
     """A checkpoint of a training that began with somebody's weights does not forget it."""
     records, store, steps = tiny(60)
@@ -166,7 +196,7 @@ def test_what_is_unknown_stays_unknown(tiny: Tiny, short: Training, tmp_path: Pa
     bundle = train(records, store, steps, on, tmp_path / "b")
     assert bundle is not None
     assert bundle.seen == "unknown"
-    assert bundle.pretrained_on == ("unknown (w.safetensors)",)
+    assert bundle.pretrained_on == ("unknown (w.safetensors)", "tiny")  # what the checkpoint's own training saw
 
 
 def test_a_deeper_network_of_the_family_does_not_fit(tmp_path: Path, grey: Images) -> None:

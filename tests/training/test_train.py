@@ -19,7 +19,7 @@ from cxrflow.bundle import read_bundle, read_trained_on
 from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store
 from cxrflow.params import Images, Params, Training
-from cxrflow.training.module import learning_rate_factor
+from cxrflow.training.module import TrainingModule, learning_rate_factor
 from cxrflow.training.train import fit_temperature, running_mean, train
 
 Tiny = Callable[..., tuple[pd.DataFrame, Store, Images]]
@@ -100,6 +100,53 @@ def test_a_loss_that_is_no_number_stops_in_one_sentence(tiny: Tiny, training: Tr
     records, store, steps = tiny(60)
     with pytest.raises(CxrflowError, match=r"no longer a number in epoch \d+; lower training.learning_rate"):
         train(records, store, steps, training.model_copy(update={"learning_rate": 1e30}), tmp_path)
+
+
+def test_what_was_trained_before_the_loss_was_no_number_is_kept(
+    tiny: Tiny, training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss breaks in the third epoch; the error's advice, followed to the letter, goes on from the second."""
+    records, store, steps = tiny(60)
+    loss = TrainingModule._loss
+    broken = lambda self, *a, **k: loss(self, *a, **k) * (float("nan") if self.current_epoch == 2 else 1)  # noqa: E731
+    monkeypatch.setattr(TrainingModule, "_loss", broken)
+    with pytest.raises(
+        CxrflowError, match=r"in epoch 2; .*move \S+ elsewhere first and set training.start to its last"
+    ):
+        train(records, store, steps, training, tmp_path / "run")
+    monkeypatch.undo()
+    shutil.move(tmp_path / "run" / "checkpoints", tmp_path / "kept")
+    lower = {"learning_rate": 0.001, "start": str(tmp_path / "kept" / "last.ckpt")}
+    train(records, store, steps, training.model_copy(update=lower), tmp_path / "run")
+    assert pd.read_csv(tmp_path / "run" / "history.csv").epoch.tolist() == [0, 1, 2, 3]
+
+
+def test_a_run_killed_after_it_stopped_early_does_not_train_on(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+    """The checkpoint of the last epoch stands, the mark of a finished run does not: nothing is left to train."""
+    records, store, steps = tiny(60)
+    still = {"learning_rate": 1e-12, "early_stopping_epochs": 1, "epochs": 9, "average": None}
+    stopping = training.model_copy(update=still)
+    train(records, store, steps, stopping, tmp_path)
+    first = contents(tmp_path)
+    assert len(pd.read_csv(tmp_path / "history.csv")) < 9
+    (tmp_path / "checkpoints" / "finished").unlink()
+    train(records, store, steps, stopping, tmp_path)
+    assert contents(tmp_path) == first
+
+
+def test_the_loss_is_the_weighted_cross_entropy_and_val_is_not_changed(tiny: Tiny, training: Training) -> None:
+    """By hand: -(w_a log p_a + w_b log p_b) / (w_a + w_b); the same val batch gives the same loss at any step."""
+    weights = {"covid": 3.0, "normal": 1.0, "pneumonia": 1.0}
+    module = TrainingModule(torch.nn.Flatten(), training.model_copy(update={"loss_weights": weights}), 1, 0, 1)
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]))
+    by_hand = -(3 * np.log(0.5) + np.log(0.8)) / 4
+    assert module._loss(logits, torch.tensor([0, 1])).item() == pytest.approx(by_hand)
+    images, labels = torch.randint(0, 256, (2, 1, 1, 3), dtype=torch.uint8), torch.tensor([0, 1])
+    module.eval()
+    for step in range(2):
+        module.validation_step((images, labels), step)
+    expected = cross_entropy(images.flatten(1) / 255, labels, torch.tensor([3.0, 1, 1]))
+    assert module._val_loss.compute().item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_checkpoints_of_other_params_or_data_are_not_used(tiny: Tiny, training: Training, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from cxrflow.errors import CxrflowError
@@ -40,6 +41,11 @@ def begun_by_same(folder: Path, digests: dict[str, str]) -> bool:
         return False
 
 
+def accelerator() -> str:
+    """``cuda`` where there is one, else ``cpu``: Apple's has no float64, in which losses are summed."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def keep_memory() -> None:
     """Let the C library keep what a training step frees for the next step, where it is glibc; nothing elsewhere.
 
@@ -56,10 +62,12 @@ def keep_memory() -> None:
 
 
 @contextmanager
-def fitting(without_memory: str) -> Iterator[None]:
-    """Around ``trainer.fit``: no warnings of what is meant to be so; CxrflowError where memory does not suffice.
+def fitting(without_memory: str, going_on: str) -> Iterator[None]:
+    """Around ``trainer.fit``: no warnings of what is meant to be so; CxrflowError where memory does not suffice, or
+    the loss is no longer a number (FloatingPointError, with its sentence).
 
-    without_memory  that error's sentence
+    without_memory  the sentence for memory
+    going_on        how to go on with what was trained: the last sentence of both
     """
     keep_memory()
     with warnings.catch_warnings():
@@ -73,4 +81,6 @@ def fitting(without_memory: str) -> Iterator[None]:
         except (RuntimeError, MemoryError) as error:
             if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
                 raise
-            raise CxrflowError(without_memory) from None
+            raise CxrflowError(f"{without_memory} {going_on}") from None
+        except FloatingPointError as error:
+            raise CxrflowError(f"{error} {going_on}") from None

@@ -12,7 +12,6 @@ from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAUROC, MulticlassConfusionMatrix
 
-from cxrflow.errors import CxrflowError
 from cxrflow.params import Training
 from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
@@ -53,6 +52,19 @@ class TrainingModule(lightning.LightningModule):
         self._learning_rate = params.learning_rate
         # Of several processes together; a loss that is not a number stays one.
         self._train_loss, self._val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
+
+    def on_train_start(self) -> None:
+        """Rate and decay of a checkpoint that training goes on from are those of its own run: take these params'."""
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)  # noqa: S101
+        rate = self._params.learning_rate
+        schedule.base_lrs = [rate]
+        (group,) = schedule.optimizer.param_groups
+        group |= {
+            "initial_lr": rate,
+            "lr": rate * learning_rate_factor(self._params)(schedule.last_epoch),
+            "weight_decay": self._params.weight_decay,
+        }
 
     def on_train_epoch_start(self) -> None:
         """Note the learning rate that this epoch trains with."""
@@ -101,7 +113,7 @@ class TrainingModule(lightning.LightningModule):
             # not a number, and a gap in the curve, where the class was never predicted
             row[f"val_ppv_{name}"] = float(right[position] / confusion[:, position].sum())
         if not math.isfinite(row["train_loss"] + row["val_loss"]):
-            raise CxrflowError(
+            raise FloatingPointError(
                 f"training: the loss is no longer a number in epoch {self.current_epoch}; lower training.learning_rate "
                 f"({self._params.learning_rate:g}) and run again."
             )

@@ -34,7 +34,7 @@ from cxrflow.images.prepare import Store, check_steps
 from cxrflow.params import Augmentation, Images
 from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
-from cxrflow.training.checkpoints import RUN, WholeFiles, begun_by_same, fitting
+from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting
 from cxrflow.training.data import BalancedBatches, Batch, RadiographBatches, loader
 from cxrflow.training.models import find_model
 from cxrflow.training.models.measure import check_size
@@ -320,6 +320,7 @@ def _fit(module: SimClr, data: RadiographBatches, batches: BalancedBatches, epoc
             RichProgressBar(),
         ],
         plugins=[WholeFiles()],
+        accelerator=accelerator(),
         devices=1,
         precision="bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true",
         gradient_clip_val=_CLIP,
@@ -331,7 +332,8 @@ def _fit(module: SimClr, data: RadiographBatches, batches: BalancedBatches, epoc
         print(f"Going on after the last whole epoch in {last}")
     with fitting(
         f"pretraining: memory does not suffice for two views of {BATCH_SIZE} images; lower images.size or take a "
-        "smaller network. What was trained up to the last whole epoch is kept."
+        "smaller network.",
+        "What was trained up to the last whole epoch is kept.",
     ):
         trainer.fit(module, loader(data, batches), ckpt_path=last if last.exists() else None, weights_only=True)
     # Lightning leaves the weights as they are where a finished run has nothing left to train.

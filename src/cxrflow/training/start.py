@@ -157,7 +157,8 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
             "is unknown; keep the two together."
         ) from None
     known = {"checkpoint": path, "epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest()}
-    return Start(network, tuple(origin["pretrained_on"]), seen, origin["listed"], **known)
+    before = tuple(dict.fromkeys((*origin["pretrained_on"], *origin["sources"])))
+    return Start(network, before, seen, origin["listed"], **known)
 
 
 def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:

@@ -23,7 +23,7 @@ from cxrflow.model_card import write_card
 from cxrflow.params import Images, Training, check_start
 from cxrflow.records import CLASSES
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
-from cxrflow.training.checkpoints import RUN, WholeFiles, begun_by_same, fitting
+from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting
 from cxrflow.training.data import BalancedBatches, Place, PlainBatches, RadiographBatches, loader
 from cxrflow.training.models.measure import check_size
 from cxrflow.training.module import CHOICE, TrainingModule, to_input
@@ -73,7 +73,8 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     module = TrainingModule(start.network, params, images.channels, mean, std)
     if params.robust == "group_dro":
         module.robust = GroupDro(data["train"].cell_count, params.robust_step)
-    module.origin = {"pretrained_on": list(start.pretrained_on), "listed": start.listed}
+    sources = {str(source): len(rows) for source, rows in used.groupby("source")}
+    module.origin = {"pretrained_on": list(start.pretrained_on), "sources": list(sources), "listed": start.listed}
     seen = pd.concat([seen_rows(used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
     checkpoints = out / "checkpoints"
     if place.rank == 0:
@@ -102,7 +103,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
         mean=mean,
         std=std,
         temperature=fit_temperature(*_logits(module, data["val"], params.batch_size)),
-        sources={str(source): len(rows) for source, rows in used.groupby("source")},
+        sources=sources,
         pretrained_on=start.pretrained_on,
         seen="listed" if start.listed else "unknown",
         epoch=chosen,
@@ -141,6 +142,21 @@ def running_mean(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Te
         return mean * kept + weights * (1 - kept)
 
     return following
+
+
+class _Stop(EarlyStopping):
+    """Early stopping that an interrupted run takes up where it was, and one that goes on from another run begins."""
+
+    def __init__(self, patience: int, same_run: bool) -> None:
+        super().__init__("val_macro_auroc", mode="max", patience=patience, check_on_train_epoch_end=True)
+        self._same_run = same_run
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._same_run:
+            super().load_state_dict(state_dict)
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience  # a run killed when it had stopped, before its end
 
 
 class _History(lightning.Callback):
@@ -209,18 +225,20 @@ def _fit(
     }
     best = ModelCheckpoint(filename="best", monitor=CHOICE, mode="max", **each_epoch)
     last = ModelCheckpoint(filename="last", **each_epoch)
-    stop = EarlyStopping(
-        "val_macro_auroc", mode="max", patience=params.early_stopping_epochs, check_on_train_epoch_end=True
-    )
+    interrupted = checkpoints / "last.ckpt"
+    going_on = interrupted if interrupted.exists() else begun_by
+    stop = _Stop(params.early_stopping_epochs, going_on == interrupted)
     averaged = [] if params.average is None else [WeightAveraging(avg_fn=running_mean(params.average))]
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         logger=False,
         callbacks=[*averaged, best, last, stop, _History(out / "history.csv"), RichProgressBar()],
         plugins=[WholeFiles()],
+        accelerator=accelerator(),
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         num_nodes=place.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         strategy="ddp" if place.world > 1 else "auto",
+        sync_batchnorm=place.world > 1 and torch.cuda.is_available(),  # torch has it for CUDA alone
         precision="bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true",
         gradient_clip_val=params.gradient_clip,
         # On a GPU some layers have no deterministic gradient: they warn there; a CPU repeats every bit.
@@ -229,14 +247,12 @@ def _fit(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    interrupted = checkpoints / "last.ckpt"
-    going_on = interrupted if interrupted.exists() else begun_by
     if going_on and place.rank == 0:
         print(f"Going on after the last whole epoch in {going_on}")
     with fitting(
         f"training: memory does not suffice for batches of {params.batch_size}; lower training.batch_size or "
-        f"images.size, or take a smaller network. To go on with what was trained, move {checkpoints} elsewhere first "
-        "and set training.start to its last.ckpt."
+        "images.size, or take a smaller network.",
+        f"To go on with what was trained, move {checkpoints} elsewhere first and set training.start to its last.ckpt.",
     ):
         trainer.fit(
             module,
