@@ -2,10 +2,12 @@
 
     python benchmarks/training.py FOLDER [--images N] [--out results/bench.json]
 
-FOLDER holds collections as for `make run`. Three loops of ResNet-18 at 224 pixels, batches of 32, forward, backward and
-optimiser step: (a) as training does it, with real stored images, balanced batches and augmentation; (b) the same
-network and memory layout on one fixed random tensor, which is the ceiling; (c) as (a) in plain contiguous layout. They
-take turns, so that a drift of the machine's speed touches all of them; figures are medians of their rounds.
+FOLDER holds collections as for `make run`. ResNet-18 at 224 pixels, batches of 32: (a) Lightning's own loop as training
+runs it, with real stored images, balanced batches, augmentation and the running mean of the weights; (b) forward,
+backward and optimiser step of the same network and memory layout on one fixed random tensor, which is the ceiling; (c)
+forward, backward and step on real images with augmentation in plain contiguous layout, to which (d), the same in the
+layout of training, is compared. They take turns, so that a drift of the machine's speed touches all of them; figures
+are medians of their rounds.
 """
 
 import argparse
@@ -14,14 +16,18 @@ import json
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.callbacks import WeightAveraging
 from rich.console import Console
-from rich.progress import track
+from torch.utils.data import DataLoader
 
 from cxrflow.engines import LocalEngine
 from cxrflow.files import write_json
@@ -30,9 +36,10 @@ from cxrflow.params import load_params
 from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
 from cxrflow.training.checkpoints import keep_memory
-from cxrflow.training.data import BalancedBatches, RadiographBatches, loader
+from cxrflow.training.data import BalancedBatches, RadiographBatches
 from cxrflow.training.models import find_model
 from cxrflow.training.module import TrainingModule, to_input
+from cxrflow.training.train import running_mean
 from images import STEPS, radiographs
 
 _ROUNDS, _BATCHES, _BATCH = 12, 2, 32
@@ -49,30 +56,27 @@ def main() -> None:
     keep_memory()
     with tempfile.TemporaryDirectory() as folder:
         data = stored(asked.folder, asked.images, Path(folder))
-        loops = {
-            "training": _loop(_real(data), torch.channels_last),
-            "ceiling": _loop(_fixed(), torch.channels_last),
-            "plain": _loop(_real(data), torch.contiguous_format),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in loops}
-        for loop in loops.values():
-            loop()  # the first round allocates
-        for _ in track(range(_ROUNDS), "training loops"):
-            for name, loop in loops.items():
-                started = time.perf_counter()
-                loop()
-                seconds[name].append(time.perf_counter() - started)
+        turns = _Turns(
+            {
+                "ceiling": _loop(_fixed(), torch.channels_last),
+                "channels_last": _loop(_real(data), torch.channels_last),
+                "plain": _loop(_real(data), torch.contiguous_format),
+            }
+        )
+        _train(data, turns)
+    seconds = {name: times[1:] for name, times in turns.seconds.items()}  # the first round allocates
     rates = {name: _BATCHES * _BATCH / statistics.median(times) for name, times in seconds.items()}
     figures = {
         "per_second": rates,
         "share_of_ceiling": rates["training"] / rates["ceiling"],
-        "speedup_plain": rates["training"] / rates["plain"],
+        "speedup_plain": rates["channels_last"] / rates["plain"],
     }
     kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     write_json(asked.out, kept | {"training": kept.get("training", {}) | figures})
     Console().print(
         f"ResNet-18 at {STEPS.size}: {rates['training']:.1f} images/s, {figures['share_of_ceiling']:.0%} of a fixed "
-        f"tensor's {rates['ceiling']:.1f}, {figures['speedup_plain']:.2f} times plain layout's {rates['plain']:.1f}."
+        f"tensor's {rates['ceiling']:.1f}; {rates['channels_last']:.1f} without Lightning, "
+        f"{figures['speedup_plain']:.2f} times plain layout's {rates['plain']:.1f}."
     )
 
 
@@ -85,14 +89,60 @@ def stored(root: Path, count: int, out: Path) -> RadiographBatches:
     return RadiographBatches(store, records.assign(label=labels))
 
 
-def _real(data: RadiographBatches) -> Iterator[torch.Tensor]:
-    """Batches as ``TrainingModule.training_step`` sees them, without end: pictures in [0, 1], changed at random."""
+class _Turns(lightning.Callback):
+    """After each round of training steps, a round of every other loop; ``seconds`` of each round by loop."""
+
+    def __init__(self, loops: dict[str, Callable[[], None]]) -> None:
+        self._loops, self._begun = loops, time.perf_counter()
+        self.seconds: dict[str, list[float]] = {name: [] for name in ("training", *loops)}
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % _BATCHES:
+            return
+        self.seconds["training"].append(time.perf_counter() - self._begun)
+        for name, loop in self._loops.items():
+            started = time.perf_counter()
+            loop()
+            self.seconds[name].append(time.perf_counter() - started)
+        print(f"training loops: round {len(self.seconds['training'])} of {1 + _ROUNDS}")
+        self._begun = time.perf_counter()
+
+
+def _train(data: RadiographBatches, turns: _Turns) -> None:
+    """Training as train.py runs it but for val and checkpoints, with ``turns`` after each round of steps."""
+    module = TrainingModule(find_model("resnet18").build(1, len(CLASSES)), TRAINING, 1, 0.5, 0.25)
+    full = itertools.islice(_batches(data), (1 + _ROUNDS) * _BATCHES)
+    averaged = [] if TRAINING.average is None else [WeightAveraging(avg_fn=running_mean(TRAINING.average))]
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+        gradient_clip_val=TRAINING.gradient_clip,
+        callbacks=[*averaged, turns],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(module, DataLoader(data, sampler=list(full), batch_size=None))
+
+
+def _batches(data: RadiographBatches) -> Iterator[list[int]]:
+    """Full balanced batches, without end."""
     for epoch in itertools.count():
         batches = BalancedBatches(data.labels, _BATCH, TRAINING.sample_weight_covid, seed=0)
         batches.set_epoch(epoch)
-        for images, _ in loader(data, batches):
-            if len(images) == _BATCH:
-                yield augment(images.float() / 255, TRAINING.augmentation, torch.Generator().manual_seed(epoch))
+        yield from (batch for batch in batches if len(batch) == _BATCH)
+
+
+def _real(data: RadiographBatches) -> Iterator[torch.Tensor]:
+    """Batches as ``TrainingModule.training_step`` sees them, without end: pictures in [0, 1], changed at random."""
+    for step, batch in enumerate(_batches(data)):
+        images, _ = data[batch]
+        yield augment(images.float() / 255, TRAINING.augmentation, torch.Generator().manual_seed(step))
 
 
 def _fixed() -> Iterator[torch.Tensor]:
