@@ -1,11 +1,13 @@
-"""How long training takes to a given macro AUROC on val: the paper's recipe against cxrflow's settings for real data.
+"""How long training takes to the quality of the paper's recipe: that recipe against cxrflow's settings for real data.
 
-    python benchmarks/time_to_quality.py FOLDER [--target 0.8] [--seeds 1] [--out results/bench.json]
+    python benchmarks/time_to_quality.py FOLDER [--seeds 1] [--epochs 16] [--out results/bench.json]
 
-FOLDER holds collections as for `make run`. Both train on the same images of the same patients and are judged on the
-same val. The paper's: params/iteration1.yaml, ResNet-18 from scratch at 224 pixels, Adam at 0.0002.
-Ours: params/real.yaml. The clock runs from the start of `cxrflow training` until the first epoch that reaches the
-target; the images are prepared before. They take turns seed by seed; figures are medians over seeds.
+FOLDER holds collections as for `make run`. Both train on the same images of the same patients for the same number of
+epochs, each with its own schedule, and are judged by macro AUROC on the same val. The paper's: params/iteration1.yaml,
+ResNet-18 from scratch at 224 pixels, Adam at 0.0002. Ours: params/real.yaml. The quality to reach is the best that the
+paper's recipe comes to in any epoch. The clock runs from the start of `cxrflow training` until the first epoch that has
+it; the images are prepared before. They take turns seed by seed; the ratio is the median over seeds, and null where
+ours does not reach the paper's best with every seed.
 """
 
 import argparse
@@ -27,56 +29,54 @@ from cxrflow.files import write_json
 
 _PROJECT = Path(__file__).parents[1]
 _CXRFLOW = [str(Path(sys.executable).with_name("cxrflow"))]
-#: The paper's recipe is given up after this many epochs; what it took until then is then a lower bound.
-_EPOCHS = 16
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--target", type=float, default=0.8)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
     asked = parser.parse_args()
     ours = yaml.safe_load((_PROJECT / "params/real.yaml").read_text())
     paper = yaml.safe_load((_PROJECT / "params/iteration1.yaml").read_text())
     paper["metadata"]["paediatric"] = ours["metadata"]["paediatric"]
-    paper["training"] |= {"epochs": _EPOCHS, "early_stopping_epochs": _EPOCHS}
-    runs: dict[str, list[tuple[float, float]]] = {"ours": [], "paper": []}
+    runs: list[dict[str, Any]] = []
     for seed in range(1, asked.seeds + 1):
-        for name, over in (("ours", ours), ("paper", paper)):
+        courses = {}
+        for name, over in (("paper", paper), ("ours", ours)):
+            over["training"] |= {"epochs": asked.epochs, "early_stopping_epochs": asked.epochs, "seed": seed}
             with tempfile.TemporaryDirectory() as folder:
-                prepare(Path(folder), asked.folder.resolve(), over, seed)
-                runs[name].append(seconds_to(asked.target, Path(folder)))
-    seconds = {name: statistics.median(time for time, _ in times) for name, times in runs.items()}
-    short = {name: min(reached for _, reached in times) < asked.target for name, times in runs.items()}
-    ratio = None if short["ours"] else seconds["paper"] / seconds["ours"]
-    figures: dict[str, Any] = {
-        "time_to_quality": ratio,
-        "time_to_quality_is_a_lower_bound": short["paper"],
-        "time_to_quality_runs": {
-            "target_val_macro_auroc": asked.target,
-            **{name: [{"seconds": t, "reached": r} for t, r in times] for name, times in runs.items()},
-        },
-    }
+                prepare(Path(folder), asked.folder.resolve(), over)
+                courses[name] = course(Path(folder))
+        target = max(reached for _, reached in courses["paper"])
+        seconds = {
+            name: next((time for time, reached in passed if reached >= target), None)
+            for name, passed in courses.items()
+        }
+        runs.append({"target_val_macro_auroc": target, "seconds": seconds, "courses": courses})
+    ratios = [run["seconds"]["paper"] / run["seconds"]["ours"] for run in runs if run["seconds"]["ours"]]
+    ratio = statistics.median(ratios) if len(ratios) == len(runs) else None
     kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    figures = {"time_to_quality": ratio, "time_to_quality_runs": runs}
     write_json(asked.out, kept | {"training": kept.get("training", {}) | figures})
-    if ratio is None:
-        Console().print(f"Ours did not reach a macro AUROC of {asked.target} on val: there is nothing to compare.")
-        return
-    least = "at least " if short["paper"] else ""
-    Console().print(
-        f"To a macro AUROC of {asked.target} on val: the paper's recipe {least}{seconds['paper']:.0f} s, ours "
-        f"{seconds['ours']:.0f} s: {least}{ratio:.1f} times shorter."
-    )
+    for run in runs:
+        best = max(reached for _, reached in run["courses"]["ours"])
+        took = run["seconds"]["ours"]
+        said = f"in {took:.0f} s" if took else f"not reached in {run['courses']['ours'][-1][0]:.0f} s"
+        Console().print(
+            f"The paper's recipe: macro AUROC {run['target_val_macro_auroc']:.3f} on val in "
+            f"{run['seconds']['paper']:.0f} s; ours: {said} (its best: {best:.3f})."
+        )
+    if ratio:
+        Console().print(f"{ratio:.1f} times shorter.")
 
 
-def prepare(folder: Path, sources: Path, over: dict[str, Any], seed: int) -> None:
+def prepare(folder: Path, sources: Path, over: dict[str, Any]) -> None:
     """A project of its own in ``folder``, with records and prepared images."""
     params = yaml.safe_load((_PROJECT / "params.yaml").read_text())
     params |= {"overrides": "recipe", "sources": {"root": str(sources), "collections": None}}
-    over = over | {"training": over["training"] | {"seed": seed}}
     (folder / "params").mkdir()
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     (folder / "params/recipe.yaml").write_text(yaml.safe_dump(over))
@@ -84,22 +84,27 @@ def prepare(folder: Path, sources: Path, over: dict[str, Any], seed: int) -> Non
         subprocess.run([*_CXRFLOW, step], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def seconds_to(target: float, folder: Path) -> tuple[float, float]:
-    """Seconds until training first reaches the target, or until it ends, and the best macro AUROC by then."""
-    history, best = folder / "results/training/history.csv", 0.0
+def course(folder: Path) -> list[tuple[float, float]]:
+    """Seconds from the start of training to the end of each epoch, and the macro AUROC on val that it came to."""
+    history = folder / "results/training/history.csv"
+    passed: list[tuple[float, float]] = []
     started = time.perf_counter()
     process = subprocess.Popen([*_CXRFLOW, "training"], cwd=folder, stdout=subprocess.DEVNULL)
     try:
-        while best < target and process.poll() is None:
+        while (ended := process.poll()) is None or len(passed) < len(_reached(history)):
+            now, reached = time.perf_counter() - started, _reached(history)
+            passed += [(now, value) for value in reached[len(passed) :]]
             time.sleep(0.2)
-            if history.exists():
-                best = float(pd.read_csv(history).val_macro_auroc.max())
-        if process.returncode:
-            raise CxrflowError(f"training ended with status {process.returncode}.")
-        return time.perf_counter() - started, best
     finally:
         process.kill()
         process.wait()
+    if ended:
+        raise CxrflowError(f"training ended with status {ended}.")
+    return passed
+
+
+def _reached(history: Path) -> list[float]:
+    return pd.read_csv(history).val_macro_auroc.tolist() if history.exists() else []
 
 
 if __name__ == "__main__":
