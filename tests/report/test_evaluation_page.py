@@ -31,28 +31,37 @@ OUTSIDE = ('src="http', 'href="http', "url(http", "@import", "<script src", "<li
 
 
 @pytest.fixture
-def bundle(demo_params: Params, tmp_path: Path) -> Callable[[pd.DataFrame], Path]:
-    """Writes a ResNet-18 with random weights that has seen the given rows; its folder."""
+def bundle(demo_params: Params, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a ResNet-18 with random weights that has seen the given rows, its description changed; its folder."""
 
-    def write(seen: pd.DataFrame) -> Path:
+    def write(used: pd.DataFrame, **changes: Any) -> Path:
         torch.manual_seed(1)
         described = Bundle(
             cxrflow="0", model="resnet18", classes=CLASSES, images=demo_params.images.model_copy(update={"size": 32}),
-            mean=0.5, std=0.25, temperature=1.5, sources={"elsewhere": len(seen)}, epoch=0, validation={}, digests={},
+            mean=0.5, std=0.25, temperature=1.5, sources={"elsewhere": len(used)}, epoch=0, validation={}, digests={},
             thresholds={"specificity": OperatingPoint(wanted=0.9, threshold=0.4, sensitivity=0.5, specificity=0.9)},
             prediction_sets=PredictionSets(coverage=0.9, least=dict.fromkeys(CLASSES, 0.2)),
         )  # fmt: skip
-        write_bundle(tmp_path / "bundle", MODELS["resnet18"].build(1, 3), described, seen_rows(seen))
+        network = MODELS["resnet18"].build(1, 3)
+        write_bundle(tmp_path / "bundle", network, described.model_copy(update=changes), seen_rows(used))
         return tmp_path / "bundle"
 
     return write
 
 
-@pytest.mark.parametrize("classes", [CLASSES, CLASSES[1:]])
+@pytest.mark.parametrize(
+    ("classes", "changes"),
+    [
+        (CLASSES, {}),
+        # What others trained, on a collection without COVID-19.
+        (CLASSES[1:], {"thresholds": {}, "prediction_sets": None, "seen": "unknown", "sources": {}}),
+    ],
+)
 def test_the_page_holds_the_figures_and_nothing_from_outside(
     classes: tuple[str, ...],
+    changes: dict[str, Any],
     own: Callable[..., Path],
-    bundle: Callable[[pd.DataFrame], Path],
+    bundle: Callable[..., Path],
     drawn: list[np.ndarray],
     tmp_path: Path,
 ) -> None:
@@ -63,7 +72,13 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
     seen = pd.DataFrame({"split": ["train"], "content_hash": [first], "near_hash": [None], "patient_id": [None]})
     params, out = tmp_path / "params.yaml", tmp_path / "out"
     params.write_text((PROJECT / "params.yaml").read_text().replace("bootstrap: 1000", "bootstrap: 100"))
-    named = {"sources": root, "bundle": bundle(seen), "params": params, "out": out, "ledger": tmp_path / "ledger.csv"}
+    named = {
+        "sources": root,
+        "bundle": bundle(seen, **changes),
+        "params": params,
+        "out": out,
+        "ledger": tmp_path / "ledger.csv",
+    }
     done = CliRunner().invoke(app, ["evaluate", *(str(part) for n, v in named.items() for part in (f"--{n}", v))])
     assert done.exit_code == 0, done.output
     assert done.output.strip().endswith(f"Page: {out / 'index.html'}")
@@ -85,6 +100,8 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
             value, low, high = (f"{figure[key]:.2f}" for key in ("value", "low", "high"))
             assert f'<b>{value}</b> <span class="interval">{low} to {high}</span>' in page
     assert ("no covid image in the set" in page) == ("covid" not in classes)
+    assert ("<b>Overlap with training:</b> Unknown" in page) == ("seen" in changes)
+    assert ("patients that it never saw" in page) == ("seen" not in changes)
 
     # Every row, and why: the one seen, the other image of its patient, the one that is not there.
     assert f"{len(rows)} rows are listed by 1 collection; {len(drawn) - 2} are kept, 3 left out" in page
@@ -108,7 +125,7 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
 
 def test_an_image_that_cannot_be_prepared_is_left_out_with_its_reason(
     own: Callable[..., Path],
-    bundle: Callable[[pd.DataFrame], Path],
+    bundle: Callable[..., Path],
     drawn: list[np.ndarray],
     engine: object,
     demo_params: Params,
