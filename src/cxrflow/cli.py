@@ -317,7 +317,7 @@ def predict(
 @app.command()
 def evaluate(
     sources: Annotated[Path, typer.Option(help="Folder of collections that the bundle has not seen.")],
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")],
+    out: Annotated[Path, typer.Option(help="Folder for the figures and the page.")],
     bundle: BundleFolder = BUNDLE,
     params: ParamsFile = Path("params.yaml"),
     engine: EngineName = None,

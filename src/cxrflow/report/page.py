@@ -71,40 +71,40 @@ def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledg
 def _write(
     page: Path, params: Params, bundle: Bundle, root: Path, results: Path, evaluation: Path, ledger: Path, **own: Any
 ) -> Path:
-    """Write ``page``: of metadata and explanation in ``results``, the figures in ``evaluation``, and the page's own
-    parts (``external``: it has none)."""
+    """Write ``page`` from what lies in ``results`` and ``evaluation``.
+
+    own  ``external``, whether it is of an evaluation alone, and where it is not, the parts of the run: those that the
+         templates show under ``not external``
+    """
     figures = _json(evaluation / "metrics.json")
     explanation = _json(results / "explanation" / "explanation.json")
     fates = _fates(_csv(results / "metadata" / "reconciliation.csv"))
-    text = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            version=cxrflow.__version__,
-            purpose=bundle.purpose,
-            root=root,
-            synthetic=(root / TRUTH).is_dir(),
-            bundle=bundle,
-            params=params,
-            classes=CLASSES,
-            names=NAMES,
-            splits=SPLITS,
-            metadata=_json(results / "metadata" / "summary.json"),
-            fates=fates,
-            meetings=meeting(_csv(results / "metadata" / "overlap.csv")).to_dict("records"),
-            overlap_map=_svg(results / "metadata" / "overlap.svg"),
-            seen=sum(fate["left_out"].get(why, 0) for fate in fates for why in (SAME_IMAGE, SAME_PATIENT)),
-            step_names=step_names(bundle.images),
-            plots={name: _svg(evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
-            figures=figures,
-            points=POINTS,
-            looked=times_looked_at(ledger, figures["test_set"]["hash"]),
-            explanation=explanation,
-            panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
-            card=_read(evaluation / CARD).decode(),
-            versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-            **own,
-        )
+    template = _environment().get_template("page.html")
+    text = template.render(
+        version=cxrflow.__version__,
+        purpose=bundle.purpose,
+        root=root,
+        synthetic=(root / TRUTH).is_dir(),
+        bundle=bundle,
+        params=params,
+        classes=CLASSES,
+        names=NAMES,
+        splits=SPLITS,
+        metadata=_json(results / "metadata" / "summary.json"),
+        fates=fates,
+        meetings=meeting(_csv(results / "metadata" / "overlap.csv")).to_dict("records"),
+        overlap_map=_svg(results / "metadata" / "overlap.svg"),
+        seen=sum(fate["left_out"].get(why, 0) for fate in fates for why in (SAME_IMAGE, SAME_PATIENT)),
+        step_names=step_names(bundle.images),
+        plots={name: _svg(evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
+        figures=figures,
+        points=POINTS,
+        looked=times_looked_at(ledger, figures["test_set"]["hash"]),
+        explanation=explanation,
+        panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
+        card=_read(evaluation / CARD).decode(),
+        versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        **own,
     )
     write_whole(page, text.encode())
     return page
