@@ -184,7 +184,8 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
 
 def test_evaluate_leaves_out_what_the_bundle_has_seen(project: Path) -> None:
     """On the collections it was trained on, nothing but the test split is left: the same images, the same figures."""
-    run(project, "cxrflow", "evaluate", "--sources", "data/demo", "--out", "external")
+    output = run(project, "cxrflow", "evaluate", "--sources", "data/demo", "--out", "external")
+    assert output.strip().endswith(f"Page: {project / 'external' / 'index.html'}")
     stage = json.loads((project / "results/evaluation/metrics.json").read_text())
     external = json.loads((project / "external/metrics.json").read_text())
     assert external["test_set"] == stage["test_set"]

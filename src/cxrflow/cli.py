@@ -317,27 +317,37 @@ def predict(
 @app.command()
 def evaluate(
     sources: Annotated[Path, typer.Option(help="Folder of collections that the bundle has not seen.")],
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")],
+    out: Annotated[Path, typer.Option(help="Folder for the figures and the page.")],
     bundle: BundleFolder = BUNDLE,
     params: ParamsFile = Path("params.yaml"),
     engine: EngineName = None,
     ledger: Annotated[Path, typer.Option(help="Ledger of looks at test sets.")] = RESULTS / "evaluation" / "ledger.csv",
 ) -> None:
-    """External validation: the figures of the evaluation stage on collections never seen."""
+    """External validation: the figures of the evaluation stage on collections never seen, Grad-CAM, and the page."""
+    import pandas as pd
+
     from cxrflow.engines import open_engine
     from cxrflow.evaluation.evaluate import evaluate_collections
     from cxrflow.evaluation.tables import print_figures
+    from cxrflow.explanation.explain import explain
+    from cxrflow.images.prepare import open_store
     from cxrflow.metadata.stage import print_reconciliation
     from cxrflow.predictor import Predictor
+    from cxrflow.report.page import write_evaluation
 
     loaded = _load(params, engine)
     predictor = Predictor(bundle)
     with open_engine(loaded) as opened:
-        figures, records = evaluate_collections(
+        figures, built = evaluate_collections(
             predictor, sources, loaded.metadata, loaded.evaluation, opened, out, ledger
         )
-    print_reconciliation(records)
+    print_reconciliation(built.records)
     print_figures(figures)
+    kept, store = built.records[built.records.left_out.isna()], open_store(out / "images")
+    predictions = pd.read_csv(out / "predictions.csv")
+    explain(predictor, kept, store, predictions, built.root, loaded.explanation, out / "explanation")
+    page = write_evaluation(loaded, predictor.bundle, built.root, out, ledger)
+    Console().print(f"Page: {page.absolute()}", soft_wrap=True)
 
 
 @app.command()

@@ -76,8 +76,8 @@ def test_confusion_shows_counts_shares_and_empty_cells():
 
 def test_roc_legend_gives_interval_or_reason():
     shown = words(drawn())
-    assert "COVID-19  0.88 (0.81 to 0.93)" in shown
-    assert "pneumonia  too few" in shown
+    assert "COVID-19: 0.88 (0.81 to 0.93)" in shown
+    assert "pneumonia: too few" in shown
 
 
 def test_training_names_the_epoch_kept():

@@ -33,7 +33,7 @@ def curve_panels(
             for axes, key in ((roc, "roc"), (precision, "precision_recall")):
                 curve = curves[name][key]
                 x, y = curve.get("x", []), curve.get("y", [])
-                label = f"{NAMES[name]}  {in_words(aurocs[name])}" if axes is roc else None
+                label = f"{NAMES[name]}: {in_words(aurocs[name])}" if axes is roc else None
                 axes.plot(x, y, color=colour, label=label, clip_on=False)
                 if x:
                     axes.fill_between(
@@ -52,7 +52,8 @@ def curve_panels(
             (precision, "Precision and recall (dashed: by chance)", "sensitivity (recall)", "PPV (precision)"),
         ):
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=x, ylabel=y, title=title)
-        roc.legend(loc="lower right", title="AUROC (95 % interval)", alignment="left", handlelength=1.4)
+        look = {"alignment": "left", "handlelength": 1.4, "frameon": True, "edgecolor": "none"}
+        roc.legend(loc="lower right", title="AUROC (95 % interval)", **look)
     return out.getvalue()
 
 

@@ -1,6 +1,6 @@
 """Score a test set once, enter it in the ledger, write the figures and what they were computed from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from cxrflow.evaluation.subgroups import subgroups
 from cxrflow.evaluation.tables import card_section
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
-from cxrflow.metadata.build import build_records
+from cxrflow.metadata import stage
+from cxrflow.metadata.build import Built, build_records
 from cxrflow.metadata.groups import with_children
+from cxrflow.metadata.overlap import overlap as meets
 from cxrflow.model_card import CARD, NOT_MEASURED, card_of
 from cxrflow.params import Evaluation, Metadata
 from cxrflow.predictor import Predictor
@@ -67,11 +69,12 @@ def evaluate_collections(
     engine: Engine,
     out: Path,
     ledger_file: Path,
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[dict[str, Any], Built]:
     """The same figures on every kept image of the collections below ``root``, which the bundle must not have seen.
 
     Images that the bundle was trained or validated on, their near repeats, and other images of the same patients are
-    left out. Writes ``records.csv`` beside the figures; returns the figures and the records.
+    left out, and so are those that could not be prepared. Writes ``records.csv`` and the tables of the metadata stage
+    (in ``metadata``) beside the figures; returns the figures and what was built, with every reason for leaving out.
     """
     # Without the files there would be no hashes to tell seen images by, whatever the parameter file says.
     metadata = metadata.model_copy(update={"files": "required"})
@@ -84,11 +87,17 @@ def evaluate_collections(
             f"{root}: no image is left to evaluate of {len(records)} rows; {out / 'records.csv'} says why for each."
         )
     store = prepare_images(kept, built.root, predictor.bundle.images, engine, out / "images")
-    usable = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
+    records.loc[kept.index, "left_out"] = store.index.left_out.to_numpy()
+    usable = records[records.left_out.isna()]
+    records.loc[records.left_out.notna(), "split"] = None
+    write_records(records, out / "records.csv")
+    evaluated = replace(built, records=records)
+    # Which collection holds which does not change with what a bundle has seen.
+    stage.write_tables(evaluated, meets(built.records, built.near), out / "metadata")
     probabilities, reason = cross_fitted_baseline(usable, params.seed)
     baseline = Baseline(probabilities, reason, "the other four fifths of these collections' groups")
     scored = f"the collections in `{root}`"
-    return _score(predictor, usable, kept, store, baseline, params, out, ledger_file, scored), records
+    return _score(predictor, usable, usable, store, baseline, params, out, ledger_file, scored), evaluated
 
 
 def _score(

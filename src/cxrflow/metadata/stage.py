@@ -37,12 +37,20 @@ def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results:
     print_overlap(meets)
     check_classes(built.records[built.records.left_out.isna()])
     write_records(built.records, data / "records.csv")
+    write_tables(built, meets, results)
+    return built
+
+
+def write_tables(built: Built, meets: pd.DataFrame, results: Path) -> None:
+    """Write what the page shows of the records into ``results``: reconciliation, shares, overlap, summary.
+
+    meets  as ``overlap`` gives it
+    """
     tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": meets}
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
     write_whole(results / "overlap.svg", overlap_map(meets))
-    write_json(results / "summary.json", facts)
-    return built
+    write_json(results / "summary.json", summary(built))
 
 
 def reconciliation(records: pd.DataFrame) -> pd.DataFrame:

@@ -12,11 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 import cxrflow
-from cxrflow.bundle import read_bundle
+from cxrflow.bundle import Bundle, read_bundle
 from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.evaluate import LEDGER
 from cxrflow.evaluation.ledger import times_looked_at
 from cxrflow.evaluation.operating import POINTS
 from cxrflow.evaluation.plots import NAMES, training_curves
+from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
 from cxrflow.metadata.overlap import meeting
@@ -35,46 +37,77 @@ def write_report(params: Params, results: Path) -> Path:
     Raises CxrflowError naming the file where a stage has not run.
     """
     bundle, _ = read_bundle(results / "training" / "bundle")
-    figures = _json(results / "evaluation" / "metrics.json")
+    evaluation, audit = results / "evaluation", results / "audit"
     history = _csv(results / "training" / "history.csv")
-    reconciliation = _csv(results / "metadata" / "reconciliation.csv")
-    shares = _csv(results / "metadata" / "shares.csv")
+    return _write(
+        results / "report" / "index.html",
+        params,
+        bundle,
+        Path(params.sources.root),
+        results,
+        evaluation,
+        evaluation / LEDGER,
+        external=False,
+        sides=_sides(_csv(results / "metadata" / "shares.csv")),
+        steps=_picture(results / "images" / "examples.png"),
+        curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
+        audit=_json(audit / "audit.json"),
+        audit_figures=_svg(audit / "audit.svg"),
+        audit_heat=_picture(audit / "where.png"),
+        yaml=resolved_yaml(params),
+    )
+
+
+def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledger: Path) -> Path:
+    """Write ``out/index.html``, the same page without the parts that belong to the run that trained the bundle.
+
+    root  that the paths of the records start at; out  what ``evaluate_collections`` and, in ``out/explanation``,
+    ``explain`` wrote; ledger  of looks at test sets
+    Returns the page's path. Raises CxrflowError naming the file where one is absent.
+    """
+    return _write(out / "index.html", params, bundle, root, out, out, ledger, external=True)
+
+
+def _write(
+    page: Path, params: Params, bundle: Bundle, root: Path, results: Path, evaluation: Path, ledger: Path, **own: Any
+) -> Path:
+    """Write ``page`` from what lies in ``results`` and ``evaluation``.
+
+    own  ``external``, whether it is of an evaluation alone, and where it is not, the parts of the run: those that the
+         templates show under ``not external``
+    """
+    figures = _json(evaluation / "metrics.json")
     explanation = _json(results / "explanation" / "explanation.json")
-    page = _environment().get_template("page.html")
-    text = page.render(
+    fates = _fates(_csv(results / "metadata" / "reconciliation.csv"))
+    template = _environment().get_template("page.html")
+    text = template.render(
         version=cxrflow.__version__,
         purpose=bundle.purpose,
-        root=params.sources.root,
-        synthetic=(Path(params.sources.root) / TRUTH).is_dir(),
+        root=root,
+        synthetic=(root / TRUTH).is_dir(),
         bundle=bundle,
         params=params,
         classes=CLASSES,
         names=NAMES,
         splits=SPLITS,
         metadata=_json(results / "metadata" / "summary.json"),
-        fates=_fates(reconciliation),
-        sides=_sides(shares),
+        fates=fates,
         meetings=meeting(_csv(results / "metadata" / "overlap.csv")).to_dict("records"),
         overlap_map=_svg(results / "metadata" / "overlap.svg"),
-        step_names=step_names(params.images),
-        steps=_picture(results / "images" / "examples.png"),
-        curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
-        plots={name: _svg(results / "evaluation" / "plots" / f"{name}.svg") for name in _PLOTS},
+        seen=sum(fate["left_out"].get(why, 0) for fate in fates for why in (SAME_IMAGE, SAME_PATIENT)),
+        step_names=step_names(bundle.images),
+        plots={name: _svg(evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
         figures=figures,
         points=POINTS,
-        looked=times_looked_at(results / "evaluation" / "ledger.csv", figures["test_set"]["hash"]),
+        looked=times_looked_at(ledger, figures["test_set"]["hash"]),
         explanation=explanation,
-        audit=_json(results / "audit" / "audit.json"),
-        audit_figures=_svg(results / "audit" / "audit.svg"),
-        audit_heat=_picture(results / "audit" / "where.png"),
         panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
-        card=_read(results / "evaluation" / CARD).decode(),
-        yaml=resolved_yaml(params),
+        card=_read(evaluation / CARD).decode(),
         versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        **own,
     )
-    out = results / "report" / "index.html"
-    write_whole(out, text.encode())
-    return out
+    write_whole(page, text.encode())
+    return page
 
 
 def _environment() -> Environment:
