@@ -1,12 +1,12 @@
 """What each leak of the paper's protocol is worth, one at a time.
 
-    python benchmarks/leaks.py FOLDER [--size 64] [--epochs 12] [--folds 5] [--model timm:resnet10t]
-                               [--out results/leaks]
+    python benchmarks/leaks.py FOLDER [--size 64] [--epochs 12] [--folds 5] [--seeds 1]
+                               [--model timm:resnet10t] [--out results/leaks]
 
 FOLDER holds collections as for `make run`. Small images and few epochs, to compare, not to be good. Split by image,
 rows taken for images, epoch chosen on test, test images augmented: the same test images under each, over folds of the
 patients' groups, and as many images to learn from. Goes on where it was interrupted: finished trainings are not done
-again. Prints a table, writes metrics.json.
+again, with more seeds either. Prints a table, writes metrics.json.
 """
 
 import argparse
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--model", default="timm:resnet10t")
     parser.add_argument("--out", type=Path, default=Path("results/leaks"))
     asked = parser.parse_args()
@@ -46,7 +47,11 @@ def main() -> None:
     alone = with_children(kept) if how.paediatric == "train" else pd.Series(False, index=kept.index)
     boxes = pd.read_csv(built.root / rsna.COLLECTION.folder / "stage_2_train_labels.csv").patientId.value_counts()
     rows = boxes.set_axis(f"{rsna.NAME}:" + boxes.index)
-    print_leaks(leaks(kept, alone.to_numpy(), rows, store, steps, recipe, params.evaluation, asked.folds, asked.out))
+    print_leaks(
+        leaks(
+            kept, alone.to_numpy(), rows, store, steps, recipe, params.evaluation, asked.folds, asked.seeds, asked.out
+        )
+    )
 
 
 if __name__ == "__main__":

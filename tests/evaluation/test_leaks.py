@@ -115,7 +115,7 @@ def test_each_leak_lets_in_what_it_says(
     store = SimpleNamespace(index=records[["image_id"]].assign(left_out=None))
     how = demo_params.evaluation.model_copy(update={"bootstrap": 50})
     rows = pd.Series(2, index=records.image_id)
-    given = (rows, store, demo_params.images, demo_params.training, how, 3, tmp_path)
+    given = (rows, store, demo_params.images, demo_params.training, how, 3, 2, tmp_path)
     found = leaks(records, alone, *given)
     assert json.loads((tmp_path / "metrics.json").read_text()) == found
     assert list(found["by_leak"]) == list(LEAKS)

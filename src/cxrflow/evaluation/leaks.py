@@ -1,5 +1,6 @@
 """What each leak of the paper's protocol is worth: one at a time, on the same test images, by as many to learn from."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,9 +97,10 @@ def leaks(
     training: Training,
     evaluation: Evaluation,
     count: int,
+    seeds: int,
     out: Path,
 ) -> dict[str, Any]:
-    """Train and test under each of LEAKS over ``count`` folds of the groups.
+    """Train and test under each of LEAKS over ``count`` folds of the groups, each with ``seeds`` seeds.
 
     records  kept rows (columns of records.py); their own split is not used
     only_training  bool (n,): rows that every network learns from and none is tested on; groups whole
@@ -107,8 +109,9 @@ def leaks(
              interrupted; a file for each leak, the hashes of its networks and test set; a ledger of looks;
              ``metrics.json``, written after each leak
     Of the groups of a fold the images that ``given_away`` leaves are tested, the same under every leak. Returns
-    ``tested`` and ``groups``; ``by_leak``, for each its ``figures`` (``compared``) and ``trained_on`` and ``shared``:
-    images over all folds, and how many of those tested have another image of their group, or themselves, in training.
+    ``tested``, ``groups`` and ``seeds``; ``by_leak``, for each its ``figures`` (``compared``, a fold of each seed for
+    itself) and ``trained_on`` and ``shared``: images over the folds, and how many of those tested have another image of
+    their group, or themselves, in training.
     Raises CxrflowError as ``train``.
     """
     usable = records.assign(alone=only_training)
@@ -117,12 +120,14 @@ def leaks(
     fold, given = folds_of(adults.group_id, count), given_away(adults)
     divided = adults.assign(split=train_or_val(adults.group_id))
     tested = adults.assign(fold=fold)[~given].sort_values("fold", kind="stable")
+    each_seed = pd.concat([tested.assign(fold=tested.fold + count * seed) for seed in range(seeds)])
     scores: dict[str, NDArray[np.float64]] = {}
-    found: dict[str, Any] = {"tested": len(tested), "groups": int(tested.group_id.nunique()), "by_leak": {}}
+    found: dict[str, Any] = {"tested": len(tested), "groups": int(tested.group_id.nunique()), "seeds": seeds}
+    found["by_leak"] = {}
     for name, leak in LEAKS.items():
         Console().print(f"[bold]Leak {len(scores) + 1} of {len(LEAKS)}:[/bold] {name}")
         parts, weights, trained_on, shared = [], [], 0, 0
-        for number in range(count):
+        for seed, number in product(range(seeds), range(count)):
             outside, test = pd.concat([divided[fold != number], children]), tested[tested.fold == number]
             again = test[listed_again(test, rows, number)]
             leaked = {"patients": divided[(fold == number) & given], "rows": again}
@@ -130,8 +135,8 @@ def leaks(
             if leak.learned:
                 learned = exchanged(learned, pd.concat([leaked[what] for what in leak.learned]).assign(split="train"))
             chosen_on = outside[outside.split == "val"] if leak.choose == "val" else test.assign(split="val")
-            place = out / f"fold{number}" / "-".join([*leak.learned, leak.choose, str(leak.seed)])
-            recipe = training.model_copy(update={"seed": training.seed + number + leak.seed})
+            place = out / f"fold{number}" / "-".join([*leak.learned, leak.choose, str(leak.seed + seed)])
+            recipe = training.model_copy(update={"seed": training.seed + leak.seed + seed})
             train(pd.concat([learned, chosen_on]), store, images, recipe, place)
             predictor = Predictor(place / "bundle")
             parts.append(_scores(predictor, store, test, training.augmentation if leak.augmented else None, number))
@@ -142,8 +147,8 @@ def leaks(
         about = out / f"{name.replace(' ', '-').replace(',', '')}.json"
         bundles = enter_together(weights, tested, about, out / "ledger.csv")
         write_json(about, {"test_set": {"hash": test_set_hash(tested), "bundle": bundles}})
-        found["by_leak"][name] = {"trained_on": trained_on, "shared": shared}
-        for each, figures in compared(tested, scores, evaluation.bootstrap, evaluation.seed).items():
+        found["by_leak"][name] = {"trained_on": trained_on // seeds, "shared": shared // seeds}
+        for each, figures in compared(each_seed, scores, evaluation.bootstrap, evaluation.seed).items():
             found["by_leak"][each]["figures"] = figures
         write_json(out / "metrics.json", found)
     return found
@@ -155,8 +160,9 @@ def compared(
     """For each entry of ``scores`` (float (n, 3), in the order of CLASSES) ``macro_auroc``, ``covid_auroc`` and
     ``within_sources`` (normal against pneumonia), each a ``figure`` and its ``difference`` from the first entry's.
 
-    table  one row per image: label, source, group_id, fold. Images are compared within a fold, and for the last figure
-           within a source too, weighted by their pairs: networks of two folds need not agree on how sure they are.
+    table  one row per image and seed: label, source, group_id, fold (of each seed its own). Images are compared within a
+           fold, and for the last figure within a source too, weighted by their pairs: two networks need not agree on
+           how sure they are.
     The 95 % intervals are value +- t times the standard error of a bootstrap over groups, the same resamples for all
     entries, so that differences are paired (Efron and Tibshirani 1993, chapter 13), with t for the effective number of
     groups of the rarest class. They hold for these networks: what another training changes is not in them.
