@@ -160,8 +160,8 @@ def compared(
     """For each entry of ``scores`` (float (n, 3), in the order of CLASSES) ``macro_auroc``, ``covid_auroc`` and
     ``within_sources`` (normal against pneumonia), each a ``figure`` and its ``difference`` from the first entry's.
 
-    table  one row per image and seed: label, source, group_id, fold (of each seed its own). Images are compared within a
-           fold, and for the last figure within a source too, weighted by their pairs: two networks need not agree on
+    table  one row per image and seed: label, source, group_id, fold (of each seed its own). Images are compared within
+           a fold, and for the last figure within a source too, weighted by their pairs: two networks need not agree on
            how sure they are.
     The 95 % intervals are value +- t times the standard error of a bootstrap over groups, the same resamples for all
     entries, so that differences are paired (Efron and Tibshirani 1993, chapter 13), with t for the effective number of
