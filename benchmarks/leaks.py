@@ -3,10 +3,10 @@
     python benchmarks/leaks.py FOLDER [--size 64] [--epochs 12] [--folds 5] [--seeds 1]
                                [--model timm:resnet10t] [--out results/leaks]
 
-FOLDER holds collections as for `make run`. Small images and few epochs, to compare, not to be good. Split by image,
-rows taken for images, epoch chosen on test, test images augmented: the same test images under each, over folds of the
-patients' groups, and as many images to learn from. Goes on where it was interrupted: finished trainings are not done
-again, with more seeds either. Prints a table, writes metrics.json.
+FOLDER holds collections as for `make run`, RSNA among them. Small images and few epochs, to compare, not to be good.
+Split by image, rows taken for images, epoch chosen on test, test images augmented: the same test images under each,
+over folds of the patients' groups, and as many images to learn from. Goes on where it was interrupted: finished
+trainings are not done again, with more seeds either. Prints a table, writes metrics.json.
 """
 
 import argparse
@@ -45,7 +45,8 @@ def main() -> None:
     kept = built.records[built.records.left_out.isna()].reset_index(drop=True)
     store = prepare_images(kept, built.root, steps, engine, asked.out / "images")
     alone = with_children(kept) if how.paediatric == "train" else pd.Series(False, index=kept.index)
-    boxes = pd.read_csv(built.root / rsna.COLLECTION.folder / "stage_2_train_labels.csv").patientId.value_counts()
+    labels = built.root / rsna.COLLECTION.folder / "stage_2_train_labels.csv"
+    boxes = pd.read_csv(labels, dtype=str).patientId.value_counts()
     rows = boxes.set_axis(f"{rsna.NAME}:" + boxes.index)
     print_leaks(
         leaks(
