@@ -42,11 +42,11 @@ def within_sources(
         return missing("all images are in one group")
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=bootstrap)
     sources = rows.source.to_numpy()
-    value = float(_stratified(scores, positive, sources, np.ones((1, len(rows))))[0])
+    value = float(stratified_auroc(scores, positive, sources, np.ones((1, len(rows))))[0])
     sizes = [np.bincount(index[side]) for side in (positive, ~positive)]
     effective = [float(m.sum() ** 2 / (m**2).sum()) for m in sizes]
     if 1e-12 < value < 1 - 1e-12 and min(effective) >= _LEAST_GROUPS:
-        draws = _stratified(scores, positive, sources, drawn[:, index])
+        draws = stratified_auroc(scores, positive, sources, drawn[:, index])
         half = stats.t.ppf(0.975, min(effective) - 1) * np.nanstd(draws, ddof=1) / (value * (1 - value))
         low, high = (float(special.expit(special.logit(value) + by)) for by in (-half, half))
     else:
@@ -57,7 +57,7 @@ def within_sources(
     return figure
 
 
-def _stratified(scores: NDArray, positive: NDArray, sources: NDArray, weights: NDArray) -> NDArray[np.float64]:
+def stratified_auroc(scores: NDArray, positive: NDArray, sources: NDArray, weights: NDArray) -> NDArray[np.float64]:
     """The weighted AUROC under each row of weights (b, n), float64 (b,); NaN where no source has both sides left."""
     won, pairs = np.zeros(len(weights)), np.zeros(len(weights))
     for source in np.unique(sources):
