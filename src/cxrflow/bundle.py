@@ -43,7 +43,7 @@ class OperatingPoint(BaseModel):
 class PredictionSets(BaseModel):
     """Which classes an image's prediction set holds: those with a calibrated probability of at least ``least``.
 
-    coverage     share of the images of each class whose set holds that class (evaluation/conformal.py)
+    coverage     chance, in each class, that the set of a new patient's image holds it (evaluation/conformal.py)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
