@@ -23,10 +23,11 @@ _LISTED = 10
 
 
 def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results: Path) -> Built:
-    """Print how the rows add up; write ``data/records.csv`` and ``results/``: reconciliation, shares, overlap (a
-    table and a picture), summary.
+    """Print how the rows add up; write ``results/``: reconciliation, shares, overlap (a table and a picture), summary;
+    and ``data/records.csv``.
 
-    Raises CxrflowError as ``build_records``, and, once the tables are printed, where a class has too few groups.
+    Raises CxrflowError as ``build_records``, and where a class has too few groups: then the later stages get no
+    records, but what is to be known of any folder of collections stands in ``results``.
     """
     built = build_records(Path(sources.root), sources.collections, params, engine, data / "fingerprints.sqlite")
     facts = summary(built)
@@ -35,13 +36,13 @@ def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results:
     print_not_frontal(facts)
     meets = overlap(built.records, built.near)
     print_overlap(meets)
-    check_classes(built.records[built.records.left_out.isna()])
-    write_records(built.records, data / "records.csv")
     tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": meets}
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
     write_whole(results / "overlap.svg", overlap_map(meets))
     write_json(results / "summary.json", facts)
+    check_classes(built.records[built.records.left_out.isna()])
+    write_records(built.records, data / "records.csv")
     return built
 
 
