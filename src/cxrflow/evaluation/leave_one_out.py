@@ -18,10 +18,11 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import ledger
 from cxrflow.evaluation.cross_validate import enter_together, train_or_val
 from cxrflow.evaluation.intervals import missing
+from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import overlap
 from cxrflow.evaluation.tables import as_text
 from cxrflow.evaluation.within import PAIRS, within_sources
-from cxrflow.files import write_json, write_whole
+from cxrflow.files import write_json
 from cxrflow.images.prepare import Store
 from cxrflow.params import Evaluation, Images, Training
 from cxrflow.predictor import Predictor
@@ -106,9 +107,7 @@ def leave_one_out(
         )
     test_set = {"hash": ledger.test_set_hash(scored), "bundle": together}
     found = {"sources": figures, "all": everything, "test_set": test_set}
-    table = usable[["image_id", "source", "group_id", "label"]].copy()
-    table[list(CLASSES)] = probabilities
-    write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
+    write_predictions(usable, probabilities, out / "predictions.csv")
     write_json(out / "metrics.json", found)
     return found
 

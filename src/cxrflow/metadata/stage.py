@@ -39,7 +39,8 @@ def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results:
     tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": meets}
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    write_whole(results / "overlap.svg", overlap_map(meets))
+    if not meets.empty:  # a collection is listed
+        write_whole(results / "overlap.svg", overlap_map(meets))
     write_json(results / "summary.json", facts)
     check_classes(built.records[built.records.left_out.isna()])
     write_records(built.records, data / "records.csv")

@@ -51,8 +51,8 @@ def train(
     classes  those that must have images on both sides; of another ``records`` holds none, the network learns nothing,
              and the macro AUROC that chooses the epoch is without it
     Started by ``torchrun``, each process takes its part of every batch; all but the first return None.
-    Raises CxrflowError where one of ``classes`` has no image on the training or validation side, the store was prepared by
-    other steps, the network does not take pictures of that size, the loss is no longer a number, or memory does not
+    Raises CxrflowError where one of ``classes`` has no image on the training or validation side, the store was prepared
+    by other steps, the network does not take pictures of that size, the loss is no longer a number, or memory does not
     suffice.
     """
     place = _join()
