@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import Environment, PackageLoader
 from scipy import stats
 
 from cxrflow.bundle import Bundle
@@ -83,6 +84,7 @@ def test_figures_on_test_are_those_of_the_points_chosen_on_val(demo_params: Para
     table = pd.DataFrame({"label": ["covid"] * 3 + ["normal"] * 2, "group_id": list("abcde")})
     figures = figures_at_points(table, probabilities, bundle(demo_params, points), 0.1)
     assert list(figures) == list(POINTS)
+    assert [figures[name]["prevalence"] for name in POINTS] == [None, None, demo_params.evaluation.prevalence]
     at = figures["specificity"]
     assert (at["sensitivity"]["value"], at["specificity"]["value"], at["ppv"]["value"]) == (1 / 3, 0.5, 0.5)
     assert at["npv"]["value"] == 1 / 3
@@ -90,6 +92,21 @@ def test_figures_on_test_are_those_of_the_points_chosen_on_val(demo_params: Para
     assert figures["argmax"]["sensitivity"]["value"] == 2 / 3
     assert figures["argmax"]["threshold"] is None
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_the_prevalence_of_the_least_cost_is_the_bundles_whatever_is_asked_on_test(demo_params: Params) -> None:
+    points = choose(SCORES, POSITIVE, demo_params.evaluation.model_copy(update={"prevalence": 0.3}))
+    read = Bundle.model_validate_json(bundle(demo_params, points).model_dump_json()).thresholds
+    assert (read["cost_ratio"].prevalence, read["specificity"].prevalence) == (0.3, None)
+    table = pd.DataFrame({"label": ["covid", "normal"], "group_id": ["a", "b"]})
+    given = table, np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), bundle(demo_params, read)
+    at = {asked: figures_at_points(*given, asked)["cost_ratio"] for asked in (0.02, 0.3)}
+    assert at[0.02]["prevalence"] == at[0.3]["prevalence"] == 0.3
+    page = Environment(loader=PackageLoader("cxrflow", "report"), autoescape=True)
+    page.filters.update(figure=str, restated=str)
+    shown = {"points": POINTS, "figures": {"operating_points": {"cost_ratio": at[0.02]}, "prevalence": 0.02, "n": 2}}
+    shown["figures"]["confusion"] = {"counts": [[1, 0, 0]]}
+    assert "chosen for a prevalence of 30 %" in page.get_template("operating.html").render(shown)
 
 
 def test_a_bundle_without_operating_points_says_so(demo_params: Params) -> None:

@@ -55,6 +55,7 @@ def choose(scores: NDArray[Any], positive: NDArray[np.bool_], params: Evaluation
     return {
         name: OperatingPoint(
             wanted=wanted[name],
+            prevalence=params.prevalence if name == "cost_ratio" else None,
             threshold=threshold,
             sensitivity=float((scores[positive] >= threshold).mean()),
             specificity=float((scores[~positive] < threshold).mean()),
@@ -88,8 +89,8 @@ def threshold_for_cost(scores: NDArray[Any], positive: NDArray[np.bool_], ratio:
 def figures_at_points(
     table: pd.DataFrame, probabilities: NDArray[Any], bundle: Bundle, prevalence: float
 ) -> dict[str, dict[str, Any]]:
-    """For each of POINTS the figures of COVID-19 against the rest: threshold, wanted, ``on_val`` (what it reached
-    there), sensitivity, specificity, ppv, npv, and ``ppv_at_prevalence`` and ``npv_at_prevalence``.
+    """For each of POINTS the figures of COVID-19 against the rest: threshold, wanted, ``prevalence`` (that it was
+    chosen for, or None), ``on_val`` (what it reached there), sensitivity, specificity, ppv, npv, and ``ppv_at_prevalence`` and ``npv_at_prevalence``.
 
     table          label and group_id of each image; probabilities  float (n, 3) in the order of CLASSES
     Where the bundle has no such operating point the figures are missing, with that reason.
@@ -109,6 +110,7 @@ def figures_at_points(
         out[name] = {
             "threshold": point and point.threshold,
             "wanted": point and point.wanted,
+            "prevalence": point and point.prevalence,
             "on_val": point and {"sensitivity": point.sensitivity, "specificity": point.specificity},
             **_figures(called, positive, groups, prevalence),
         }
@@ -175,7 +177,9 @@ def _figures(
 
 def _unknown(reason: str) -> dict[str, Any]:
     names = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "npv_at_prevalence")
-    return {"threshold": None, "wanted": None, "on_val": None} | {name: missing(reason) for name in names}
+    return {"threshold": None, "wanted": None, "prevalence": None, "on_val": None} | {
+        name: missing(reason) for name in names
+    }
 
 
 def _complement(figure: Figure) -> Figure:
