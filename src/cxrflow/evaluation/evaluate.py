@@ -13,6 +13,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import curve_plots, ledger, plots
 from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_baseline, fit_baseline
 from cxrflow.evaluation.calibration import abstention, calibration
+from cxrflow.evaluation.card import card_section
 from cxrflow.evaluation.conformal import set_figures
 from cxrflow.evaluation.curves import curves
 from cxrflow.evaluation.intervals import missing
@@ -22,7 +23,6 @@ from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import leave_out_seen, overlap
 from cxrflow.evaluation.subgroups import subgroups
-from cxrflow.evaluation.tables import card_section
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.metadata.build import build_records

@@ -90,8 +90,8 @@ def figures_at_points(
     table: pd.DataFrame, probabilities: NDArray[Any], bundle: Bundle, prevalence: float
 ) -> dict[str, dict[str, Any]]:
     """For each of POINTS the figures of COVID-19 against the rest: threshold, wanted, ``prevalence`` (that it was
-    chosen for, or None), ``on_val`` (what it reached there), sensitivity, specificity, ppv, npv, and ``ppv_at_prevalence``
-    and ``npv_at_prevalence``.
+    chosen for, or None), ``on_val`` (what it reached there), sensitivity, specificity, ppv, npv, and
+    ``ppv_at_prevalence`` and ``npv_at_prevalence``.
 
     table          label and group_id of each image; probabilities  float (n, 3) in the order of CLASSES
     Where the bundle has no such operating point the figures are missing, with that reason.

@@ -20,7 +20,7 @@ from cxrflow.evaluation.plots import NAMES, training_curves
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
 from cxrflow.metadata.overlap import meeting
-from cxrflow.model_card import CARD
+from cxrflow.model_card import CARD, with_verdicts
 from cxrflow.params import Params, resolved_yaml
 from cxrflow.records import CLASSES, SPLITS
 from cxrflow.sources.demo import TRUTH
@@ -30,7 +30,8 @@ _PLOTS = ("confusion", "curves", "calibration", "within_sources")
 
 
 def write_report(params: Params, results: Path) -> Path:
-    """Write ``results/report/index.html`` from what the earlier stages left in ``results``; returns its path.
+    """Write ``results/report/index.html`` and the model card beside it, with the audit's verdicts, from what the earlier
+    stages left in ``results``; returns the page's path.
 
     Raises CxrflowError naming the file where a stage has not run.
     """
@@ -40,6 +41,9 @@ def write_report(params: Params, results: Path) -> Path:
     reconciliation = _csv(results / "metadata" / "reconciliation.csv")
     shares = _csv(results / "metadata" / "shares.csv")
     explanation = _json(results / "explanation" / "explanation.json")
+    audit = _json(results / "audit" / "audit.json")
+    card = with_verdicts(_read(results / "evaluation" / CARD).decode(), audit)
+    write_whole(results / "report" / CARD, card.encode())
     page = _environment().get_template("page.html")
     text = page.render(
         version=cxrflow.__version__,
@@ -64,11 +68,11 @@ def write_report(params: Params, results: Path) -> Path:
         points=POINTS,
         looked=times_looked_at(results / "evaluation" / "ledger.csv", figures["test_set"]["hash"]),
         explanation=explanation,
-        audit=_json(results / "audit" / "audit.json"),
+        audit=audit,
         audit_figures=_svg(results / "audit" / "audit.svg"),
         audit_heat=_picture(results / "audit" / "where.png"),
         panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
-        card=_read(results / "evaluation" / CARD).decode(),
+        card=card,
         yaml=resolved_yaml(params),
         versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     )
