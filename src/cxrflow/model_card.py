@@ -20,7 +20,10 @@ NOT_MEASURED = (
     "*On test: not measured yet. `cxrflow evaluation` writes a copy of this card with the figures in this place.*"
 )
 #: What stands in a card where the report puts the audit's verdicts.
-NOT_AUDITED = "*Audit: not run yet. `cxrflow report` writes a copy of this card with the verdicts of `cxrflow audit` in this place.*"
+NOT_AUDITED = (
+    "*Audit: not run yet. `cxrflow report` writes a copy of this card with the verdicts of `cxrflow audit` in this "
+    "place.*"
+)
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "opencv-python-headless", "scikit-learn")
 
 

@@ -71,8 +71,8 @@ def _calibration(figures: dict[str, Any]) -> str:
     chance = "" if sets["wanted"] is None else f", {sets['wanted']:g} wanted in each class"
     covered = ", ".join(f"{name} {as_text(sets['coverage'][name])}" for name in CLASSES)
     return (
-        f"- Calibration: expected calibration error {found['ece']:.3f} (if calibrated, {perfect['mean']:.3f} on average "
-        f"and up to {perfect['p95']:.3f} 19 times in 20); Brier score "
+        f"- Calibration: expected calibration error {found['ece']:.3f} (if calibrated, {perfect['mean']:.3f} on "
+        f"average and up to {perfect['p95']:.3f} 19 times in 20); Brier score "
         f"{as_text(found['brier'])}.\n"
         f"- Prediction sets hold the class of a new patient's image{chance}: {covered}."
     )

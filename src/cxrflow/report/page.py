@@ -30,8 +30,8 @@ _PLOTS = ("confusion", "curves", "calibration", "within_sources")
 
 
 def write_report(params: Params, results: Path) -> Path:
-    """Write ``results/report/index.html`` and the model card beside it, with the audit's verdicts, from what the earlier
-    stages left in ``results``; returns the page's path.
+    """Write ``results/report/index.html``, and beside it the model card with the audit's verdicts, from what the
+    earlier stages left in ``results``; returns the page's path.
 
     Raises CxrflowError naming the file where a stage has not run.
     """
