@@ -54,6 +54,9 @@ def test_a_bundle_of_before_operating_points_still_loads(folder: Path) -> None:
     (folder / DESCRIPTION).write_text(json.dumps(description))
     bundle = read_bundle(folder)[0]
     assert (bundle.thresholds, bundle.prediction_sets) == ({}, None)
+    point = {"wanted": 10, "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.8}
+    (folder / DESCRIPTION).write_text(json.dumps(description | {"thresholds": {"cost_ratio": point}}))
+    assert read_bundle(folder)[0].thresholds["cost_ratio"].prevalence is None
 
 
 def test_no_patient_is_named(folder: Path) -> None:

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from cxrflow.bundle import Bundle
-from cxrflow.evaluation.tables import card_section
-from cxrflow.model_card import CARD, NOT_MEASURED, card, card_of, markdown_table
+from cxrflow.evaluation.card import card_section
+from cxrflow.model_card import CARD, NOT_AUDITED, NOT_MEASURED, card, card_of, markdown_table, with_verdicts
 from cxrflow.params import Params
 
 MITCHELL = (
@@ -68,6 +68,8 @@ def test_counts_people_and_sources_of_one_class(bundle, records, demo_params) ->
 
 def test_test_figures_take_the_place_kept_for_them(bundle, tmp_path: Path) -> None:
     figure = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 5, "groups": 4}
+    part = {"n": 3, "images": {"covid": 2}, "accuracy": figure, "sensitivity": figure, "specificity": figure}
+    point = dict.fromkeys(("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_prevalence"), figure)
     of_class = dict.fromkeys(("sensitivity", "specificity", "ppv", "auroc"), figure)
     test = dict.fromkeys(("covid", "normal", "pneumonia"), of_class) | {"macro_auroc": figure, "accuracy": figure}
     test["covid"] = of_class | {"ppv": {"value": None, "reason": "no image was called covid"}}
@@ -75,6 +77,12 @@ def test_test_figures_take_the_place_kept_for_them(bundle, tmp_path: Path) -> No
         {
             "test": test, "n": 5, "groups": 4, "baseline": {"macro_auroc": figure}, "test_set": {"overlap": None},
             "by_source": {"a": {"covid_vs_normal": figure}, "b": {}},
+            "by_collection": {}, "by_view": {"PA": part | {"auroc": figure}}, "by_sex": {}, "by_age": {}, "by_day": {},
+            "operating_points": {"cost_ratio": point | {"wanted": 10, "threshold": 0.25, "prevalence": 0.3}},
+            "prevalence": 0.02,
+            "calibration": {"ece": 0.05, "ece_if_calibrated": {"mean": 0.03, "p95": 0.04}, "brier": figure},
+            "prediction_sets": {"wanted": 0.9, "coverage": dict.fromkeys(("covid", "normal", "pneumonia"), figure)},
+            "cannot_tell": {"unanswerable": ["Anything of covid."]},
         },
         "the split *test*",
     )  # fmt: skip
@@ -85,7 +93,24 @@ def test_test_figures_take_the_place_kept_for_them(bundle, tmp_path: Path) -> No
     assert section.startswith("On the split *test*: 5 images of 4 groups")
     assert "none: no image was called covid" in section
     assert "| a | covid vs normal | 0.900 (0.800 to 0.950) |" in section
+    said = "0.900 (0.800 to 0.950)"
+    assert f"| view: PA | 3 | 2 | {said} | {said} | {said} | {said} |" in section
+    assert "| PPV at 0.02 | NPV at 0.02 |" in section
+    assert f"| cost_ratio 10, for a prevalence of 0.3 | 0.250 | {said} |" in section
+    assert (
+        "expected calibration error 0.050 (if calibrated, 0.030 on average and up to 0.040 19 times in 20)" in section
+    )
+    assert f"0.9 wanted in each class: covid {said}, normal" in section
+    assert "- Anything of covid." in section
     assert card_of(tmp_path / "nowhere", bundle) == card(bundle)
+
+
+def test_the_audits_verdicts_take_the_place_kept_for_them(bundle) -> None:
+    tests = {"swaps": {"question": "Do markers move it?", "verdict": "shortcut found", "words": "By 0.1|0.2."}}
+    text = with_verdicts(card(bundle), {"tests": tests})
+    assert card(bundle).count(NOT_AUDITED) == 1
+    assert NOT_AUDITED not in text
+    assert r"| Do markers move it? | shortcut found | By 0.1\|0.2. |" in text
 
 
 def test_a_cell_cannot_break_its_table() -> None:

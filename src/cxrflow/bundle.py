@@ -28,6 +28,7 @@ class OperatingPoint(BaseModel):
     """From which score on an image is called COVID-19, chosen on val (evaluation/operating.py).
 
     wanted       the specificity, or how many times worse a missed case is than a false alarm
+    prevalence   of COVID-19 that the least cost was reckoned with; None where it plays no part, or in an older bundle
     threshold    called where the calibrated probability of COVID-19 is at least this
     sensitivity, specificity   on val, where it was chosen: too good to be reported
     """
@@ -35,6 +36,7 @@ class OperatingPoint(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     wanted: float
+    prevalence: float | None = None
     threshold: float
     sensitivity: float
     specificity: float
@@ -43,7 +45,7 @@ class OperatingPoint(BaseModel):
 class PredictionSets(BaseModel):
     """Which classes an image's prediction set holds: those with a calibrated probability of at least ``least``.
 
-    coverage     share of the images of each class whose set holds that class (evaluation/conformal.py)
+    coverage     chance, in each class, that the set of a new patient's image holds it (evaluation/conformal.py)
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -4,6 +4,7 @@ CLAIM (Mongan, Moy and Kahn, Radiology: Artificial Intelligence 2020; 2: e200029
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,6 +18,11 @@ CARD = "model-card.md"
 #: What stands in a bundle's card where evaluation puts its figures.
 NOT_MEASURED = (
     "*On test: not measured yet. `cxrflow evaluation` writes a copy of this card with the figures in this place.*"
+)
+#: What stands in a card where the report puts the audit's verdicts.
+NOT_AUDITED = (
+    "*Audit: not run yet. `cxrflow report` writes a copy of this card with the verdicts of `cxrflow audit` in this "
+    "place.*"
 )
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "opencv-python-headless", "scikit-learn")
 
@@ -54,8 +60,16 @@ def card(bundle: Bundle, records: pd.DataFrame | None = None, recipe: Training |
         people=people,
         coincide=None if records is None else _single_class(records),
         not_measured=NOT_MEASURED,
+        not_audited=NOT_AUDITED,
         versions=", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
     )
+
+
+def with_verdicts(text: str, audit: dict[str, Any]) -> str:
+    """A card with the audit's verdicts in their place; ``audit`` as ``audit.json`` holds it."""
+    rows = [[test["question"], test["verdict"], test["words"]] for test in audit["tests"].values()]
+    table = markdown_table(["audit, on the split *test*", "verdict", "what was found"], rows)
+    return text.replace(NOT_AUDITED, table)
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -65,6 +65,20 @@ def test_pairs_say_more_than_two_sets_of_images() -> None:
     assert width["difference"] < 0.8 * np.hypot(width["a"], width["b"])
 
 
+def test_pairs_say_more_of_covid_where_a_class_is_absent_too() -> None:
+    """Without normal images there is no macro AUROC; that of COVID-19 against the rest is still of the same images."""
+    rng, held = np.random.default_rng(5), []
+    for seed in range(100):
+        table, first, second = study(rng, 0.0)
+        there = (table.label != "normal").to_numpy()
+        figures = differences(table[there], first[there], second[there], points(None, None), 100, seed)
+        assert figures["macro_auroc"]["difference"]["reason"] == "no normal image in the set"
+        width = {name: figure["high"] - figure["low"] for name, figure in figures["covid_auroc"].items()}
+        assert width["difference"] < 0.9 * np.hypot(width["a"], width["b"])
+        held.append(figures["covid_auroc"]["difference"]["low"] <= 0 <= figures["covid_auroc"]["difference"]["high"])
+    assert 0.9 <= np.mean(held) <= 0.99
+
+
 def test_intervals_hold_no_difference_where_there_is_none() -> None:
     rng = np.random.default_rng(3)
     held = {"macro_auroc": [], "covid_auroc": [], "sensitivity": [], "specificity": []}

@@ -82,6 +82,41 @@ def test_sets_hold_each_class_as_often_as_they_say_though_patients_are_alike() -
         assert 0.78 <= np.mean(covered[name]) <= 0.87, name
 
 
+def test_coverage_is_that_of_patients_where_those_with_many_images_are_the_hard_ones() -> None:
+    """One patient in ten has 20 images, none of them like the others': the sets hold what they promise of a new
+    patient's image, and far fewer of all images; the figure is the former, as is what its interval holds."""
+
+    def study(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        truth = rng.integers(0, 3, 300)
+        hard = rng.random(300) < 0.1
+        index = np.repeat(np.arange(300), np.where(hard, 20, 1))
+        logits = rng.normal(size=(len(index), 3)) + np.where(hard, 0.0, 2.0)[index, None] * np.eye(3)[truth[index]]
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), NAMES[truth[index]], index
+
+    rng = np.random.default_rng(2)
+    sets = fit_sets(*study(rng), coverage=0.9)
+    values, images, intervals = [], [], []
+    for _ in range(100):
+        probabilities, labels, index = study(rng)
+        right = sets.held(probabilities)[np.arange(len(labels)), [CLASSES.index(label) for label in labels]]
+        figure = set_figures(probabilities, labels, index, sets)["coverage"]["all"]
+        assert figure["value"] == pytest.approx(np.mean([right[index == patient].mean() for patient in range(300)]))
+        values.append(figure["value"])
+        images.append(right.mean())
+        intervals.append((figure["low"], figure["high"]))
+    assert 0.88 <= np.mean(values) <= 0.95
+    assert np.mean(images) < 0.8
+    assert 0.92 <= np.mean([low <= np.mean(values) <= high for low, high in intervals]) <= 1
+
+
+def test_a_patient_counts_once_by_hand() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1]] * 2 + [[0.1, 0.8, 0.1]] * 4)
+    sets = PredictionSets(coverage=0.9, least=dict.fromkeys(CLASSES, 0.5))
+    coverage = set_figures(probabilities, NAMES[[0] * 6], np.array([0, 1, 1, 2, 2, 2]), sets)["coverage"]["covid"]
+    assert coverage["value"] == pytest.approx((1 + 1 / 2 + 0) / 3)  # 2 of 6 images
+    assert (coverage["n"], coverage["groups"], coverage["counts"]) == (6, 3, "3 groups")
+
+
 def test_figures_of_sets_counted_by_hand() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.1, 0.8, 0.1], [0.15, 0.15, 0.7]])
     sets = PredictionSets(coverage=0.9, least={"covid": 0.2, "normal": 0.35, "pneumonia": 0.75})

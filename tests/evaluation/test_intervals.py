@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from cxrflow.evaluation.intervals import Question, aurocs, newcombe, proportion, weighted_auroc
+from cxrflow.evaluation.intervals import Question, aurocs, mean_over_groups, newcombe, proportion, weighted_auroc
 
 
 def coverage(groups, sizes, correlation, p, draws=500, seed=0):
@@ -32,6 +32,18 @@ def coverage(groups, sizes, correlation, p, draws=500, seed=0):
 )
 def test_proportion_interval_holds_the_truth_as_often_as_it_says(groups, sizes, correlation, p):
     assert 0.90 <= coverage(groups, sizes, correlation, p) <= 0.995
+
+
+# The shares of groups are drawn from a beta distribution: from alike to nearly all or none.
+@pytest.mark.parametrize(("a", "b"), [(9, 1), (0.9, 0.1), (3, 2)])
+@pytest.mark.parametrize(("groups", "most"), [(12, 8), (40, 8), (40, 30), (150, 30)])
+def test_mean_over_groups_interval_holds_the_truth_as_often_as_it_says(groups, most, a, b):
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(500):
+        members = np.repeat(np.arange(groups), rng.integers(1, most + 1, groups))
+        figure = mean_over_groups(rng.random(len(members)) < rng.beta(a, b, groups)[members], members)
+        held += figure["low"] <= a / (a + b) <= figure["high"]
+    assert 0.91 <= held / 500 <= 0.99
 
 
 @pytest.mark.parametrize("area", [0.7, 0.9])

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import Environment, PackageLoader
 from scipy import stats
 
 from cxrflow.bundle import Bundle
@@ -83,6 +84,7 @@ def test_figures_on_test_are_those_of_the_points_chosen_on_val(demo_params: Para
     table = pd.DataFrame({"label": ["covid"] * 3 + ["normal"] * 2, "group_id": list("abcde")})
     figures = figures_at_points(table, probabilities, bundle(demo_params, points), 0.1)
     assert list(figures) == list(POINTS)
+    assert [figures[name]["prevalence"] for name in POINTS] == [None, None, demo_params.evaluation.prevalence]
     at = figures["specificity"]
     assert (at["sensitivity"]["value"], at["specificity"]["value"], at["ppv"]["value"]) == (1 / 3, 0.5, 0.5)
     assert at["npv"]["value"] == 1 / 3
@@ -90,6 +92,21 @@ def test_figures_on_test_are_those_of_the_points_chosen_on_val(demo_params: Para
     assert figures["argmax"]["sensitivity"]["value"] == 2 / 3
     assert figures["argmax"]["threshold"] is None
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_the_prevalence_of_the_least_cost_is_the_bundles_whatever_is_asked_on_test(demo_params: Params) -> None:
+    points = choose(SCORES, POSITIVE, demo_params.evaluation.model_copy(update={"prevalence": 0.3}))
+    read = Bundle.model_validate_json(bundle(demo_params, points).model_dump_json()).thresholds
+    assert (read["cost_ratio"].prevalence, read["specificity"].prevalence) == (0.3, None)
+    table = pd.DataFrame({"label": ["covid", "normal"], "group_id": ["a", "b"]})
+    given = table, np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), bundle(demo_params, read)
+    at = {asked: figures_at_points(*given, asked)["cost_ratio"] for asked in (0.02, 0.3)}
+    assert at[0.02]["prevalence"] == at[0.3]["prevalence"] == 0.3
+    page = Environment(loader=PackageLoader("cxrflow", "report"), autoescape=True)
+    page.filters.update(figure=str, restated=str)
+    shown = {"points": POINTS, "figures": {"operating_points": {"cost_ratio": at[0.02]}, "prevalence": 0.02, "n": 2}}
+    shown["figures"]["confusion"] = {"counts": [[1, 0, 0]]}
+    assert "chosen for a prevalence of 30 %" in page.get_template("operating.html").render(shown)
 
 
 def test_a_bundle_without_operating_points_says_so(demo_params: Params) -> None:
@@ -147,6 +164,29 @@ def test_ppv_interval_holds_the_truth(sensitivity: float, specificity: float, n:
         ppv = at_prevalence(yes[k], no[m], 0.1)[0]
         held += chance[k, m] * (ppv["value"] is not None and ppv["low"] <= truth <= ppv["high"])
     assert 0.92 <= held / chance[chance > 1e-5].sum() <= 0.98
+
+
+@pytest.mark.parametrize(("groups", "alike"), [(15, 0.3), (40, 0.6), (100, 0.5)])
+@pytest.mark.parametrize(("sensitivity", "specificity"), [(0.85, 0.9), (0.6, 0.9), (0.85, 0.98)])
+def test_ppv_and_npv_intervals_hold_the_truth_though_patients_have_many_images(
+    groups: int, alike: float, sensitivity: float, specificity: float
+) -> None:
+    """Patients of 1 to 8 images whose shares called rightly are beta-distributed; three times as many without
+    COVID-19 as with it; 400 draws."""
+    random, held = np.random.default_rng(0), np.zeros(2)
+    truth = [(0.1 * sensitivity, 0.9 * (1 - specificity)), (0.9 * specificity, 0.1 * (1 - sensitivity))]
+
+    def rate(count: int, share: float) -> dict:
+        index = np.repeat(np.arange(count), random.integers(1, 9, count))
+        scale = (1 - alike) / alike
+        of_patient = random.beta(share * scale, (1 - share) * scale, count)
+        return proportion(random.random(len(index)) < of_patient[index], index)
+
+    for _ in range(400):
+        for k, figure in enumerate(at_prevalence(rate(groups, sensitivity), rate(3 * groups, specificity), 0.1)):
+            held[k] += figure["value"] is not None and figure["low"] <= truth[k][0] / sum(truth[k]) <= figure["high"]
+    assert (held / 400 >= 0.91).all()
+    assert (held / 400 <= 0.99).all()
 
 
 def test_ratio_of_published_limits() -> None:

@@ -9,6 +9,7 @@ import pytest
 from cxrflow.evaluation.limits import cannot_tell, more_groups, unanswerable
 from cxrflow.evaluation.metrics import evaluate
 from cxrflow.evaluation.subgroups import subgroups
+from cxrflow.records import CLASSES
 
 
 def table(**columns: list) -> pd.DataFrame:
@@ -79,6 +80,11 @@ def test_what_more_images_cannot_tell_is_named() -> None:
     assert said[3].startswith("Anything within a alone")
 
 
+def test_a_collection_of_few_patients_is_named() -> None:
+    counts = {(s, c): 5 for s in "ab" for c in CLASSES} | {("small", c): 4 for c in CLASSES}
+    assert unanswerable(held(counts)) == ["Anything of small: it has fewer than 5 patients of every class."]
+
+
 def test_nothing_is_said_where_two_collections_have_everything() -> None:
     assert unanswerable(held({(s, c): 5 for s in "ab" for c in ("covid", "normal", "pneumonia")})) == []
     assert unanswerable(held({("a", "covid"): 9, ("a", "normal"): 9}))[0].startswith("Anything of pneumonia")
@@ -88,18 +94,26 @@ def test_what_is_needed_names_kind_and_source() -> None:
     test = held({("a", "covid"): 12, ("a", "normal"): 12, ("b", "normal"): 12, ("b", "pneumonia"): 12})
     rng = np.random.default_rng(0)
     figures = evaluate(test, rng.dirichlet(np.ones(3), len(test)), 100, 0)
-    figures["operating_points"] = {"specificity": {"sensitivity": {"value": None, "reason": "train it again"}}}
+    unknown = {"value": None, "reason": "train it again"}
+    figures["operating_points"] = {"specificity": {"sensitivity": unknown, "specificity": unknown}}
     found = cannot_tell(figures, test, test)
     rows = {row["figure"]: row for row in found["needed"]}
     sensitivity = rows["COVID-19 sensitivity"]["more"]
     width = figures["test"]["covid"]["sensitivity"]["high"] - figures["test"]["covid"]["sensitivity"]["low"]
     needed = int(np.ceil(12 * ((width / 0.1) ** 2 - 1)))
-    assert sensitivity == [{"kind": "covid", "source": None, "groups": 12, "needed": needed}]
+    assert sensitivity == [{"kind": "covid", "sources": ["a"], "groups": 12, "needed": needed}]
     assert [each["kind"] for each in rows["COVID-19 specificity"]["more"]] == ["normal", "pneumonia"]
+    assert [(each["kind"], each["sources"], each["groups"]) for each in rows["pneumonia specificity"]["more"]] == [
+        ("covid", ["a"], 12),
+        ("normal", ["a", "b"], 24),
+    ]
+    pooled = [figures["test"][name] for name in ("macro_auroc", "accuracy")]
+    pooled += [figures["test"][c][f] for c in CLASSES for f in ("auroc", "sensitivity", "specificity", "ppv")]
+    assert [row["interval"] for row in found["needed"]][: len(pooled)] == [[f["low"], f["high"]] for f in pooled]
     within = rows["AUROC of covid against normal within a"]["more"]
-    assert [(each["kind"], each["source"], each["groups"]) for each in within] == [
-        ("covid", "a", 12),
-        ("normal", "a", 12),
+    assert [(each["kind"], each["sources"], each["groups"]) for each in within] == [
+        ("covid", ["a"], 12),
+        ("normal", ["a"], 12),
     ]
     missing = rows["COVID-19 sensitivity at the wanted specificity"]
     assert missing["reason"] == "train it again"

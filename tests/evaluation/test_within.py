@@ -76,6 +76,26 @@ def test_the_interval_covers_a_known_truth() -> None:
     assert 0.9 < np.mean(widths) / (2 * 1.96 * np.std(values)) < 1.3  # neither too narrow nor needlessly wide
 
 
+@pytest.mark.parametrize(("groups", "most", "alike", "area"), [(20, 4, 0.5, 0.7), (20, 8, 0.5, 0.9), (40, 8, 0.8, 0.9)])
+def test_the_interval_covers_a_known_truth_though_patients_have_many_images(
+    groups: int, most: int, alike: float, area: float
+) -> None:
+    """Two sources with as many patients of each class; a patient's images share a part of their scores; 200 draws."""
+    covered, numbers = 0, np.arange(4 * groups)
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        index = np.repeat(numbers, random.integers(1, most + 1, len(numbers)))
+        label = np.where(index % 2 == 0, "normal", "pneumonia")
+        scores = np.sqrt(alike) * random.normal(size=len(numbers))[index]
+        scores += np.sqrt(1 - alike) * random.normal(size=len(index))
+        scores += np.sqrt(2) * norm.ppf(area) * (label == "normal")
+        table = pd.DataFrame({"source": np.where(index < 2 * groups, "a", "b"), "label": label})
+        table["group_id"] = index.astype(str)
+        figure = within_sources(table, scored(norm.cdf(scores / 3).tolist()), PAIR, 100, seed)
+        covered += figure["low"] <= area <= figure["high"]
+    assert 0.92 <= covered / 200 <= 0.99
+
+
 def test_what_cannot_be_computed_says_why() -> None:
     assert within_sources(rows("ab", "yn"), scored([0.1, 0.2]), PAIR, 100, 0) == {
         "value": None,

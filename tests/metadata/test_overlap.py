@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 
 from cxrflow.engines import LocalEngine
+from cxrflow.errors import CxrflowError
 from cxrflow.metadata import rules
 from cxrflow.metadata.build import build_records
 from cxrflow.metadata.overlap import meeting, overlap, overlap_map, print_overlap
+from cxrflow.metadata.stage import run
+from cxrflow.params import Sources
 from cxrflow.records import Record, to_frame
 
 NONE = np.empty((0, 2), dtype=np.int64)
@@ -96,6 +99,19 @@ def test_files_of_two_folders_are_told_apart_and_found_again(own, how, tmp_path)
     table = overlap(built.records, built.near)
     assert between(table, "second", "first")["same_file"] == 1
     assert between(table, "first", "second")["repeated"] == 1
+
+
+def test_a_folder_without_a_class_has_its_overlap_all_the_same(own, how, tmp_path) -> None:
+    """As NIH and RSNA have no COVID-19: nothing can be trained on them, but they can be compared."""
+    own([["one.png", "normal", "p1"], ["two.png", "normal", "p2"]], {"one.png": 1, "two.png": 2}, "first")
+    root = own([["copy.png", "normal", "q1"], ["new.png", "normal", "q2"]], {"copy.png": 1, "new.png": 3}, "second")
+    sources = Sources(root=str(root), collections=None)
+    with pytest.raises(CxrflowError, match="class covid has 0 groups"):
+        run(sources, how, LocalEngine(), tmp_path / "data", tmp_path / "results")
+    table = pd.read_csv(tmp_path / "results" / "overlap.csv")
+    assert between(table, "second", "first")["same_file"] == 1
+    assert (tmp_path / "results" / "overlap.svg").exists()
+    assert not (tmp_path / "data" / "records.csv").exists()  # no later stage goes on with it
 
 
 def test_the_radiography_covid_images_show_the_pictures_of_covid_chestxray(real_data, how, tmp_path) -> None:

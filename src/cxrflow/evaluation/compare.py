@@ -80,7 +80,8 @@ def differences(
                 figures there are missing
 
     The difference's interval comes from the same resamples of groups for both (paired bootstrap; Efron and Tibshirani,
-    An Introduction to the Bootstrap, 1993, chapter 13), with t for the effective number of groups on the smaller side.
+    An Introduction to the Bootstrap, 1993, chapter 13), with t for the effective number of groups on the smaller side:
+    of the three classes for the macro AUROC, of COVID-19 and the rest for its own.
     Where the two differ in fewer than four groups the resamples cannot tell, and it is that of two independent figures
     (Newcombe, Stat Med 1998; 17: 873-890, method 10), which is too wide.
     """
@@ -91,19 +92,21 @@ def differences(
         aurocs({n: Question(p[:, c], sides[c], n) for c, n in enumerate(CLASSES)}, groups, bootstrap, seed)
         for p in (first, second)
     ]
-    fewest = min(effective_groups(groups[labels == name]) for name in CLASSES)
     differ = np.unique(groups[(np.abs(first - second) > 1e-9).any(axis=1)])
-    out: dict[str, dict[str, Figure]] = {"macro_auroc": {"a": auroc[0][1], "b": auroc[1][1]}}
-    out["covid_auroc"] = {"a": auroc[0][0]["covid"], "b": auroc[1][0]["covid"]}
-    drawn = np.empty((0, 2))
-    if out["macro_auroc"]["a"]["value"] is not None:
-        drawn = np.concatenate(
-            [_auroc_gaps(first, second, sides, weights) for weights in resamples(sides, groups, bootstrap, seed)]
-        )
-    for column, name in enumerate(("macro_auroc", "covid_auroc")):
-        pair = out[name]
-        error = drawn[:, column].std(ddof=1) if len(drawn) else None
-        pair["difference"] = _difference(pair, error, fewest, len(differ))
+    out: dict[str, dict[str, Figure]] = {
+        "macro_auroc": {"a": auroc[0][1], "b": auroc[1][1]},
+        "covid_auroc": {"a": auroc[0][0]["covid"], "b": auroc[1][0]["covid"]},
+    }
+    asked = {"macro_auroc": (sides, list(range(len(CLASSES)))), "covid_auroc": ([covid, ~covid], [_COVID])}
+    for name, (needed, classes) in asked.items():
+        error, fewest = None, min(effective_groups(groups[side]) for side in needed)
+        if out[name]["a"]["value"] is not None:
+            drawn = [
+                _auroc_gaps(first, second, [(c, sides[c]) for c in classes], weights)
+                for weights in resamples(needed, groups, bootstrap, seed)
+            ]
+            error = np.concatenate(drawn).std(ddof=1)
+        out[name]["difference"] = _difference(out[name], error, fewest, len(differ))
     for name, side in (("sensitivity", covid), ("specificity", ~covid)):
         out[name] = _at_points(first, second, points, side, groups, covid, (bootstrap, seed))
     return out
@@ -136,14 +139,13 @@ def _at_points(
 
 
 def _auroc_gaps(
-    first: NDArray[Any], second: NDArray[Any], sides: list[NDArray[np.bool_]], weights: NDArray[Any]
+    first: NDArray[Any], second: NDArray[Any], sides: list[tuple[int, NDArray[np.bool_]]], weights: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """In each resample B's macro AUROC less A's, and the same of COVID-19: float (b, 2)."""
+    """In each resample B's mean AUROC of the classes (number, and which images have it) less A's: float (b,)."""
     gaps = [
-        weighted_auroc(second[:, c], side, weights) - weighted_auroc(first[:, c], side, weights)
-        for c, side in enumerate(sides)
+        weighted_auroc(second[:, c], side, weights) - weighted_auroc(first[:, c], side, weights) for c, side in sides
     ]
-    return np.stack([np.mean(gaps, axis=0), gaps[_COVID]], axis=1)
+    return np.asarray(np.mean(gaps, axis=0))
 
 
 def _difference(pair: dict[str, Figure], error: float | None, groups: float, differ: int) -> Figure:

@@ -1,4 +1,5 @@
-"""Prediction sets that hold the true class as often as they say: split conformal prediction, calibrated on val.
+"""Prediction sets that hold the true class of a new patient's image as often as they say: split conformal prediction,
+calibrated on val. Of patients with many images who are alike, fewer or more of all images can be held.
 
 Angelopoulos and Bates, Found Trends Mach Learn 2023; 16: 494-591, section 1.1, within each class (section 4.2), since
 a set that is right on average can leave out the rare class. MAPIE, the reference in the tests, knows neither groups
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrflow.bundle import PredictionSets
-from cxrflow.evaluation.intervals import Figure, missing, proportion
+from cxrflow.evaluation.intervals import Figure, mean_over_groups, missing, proportion
 from cxrflow.evaluation.resampling import group_index
 from cxrflow.records import CLASSES
 
@@ -22,7 +23,8 @@ def fit_sets(
     """From which probability on a class is in the set.
 
     probabilities  float (n, 3) in the order of CLASSES; labels  str (n,), each class present; groups  (n,)
-    coverage       wanted share, in (0, 1), of the images of each class whose set holds it
+    coverage       wanted chance, in (0, 1), that the set of an image of a new group holds its class, in each class: the
+                   mean over groups of the share of their images of it
     A class with fewer than about 1 / (1 - coverage) groups is in every set: nothing less is safe.
     """
     least = {}
@@ -51,18 +53,19 @@ def lower_quantile(scores: NDArray[Any], groups: NDArray[Any], coverage: float) 
 def set_figures(
     probabilities: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any], sets: PredictionSets | None
 ) -> dict[str, Any]:
-    """Whether the sets hold on test: ``coverage``, of all images and of each class; ``single``, the share of images
-    with one class in the set; ``empty``; ``mean_size``; ``wanted`` and ``least`` of the bundle."""
+    """Whether the sets hold on test: ``coverage``, over all images and those of each class, the mean over groups of the
+    share of their images whose set holds the true class, which is what the sets promise; ``single``, the share of
+    images with one class in the set; ``empty``; ``mean_size``; ``wanted`` and ``least`` of the bundle."""
     if sets is None:
         reason: Figure = missing("the bundle has no prediction sets: train it again")
         return {"wanted": None, "least": None, "mean_size": None, "single": reason, "empty": reason,
                 "coverage": dict.fromkeys(("all", *CLASSES), reason)}  # fmt: skip
     held = sets.held(probabilities)
     right = held[np.arange(len(labels)), [CLASSES.index(label) for label in labels]]
-    coverage = {"all": proportion(right, groups)}
+    coverage = {"all": mean_over_groups(right, groups)}
     for name in CLASSES:
         of_class = labels == name
-        coverage[name] = proportion(right[of_class], groups[of_class], f"no {name} image in the set")
+        coverage[name] = mean_over_groups(right[of_class], groups[of_class], f"no {name} image in the set")
     size = held.sum(axis=1)
     return {
         "wanted": sets.coverage,

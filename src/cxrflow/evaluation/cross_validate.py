@@ -20,9 +20,10 @@ from cxrflow.evaluation.curves import curves
 from cxrflow.evaluation.intervals import Figure, missing, proportion
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import threshold_for_specificity
+from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import overlap
 from cxrflow.evaluation.within import PAIRS, within_sources
-from cxrflow.files import write_json, write_whole
+from cxrflow.files import write_json
 from cxrflow.images.prepare import Store
 from cxrflow.params import Evaluation, Images, Training
 from cxrflow.predictor import Predictor
@@ -100,9 +101,7 @@ def cross_validate(
     figures["folds"] = count
     figures["within_folds"] = _within_folds(usable, fold, probabilities, evaluation)
     figures["covid_at_specificity"] = _at_specificity(usable, probabilities, called, evaluation)
-    table = usable[["image_id", "source", "group_id", "label"]].assign(fold=fold)
-    table[list(CLASSES)] = probabilities
-    write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
+    write_predictions(usable, probabilities, out / "predictions.csv", fold=fold)
     write_json(out / "metrics.json", figures)
     return figures
 

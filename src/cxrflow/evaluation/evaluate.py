@@ -13,15 +13,16 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import curve_plots, ledger, plots
 from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_baseline, fit_baseline
 from cxrflow.evaluation.calibration import abstention, calibration
+from cxrflow.evaluation.card import card_section
 from cxrflow.evaluation.conformal import set_figures
 from cxrflow.evaluation.curves import curves
 from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import figures_at_points
+from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import leave_out_seen, overlap
 from cxrflow.evaluation.subgroups import subgroups
-from cxrflow.evaluation.tables import card_section
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.metadata import stage
@@ -133,10 +134,8 @@ def _score(
         "bundle": predictor.bundle.digests["weights"],
         "overlap": overlap(predictor.bundle, predictor.folder, test),
     }
-    table = test[["image_id", "source", "group_id", "label"]].reset_index(drop=True)
-    table["prediction"] = [CLASSES[k] for k in probabilities.argmax(axis=1)]
-    table[list(CLASSES)] = probabilities
-    write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
+    called = [CLASSES[k] for k in probabilities.argmax(axis=1)]
+    write_predictions(test, probabilities, out / "predictions.csv", prediction=called)
     aurocs = {name: figures["test"][name]["auroc"] for name in CLASSES}
     shares = {name: float((labels == name).mean()) for name in CLASSES}
     drawn = curves(probabilities, labels, groups, params.bootstrap, params.seed)

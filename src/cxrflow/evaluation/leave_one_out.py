@@ -18,10 +18,11 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import ledger
 from cxrflow.evaluation.cross_validate import enter_together, train_or_val
 from cxrflow.evaluation.intervals import missing
+from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import overlap
 from cxrflow.evaluation.tables import as_text
 from cxrflow.evaluation.within import PAIRS, within_sources
-from cxrflow.files import write_json, write_whole
+from cxrflow.files import write_json
 from cxrflow.images.prepare import Store
 from cxrflow.params import Evaluation, Images, Training
 from cxrflow.predictor import Predictor
@@ -48,9 +49,10 @@ def leave_one_out(
     out      a folder for each source, a training as the stage writes it, which goes on where it was interrupted (a
              finished one is not trained again); ``predictions.csv``; ``metrics.json``, the figures that are returned
     Returns ``sources`` (for each: n, groups, trained_on, a count of images by class, and for each of PAIRS
-    ``<a>_vs_<b>``), and ``all`` (for each pair ``within.within_sources`` over the sources left out). A figure is
-    missing where the source lacks a class, or fewer than LEAST_GROUPS groups of it remain to train on; where all three
-    are, nothing is trained.
+    ``<a>_vs_<b>``), and ``all`` (for each pair ``within.within_sources`` over the sources left out). A class that has
+    no image left on the training or the validation side is not trained on, the other two are. A figure is missing where
+    the source lacks a class, or fewer than LEAST_GROUPS groups of it remain to train on; where all three are, nothing
+    is trained.
     Raises CxrflowError as ``train``, with fewer than two sources, and where ``torchrun`` started several processes.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
@@ -69,16 +71,18 @@ def leave_one_out(
         inside = (usable.source == name).to_numpy()
         rest = ~usable.group_id.isin(usable.group_id[inside]).to_numpy()
         left = usable.assign(split=split)[rest]
+        classes = [label for label in CLASSES if not _lacks(left, label)]
+        untaught = {label: _untaught(left, label, name) for label in CLASSES}
+        left = left[left.label.isin(classes)]
         Console().print(f"Without {name} ({number} of {len(names)}): {len(left):,} images to learn from", markup=False)
         rows, said = usable[inside], None
-        untaught, too_few = _untaught(left, name), {label: _too_few(left, label, name) for label in CLASSES}
-        reasons = {(a, b): _absent(rows, (a, b), name) or untaught or too_few[a] or too_few[b] for a, b in PAIRS}
+        reasons = {(a, b): _absent(rows, (a, b), name) or untaught[a] or untaught[b] for a, b in PAIRS}
         if not all(reasons.values()):
             place = out / _folder(name, names)
-            train(left, store, images, training, place)
+            train(left, store, images, training, place, classes)
             predictor = Predictor(place / "bundle")
             probabilities[inside] = predictor.stored_scores(store, rows.image_id)
-            taught[inside] = [too_few[label] is None for label in CLASSES]
+            taught[inside] = [untaught[label] is None for label in CLASSES]
             weights.append(predictor.bundle.digests["weights"])
             said = overlap(predictor.bundle, predictor.folder, rows)
         figures[name] = {
@@ -103,9 +107,7 @@ def leave_one_out(
         )
     test_set = {"hash": ledger.test_set_hash(scored), "bundle": together}
     found = {"sources": figures, "all": everything, "test_set": test_set}
-    table = usable[["image_id", "source", "group_id", "label"]].copy()
-    table[list(CLASSES)] = probabilities
-    write_whole(out / "predictions.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
+    write_predictions(usable, probabilities, out / "predictions.csv")
     write_json(out / "metrics.json", found)
     return found
 
@@ -125,20 +127,20 @@ def print_leave_one_out(figures: dict[str, Any]) -> None:
             Console().print(f"Overlap of {name} with training: {of_source['overlap']}", markup=False)
 
 
-def _too_few(left: pd.DataFrame, label: str, source: str) -> str | None:
+def _untaught(left: pd.DataFrame, label: str, source: str) -> str | None:
+    if absent := _lacks(left, label):
+        return f"without {source} there is no {label} to {absent}"
     groups = left.group_id[(left.label == label) & (left.split == "train")].nunique()
     if groups >= LEAST_GROUPS:
         return None
     return f"without {source} {groups} groups of {label} are left to train on, fewer than {LEAST_GROUPS}"
 
 
-def _untaught(left: pd.DataFrame, source: str) -> str | None:
-    absent = [f"{label} on {side}" for side in ("train", "val") for label in CLASSES if not _any(left, side, label)]
-    return f"without {source} there is no {', no '.join(absent)}: nothing was trained" if absent else None
-
-
-def _any(left: pd.DataFrame, side: str, label: str) -> bool:
-    return bool(((left.split == side) & (left.label == label)).any())
+def _lacks(left: pd.DataFrame, label: str) -> str | None:
+    """What a class has no image for: ``train on`` or ``choose the epoch on``; None where it has both."""
+    sides = set(left.split[left.label == label])
+    uses = {"train": "train on", "val": "choose the epoch on"}
+    return next((use for side, use in uses.items() if side not in sides), None)
 
 
 def _absent(rows: pd.DataFrame, pair: tuple[str, str], source: str) -> str | None:

@@ -13,6 +13,7 @@ from cxrflow.records import CLASSES
 HALF_WIDTH = 0.05
 #: Patients of a class that a collection must have to be asked anything about it.
 FEW = 5
+_FIGURES = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV"}
 
 
 def cannot_tell(figures: dict[str, Any], test: pd.DataFrame, held: pd.DataFrame) -> dict[str, Any]:
@@ -21,10 +22,11 @@ def cannot_tell(figures: dict[str, Any], test: pd.DataFrame, held: pd.DataFrame)
     figures  as ``metrics.evaluate`` gives them, with ``operating_points``
     test     label, source and group_id of the test images; held  the same of all images, of all splits
 
-    ``needed``: for each main figure ``figure``, ``interval`` (low, high, or None), and ``more``: for each kind of
-    patient that it rests on ``kind`` (label), ``source`` (None: any), ``groups`` (there are now) and ``needed`` (more,
-    or None where there is no interval to reckon from, with ``reason``). An interval's width shrinks with the square
-    root of the groups, so that f = (width / 0.1)^2 times as many are needed, of each kind; f is at least 1.
+    ``needed``: for each figure of the test set, and within each source, ``figure``, ``interval`` (low, high, or None),
+    and ``more``: for each kind of patient that it rests on ``kind`` (label), ``sources`` (that have such patients, and
+    from any of which they may come), ``groups`` (there are now) and ``needed`` (more, or None where there is no
+    interval to reckon from, with ``reason``). An interval's width shrinks with the square root of the groups, so that
+    f = (width / 0.1)^2 times as many are needed, of each kind; f is at least 1.
     """
     return {"half_width": HALF_WIDTH, "needed": _needed(figures, test), "unanswerable": unanswerable(held)}
 
@@ -54,6 +56,8 @@ def unanswerable(held: pd.DataFrame) -> list[str]:
             )
     for source in sorted(set(held.source)):
         classes = [name for name in CLASSES if source in present[name]]
+        if not classes:
+            said.append(f"Anything of {source}: it has fewer than {FEW} patients of every class.")
         if len(classes) == 1:
             said.append(
                 f"Anything within {source} alone: of its patients only those with {classes[0]} are {FEW} or more."
@@ -70,15 +74,18 @@ def more_groups(figure: Figure, groups: int) -> int | None:
 
 
 def _needed(figures: dict[str, Any], test: pd.DataFrame) -> list[dict[str, Any]]:
-    covid, others = ["covid"], ["normal", "pneumonia"]
-    point = figures["operating_points"]["specificity"]
+    pooled, point = figures["test"], figures["operating_points"]["specificity"]
+    every = list(CLASSES)
     rows = [
-        _row("macro AUROC", figures["test"]["macro_auroc"], list(CLASSES), None, test),
-        _row("COVID-19 AUROC", figures["test"]["covid"]["auroc"], list(CLASSES), None, test),
-        _row("COVID-19 sensitivity", figures["test"]["covid"]["sensitivity"], covid, None, test),
-        _row("COVID-19 specificity", figures["test"]["covid"]["specificity"], others, None, test),
-        _row("COVID-19 sensitivity at the wanted specificity", point["sensitivity"], covid, None, test),
+        _row("macro AUROC", pooled["macro_auroc"], every, None, test),
+        _row("accuracy", pooled["accuracy"], every, None, test),
     ]
+    for name in CLASSES:
+        said, others = "COVID-19" if name == "covid" else name, [other for other in CLASSES if other != name]
+        kinds = {"auroc": every, "sensitivity": [name], "specificity": others, "ppv": every}
+        rows += [_row(f"{said} {_FIGURES[key]}", pooled[name][key], of, None, test) for key, of in kinds.items()]
+    for key, of in (("sensitivity", ["covid"]), ("specificity", ["normal", "pneumonia"])):
+        rows.append(_row(f"COVID-19 {key} at the wanted specificity", point[key], of, None, test))
     for source, pairs in figures["by_source"].items():
         for pair, figure in pairs.items():
             a, b = pair.split("_vs_")
@@ -91,7 +98,8 @@ def _row(name: str, figure: Figure, kinds: list[str], source: str | None, test: 
     for kind in kinds:
         rows = test[(test.label == kind) & (test.source == source if source is not None else True)]
         groups = int(rows.group_id.nunique())
-        more.append({"kind": kind, "source": source, "groups": groups, "needed": more_groups(figure, groups)})
+        sources = sorted(set(rows.source))
+        more.append({"kind": kind, "sources": sources, "groups": groups, "needed": more_groups(figure, groups)})
     known = figure["value"] is not None
     row = {"figure": name, "interval": [figure["low"], figure["high"]] if known else None, "more": more}
     return row if known else row | {"reason": figure["reason"]}

@@ -5,10 +5,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cxrflow.model_card import markdown_table
 from cxrflow.records import CLASSES
 
-_PER_CLASS = ("sensitivity", "specificity", "ppv", "auroc")
+#: Figures of each class against the rest.
+PER_CLASS = ("sensitivity", "specificity", "ppv", "auroc")
 
 
 def print_figures(figures: dict[str, Any]) -> None:
@@ -17,7 +17,7 @@ def print_figures(figures: dict[str, Any]) -> None:
     test = figures["test"]
     table = Table("class", "sensitivity", "specificity", "PPV", "AUROC", title="Test set, 95 % intervals by group")
     for name in CLASSES:
-        table.add_row(name, *(as_text(test[name][figure]) for figure in _PER_CLASS))
+        table.add_row(name, *(as_text(test[name][figure]) for figure in PER_CLASS))
     console.print(table)
     console.print(f"Macro AUROC {as_text(test['macro_auroc'])}, accuracy {as_text(test['accuracy'])}")
     console.print(
@@ -66,27 +66,6 @@ def print_comparison(result: dict[str, Any]) -> None:
     for name, bundle in result["bundles"].items():
         about = f" Overlap with training: {bundle['overlap']}" if bundle["overlap"] else ""
         console.print(f"{name.upper()}: {bundle['folder']}{about}", markup=False, soft_wrap=True)
-
-
-def card_section(figures: dict[str, Any], scored: str) -> str:
-    """What ``evaluate`` gave as the Markdown that a model card holds; ``scored``: what test set that was."""
-    test, blind = figures["test"], figures["baseline"]["macro_auroc"]
-    rows = [[name, *(as_text(test[name][figure]) for figure in _PER_CLASS)] for name in CLASSES]
-    within = [
-        [source, pair.replace("_", " "), as_text(figure)]
-        for source, pairs in figures["by_source"].items()
-        for pair, figure in pairs.items()
-    ]
-    parts = [
-        f"On {scored}: {figures['n']:,} images of {figures['groups']:,} groups of patients, 95 % intervals.",
-        markdown_table(["class", "sensitivity", "specificity", "PPV", "AUROC"], rows),
-        f"- Macro AUROC {as_text(test['macro_auroc'])}, accuracy {as_text(test['accuracy'])}.\n"
-        f"- Without a pixel (source, view, age, sex): macro AUROC {as_text(blind)}.",
-        markdown_table(["source", "pair within it", "AUROC"], within) if within else "No source has two classes in it.",
-    ]
-    if overlap := figures["test_set"]["overlap"]:
-        parts.append(f"**Overlap with training:** {overlap}")
-    return "\n\n".join(parts)
 
 
 def as_text(figure: dict[str, Any]) -> str:

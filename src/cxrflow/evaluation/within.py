@@ -22,7 +22,9 @@ def within_sources(
     order, so that no comparison of two sources enters. Its 95 % interval is symmetric on the logit scale, from a
     bootstrap over groups with t for the effective number of groups on the smaller side, as ``intervals.aurocs`` has it;
     at 0 or 1, or with fewer than four groups on a side, it is ``newcombe`` on them. Simulated coverage: 0.968 (600
-    draws of two sources of 40 images, true AUROC 0.856).
+    draws of two sources of 40 images, true AUROC 0.856); 0.948 to 0.984 (250 draws each; two sources with 20 or 40
+    patients of each class, of 1 to 8 images, intra-class correlation 0.5 or 0.8, AUROC 0.7 and 0.9), up to 0.996, too
+    wide, with 8 patients of each.
 
     table          one row per image: label, source, group_id
     probabilities  float (n, 3) in the order of CLASSES

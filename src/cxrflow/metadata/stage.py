@@ -23,10 +23,11 @@ _LISTED = 10
 
 
 def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results: Path) -> Built:
-    """Print how the rows add up; write ``data/records.csv`` and ``results/``: reconciliation, shares, overlap (a
-    table and a picture), summary.
+    """Print how the rows add up; write ``results/``: reconciliation, shares, overlap (a table and a picture), summary;
+    and ``data/records.csv``.
 
-    Raises CxrflowError as ``build_records``, and, once the tables are printed, where a class has too few groups.
+    Raises CxrflowError as ``build_records``, and where a class has too few groups: then the later stages get no
+    records, but what is to be known of any folder of collections stands in ``results``.
     """
     built = build_records(Path(sources.root), sources.collections, params, engine, data / "fingerprints.sqlite")
     facts = summary(built)
@@ -35,21 +36,22 @@ def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results:
     print_not_frontal(facts)
     meets = overlap(built.records, built.near)
     print_overlap(meets)
+    write_tables(built, meets, results)
     check_classes(built.records[built.records.left_out.isna()])
     write_records(built.records, data / "records.csv")
-    write_tables(built, meets, results)
     return built
 
 
 def write_tables(built: Built, meets: pd.DataFrame, results: Path) -> None:
     """Write what the page shows of the records into ``results``: reconciliation, shares, overlap, summary.
 
-    meets  as ``overlap`` gives it
+    meets  as ``overlap`` gives it; where no collection lists a row there is no picture of it
     """
     tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": meets}
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    write_whole(results / "overlap.svg", overlap_map(meets))
+    if not meets.empty:
+        write_whole(results / "overlap.svg", overlap_map(meets))
     write_json(results / "summary.json", summary(built))
 
 

@@ -22,7 +22,7 @@ from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
 from cxrflow.metadata.overlap import meeting
-from cxrflow.model_card import CARD
+from cxrflow.model_card import CARD, with_verdicts
 from cxrflow.params import Params, resolved_yaml
 from cxrflow.records import CLASSES, SPLITS
 from cxrflow.sources.demo import TRUTH
@@ -32,13 +32,16 @@ _PLOTS = ("confusion", "curves", "calibration", "within_sources")
 
 
 def write_report(params: Params, results: Path) -> Path:
-    """Write ``results/report/index.html`` from what the earlier stages left in ``results``; returns its path.
+    """Write ``results/report/index.html``, and beside it the model card with the audit's verdicts, from what the
+    earlier stages left in ``results``; returns the page's path.
 
     Raises CxrflowError naming the file where a stage has not run.
     """
     bundle, _ = read_bundle(results / "training" / "bundle")
-    evaluation, audit = results / "evaluation", results / "audit"
+    evaluation, audit = results / "evaluation", _json(results / "audit" / "audit.json")
     history = _csv(results / "training" / "history.csv")
+    card = with_verdicts(_read(evaluation / CARD).decode(), audit)
+    write_whole(results / "report" / CARD, card.encode())
     return _write(
         results / "report" / "index.html",
         params,
@@ -51,9 +54,10 @@ def write_report(params: Params, results: Path) -> Path:
         sides=_sides(_csv(results / "metadata" / "shares.csv")),
         steps=_picture(results / "images" / "examples.png"),
         curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
-        audit=_json(audit / "audit.json"),
-        audit_figures=_svg(audit / "audit.svg"),
-        audit_heat=_picture(audit / "where.png"),
+        audit=audit,
+        audit_figures=_svg(results / "audit" / "audit.svg"),
+        audit_heat=_picture(results / "audit" / "where.png"),
+        card=card,
         yaml=resolved_yaml(params),
     )
 
@@ -65,7 +69,8 @@ def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledg
     ``explain`` wrote; ledger  of looks at test sets
     Returns the page's path. Raises CxrflowError naming the file where one is absent.
     """
-    return _write(out / "index.html", params, bundle, root, out, out, ledger, external=True)
+    card = _read(out / CARD).decode()
+    return _write(out / "index.html", params, bundle, root, out, out, ledger, external=True, card=card)
 
 
 def _write(
@@ -73,7 +78,7 @@ def _write(
 ) -> Path:
     """Write ``page`` from what lies in ``results`` and ``evaluation``.
 
-    own  ``external``, whether it is of an evaluation alone, and where it is not, the parts of the run: those that the
+    own  ``external``, whether it is of an evaluation alone, ``card``, and where it is not, the parts of the run: those that the
          templates show under ``not external``
     """
     figures = _json(evaluation / "metrics.json")
@@ -102,7 +107,6 @@ def _write(
         looked=times_looked_at(ledger, figures["test_set"]["hash"]),
         explanation=explanation,
         panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
-        card=_read(evaluation / CARD).decode(),
         versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         **own,
     )

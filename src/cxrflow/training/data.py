@@ -59,8 +59,9 @@ class BalancedBatches(Sampler[list[int]]):
     """Shuffled batches, a share of each drawn from COVID-19 images (the paper's ``sample_weight_covid``).
 
     The other images pass once an epoch; the COVID-19 ones are drawn with replacement as often as the share takes.
-    Without a share, all images pass once. The order depends on seed and epoch alone, so that a resumed run goes on
-    as an uninterrupted one would; of several processes each takes its part of the same batches.
+    Without a share, or without COVID-19 images, all images pass once. The order depends on seed and epoch alone, so
+    that a resumed run goes on as an uninterrupted one would; of several processes each takes its part of the same
+    batches.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class BalancedBatches(Sampler[list[int]]):
     ) -> None:
         self._place = place
         covid = CLASSES.index("covid")
+        covid_share = covid_share if (labels == covid).any() else None
         self._covid = np.flatnonzero(labels == covid) if covid_share is not None else np.empty(0, dtype=np.int64)
         self._others = np.flatnonzero(labels != covid) if covid_share is not None else np.arange(len(labels))
         self._covid_per_batch = round(batch_size * (covid_share or 0))

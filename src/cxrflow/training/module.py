@@ -45,7 +45,7 @@ class TrainingModule(lightning.LightningModule):
         self.input = (channels, mean, std)
         self._figures = MetricCollection(
             {
-                "auroc": MulticlassAUROC(len(CLASSES), average="macro", thresholds=None),
+                "auroc": MulticlassAUROC(len(CLASSES), average="none", thresholds=None),
                 "confusion": MulticlassConfusionMatrix(len(CLASSES)),
             }
         )
@@ -97,16 +97,17 @@ class TrainingModule(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Enter the epoch in ``history`` and log what checkpoint and early stopping look at."""
         values = self._figures.compute()
+        confusion = values["confusion"].double()  # true class on rows
+        there = confusion.sum(dim=1) > 0  # of a class without an image there is no AUROC
         row = {
             "epoch": float(self.current_epoch),
             "learning_rate": self._learning_rate,
             "train_loss": float(self._train_loss.compute()),
             "val_loss": float(self._val_loss.compute()),
-            "val_macro_auroc": float(values["auroc"]),
+            "val_macro_auroc": float(values["auroc"][there].mean()),
         }
         for kept in (self._figures, self._train_loss, self._val_loss):
             kept.reset()
-        confusion = values["confusion"].double()  # true class on rows
         right = confusion.diagonal()
         for position, name in enumerate(CLASSES):
             row[f"val_sensitivity_{name}"] = float(right[position] / confusion[position].sum())

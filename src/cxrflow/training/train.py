@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -35,15 +35,25 @@ class _Sides(TypedDict):
     val: RadiographBatches
 
 
-def train(records: pd.DataFrame, store: Store, images: Images, params: Training, out: Path) -> Bundle | None:
+def train(
+    records: pd.DataFrame,
+    store: Store,
+    images: Images,
+    params: Training,
+    out: Path,
+    classes: Sequence[str] = CLASSES,
+) -> Bundle | None:
     """Train on the rows of split ``train``, choose on ``val``; write ``bundle``, ``history.csv`` and ``checkpoints``.
 
     records  kept rows only (columns of records.py)
     out      results folder; an interrupted run that was begun with the same params, data and code goes on from the
              last whole epoch in ``out/checkpoints``
+    classes  those that must have images on both sides; of another ``records`` holds none, the network learns nothing,
+             and the macro AUROC that chooses the epoch is without it
     Started by ``torchrun``, each process takes its part of every batch; all but the first return None.
-    Raises CxrflowError where a class has no image on the training or validation side, the store was prepared by other
-    steps, the network does not take pictures of that size, the loss is no longer a number, or memory does not suffice.
+    Raises CxrflowError where one of ``classes`` has no image on the training or validation side, the store was prepared
+    by other steps, the network does not take pictures of that size, the loss is no longer a number, or memory does not
+    suffice.
     """
     place = _join()
     check_start(params, out)
@@ -51,7 +61,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     sides = {side: usable[usable.split == side] for side in ("train", "val")}
     for side, rows in sides.items():
-        if absent := [c for c in CLASSES if not (rows.label == c).any()]:
+        if absent := [c for c in classes if not (rows.label == c).any()]:
             raise CxrflowError(f"training: no {side} image of class {', '.join(absent)}; set another metadata.split.")
     data: _Sides = {"train": CellBatches(store, sides["train"]), "val": RadiographBatches(store, sides["val"])}
     used = pd.concat(sides.values())
