@@ -187,6 +187,28 @@ def test_a_pretrained_backbone(tiny: Tiny, short: Training, tmp_path: Path) -> N
         begin("resnet18", str(tmp_path / "backbone"), steps, 3)
 
 
+@pytest.mark.parametrize("name", ["timm:tresnet_m", "timm:repvit_m0_9"])
+def test_weights_for_colour_and_other_classes_serve_a_grey_picture(
+    name: str, tmp_path: Path, params: Params, grey: Images
+) -> None:
+    """TResNet's first convolution sees 4 x 4 pixels as planes; RepViT has two last layers. Both ways, the same map."""
+    model = find_model(name)
+    torch.manual_seed(0)
+    published = model.architecture(3, 1000).eval()
+    save_file({n: t.contiguous() for n, t in published.state_dict().items()}, tmp_path / "colour.safetensors")
+    one = begin(name, str(tmp_path / "colour.safetensors"), grey, 3).network.eval()
+    save_file({n: t.contiguous() for n, t in one.state_dict().items()}, tmp_path / "grey.safetensors")
+    colour = params.images.model_copy(update={"channels": 3})
+    three = begin(name, str(tmp_path / "grey.safetensors"), colour, 3).network.eval()
+    picture = torch.randn(2, 1, 64, 64)
+    with torch.inference_mode():
+        assert one(picture).shape == (2, 3)
+        expected = published.forward_features(picture.expand(-1, 3, -1, -1))
+        assert torch.allclose(one.forward_features(picture), expected, rtol=1e-3, atol=1e-4)
+        assert torch.allclose(three.forward_features(picture.expand(-1, 3, -1, -1)), expected, rtol=1e-3, atol=1e-4)
+        assert expected.std() > 0.01
+
+
 def test_planes_are_summed_and_spread() -> None:
     three, one = torch.randn(4, 3, 3, 3), torch.zeros(4, 1, 3, 3)
     summed = module._other_planes(three, one)

@@ -51,7 +51,7 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
            a bundle or of a pretrained backbone; or a checkpoint of a training (.ckpt), which then goes on with its
            optimiser and schedule
     A first convolution of three planes serves a network of one by the sum over its planes, which gives the same for a
-    grey picture, and the other way round. A last layer for another number of classes is left at random.
+    grey picture, and the other way round. Last layers for another number of classes are left at random.
     Raises CxrflowError where weights are absent, damaged, of another network, or cannot be downloaded.
     """
     known = None if model == STORED else find_model(model)
@@ -83,7 +83,7 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
 
 
 def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Load ``state`` into ``network``; the first convolution and the last layer may differ as ``begin`` says.
+    """Load ``state`` into ``network``; the first convolution and the last layers may differ as ``begin`` says.
 
     where  what the weights are called in an error
     """
@@ -98,9 +98,17 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str)
             taken[name] = stem
         else:
             left.append(name)
-    last = list(own)[-1].rpartition(".")[0]
+    end = list(own)[-1]
+    classes, last = len(own[end]), end.rpartition(".")[0]
     left += [name for name in state if name not in own]
-    if wrong := [name for name in left if name.rpartition(".")[0] != last]:
+
+    def is_last(name: str) -> bool:
+        """Of the layer that comes last, or of a second one that gives the classes."""
+        ours, theirs = own.get(name), state.get(name)
+        both = ours is not None and theirs is not None and ours.shape[1:] == theirs.shape[1:]
+        return name.rpartition(".")[0] == last or (both and len(ours) == classes)
+
+    if wrong := [name for name in left if not is_last(name)]:
         raise CxrflowError(
             f"training.start: {where} does not fit the network: {wrong[0]} is in one of them only or of another shape; "
             "set training.model to the network that it is of."
@@ -161,13 +169,17 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
 
 
 def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
-    """Weights of a convolution for another number of input planes, 1 or 3; None where they differ in more."""
+    """Weights of a convolution for pictures of another number of planes, 1 or 3; None where they differ in more.
+
+    TResNet's first convolution sees each square of 4 x 4 pixels as planes, pixel by pixel, of each its 3 planes (Ridnik
+    et al. 2020, arXiv:2003.13630, section 2.1; timm's ``SpaceToDepth``): 48 planes, or 16.
+    """
     alike = theirs.ndim == ours.ndim == 4 and theirs.shape[0] == ours.shape[0] and theirs.shape[2:] == ours.shape[2:]
-    if not alike or {theirs.shape[1], ours.shape[1]} != {1, 3}:
-        return None
-    if ours.shape[1] == 1:
-        return theirs.sum(dim=1, keepdim=True)
-    return theirs.expand(-1, 3, -1, -1) / 3
+    if alike and theirs.shape[1] == 3 * ours.shape[1]:
+        return theirs.unflatten(1, (-1, 3)).sum(dim=2)
+    if alike and ours.shape[1] == 3 * theirs.shape[1]:
+        return theirs.repeat_interleave(3, dim=1) / 3
+    return None
 
 
 def _imagenet(model: str) -> tuple[dict[str, torch.Tensor], str]:
