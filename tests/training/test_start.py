@@ -1,6 +1,7 @@
 """Training begins with the weights that it is told to begin with."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def short(params: Params) -> Training:
 
 
 def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(tiny: Tiny, short: Training, tmp_path: Path) -> None:
-    """To three planes and another size; the first training's images stay among those that the second has seen."""
+    """To three planes, another size, darker pictures; the first training's images stay among those it has seen."""
     records, store, steps = tiny(60)
     first = train(records, store, steps, short, tmp_path / "first")
     other = records.assign(
@@ -114,11 +115,13 @@ def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(tiny: Tiny, short: T
     with torch.inference_mode():
         assert torch.allclose(begun.network.eval()(picture.expand(-1, 3, -1, -1)), network(picture), atol=1e-4)
     again = short.model_copy(update={"start": str(tmp_path / "first" / "bundle"), "epochs": 2})
-    second = train(other, store, steps, again, tmp_path / "second")
+    darker = replace(store, images=store.images // 2)
+    second = train(other, darker, steps, again, tmp_path / "second")
     assert first is not None
     assert second is not None
     assert second.pretrained_on == ("tiny",)
     assert second.seen == "listed"
+    assert (second.mean, second.std) == (first.mean, first.std)  # its weights know grey levels by these
     seen = read_trained_on(tmp_path / "second" / "bundle")
     assert {*records.content_hash, *other.content_hash} == set(seen.content_hash)
     assert pd.read_csv(tmp_path / "second" / "history.csv").val_macro_auroc[0] > 0.9  # it does not begin at random

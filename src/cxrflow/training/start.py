@@ -32,6 +32,8 @@ class Start:
     checkpoint     a checkpoint of an earlier training, whose optimiser and schedule go on; or None
     epochs         that the checkpoint has been trained for
     digest         SHA-256 (hexadecimal) of the weights; empty from scratch
+    scale          mean and standard deviation of the pixels that the weights were trained with, which their input
+                   keeps; None where it takes those of the new training images
     """
 
     network: nn.Module
@@ -41,6 +43,7 @@ class Start:
     checkpoint: Path | None = None
     epochs: int = 0
     digest: str = ""
+    scale: tuple[float, float] | None = None
 
 
 def begin(model: str, start: str, images: Images, classes: int) -> Start:
@@ -104,9 +107,10 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str)
 
     def is_last(name: str) -> bool:
         """Of the layer that comes last, or of a second one that gives the classes."""
-        ours, theirs = own.get(name), state.get(name)
-        both = ours is not None and theirs is not None and ours.shape[1:] == theirs.shape[1:]
-        return name.rpartition(".")[0] == last or (both and len(ours) == classes)
+        if name.rpartition(".")[0] == last:
+            return True
+        both = name in own and name in state
+        return both and len(own[name]) == classes and own[name].shape[1:] == state[name].shape[1:]
 
     if wrong := [name for name in left if not is_last(name)]:
         raise CxrflowError(
@@ -130,7 +134,14 @@ def _from_bundle(path: Path, model: str, images: Images, classes: int) -> Start:
             f"images.channels {bundle.images.channels} and {len(bundle.classes)} classes; set the first two to these."
         )
     before = tuple(dict.fromkeys((*bundle.pretrained_on, *bundle.sources)))
-    return Start(network, before, read_trained_on(path), bundle.seen == "listed", digest=_digest(network))
+    return Start(
+        network.train(),  # a bundle's is read for scoring
+        before,
+        read_trained_on(path),
+        bundle.seen == "listed",
+        digest=_digest(network),
+        scale=(bundle.mean, bundle.std),
+    )
 
 
 def _digest(network: nn.Module) -> str:
@@ -142,7 +153,7 @@ def _from_backbone(path: Path, model: str, network: nn.Module) -> Start:
     if backbone.model != model:
         raise CxrflowError(f"training.start: {path} holds a {backbone.model}, not a {model}; set training.model to it.")
     fit_state(network, state, str(path))
-    return Start(network, tuple(backbone.sources), seen, digest=_digest(network))
+    return Start(network, tuple(backbone.sources), seen, digest=_digest(network), scale=(backbone.mean, backbone.std))
 
 
 def _from_checkpoint(path: Path, network: nn.Module) -> Start:

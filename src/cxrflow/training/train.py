@@ -61,7 +61,6 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
         "code": code_digest(Path(cxrflow.__file__).parent, ("training", "bundle.py", "records.py")),
     }
     lightning.seed_everything(params.seed, verbose=False)
-    mean, std = data["train"].mean_and_std()
     check_size(params.model, images.channels, images.size)
     start = begin(params.model, params.start, images, len(CLASSES))
     if start.digest:
@@ -70,6 +69,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
         raise CxrflowError(
             f"training.epochs: {params.start} has been trained for {start.epochs} epochs; set the new total above that."
         )
+    mean, std = start.scale or data["train"].mean_and_std()
     module = TrainingModule(start.network, params, images.channels, mean, std)
     if params.robust == "group_dro":
         module.robust = GroupDro(data["train"].cell_count, params.robust_step)
