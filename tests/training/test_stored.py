@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pandas as pd
 import pytest
 import torch
@@ -60,3 +63,32 @@ def test_training_feeds_a_stored_network_what_it_was_made_for(
     assert network.order.tolist() == [2, 0, 1]
     with pytest.raises(CxrflowError, match=r"keeps its images\.size 32"):
         begin(STORED, str(tmp_path / "imported"), steps.model_copy(update={"size": 48}), 3)
+
+
+@pytest.mark.parametrize("end", ["Flatten", "Reshape"])
+def test_a_graph_without_dense_layers(end: str) -> None:
+    """Convolutions down to the classes: onnx2torch keeps no constants for it, or the new shape alone."""
+    random = np.random.default_rng(0)
+    values = {
+        "first": random.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32),
+        "last": random.normal(0, 0.3, (3, 8, 1, 1)).astype(np.float32),
+        "shape": np.array([-1, 3]),
+    }
+    weights = [onnx.numpy_helper.from_array(value, name) for name, value in values.items()]
+    node, given = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    nodes = [
+        node("Conv", ["image", "first"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Relu", ["a"], ["b"]),
+        node("Conv", ["b", "last"], ["c"], kernel_shape=[1, 1]),
+        node("GlobalAveragePool", ["c"], ["d"]),
+        node(end, ["d", "shape"] if end == "Reshape" else ["d"], ["logits"]),
+    ]
+    ends = given("image", onnx.TensorProto.FLOAT, ["n", 3, 32, 32]), given("logits", onnx.TensorProto.FLOAT, ["n", 3])
+    made = onnx.helper.make_graph(nodes, "network", ends[:1], ends[1:], weights[: 3 if end == "Reshape" else 2])
+    opset = onnx.helper.make_opsetid("", 13)
+    graph = onnx.helper.make_model(made, opset_imports=[opset], ir_version=8).SerializeToString()
+    images = random.random((2, 3, 32, 32), dtype=np.float32)
+    expected = onnxruntime.InferenceSession(graph).run(None, {"image": images})[0]
+    network = StoredNetwork(graph)
+    assert network(torch.from_numpy(images)).detach().numpy() == pytest.approx(expected, abs=1e-5)
+    assert sorted(p.numel() for p in network.parameters()) == [24, 216]
