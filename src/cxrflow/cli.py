@@ -450,7 +450,7 @@ def models(
     Console().print(table)
     Console().print(
         "With 3 planes and 3 classes, multiply-accumulates and layer at the default size; any other size goes too.\n"
-        "timm:NAME    any convolutional network of timm, such as timm:tresnet_m, with random weights\n"
+        "timm:NAME    most convolutional networks of timm, such as timm:tresnet_m, with random weights\n"
         "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
         "(pip install 'cxrflow\\[xrv]')",
         highlight=False,

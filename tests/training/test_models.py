@@ -188,6 +188,8 @@ def test_an_unknown_name_says_which_there_are() -> None:
         ("timm:resnet18.a1_in1k", r"without tags"),
         ("timm:vit_tiny_patch16_224", r"224 x 224 only"),
         ("timm:hrnet_w18_small", r"give no maps"),
+        ("timm:csatv2", r"give no maps"),
+        ("timm:gemma4_vit_167m", r"give no maps"),
     ],
 )
 def test_what_timm_cannot_do_is_one_clear_sentence(name: str, said: str) -> None:
