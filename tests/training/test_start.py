@@ -148,6 +148,8 @@ def test_a_checkpoint_goes_on_with_optimiser_and_schedule(tiny: Tiny, short: Tra
         for name in ("whole", "rest")
     ]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    half = read_bundle(tmp_path / "half" / "bundle")[0]
+    assert begin("crnn", str(checkpoint), steps, 3).scale == (half.mean, half.std)
     with pytest.raises(CxrflowError, match="is of another network"):
         begin("resnet18", str(checkpoint), steps, 3)
     damaged = tmp_path / "damaged.ckpt"

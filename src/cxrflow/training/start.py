@@ -161,6 +161,7 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
     held = _load(path)
     try:
         state, origin, epochs = held["state_dict"], held["origin"], held["epoch"] + 1
+        mean, std = origin["scale"]
     except (KeyError, TypeError):
         raise CxrflowError(f"training.start: {path} is no checkpoint of `cxrflow training`; name another.") from None
     theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
@@ -175,8 +176,8 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
             f"training.start: {path} lies without the {TRAINED_ON} that training writes beside it, so what it has seen "
             "is unknown; keep the two together."
         ) from None
-    known = {"checkpoint": path, "epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest()}
-    return Start(network, tuple(origin["pretrained_on"]), seen, origin["listed"], **known)
+    known = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
+    return Start(network, tuple(origin["pretrained_on"]), seen, origin["listed"], path, **known)
 
 
 def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:

@@ -73,7 +73,7 @@ def train(records: pd.DataFrame, store: Store, images: Images, params: Training,
     module = TrainingModule(start.network, params, images.channels, mean, std)
     if params.robust == "group_dro":
         module.robust = GroupDro(data["train"].cell_count, params.robust_step)
-    module.origin = {"pretrained_on": list(start.pretrained_on), "listed": start.listed}
+    module.origin = {"pretrained_on": list(start.pretrained_on), "listed": start.listed, "scale": [mean, std]}
     seen = pd.concat([seen_rows(used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
     checkpoints = out / "checkpoints"
     if place.rank == 0:
