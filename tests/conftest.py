@@ -18,7 +18,6 @@ from typing import Any
 import cv2
 import ibis
 import numpy as np
-import onnx
 import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
@@ -217,6 +216,7 @@ def own(tmp_path: Path, write_csv: Callable[..., Path], picture: Callable[..., n
 @pytest.fixture(scope="session")
 def onnx_network() -> Callable[[int], bytes]:
     """Makes an ONNX graph with COVID-Net's kinds of layers, weights drawn: pictures (n, 3, side, side) to 3 logits."""
+    onnx = pytest.importorskip("onnx")
 
     def make(side: int) -> bytes:
         random, last = np.random.default_rng(0), 24 * (side // 8) ** 2
