@@ -211,3 +211,48 @@ def own(tmp_path: Path, write_csv: Callable[..., Path], picture: Callable[..., n
         return tmp_path / "root"
 
     return write
+
+
+@pytest.fixture(scope="session")
+def onnx_network() -> Callable[[int], bytes]:
+    """Makes an ONNX graph with COVID-Net's kinds of layers, weights drawn: pictures (n, 3, side, side) to 3 logits."""
+    onnx = pytest.importorskip("onnx")
+
+    def make(side: int) -> bytes:
+        random, last = np.random.default_rng(0), 24 * (side // 8) ** 2
+        values = {
+            "first": random.normal(0, 0.1, (8, 3, 7, 7)),
+            "gamma": random.uniform(0.5, 1.5, 8),
+            "beta": random.normal(0, 0.1, 8),
+            "mean": random.normal(0, 0.1, 8),
+            "var": random.uniform(0.5, 1.5, 8),
+            "deep": random.normal(0, 0.5, (8, 1, 3, 3)),
+            "second": random.normal(0, 0.2, (24, 8, 3, 3)),
+            "wide": random.normal(0, last**-0.5, (last, 20)),
+            "bias": random.normal(0, 0.1, 20),
+            "narrow": random.normal(0, 0.5, (20, 3)),
+        }
+        weights = [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
+        weights.append(onnx.numpy_helper.from_array(np.array([-1, last]), "flat"))
+        node = onnx.helper.make_node
+        nodes = [
+            node("Conv", ["input_1:0", "first"], ["a"], kernel_shape=[7, 7], strides=[2, 2], pads=[2, 2, 3, 3]),
+            node("BatchNormalization", ["a", "gamma", "beta", "mean", "var"], ["b"]),
+            node("Relu", ["b"], ["c"]),
+            node("MaxPool", ["c"], ["d"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("Conv", ["d", "deep"], ["e"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=8),
+            node("Conv", ["e", "second"], ["f"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+            node("Relu", ["f"], ["g"]),
+            node("Reshape", ["g", "flat"], ["h"]),
+            node("MatMul", ["h", "wide"], ["i"]),
+            node("Add", ["i", "bias"], ["j"]),
+            node("Relu", ["j"], ["k"]),
+            node("MatMul", ["k", "narrow"], ["norm_dense_1/MatMul:0"]),
+        ]
+        sides = {"input_1:0": ["n", 3, side, side], "norm_dense_1/MatMul:0": ["n", 3]}
+        ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims) for name, dims in sides.items()]
+        graph = onnx.helper.make_graph(nodes, "network", ends[:1], ends[1:], weights)
+        opset = onnx.helper.make_opsetid("", 13)
+        return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+
+    return make

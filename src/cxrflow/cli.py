@@ -402,7 +402,7 @@ def import_network(
     meta: Annotated[Path, typer.Option(help="TensorFlow 1 meta graph, model.meta.")],
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint, without the .index and .data-... of its files.")],
     classes: Annotated[str, typer.Option(help="Order of the network's outputs, as in normal,pneumonia,covid.")],
-    out: Annotated[Path, typer.Option(help="Folder for the bundle.")],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = RESULTS / "imported",
     input_name: Annotated[str, typer.Option("--input", help="Tensor of the pictures.")] = "input_1:0",
     logits: Annotated[str, typer.Option(help="Tensor of the logits.")] = "norm_dense_1/MatMul:0",
     probabilities: Annotated[str, typer.Option(help="Tensor of their softmax.")] = "norm_dense_1/Softmax:0",
@@ -460,7 +460,7 @@ def models(
     Console().print(table)
     Console().print(
         "With 3 planes and 3 classes, multiply-accumulates and layer at the default size; any other size goes too.\n"
-        "timm:NAME    any convolutional network of timm, such as timm:tresnet_m, with random weights\n"
+        "timm:NAME    most convolutional networks of timm, such as timm:tresnet_m, with random weights\n"
         "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
         "(pip install 'cxrflow\\[xrv]')",
         highlight=False,

@@ -71,6 +71,16 @@ def test_what_is_not_done_is_said(pictures: Callable[..., Pictures], demo_params
     assert "no lungs" in retrain(made, demo_params.images, demo_params.training, 3, 100, 0, tmp_path)["words"]
 
 
+def test_weights_that_have_seen_whole_radiographs_are_no_start(
+    pictures: Callable[..., Pictures], demo_params: Params, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchxrayvision")
+    pretrained = demo_params.training.model_copy(update={"model": "xrv:densenet121-res224-nih"})
+    made = split(pictures(mark=LABELS, labels=LABELS))
+    words = retrain(made, demo_params.images, pretrained, 3, 100, 0, tmp_path)["words"]
+    assert words == "Not done: xrv:densenet121-res224-nih begins with weights that have seen whole radiographs."
+
+
 def test_the_recipe_of_few_epochs_is_a_valid_one(demo_params: Params) -> None:
     long = demo_params.training.model_copy(update={"start": "results/other/bundle"})
     for epochs in (1, 5):

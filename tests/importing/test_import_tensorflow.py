@@ -1,4 +1,7 @@
-"""COVID-Net as released: a meta graph and checkpoint that real Keras writes here, imported through the command."""
+"""COVID-Net as released: a meta graph and checkpoint that real Keras writes here, imported through the command.
+
+Where TensorFlow cannot be had, a stand-in for what it converts takes the tests that need no TensorFlow through.
+"""
 
 import json
 import shutil
@@ -13,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.special import softmax
 
 from cxrflow import cli
 from cxrflow.bundle import DESCRIPTION, GRAPH, WEIGHTS, Bundle, read_bundle, read_trained_on, seen_rows, write_bundle
@@ -25,6 +29,7 @@ from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
 from cxrflow.training.module import TrainingModule, to_input
 
+CONVERTED = "converted"  # where what TensorFlow would say lies
 ORDER = [2, 0, 1]  # of normal, pneumonia, covid, as released, in CLASSES
 
 
@@ -33,7 +38,7 @@ def tensorflow() -> Path:
     try:
         return import_tensorflow.environment()
     except CxrflowError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"TensorFlow cannot be had, so that nothing is compared with it here: {error}")
 
 
 @pytest.fixture(scope="session")
@@ -42,24 +47,53 @@ def released(tensorflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     out, keras = tmp_path_factory.mktemp("released"), tmp_path_factory.mktemp("keras")
     pip = [tensorflow, "-m", "pip", "install", "--quiet", "--no-deps", "--target", keras, "tf_keras==2.21.0"]
     if subprocess.run(pip, check=False).returncode:
-        pytest.skip("tf_keras cannot be had")
+        pytest.skip("tf_keras, which writes the meta graph, cannot be had: nothing is compared with TensorFlow here")
     subprocess.run([tensorflow, Path(__file__).parent / "released.py", keras, out], check=True)
     return out
 
 
-def run(folder: Path, out: Path, *more: str) -> None:
+def run(folder: Path, *more: str) -> None:
     """The command as typed."""
-    files = ["--meta", str(folder / "model.meta"), "--checkpoint", str(folder / "model-18540"), "--out", str(out)]
+    files = ["--meta", str(folder / "model.meta"), "--checkpoint", str(folder / "model-18540")]
     given = ["import-tensorflow", *files, "--classes", "normal,pneumonia,covid", *more]
     with pytest.MonkeyPatch.context() as patch:
+        if (folder / CONVERTED).exists():
+            given[1:1] = ["--python", sys.executable]
+            patch.setattr(import_tensorflow, "_SCRIPT", Path(__file__).parent / "without_tensorflow.py")
         patch.setattr(sys, "argv", ["cxrflow", *given])
         cli.app(standalone_mode=False)
 
 
+def stand_in(folder: Path, graph: bytes, side: int = 48) -> Path:
+    """What TensorFlow would say of a network, said by onnxruntime: everything after it is tested where it is absent."""
+    made = folder / CONVERTED
+    made.mkdir(parents=True)
+    for name in ("model.meta", "model-18540.index", "model-18540.data-00000-of-00001"):
+        (folder / name).write_text(name)
+    (made / "network.onnx").write_bytes(graph)
+    (made / "network.json").write_text(json.dumps({"size": side, "channels": 3}))
+    images = np.random.default_rng(1).random((5, 3, side, side), dtype=np.float32)
+    logits = onnxruntime.InferenceSession(graph).run(None, {"input_1:0": images})[0]
+    said = {"logits": logits, "probabilities": softmax(logits, axis=1)}
+    np.savez(made / "answers.npz", images=images, **said)
+    np.savez(folder / "answers.npz", images=images.transpose(0, 2, 3, 1), **said)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["tensorflow", "without"])
+def folder(
+    request: pytest.FixtureRequest, onnx_network: Callable[[int], bytes], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Meta graph, checkpoint and answers: of TensorFlow and Keras, and of their stand-in."""
+    if request.param == "tensorflow":
+        return request.getfixturevalue("released") / "keras"
+    return stand_in(tmp_path_factory.mktemp("stand_in"), onnx_network(48))
+
+
 @pytest.fixture(scope="session")
-def imported(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def imported(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle")
-    run(released / "keras", out)
+    run(folder, "--out", str(out))
     return out
 
 
@@ -70,8 +104,8 @@ def answers(folder: Path) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
         return images, said["logits"][:, ORDER], said["probabilities"][:, ORDER]
 
 
-def test_the_bundle_answers_as_tensorflow_does(released: Path, imported: Path) -> None:
-    images, logits, probabilities = answers(released / "keras")
+def test_the_bundle_answers_as_tensorflow_does(folder: Path, imported: Path) -> None:
+    images, logits, probabilities = answers(folder)
     assert np.ptp(logits, axis=1).min() > 0.1  # the three outputs differ, so that their order shows
     bundle, network = read_bundle(imported)
     again = read_bundle(imported)[1]
@@ -86,8 +120,8 @@ def test_the_bundle_answers_as_tensorflow_does(released: Path, imported: Path) -
 def test_a_network_for_any_size_needs_one(released: Path, tmp_path: Path) -> None:
     """Variables of the old kind, no Keras; its batch normalisation is left one."""
     with pytest.raises(CxrflowError, match="--size"):
-        run(released / "plain", tmp_path)
-    run(released / "plain", tmp_path, "--size", "48")
+        run(released / "plain", "--out", str(tmp_path))
+    run(released / "plain", "--out", str(tmp_path), "--size", "48")
     images, logits, _ = answers(released / "plain")
     bundle, network = read_bundle(tmp_path)
     assert bundle.images.size == 48
@@ -96,7 +130,7 @@ def test_a_network_for_any_size_needs_one(released: Path, tmp_path: Path) -> Non
         assert network(images).numpy() == pytest.approx(logits, abs=1e-4)
 
 
-def test_a_grey_picture_is_scored_as_covid_net_takes_it(released: Path, imported: Path) -> None:
+def test_a_grey_picture_is_scored_as_covid_net_takes_it(imported: Path) -> None:
     """Three times the grey plane, as shares of white, and nothing else."""
     predictor = Predictor(imported)
     steps = predictor.bundle.images
@@ -108,7 +142,7 @@ def test_a_grey_picture_is_scored_as_covid_net_takes_it(released: Path, imported
     assert predictor.scores(pictures) == pytest.approx(expected, abs=1e-6)
 
 
-def test_what_is_known_is_recorded_and_what_is_not_is_said(imported: Path, released: Path) -> None:
+def test_what_is_known_is_recorded_and_what_is_not_is_said(imported: Path) -> None:
     bundle, network = read_bundle(imported)
     assert "unknown" in bundle.pretrained_on[0]
     assert (bundle.seen, bundle.sources, bundle.validation) == ("unknown", {}, {})
@@ -160,8 +194,8 @@ def test_it_trains_further_and_is_a_bundle_again(imported: Path, demo_params: Pa
         assert torch.equal(read_bundle(tmp_path)[1](inputs), network(inputs))
 
 
-def test_it_can_be_exported(imported: Path, released: Path, tmp_path: Path) -> None:
-    images, logits, _ = answers(released / "keras")
+def test_it_can_be_exported(imported: Path, folder: Path, tmp_path: Path) -> None:
+    images, logits, _ = answers(folder)
     network = read_bundle(imported)[1]
     several = ({0: torch.export.Dim("n")},)
     file = tmp_path / "network.onnx"
@@ -197,9 +231,11 @@ def test_evaluation_says_that_training_images_may_be_among_the_test_images(
         (("--python", sys.executable), "No module named 'tensorflow'"),
     ],
 )
-def test_mistakes_that_need_no_tensorflow(released: Path, tmp_path: Path, more: tuple[str, str], problem: str) -> None:
+def test_mistakes_that_need_no_tensorflow(tmp_path: Path, more: tuple[str, str], problem: str) -> None:
+    for name in ("model.meta", "model-18540.index", "model-18540.data-00000-of-00001"):
+        (tmp_path / name).touch()
     with pytest.raises(CxrflowError, match=problem):
-        run(released / "keras", tmp_path / "out", *more)
+        run(tmp_path, "--out", str(tmp_path / "out"), *more)
     assert not (tmp_path / "out").exists()
 
 
@@ -215,7 +251,39 @@ def test_mistakes_that_need_no_tensorflow(released: Path, tmp_path: Path, more: 
 )
 def test_mistakes_that_tensorflow_sees(released: Path, tmp_path: Path, more: tuple[str, str], problem: str) -> None:
     with pytest.raises(CxrflowError, match=problem):
-        run(released / "keras", tmp_path / "out", *more)
+        run(released / "keras", "--out", str(tmp_path / "out"), *more)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_issues_command_needs_no_more(
+    onnx_network: Callable[[int], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stand_in(tmp_path / "released", onnx_network(48))
+    names = ("--input", "input_1:0", "--logits", "norm_dense_1/MatMul:0", "--probabilities", "norm_dense_1/Softmax:0")
+    monkeypatch.chdir(tmp_path)
+    run(folder, *names)
+    images, logits, _ = answers(folder)
+    with torch.no_grad():
+        assert read_bundle(tmp_path / "results" / "imported")[1](images).numpy() == pytest.approx(logits, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["logits", "probabilities"])
+def test_a_network_that_answers_otherwise_is_not_written(
+    name: str, onnx_network: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    """One value of one image, by twice what is tolerated."""
+    folder = stand_in(tmp_path / "released", onnx_network(48))
+    said = dict(np.load(folder / CONVERTED / "answers.npz"))
+    said[name][3, 1] += 2e-4 * max(1, np.abs(said[name]).max())
+    np.savez(folder / CONVERTED / "answers.npz", **said)
+    with pytest.raises(CxrflowError, match="e-04 away from TensorFlow's, more than 1e-04; nothing was written"):
+        run(folder, "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_for_pictures_that_are_too_small(onnx_network: Callable[[int], bytes], tmp_path: Path) -> None:
+    with pytest.raises(CxrflowError, match="pictures of 24 pixels and 3 channels; cxrflow's have 32 to 2048"):
+        run(stand_in(tmp_path / "released", onnx_network(24), 24), "--out", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -224,10 +292,10 @@ def test_files_that_do_not_belong_together_or_are_damaged(released: Path, tmp_pa
     for file in (released / "plain").glob("model-18540.*"):
         shutil.copy(file, tmp_path / "mixed")
     with pytest.raises(CxrflowError, match=r"no value for .* of the graph's variables"):
-        run(tmp_path / "mixed", tmp_path / "out")
+        run(tmp_path / "mixed", "--out", str(tmp_path / "out"))
     (tmp_path / "mixed" / "model.meta").write_text("not a graph")
     with pytest.raises(CxrflowError, match="not a TensorFlow meta graph"):
-        run(tmp_path / "mixed", tmp_path / "out")
+        run(tmp_path / "mixed", "--out", str(tmp_path / "out"))
 
 
 def test_a_damaged_bundle_is_refused(imported: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One contract for every network, and what is published of each."""
 
 import gc
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ import torchvision
 from captum.attr import LayerGradCam
 from safetensors.torch import load, save
 from torch import nn
+from typer.testing import CliRunner
 
+from cxrflow.cli import app
 from cxrflow.errors import CxrflowError
 from cxrflow.training.models import MODELS, find_model
 from cxrflow.training.models.covidnet import CovidNet, pepx
@@ -71,8 +74,12 @@ def test_saved_and_loaded_it_gives_the_same(built: SimpleNamespace) -> None:
         assert torch.allclose(other(built.images), expected, rtol=1e-4, atol=1e-5)
 
 
-# Export is slow, and deeper ResNets, VGGs and the small COVID-Net have no other layers than these.
-@pytest.mark.parametrize("name", ["resnet18", "covidnet_large", "crnn", "timm:convnext_atto", "timm:tresnet_m", XRV])
+# Export is slow: of each file in MODELS the first network, and those that have layers which that one lacks.
+FIRST = {model.gradcam_layer: name for name, model in reversed(MODELS.items())}
+OTHERS = ["resnet50", "covidnet_large", *(name for name in NAMES if name not in MODELS)]
+
+
+@pytest.mark.parametrize("name", [*FIRST.values(), *OTHERS])
 def test_onnx_gives_the_same(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, images = model_called(name).architecture(1, 3).eval(), torch.randn(2, 1, 64, 64)
@@ -121,6 +128,31 @@ def test_sizes_are_torchvisions(name: str) -> None:
     measured, meta = measure(name, classes=1000), PUBLISHED[name].meta
     assert measured.parameters_m == pytest.approx(meta["num_params"] / 1e6, abs=1e-6)
     assert measured.macs_g == pytest.approx(meta["_ops"], rel=1e-3)
+
+
+def test_the_command_lists_every_network_for_programs() -> None:
+    """COVID-Net's as published; ResNet-18's as published for 1,000 classes, less 997 times the 513 weights of each."""
+    told = CliRunner().invoke(app, ["models", "--json"], catch_exceptions=False)
+    assert told.exit_code == 0
+    rows = {row["name"]: row for row in json.loads(told.stdout)}
+    assert list(rows) == list(MODELS)
+    assert all({"name", "parameters_m", "macs_g", "default_size", "gradcam_layer"} == set(row) for row in rows.values())
+    small = rows["covidnet_small"]
+    assert small["parameters_m"] == pytest.approx(117.4, rel=0.02)
+    assert small["macs_g"] == pytest.approx(2.26, rel=0.02)
+    published = PUBLISHED["resnet18"].meta["num_params"] / 1e6
+    assert rows["resnet18"]["parameters_m"] == pytest.approx(published - 997 * 513e-6, abs=1e-6)
+
+
+def test_the_command_shows_every_network() -> None:
+    shown = CliRunner().invoke(app, ["models"], catch_exceptions=False, env={"COLUMNS": "120"})
+    assert shown.exit_code == 0
+    rows = {cells[1].strip(): cells[2:] for line in shown.stdout.splitlines() if len(cells := line.split("│")) > 5}
+    assert set(rows) == set(MODELS)
+    assert float(rows["covidnet_small"][0]) == pytest.approx(117.4, rel=0.02)
+    assert float(rows["covidnet_small"][1]) == pytest.approx(2.26, rel=0.02)
+    assert "timm:NAME" in shown.stdout
+    assert "cxrflow[xrv]" in shown.stdout
 
 
 def test_covidnet_is_as_large_as_published() -> None:
@@ -188,6 +220,8 @@ def test_an_unknown_name_says_which_there_are() -> None:
         ("timm:resnet18.a1_in1k", r"without tags"),
         ("timm:vit_tiny_patch16_224", r"224 x 224 only"),
         ("timm:hrnet_w18_small", r"give no maps"),
+        ("timm:csatv2", r"give no maps"),
+        ("timm:gemma4_vit_167m", r"give no maps"),
     ],
 )
 def test_what_timm_cannot_do_is_one_clear_sentence(name: str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def short(params: Params) -> Training:
 
 
 def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(tiny: Tiny, short: Training, tmp_path: Path) -> None:
-    """To three planes and another size; the first training's images stay among those that the second has seen."""
+    """To three planes, another size, darker pictures; the first training's images stay among those it has seen."""
     records, store, steps = tiny(60)
     first = train(records, store, steps, short, tmp_path / "first")
     other = records.assign(
@@ -115,11 +116,13 @@ def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(tiny: Tiny, short: T
     with torch.inference_mode():
         assert torch.allclose(begun.network.eval()(picture.expand(-1, 3, -1, -1)), network(picture), atol=1e-4)
     again = short.model_copy(update={"start": str(tmp_path / "first" / "bundle"), "epochs": 2})
-    second = train(other, store, steps, again, tmp_path / "second")
+    darker = replace(store, images=store.images // 2)
+    second = train(other, darker, steps, again, tmp_path / "second")
     assert first is not None
     assert second is not None
     assert second.pretrained_on == ("tiny",)
     assert second.seen == "listed"
+    assert (second.mean, second.std) == (first.mean, first.std)  # its weights know grey levels by these
     seen = read_trained_on(tmp_path / "second" / "bundle")
     assert {*records.content_hash, *other.content_hash} == set(seen.content_hash)
     assert pd.read_csv(tmp_path / "second" / "history.csv").val_macro_auroc[0] > 0.9  # it does not begin at random
@@ -146,6 +149,8 @@ def test_a_checkpoint_goes_on_with_optimiser_and_schedule(tiny: Tiny, short: Tra
         for name in ("whole", "rest")
     ]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    half = read_bundle(tmp_path / "half" / "bundle")[0]
+    assert begin("crnn", str(checkpoint), steps, 3).scale == (half.mean, half.std)
     with pytest.raises(CxrflowError, match="is of another network"):
         begin("resnet18", str(checkpoint), steps, 3)
     damaged = tmp_path / "damaged.ckpt"
@@ -215,6 +220,28 @@ def test_a_pretrained_backbone(tiny: Tiny, short: Training, tmp_path: Path) -> N
     assert set(begun.seen.content_hash) == set(records.content_hash[records.split == "train"])
     with pytest.raises(CxrflowError, match="holds a crnn, not a resnet18"):
         begin("resnet18", str(tmp_path / "backbone"), steps, 3)
+
+
+@pytest.mark.parametrize("name", ["timm:tresnet_m", "timm:repvit_m0_9"])
+def test_weights_for_colour_and_other_classes_serve_a_grey_picture(
+    name: str, tmp_path: Path, params: Params, grey: Images
+) -> None:
+    """TResNet's first convolution sees 4 x 4 pixels as planes; RepViT has two last layers. Both ways, the same map."""
+    model = find_model(name)
+    torch.manual_seed(0)
+    published = model.architecture(3, 1000).eval()
+    save_file({n: t.contiguous() for n, t in published.state_dict().items()}, tmp_path / "colour.safetensors")
+    one = begin(name, str(tmp_path / "colour.safetensors"), grey, 3).network.eval()
+    save_file({n: t.contiguous() for n, t in one.state_dict().items()}, tmp_path / "grey.safetensors")
+    colour = params.images.model_copy(update={"channels": 3})
+    three = begin(name, str(tmp_path / "grey.safetensors"), colour, 3).network.eval()
+    picture = torch.randn(2, 1, 64, 64)
+    with torch.inference_mode():
+        assert one(picture).shape == (2, 3)
+        expected = published.forward_features(picture.expand(-1, 3, -1, -1))
+        assert torch.allclose(one.forward_features(picture), expected, rtol=1e-3, atol=1e-4)
+        assert torch.allclose(three.forward_features(picture.expand(-1, 3, -1, -1)), expected, rtol=1e-3, atol=1e-4)
+        assert expected.std() > 0.01
 
 
 def test_planes_are_summed_and_spread() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from cxrflow.errors import CxrflowError
 from cxrflow.training.models import find_model
+from cxrflow.training.models.from_xrv import SEEN
 
 xrv = pytest.importorskip("torchxrayvision")
 
@@ -28,13 +29,19 @@ def file_of(cache: Path, weights: str) -> Path:
     return cache / xrv.models.model_urls[weights]["weights_url"].rsplit("/", 1)[-1]
 
 
+@pytest.mark.parametrize("weights", SEEN)
+def test_who_has_seen_nih_has_seen_rsna(weights: str) -> None:
+    """RSNA's images were taken from NIH's: neither is new to weights that have seen the other."""
+    assert ("NIH" in SEEN[weights]) == ("RSNA" in SEEN[weights])
+
+
 @pytest.mark.parametrize("zipped", [False, True])  # its DenseNets were written by PyTorch before 1.6, which did not zip
 def test_a_densenet_answers_as_torchxrayvisions_own(cache: Path, zipped: bool) -> None:
     torch.manual_seed(0)
     published = xrv.models.DenseNet(num_classes=18, in_channels=1)
     torch.save(published, file_of(cache, DENSENET), _use_new_zipfile_serialization=zipped)
     model = find_model(f"xrv:{DENSENET}")
-    assert (model.default_size, model.pretrained_on) == (224, ("RSNA",))
+    assert (model.default_size, model.pretrained_on) == (224, ("RSNA", "NIH"))
     network = model.build(3, 3).eval()
     assert network(torch.randn(2, 3, 64, 64)).shape == (2, 3)
     # The same radiograph in the library's units and in ours, at a mean of 0.5 and a standard deviation of 0.25.

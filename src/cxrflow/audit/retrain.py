@@ -20,6 +20,7 @@ from cxrflow.evaluation.metrics import macro_auroc
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.params import IMAGENET, SCRATCH, Images, Training
 from cxrflow.predictor import Predictor
+from cxrflow.training.models import find_model
 from cxrflow.training.models.stored import STORED
 from cxrflow.training.train import train
 
@@ -47,8 +48,7 @@ def retrain(
     epochs    0 for not at all
     out       one folder for each variant; a training that was interrupted goes on there
     """
-    if epochs == 0 or training.model == STORED:
-        why = "audit.retrain_epochs is 0" if epochs == 0 else "an imported network cannot be trained from the start"
+    if why := _why_not(training, epochs):
         return result(
             QUESTION, UNTOLD, f"Not done: {why}.", macro_auroc={v: missing(f"not done: {why}") for v in variants}
         )
@@ -105,6 +105,16 @@ def _boxes(lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:
     down = (place >= edges[:, 0]) & (place <= edges[:, 1])
     across = (place >= edges[:, 2]) & (place <= edges[:, 3])
     return np.asarray(down[:, :, None] & across[:, None, :])
+
+
+def _why_not(training: Training, epochs: int) -> str:
+    if epochs == 0:
+        return "audit.retrain_epochs is 0"
+    if training.model == STORED:
+        return "an imported network cannot be trained from the start"
+    if find_model(training.model).load_pretrained is not None:
+        return f"{training.model} begins with weights that have seen whole radiographs"
+    return ""
 
 
 def _short(training: Training, epochs: int) -> Training:

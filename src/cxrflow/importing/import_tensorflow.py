@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import ValidationError
 
 import cxrflow
 from cxrflow.bundle import Bundle, seen_rows, write_bundle
@@ -81,6 +82,13 @@ def import_tensorflow(
     files = _files(released)
     with tempfile.TemporaryDirectory() as work:
         side, channels = _convert(released, python or environment(), Path(work))
+        try:
+            steps = Images.model_validate({"size": side, "channels": channels, **_STEPS})
+        except ValidationError:
+            raise CxrflowError(
+                f"{released.input}: pictures of {side} pixels and {channels} channels; cxrflow's have 32 to 2048 "
+                "pixels, and 1 or 3 channels."
+            ) from None
         network = StoredNetwork((Path(work) / "network.onnx").read_bytes()).eval()
         with np.load(Path(work) / "answers.npz", allow_pickle=False) as loaded:
             answers = {name: loaded[name] for name in loaded.files}
@@ -90,8 +98,6 @@ def import_tensorflow(
             f"{released.logits}: {answers['logits'].shape[1:]} values for a picture, not one for each of "
             f"{len(CLASSES)} classes; name the logits."
         )
-    if channels not in (1, 3):
-        raise CxrflowError(f"{released.input}: pictures of {channels} channels; cxrflow's have 1 or 3.")
     network.order.copy_(torch.tensor(order))
     difference = _difference(network, answers, order)
     if not difference <= TOLERANCE:
@@ -103,7 +109,7 @@ def import_tensorflow(
         cxrflow=cxrflow.__version__,
         model=STORED,
         classes=CLASSES,
-        images=Images.model_validate({"size": side, "channels": channels, **_STEPS}),
+        images=steps,
         mean=0.0,
         std=1.0,
         temperature=1.0,

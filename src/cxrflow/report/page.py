@@ -78,8 +78,8 @@ def _write(
 ) -> Path:
     """Write ``page`` from what lies in ``results`` and ``evaluation``.
 
-    own  ``external``, whether it is of an evaluation alone, ``card``, and where it is not, the parts of the run: those that the
-         templates show under ``not external``
+    own  ``card``, ``external``, whether it is of an evaluation alone, and where it is not, the parts of the run: those
+         that the templates show under ``not external``
     """
     figures = _json(evaluation / "metrics.json")
     explanation = _json(results / "explanation" / "explanation.json")

@@ -39,7 +39,7 @@ class RadiographBatches(Dataset[Batch]):
         for row in self._rows:
             image = self._images[row].astype(np.float64) / 255
             count, total, squares = count + image.size, total + image.sum(), squares + (image**2).sum()
-        mean = total / count
+        mean = float(total / count)
         return mean, math.sqrt(max(squares / count - mean**2, 1e-12))
 
 

@@ -32,8 +32,8 @@ def to_input(images: torch.Tensor, channels: int, mean: float, std: float) -> to
 
 class TrainingModule(lightning.LightningModule):
     """Trains ``network``; ``history`` holds one dict per epoch with losses and figures on val, ``origin`` what is known
-    of what the weights saw before: pretrained_on and listed, as ``start.Start`` has them; ``robust`` turns the losses
-    of a batch into its loss in place of their mean, where it is set."""
+    of what the weights saw before: pretrained_on, listed and scale, as ``start.Start`` has them; ``robust`` turns the
+    losses of a batch into its loss in place of their mean, where it is set."""
 
     def __init__(self, network: nn.Module, params: Training, channels: int, mean: float, std: float) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ def learning_rate_factor(params: Training) -> Callable[[int], float]:
             return schedule.step_factor ** (epoch // schedule.step_epochs)
         if epoch < schedule.warmup_epochs:
             return (epoch + 1) / (schedule.warmup_epochs + 1)
-        passed = (epoch - schedule.warmup_epochs) / (params.epochs - schedule.warmup_epochs)
+        passed = (epoch - schedule.warmup_epochs) / max(1, params.epochs - schedule.warmup_epochs)
         return 0.5 * (1 + math.cos(math.pi * passed))
 
     return factor

@@ -32,6 +32,8 @@ class Start:
     checkpoint     a checkpoint of an earlier training, whose optimiser and schedule go on; or None
     epochs         that the checkpoint has been trained for
     digest         SHA-256 (hexadecimal) of the weights; empty from scratch
+    scale          mean and standard deviation of the pixels that the weights were trained with, which their input
+                   keeps; None where it takes those of the new training images
     """
 
     network: nn.Module
@@ -41,6 +43,7 @@ class Start:
     checkpoint: Path | None = None
     epochs: int = 0
     digest: str = ""
+    scale: tuple[float, float] | None = None
 
 
 def begin(model: str, start: str, images: Images, classes: int) -> Start:
@@ -51,7 +54,7 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
            a bundle or of a pretrained backbone; or a checkpoint of a training (.ckpt), which then goes on with its
            optimiser and schedule
     A first convolution of three planes serves a network of one by the sum over its planes, which gives the same for a
-    grey picture, and the other way round. A last layer for another number of classes is left at random.
+    grey picture, and the other way round. Last layers for another number of classes are left at random.
     Raises CxrflowError where weights are absent, damaged, of another network, or cannot be downloaded.
     """
     known = None if model == STORED else find_model(model)
@@ -83,7 +86,7 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
 
 
 def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Load ``state`` into ``network``; the first convolution and the last layer may differ as ``begin`` says.
+    """Load ``state`` into ``network``; the first convolution and the last layers may differ as ``begin`` says.
 
     where  what the weights are called in an error
     """
@@ -98,9 +101,18 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str)
             taken[name] = stem
         else:
             left.append(name)
-    last = list(own)[-1].rpartition(".")[0]
+    end = list(own)[-1]
+    classes, last = len(own[end]), end.rpartition(".")[0]
     left += [name for name in state if name not in own]
-    if wrong := [name for name in left if name.rpartition(".")[0] != last]:
+
+    def is_last(name: str) -> bool:
+        """Of the layer that comes last, or of a second one that gives the classes."""
+        if name.rpartition(".")[0] == last:
+            return True
+        both = name in own and name in state
+        return both and len(own[name]) == classes and own[name].shape[1:] == state[name].shape[1:]
+
+    if wrong := [name for name in left if not is_last(name)]:
         raise CxrflowError(
             f"training.start: {where} does not fit the network: {wrong[0]} is in one of them only or of another shape; "
             "set training.model to the network that it is of."
@@ -122,7 +134,14 @@ def _from_bundle(path: Path, model: str, images: Images, classes: int) -> Start:
             f"images.channels {bundle.images.channels} and {len(bundle.classes)} classes; set the first two to these."
         )
     before = tuple(dict.fromkeys((*bundle.pretrained_on, *bundle.sources)))
-    return Start(network, before, read_trained_on(path), bundle.seen == "listed", digest=_digest(network))
+    return Start(
+        network.train(),  # a bundle's is read for scoring
+        before,
+        read_trained_on(path),
+        bundle.seen == "listed",
+        digest=_digest(network),
+        scale=(bundle.mean, bundle.std),
+    )
 
 
 def _digest(network: nn.Module) -> str:
@@ -134,7 +153,7 @@ def _from_backbone(path: Path, model: str, network: nn.Module) -> Start:
     if backbone.model != model:
         raise CxrflowError(f"training.start: {path} holds a {backbone.model}, not a {model}; set training.model to it.")
     fit_state(network, state, str(path))
-    return Start(network, tuple(backbone.sources), seen, digest=_digest(network))
+    return Start(network, tuple(backbone.sources), seen, digest=_digest(network), scale=(backbone.mean, backbone.std))
 
 
 def _from_checkpoint(path: Path, network: nn.Module) -> Start:
@@ -142,6 +161,7 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
     held = _load(path)
     try:
         state, origin, epochs = held["state_dict"], held["origin"], held["epoch"] + 1
+        mean, std = origin["scale"]
     except (KeyError, TypeError):
         raise CxrflowError(f"training.start: {path} is no checkpoint of `cxrflow training`; name another.") from None
     theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
@@ -156,19 +176,23 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
             f"training.start: {path} lies without the {TRAINED_ON} that training writes beside it, so what it has seen "
             "is unknown; keep the two together."
         ) from None
-    known = {"checkpoint": path, "epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest()}
+    known = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
     before = tuple(dict.fromkeys((*origin["pretrained_on"], *origin["sources"])))
-    return Start(network, before, seen, origin["listed"], **known)
+    return Start(network, before, seen, origin["listed"], path, **known)
 
 
 def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
-    """Weights of a convolution for another number of input planes, 1 or 3; None where they differ in more."""
+    """Weights of a convolution for pictures of another number of planes, 1 or 3; None where they differ in more.
+
+    TResNet's first convolution sees each square of 4 x 4 pixels as planes, pixel by pixel, of each its 3 planes (Ridnik
+    et al. 2020, arXiv:2003.13630, section 2.1; timm's ``SpaceToDepth``): 48 planes, or 16.
+    """
     alike = theirs.ndim == ours.ndim == 4 and theirs.shape[0] == ours.shape[0] and theirs.shape[2:] == ours.shape[2:]
-    if not alike or {theirs.shape[1], ours.shape[1]} != {1, 3}:
-        return None
-    if ours.shape[1] == 1:
-        return theirs.sum(dim=1, keepdim=True)
-    return theirs.expand(-1, 3, -1, -1) / 3
+    if alike and theirs.shape[1] == 3 * ours.shape[1]:
+        return theirs.unflatten(1, (-1, 3)).sum(dim=2)
+    if alike and ours.shape[1] == 3 * theirs.shape[1]:
+        return theirs.repeat_interleave(3, dim=1) / 3
+    return None
 
 
 def _imagenet(model: str) -> tuple[dict[str, torch.Tensor], str]:

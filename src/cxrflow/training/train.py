@@ -71,7 +71,6 @@ def train(
         "code": code_digest(Path(cxrflow.__file__).parent, ("training", "bundle.py", "records.py")),
     }
     lightning.seed_everything(params.seed, verbose=False)
-    mean, std = data["train"].mean_and_std()
     check_size(params.model, images.channels, images.size)
     start = begin(params.model, params.start, images, len(CLASSES))
     if start.digest:
@@ -80,11 +79,17 @@ def train(
         raise CxrflowError(
             f"training.epochs: {params.start} has been trained for {start.epochs} epochs; set the new total above that."
         )
+    mean, std = start.scale or data["train"].mean_and_std()
     module = TrainingModule(start.network, params, images.channels, mean, std)
     if params.robust == "group_dro":
         module.robust = GroupDro(data["train"].cell_count, params.robust_step)
     sources = {str(source): len(rows) for source, rows in used.groupby("source")}
-    module.origin = {"pretrained_on": list(start.pretrained_on), "sources": list(sources), "listed": start.listed}
+    module.origin = {
+        "pretrained_on": list(start.pretrained_on),
+        "sources": list(sources),
+        "listed": start.listed,
+        "scale": [mean, std],
+    }
     seen = pd.concat([seen_rows(used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
     checkpoints = out / "checkpoints"
     if place.rank == 0:

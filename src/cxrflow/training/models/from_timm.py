@@ -1,4 +1,4 @@
-"""Any convolutional network of timm by its name (huggingface.co/docs/timm), with random weights."""
+"""A convolutional network of timm by its name (huggingface.co/docs/timm), with random weights."""
 
 import difflib
 from typing import Any
@@ -62,11 +62,14 @@ def _stages(network: Any) -> list[dict]:
 def _has_maps(network: nn.Module, size: int) -> bool:
     stages = _stages(network) if hasattr(network, "feature_info") else []
     shapes: list[tuple[int, ...]] = []
-    for stage in stages:
-        network.get_submodule(stage["module"]).register_forward_hook(
-            lambda _layer, _inputs, output: shapes.append(tuple(getattr(output, "shape", ())))
-        )
-    with torch.inference_mode():
-        network(torch.zeros(1, 1, size, size))
+    try:
+        for stage in stages:
+            network.get_submodule(stage["module"]).register_forward_hook(
+                lambda _layer, _inputs, output: shapes.append(tuple(getattr(output, "shape", ())))
+            )
+        with torch.inference_mode():
+            network(torch.zeros(1, 1, size, size))
+    except (AttributeError, RuntimeError):  # a stage that is listed and not there; a network for three planes alone
+        return False
     planes = [stage["num_chs"] for stage in stages]
     return len(planes) == 2 and [shape[:2] for shape in shapes if len(shape) == 4] == [(1, n) for n in planes]

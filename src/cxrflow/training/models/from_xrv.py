@@ -18,13 +18,14 @@ from cxrflow.errors import CxrflowError
 from cxrflow.training.models import resnet
 from cxrflow.training.models.model import Model
 
-#: Collections behind each set of weights, as torchxrayvision describes them, by the end of its name.
+#: Collections behind each set of weights, as torchxrayvision describes them, by the end of its name. RSNA's images are
+#: a part of NIH's (Shih et al. 2019, Radiol Artif Intell; 1: e180041): who has seen one has seen images of the other.
 SEEN = {
     "densenet121-res224-all": ("NIH", "PadChest", "CheXpert", "MIMIC-CXR", "Google", "OpenI", "RSNA"),
-    "densenet121-res224-nih": ("NIH",),
+    "densenet121-res224-nih": ("NIH", "RSNA"),
     "densenet121-res224-pc": ("PadChest",),
     "densenet121-res224-chex": ("CheXpert",),
-    "densenet121-res224-rsna": ("RSNA",),
+    "densenet121-res224-rsna": ("RSNA", "NIH"),
     "densenet121-res224-mimic_nb": ("MIMIC-CXR",),
     "densenet121-res224-mimic_ch": ("MIMIC-CXR",),
     "resnet50-res512-all": ("PadChest", "NIH", "RSNA", "SIIM", "VinDr-CXR"),

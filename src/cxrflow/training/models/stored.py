@@ -53,7 +53,7 @@ class StoredNetwork(nn.Module):
             reason = " ".join(str(error).split())[:200]
             raise CxrflowError(f"the ONNX graph is damaged, or onnx2torch cannot do what it does ({reason}).") from None
         _fix_shapes(network)
-        _make_trainable(network.initializers)
+        _make_trainable(network)
         self.network = network
         self.register_buffer("order", torch.arange(classes))
         for weight in weights:
@@ -96,11 +96,11 @@ def _module_of(network: fx.GraphModule, value: str) -> str:
 
 def _fix_shapes(network: fx.GraphModule) -> None:
     """Reshape to numbers instead of to a tensor of numbers, so that the network can be traced and exported."""
-    constants: Any = network.initializers
     for node in list(network.graph.nodes):
         if node.op == "call_module" and type(network.get_submodule(node.target)).__name__ == "OnnxReshape":
             images, shape = node.args
             if shape.op == "get_attr":
+                constants: Any = network.initializers
                 name = shape.target.rpartition(".")[2]
                 numbers = constants.get_buffer(name).tolist()
                 with network.graph.inserting_before(node):
@@ -113,8 +113,9 @@ def _fix_shapes(network: fx.GraphModule) -> None:
     network.recompile()
 
 
-def _make_trainable(constants: nn.Module) -> None:
+def _make_trainable(network: fx.GraphModule) -> None:
     """Turn the weights that onnx2torch takes for constants, those of dense layers and their biases, to parameters."""
+    constants = getattr(network, "initializers", nn.Module())  # where there are any
     for name, value in list(constants.named_buffers()):
         if value.is_floating_point() and value.ndim > 0:
             delattr(constants, name)
