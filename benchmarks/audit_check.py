@@ -31,7 +31,7 @@ import cxrflow
 from cxrflow.audit.audit import audit
 from cxrflow.audit.verdicts import FOUND
 from cxrflow.engines import LocalEngine
-from cxrflow.evaluation.evaluate import evaluate_split
+from cxrflow.evaluation.evaluate import LEDGER, evaluate_split
 from cxrflow.files import code_digest, digest, write_json
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.images.steps import prepare_image
@@ -115,7 +115,8 @@ def checked(seed: int, shortcut: Shortcut, params: Params, folder: Path) -> dict
     evaluated = evaluate_split(predictor, records, store, params.evaluation, folder / "evaluation")
     predictions = pd.read_csv(folder / "evaluation" / "predictions.csv")
     params = params.model_copy(update={"training": how})
-    audited = audit(predictor, records, store, predictions, evaluated, folder, params, folder / "audit")
+    book = folder / "evaluation" / LEDGER
+    audited = audit(predictor, records, store, predictions, evaluated, folder, params, folder / "audit", book)
     found = {
         "seed": seed,
         "shortcut": shortcut,
