@@ -11,7 +11,7 @@ networks without one as with one. Goal: hit_rate at least 0.95, false_alarm_rate
 
 Interrupted, it goes on with the network that it was training; a network that was audited by the same code is not
 audited again. So two processes can share the work, each with other seeds and the same --out; a last call with all seeds
-then counts. It takes about an hour on two cores.
+then counts. It takes about three quarters of an hour on two cores.
 """
 
 import argparse
