@@ -124,10 +124,11 @@ def test_every_test_of_the_audit_has_a_verdict_and_stands_at_the_top_of_the_repo
     audited = json.loads((project / "results/audit/audit.json").read_text())
     page = (project / "results/report/index.html").read_text()
     assert len(audited["tests"]) == 7
-    assert not audited["coincide"]
+    assert sum(audited["verdicts"].values()) == 7
     for test in audited["tests"].values():
         assert test["verdict"] in ("shortcut found", "not found", "cannot be told")
         assert test["question"] in page
+    assert f"Of 7 tests <b>{audited['verdicts']['shortcut found']} found a shortcut</b>" in page
     assert audited["tests"]["where"]["figures"]["pointing"]["n"] > 0
     assert audited["tests"]["retraining"]["figures"]["macro_auroc"]["without lungs"]["value"] is not None
     assert page.index('id="result"') < page.index('id="audit"') < page.index('id="data"')
@@ -192,7 +193,7 @@ def test_evaluate_leaves_out_what_the_bundle_has_seen(project: Path) -> None:
     assert external["test"] == stage["test"]
     assert external["by_source"] == stage["by_source"]
     ledger = pd.read_csv(project / "results/evaluation/ledger.csv")
-    assert len(ledger) == 2
+    assert len(ledger) == 5  # the network twice, and the three that the audit trained
 
 
 def test_a_killed_training_goes_on_under_dvc(project: Path) -> None:

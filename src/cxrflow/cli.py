@@ -258,7 +258,8 @@ def audit(params: ParamsFile = Path("params.yaml")) -> None:
     predictions = pd.read_csv(RESULTS / "evaluation" / "predictions.csv")
     evaluated = json.loads((RESULTS / "evaluation" / "metrics.json").read_text())
     where, _ = find_collections(Path(loaded.sources.root))
-    found = run(Predictor(BUNDLE), kept, store, predictions, evaluated, where, loaded, RESULTS / "audit")
+    out, ledger = RESULTS / "audit", RESULTS / "evaluation" / "ledger.csv"
+    found = run(Predictor(BUNDLE), kept, store, predictions, evaluated, where, loaded, out, ledger)
     for test in found["tests"].values():
         Console().print(f"[bold]{test['verdict']}[/bold]  {test['question']} {test['words']}", soft_wrap=True)
 

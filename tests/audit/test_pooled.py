@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
-from cxrflow.audit.pooled import baseline, gap, pooled_and_within
+from cxrflow.audit.pooled import baseline, baseline_verdict, gap, pooled_and_within
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
 from cxrflow.evaluation.intervals import missing
 from cxrflow.records import CLASSES
@@ -16,17 +17,41 @@ def figure(value: float, half: float) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("network", "table", "verdict"),
+    ("table", "difference", "verdict"),
     [
-        (figure(0.79, 0.07), figure(0.83, 0.07), FOUND),
-        (figure(0.95, 0.03), figure(0.7, 0.07), NOT_FOUND),
-        (figure(0.55, 0.05), figure(0.52, 0.05), NOT_FOUND),  # the table gives nothing away
-        (figure(0.6, 0.1), figure(0.6, 0.1), UNTOLD),
+        (figure(0.84, 0.025), figure(0, 0.03), FOUND),
+        (figure(0.84, 0.025), figure(-0.05, 0.06), FOUND),
+        (figure(0.84, 0.025), figure(0.02, 0.02), FOUND),  # better, but by next to nothing
+        (figure(0.75, 0.14), figure(0.2, 0.15), NOT_FOUND),  # the two intervals overlap, their difference is clear
+        (figure(0.75, 0.14), figure(0.1, 0.15), UNTOLD),
+        (figure(0.52, 0.05), figure(0.03, 0.01), NOT_FOUND),  # the table gives nothing away
+        (figure(0.6, 0.1), figure(0, 0.02), UNTOLD),
         (figure(0.6, 0.1), missing("fewer than two classes in the set"), UNTOLD),
     ],
 )
-def test_a_table_that_does_as_well_is_a_shortcut(network: dict, table: dict, verdict: str) -> None:
-    assert baseline(network, table)["verdict"] == verdict
+def test_a_table_that_does_as_well_is_a_shortcut(table: dict, difference: dict, verdict: str) -> None:
+    assert baseline_verdict(table, difference) == verdict
+
+
+@pytest.mark.parametrize(("skill", "verdict"), [(0.0, FOUND), (4.0, NOT_FOUND)])
+def test_network_and_table_are_compared_on_the_same_patients(skill: float, verdict: str) -> None:
+    """A network that says what the table says, and one that sees the disease, too. Alike on every patient, the two do
+    not differ, whatever the width of either's interval."""
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 3, 90)
+    table = pd.DataFrame({"label": [CLASSES[k] for k in labels], "group_id": np.arange(90)})
+    hint = rng.normal(0, 1, (90, 3)) + 1.5 * np.eye(3)[labels]
+    seen = hint + skill * np.eye(3)[labels] + rng.normal(0, 0.01, (90, 3))
+    found = baseline(table, softmax(hint, axis=1), softmax(seen, axis=1), 300, 0)
+    assert found["verdict"] == verdict
+    figures = found["figures"]
+    auroc = [
+        np.mean([roc_auc_score(labels == c, p[:, c]) for c in range(3)]) for p in (softmax(hint, 1), softmax(seen, 1))
+    ]
+    assert figures["difference"]["value"] == pytest.approx(auroc[1] - auroc[0])
+    assert figures["without_a_pixel"]["high"] - figures["without_a_pixel"]["low"] > 0.05
+    if skill == 0:
+        assert figures["difference"]["high"] - figures["difference"]["low"] < 0.02
 
 
 def drawn(seed: int, by_hospital: float, by_disease: float, n: int = 400) -> tuple[pd.DataFrame, np.ndarray]:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from cxrflow.audit.pictures import Pictures
-from cxrflow.audit.retrain import _short, retrain, without
+from cxrflow.audit.retrain import VARIANTS, _short, retrain, without
 from cxrflow.audit.source_probe import source_probe
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
+from cxrflow.evaluation.ledger import test_set_hash, times_looked_at
 from cxrflow.params import Params
 
 SIDE = 32
@@ -50,25 +51,48 @@ def test_a_mark_outside_the_lungs_remains_and_disease_does_not(
         update={"model": "timm:resnet10t", "learning_rate": 3e-3, "batch_size": 20, "sample_weight_covid": None}
     )
     marked = split(pictures(mark=LABELS, labels=LABELS))
-    only = ("without lungs",)
-    found = retrain(marked, demo_params.images, recipe, 14, 100, 0, tmp_path / "marked", only)
+    only, book = ("without lungs",), tmp_path / "ledger.csv"
+    found = retrain(marked, demo_params.images, recipe, 14, 100, 0, tmp_path / "marked", book, only)
     assert found["verdict"] == FOUND
     assert found["figures"]["macro_auroc"]["without lungs"]["value"] > 0.8
+    assert times_looked_at(book, test_set_hash(marked.table[marked.table.split == "test"])) == 1
     written = (tmp_path / "marked" / "without-lungs" / "history.csv").stat().st_mtime_ns
-    again = retrain(marked, demo_params.images, recipe, 14, 100, 0, tmp_path / "marked", only)
+    again = retrain(marked, demo_params.images, recipe, 14, 100, 0, tmp_path / "marked", book, only)
     assert again == found
     assert (tmp_path / "marked" / "without-lungs" / "checkpoints" / "last.ckpt").stat().st_mtime_ns <= written
 
 
 def test_what_is_not_done_is_said(pictures: Callable[..., Pictures], demo_params: Params, tmp_path: Path) -> None:
     made = split(pictures(mark=LABELS, labels=LABELS))
-    none = retrain(made, demo_params.images, demo_params.training, 0, 100, 0, tmp_path)
+    book = tmp_path / "ledger.csv"
+
+    def said(epochs: int = 3, images: dict | None = None, training: dict | None = None) -> dict:
+        steps, recipe = (
+            section.model_copy(update=update or {})
+            for section, update in ((demo_params.images, images), (demo_params.training, training))
+        )
+        return retrain(made, steps, recipe, epochs, 100, 0, tmp_path / "out", book)
+
+    none = said(0)
     assert none["verdict"] == UNTOLD
     assert "retrain_epochs is 0" in none["words"]
-    stored = demo_params.training.model_copy(update={"model": "onnx"})
-    assert "imported" in retrain(made, demo_params.images, stored, 3, 100, 0, tmp_path)["words"]
+    assert "imported" in said(training={"model": "onnx"})["words"]
+    masked = said(images={"lungs": "learned", "lungs_use": "mask"})
+    assert masked["verdict"] == UNTOLD
+    assert "black already" in masked["words"]
+    assert set(masked["figures"]["macro_auroc"]) == set(VARIANTS)
     made.lungs[:] = False
-    assert "no lungs" in retrain(made, demo_params.images, demo_params.training, 3, 100, 0, tmp_path)["words"]
+    assert "no lungs" in said()["words"]
+    assert not book.exists()
+
+
+def test_what_a_crop_leaves_is_said(pictures: Callable[..., Pictures], demo_params: Params, tmp_path: Path) -> None:
+    made = split(pictures(mark=LABELS, labels=LABELS))
+    steps = demo_params.images.model_copy(update={"lungs": "learned", "lungs_use": "crop"})
+    recipe = demo_params.training.model_copy(update={"model": "timm:resnet10t"})
+    found = retrain(made, steps, recipe, 1, 100, 0, tmp_path, tmp_path / "ledger.csv", ("without lungs",))
+    share = 1 - 18 * 22 / SIDE**2  # the box of conftest's lungs and a pixel round it
+    assert f"a rim, {100 * share:.0f} % of the picture" in found["words"]
 
 
 def test_weights_that_have_seen_whole_radiographs_are_no_start(

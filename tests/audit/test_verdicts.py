@@ -8,17 +8,36 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cxrflow.audit.audit import conclude
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, average, coincide, mean, percent, result, spoken
+from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, apart, average, mean, percent, result, spoken
 from cxrflow.evaluation.intervals import missing
+from cxrflow.records import CLASSES
 
-LIMITS = Limits(found=0.1, clear=0.3)
-APART = pd.DataFrame({"source": ["a", "a", "b"], "label": ["covid", "covid", "normal"]})
-MIXED = pd.DataFrame({"source": ["a", "a", "b"], "label": ["covid", "normal", "normal"]})
+LIMITS = Limits(found=0.1, clear=0.3, none=0.0)
+
+
+def people(**counted: tuple[int, int, int]) -> pd.DataFrame:
+    """Sources with so many patients of COVID-19, normal and pneumonia, two images of each."""
+    kinds = [
+        (source, label)
+        for source, counts in counted.items()
+        for label, n in zip(CLASSES, counts, strict=True)
+        for _ in range(n)
+    ]
+    table = pd.DataFrame(kinds, columns=["source", "label"])
+    return pd.concat([table.assign(group_id=table.index)] * 2)
+
+
+APART = people(a=(9, 0, 0), b=(0, 9, 0), c=(0, 0, 9))
+COVID_APART = people(a=(9, 0, 0), b=(0, 9, 9))
+MIXED = people(a=(5, 5, 0), b=(0, 9, 9), c=(9, 0, 9))
 
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.11, 0.9, FOUND), (0.1, 0.9, UNTOLD), (0.0, 0.29, NOT_FOUND), (0.0, 0.3, UNTOLD), (0.15, 0.2, FOUND)],
+    [
+        *((0.11, 0.9, FOUND), (0.1, 0.9, UNTOLD), (0.0, 0.29, NOT_FOUND), (0.0, 0.3, UNTOLD), (0.15, 0.2, FOUND)),
+        (0.029, 0.149, UNTOLD),  # small, but there
+    ],
 )
 def test_a_verdict_asks_for_the_whole_interval(low: float, high: float, verdict: str) -> None:
     assert LIMITS.judge({"value": (low + high) / 2, "low": low, "high": high}) == verdict
@@ -30,26 +49,53 @@ def test_without_a_figure_nothing_is_told() -> None:
     assert "no images" in percent(missing("no images"))
 
 
-def test_class_and_source_coincide_where_no_source_has_two_classes() -> None:
-    assert coincide(APART)
-    assert not coincide(MIXED)
+COVID_PAIRS = [("covid", "normal"), ("covid", "pneumonia")]
 
 
-def test_where_they_coincide_the_source_cannot_be_told_from_the_class() -> None:
-    def tests(verdict: str) -> dict:
-        names = ("source_probe", "baseline", "retraining", "gap", "where", "swaps", "sanity")
-        return {name: result("?", verdict, "Words.") for name in names}
+@pytest.mark.parametrize(
+    ("table", "pairs"),
+    [
+        (MIXED, []),
+        (COVID_APART, COVID_PAIRS),
+        (people(a=(9, 1, 4), b=(4, 9, 9)), COVID_PAIRS),  # a few odd patients are no meeting
+        (people(a=(9, 0, 0), b=(0, 9, 0)), [*COVID_PAIRS, ("normal", "pneumonia")]),
+    ],
+)
+def test_classes_are_apart_where_no_source_has_patients_of_both(table: pd.DataFrame, pairs: list) -> None:
+    assert apart(table) == pairs
 
-    free = conclude(tests(FOUND), MIXED)
-    assert free["alarm"] is True
-    assert {test["verdict"] for test in free["tests"].values()} == {FOUND}
-    tied = conclude(tests(FOUND), APART)["tests"]
-    assert {name for name, test in tied.items() if test["verdict"] == UNTOLD} == {"source_probe", "baseline", "gap"}
-    assert "coincide" in tied["gap"]["words"]
-    calm = conclude(tests(NOT_FOUND), APART)
-    assert calm["alarm"] is False
-    assert {name for name, test in calm["tests"].items() if test["verdict"] == NOT_FOUND} == {"sanity"}
-    assert conclude(tests(NOT_FOUND), MIXED)["tests"]["where"]["verdict"] == NOT_FOUND
+
+def all_seven(verdict: str) -> dict:
+    names = ("source_probe", "baseline", "retraining", "gap", "where", "swaps", "sanity")
+    return {name: result("?", verdict, "Words.") for name in names}
+
+
+def those(summary: dict, verdict: str) -> set[str]:
+    return {name for name, test in summary["tests"].items() if test["verdict"] == verdict}
+
+
+def test_where_all_classes_meet_verdicts_stay() -> None:
+    found, calm = conclude(all_seven(FOUND), MIXED), conclude(all_seven(NOT_FOUND), MIXED)
+    assert (found["alarm"], calm["alarm"], calm["apart"]) == (True, False, [])
+    assert found["verdicts"] == {FOUND: 7, NOT_FOUND: 0, UNTOLD: 0}
+    assert calm["verdicts"] == {FOUND: 0, NOT_FOUND: 7, UNTOLD: 0}
+
+
+def test_where_no_classes_meet_the_source_cannot_be_told_from_the_class() -> None:
+    found, calm = conclude(all_seven(FOUND), APART), conclude(all_seven(NOT_FOUND), APART)
+    assert those(found, UNTOLD) == {"source_probe", "baseline", "gap"}
+    assert "coincide" in found["tests"]["gap"]["words"]
+    assert (found["alarm"], calm["alarm"]) == (True, False)
+    assert those(calm, NOT_FOUND) == {"sanity"}
+    assert calm["verdicts"] == {FOUND: 0, NOT_FOUND: 1, UNTOLD: 6}
+
+
+def test_where_covid_is_in_a_source_of_its_own_no_test_clears_the_network() -> None:
+    calm = conclude(all_seven(NOT_FOUND), COVID_APART)
+    assert those(calm, NOT_FOUND) == {"sanity"}
+    assert "covid and normal; covid and pneumonia" in calm["tests"]["swaps"]["words"]
+    assert calm["apart"] == [list(pair) for pair in COVID_PAIRS]
+    assert those(conclude(all_seven(FOUND), COVID_APART), FOUND) == set(calm["tests"])
 
 
 @given(st.lists(st.floats(-1, 1), min_size=4, max_size=30))

@@ -1,6 +1,7 @@
 """Where heat lies and what it depends on, on heat maps and networks that are known."""
 
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from cxrflow.audit.pictures import Pictures
 from cxrflow.audit.plots import panels
 from cxrflow.audit.source_probe import network_features
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
-from cxrflow.audit.where import Heat, occlusion, randomised, sanity, where_it_looks
+from cxrflow.audit.where import Heat, heat_of, occlusion, randomised, sanity, where_it_looks
 from cxrflow.predictor import Predictor
 
 SIDE = 32
@@ -66,10 +67,34 @@ def test_maps_that_ignore_the_weights_tell_nothing(pictures: Callable[..., Pictu
     assert failed["verdict"] == UNTOLD
     assert failed["figures"]["rank correlation"]["value"] == pytest.approx(1)
     assert failed["figures"]["SSIM"]["value"] == pytest.approx(1, abs=1e-5)
-    assert sanity(made, heat(maps, np.zeros_like(maps)))["verdict"] == NOT_FOUND
-    flat = sanity(made, heat(np.zeros_like(maps), maps))
-    assert flat["verdict"] == UNTOLD
-    assert "flat" in flat["words"]
+
+
+@pytest.mark.parametrize(
+    ("flat", "verdict"), [(np.s_[:0], NOT_FOUND), (np.s_[:16], NOT_FOUND), (np.s_[:24], UNTOLD), (np.s_[:], UNTOLD)]
+)
+def test_flat_maps_are_not_compared(pictures: Callable[..., Pictures], flat: slice, verdict: str) -> None:
+    made = pictures(mark=LABELS, labels=LABELS)
+    maps, others = np.random.default_rng(0).random((2, 40, SIDE, SIDE)).astype(np.float32)
+    ours, theirs = maps.copy(), others.copy()
+    ours[flat] = theirs[flat] = 1 - 1e-6 * maps[flat]  # flat, but for rounding
+    for pair in (heat(ours, others), heat(maps, theirs)):
+        found = sanity(made, pair)
+        assert found["verdict"] == verdict
+        assert found["figures"]["SSIM"].get("n", 0) == 40 - len(maps[flat])
+    assert ("flat" in found["figures"]["SSIM"].get("reason", "")) == (flat == np.s_[:])
+
+
+def test_a_random_network_whose_map_is_flat_gives_way_to_the_next(
+    pictures: Callable[..., Pictures], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pictures(mark=LABELS[:2], labels=LABELS[:2])
+
+    def twin(_: Predictor, seed: int) -> Mock:
+        return Mock(heat_map=lambda *_: spots(3, 4)[0] if seed >= 9 else np.zeros((SIDE, SIDE), np.float32))
+
+    monkeypatch.setattr("cxrflow.audit.where.randomised", twin)
+    assert np.array_equal(heat_of(predictor, made, 7).random, spots(3, 4)[:2])
+    assert not heat_of(predictor, made, 0).random.any()
 
 
 def test_occlusion_is_hot_where_the_score_falls(predictor: Predictor) -> None:

@@ -96,6 +96,7 @@ def _rows(tests: Mapping[str, Test], pooled: Figure) -> tuple[list[tuple[str, Fi
         )
     if "baseline" in found:
         add(areas, "baseline", "without a pixel", {"source, view, age, sex": found["baseline"]["without_a_pixel"]})
+        add(shares, "baseline", "network less no pixel, AUROC", {"macro": found["baseline"]["difference"]})
     if "retraining" in found:
         add(areas, "retraining", "trained again", found["retraining"]["macro_auroc"])
     if "gap" in found:

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, Test, result, spoken
+from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, Test, Verdict, result, spoken
+from cxrflow.evaluation.compare import differences
 from cxrflow.evaluation.intervals import Figure, group_index, missing, weighted_auroc
 from cxrflow.evaluation.plots import NAMES
 from cxrflow.records import CLASSES
@@ -19,27 +20,52 @@ from cxrflow.records import CLASSES
 BASELINE_QUESTION = "Does the table alone, without a pixel, do as well?"
 GAP_QUESTION = "Does the network do worse where the hospital is the same?"
 #: Of the baseline's AUROC, and of the gap between the pooled AUROC and that within a source.
-BASELINE_LIMITS = Limits(found=0.55, clear=0.65)
-GAP_LIMITS = Limits(found=0.03, clear=0.15)
+BASELINE_LIMITS = Limits(found=0.55, clear=0.65, none=0.5)
+GAP_LIMITS = Limits(found=0.03, clear=0.15, none=0.0)
+#: A network whose AUROC is above the baseline's by less than this, interval and all, is no better than a table.
+AS_GOOD = 0.05
 
 
-def baseline(model: Figure, table: Figure) -> Test:
-    """The verdict on the macro AUROC of the network and that of source, view, age and sex, as evaluation gave them."""
-    if model["value"] is None or table["value"] is None:
-        verdict = UNTOLD
-    elif BASELINE_LIMITS.judge(table) == FOUND and model["low"] <= table["high"]:
-        verdict = FOUND
-    else:
-        verdict = NOT_FOUND if model["low"] > table["high"] else BASELINE_LIMITS.judge(table)
+def baseline(
+    table: pd.DataFrame,
+    without: NDArray[np.floating],
+    network: NDArray[np.floating],
+    bootstrap: int,
+    seed: int,
+) -> Test:
+    """The macro AUROC of source, view, age and sex, that of the network, and their difference, from the same resamples
+    of groups.
+
+    table  label and group_id of the test images; without, network  float (n, 3), the probabilities of the baseline and
+           of the network, in the order of CLASSES
+    """
+    compared = differences(table, without, network, (None, None), bootstrap, seed)["macro_auroc"]
+    verdict = baseline_verdict(compared["a"], compared["difference"])
     words = (
-        f"Source, view, age and sex alone give a macro AUROC of {spoken(table)}; the network, {spoken(model)}. "
+        f"Source, view, age and sex alone give a macro AUROC of {spoken(compared['a'])}; the network, "
+        f"{spoken(compared['b'])}: a difference of {spoken(compared['difference'])}. "
         + {
             FOUND: "The network does not clearly beat a table that sees no pixel.",
             NOT_FOUND: "The table does not explain what the network reaches.",
             UNTOLD: "Too little is known to say which is better.",
         }[verdict]
     )
-    return result(BASELINE_QUESTION, verdict, words, network=model, without_a_pixel=table)
+    named = {"network": compared["b"], "without_a_pixel": compared["a"], "difference": compared["difference"]}
+    return result(BASELINE_QUESTION, verdict, words, **named)
+
+
+def baseline_verdict(table: Figure, difference: Figure) -> Verdict:
+    """On the table's macro AUROC, and the network's less the table's on the same images.
+
+    Found where the table tells the class and the network is better by less than AS_GOOD; not found where the network is
+    better than the table, or the table tells nothing.
+    """
+    if difference["value"] is None:
+        return UNTOLD
+    told = BASELINE_LIMITS.judge(table)
+    if told == FOUND and difference["high"] < AS_GOOD:
+        return FOUND
+    return NOT_FOUND if told == NOT_FOUND or difference["low"] > 0 else UNTOLD
 
 
 def gap(table: pd.DataFrame, probabilities: NDArray[np.floating], bootstrap: int, seed: int) -> Test:

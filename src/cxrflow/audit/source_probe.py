@@ -23,7 +23,7 @@ from cxrflow.records import CLASSES
 
 QUESTION = "Can the source be told from the picture?"
 #: Of the AUROC of the source within a class, and of that of the class from the source alone.
-LIMITS = Limits(found=0.6, clear=0.6)
+LIMITS = Limits(found=0.6, clear=0.6, none=0.5)
 
 _SMALL = 16  # side of the raw small picture
 _LEAST = 4  # groups that a source must have on either side

@@ -25,7 +25,7 @@ Images = NDArray[np.uint8]
 QUESTION = "Do markers, borders and exposure move the predictions?"
 #: Of the mean change of a probability towards the class whose surroundings or exposure a picture is given. Set on
 #: planted shortcuts of other seeds than those that they are checked on (benchmarks/audit_check.py).
-LIMITS = Limits(found=0.03, clear=0.1)
+LIMITS = Limits(found=0.03, clear=0.1, none=0.0)
 
 _FRAME, _CORNER, _BORDER = 0.15, 0.2, 0.08  # shares of the side
 _AROUND = 0.03  # what lies this near to the lungs, a share of the side, is left alone

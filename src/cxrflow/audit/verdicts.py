@@ -1,6 +1,7 @@
 """What a test of the audit says: its verdict, in words, with its figures; and when it may say so."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cxrflow.evaluation.intervals import Figure, group_index, missing
+from cxrflow.evaluation.limits import FEW
+from cxrflow.records import CLASSES
 
 Verdict = Literal["shortcut found", "not found", "cannot be told"]
 FOUND: Verdict = "shortcut found"
@@ -17,16 +20,19 @@ UNTOLD: Verdict = "cannot be told"
 
 #: What goes into audit.json for one test: question, verdict, words, figures.
 Test = dict[str, Any]
+PAIRS = tuple(combinations(CLASSES, 2))
 _RARE_GROUPS = 4
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a figure that grows with the shortcut tells: above ``found`` as a whole, interval and all, there is one;
-    below ``clear`` as a whole there is none worth mention. Between the two there are too few images to tell."""
+    """When a figure that grows with the shortcut tells: above ``found`` as a whole, interval and all, there is one.
+    Below ``clear`` as a whole, with an interval that reaches ``none``, its value without any shortcut, there is none
+    worth mention. Else it cannot be told: an interval between the two, above ``none``, shows a small one."""
 
     found: float
     clear: float
+    none: float
 
     def judge(self, figure: Figure) -> Verdict:
         """The verdict on a figure; one without a value cannot be told."""
@@ -34,7 +40,7 @@ class Limits:
             return UNTOLD
         if figure["low"] > self.found:
             return FOUND
-        return NOT_FOUND if figure["high"] < self.clear else UNTOLD
+        return NOT_FOUND if figure["high"] < self.clear and figure["low"] <= self.none else UNTOLD
 
 
 def result(question: str, verdict: Verdict, words: str, **figures: Any) -> Test:
@@ -42,10 +48,12 @@ def result(question: str, verdict: Verdict, words: str, **figures: Any) -> Test:
     return {"question": question, "verdict": verdict, "words": words, "figures": figures}
 
 
-def coincide(table: pd.DataFrame) -> bool:
-    """Whether no source (column source) holds images of two classes (column label): class and source then coincide,
-    and no number of such images can tell one from the other."""
-    return bool((table.groupby("source")["label"].nunique() < 2).all())
+def apart(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """The pairs of classes that meet in no source, none having FEW groups of patients of each: there class and source
+    coincide, and these images cannot tell one from the other. Columns source, label, group_id."""
+    groups = table.groupby(["label", "source"]).group_id.nunique()
+    there = {name: {source for label, source in groups.index[groups >= FEW] if label == name} for name in CLASSES}
+    return [(a, b) for a, b in PAIRS if not there[a] & there[b]]
 
 
 def mean(values: NDArray[np.floating[Any]], groups: NDArray[Any], nothing: str = "no images") -> Figure:
