@@ -101,7 +101,7 @@ def test_weights_that_have_seen_whole_radiographs_are_no_start(
     pytest.importorskip("torchxrayvision")
     pretrained = demo_params.training.model_copy(update={"model": "xrv:densenet121-res224-nih"})
     made = split(pictures(mark=LABELS, labels=LABELS))
-    words = retrain(made, demo_params.images, pretrained, 3, 100, 0, tmp_path)["words"]
+    words = retrain(made, demo_params.images, pretrained, 3, 100, 0, tmp_path, tmp_path / "ledger.csv")["words"]
     assert words == "Not done: xrv:densenet121-res224-nih begins with weights that have seen whole radiographs."
 
 

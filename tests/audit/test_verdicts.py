@@ -37,6 +37,7 @@ MIXED = people(a=(5, 5, 0), b=(0, 9, 9), c=(9, 0, 9))
     [
         *((0.11, 0.9, FOUND), (0.1, 0.9, UNTOLD), (0.0, 0.29, NOT_FOUND), (0.0, 0.3, UNTOLD), (0.15, 0.2, FOUND)),
         (0.029, 0.149, UNTOLD),  # small, but there
+        (0.02, 0.09, NOT_FOUND),  # there, but all of it below what would be a shortcut
     ],
 )
 def test_a_verdict_asks_for_the_whole_interval(low: float, high: float, verdict: str) -> None:

@@ -104,7 +104,11 @@ def test_the_prevalence_of_the_least_cost_is_the_bundles_whatever_is_asked_on_te
     assert at[0.02]["prevalence"] == at[0.3]["prevalence"] == 0.3
     page = Environment(loader=PackageLoader("cxrflow", "report"), autoescape=True)
     page.filters.update(figure=str, restated=str)
-    shown = {"points": POINTS, "figures": {"operating_points": {"cost_ratio": at[0.02]}, "prevalence": 0.02, "n": 2}}
+    shown = {
+        "points": POINTS,
+        "bundle": given[2],
+        "figures": {"operating_points": {"cost_ratio": at[0.02]}, "prevalence": 0.02, "n": 2},
+    }
     shown["figures"]["confusion"] = {"counts": [[1, 0, 0]]}
     assert "chosen for a prevalence of 30 %" in page.get_template("operating.html").render(shown)
 

@@ -27,8 +27,8 @@ _RARE_GROUPS = 4
 @dataclass(frozen=True)
 class Limits:
     """When a figure that grows with the shortcut tells: above ``found`` as a whole, interval and all, there is one.
-    Below ``clear`` as a whole, with an interval that reaches ``none``, its value without any shortcut, there is none
-    worth mention. Else it cannot be told: an interval between the two, above ``none``, shows a small one."""
+    Below ``found`` as a whole, or below ``clear`` with an interval that reaches ``none``, its value without any
+    shortcut, there is none worth mention. Else it cannot be told."""
 
     found: float
     clear: float
@@ -40,7 +40,8 @@ class Limits:
             return UNTOLD
         if figure["low"] > self.found:
             return FOUND
-        return NOT_FOUND if figure["high"] < self.clear and figure["low"] <= self.none else UNTOLD
+        too_small = figure["high"] < self.found
+        return NOT_FOUND if too_small or (figure["high"] < self.clear and figure["low"] <= self.none) else UNTOLD
 
 
 def result(question: str, verdict: Verdict, words: str, **figures: Any) -> Test:
