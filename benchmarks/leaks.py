@@ -35,6 +35,9 @@ def main() -> None:
     parser.add_argument("--model", default="timm:resnet10t")
     parser.add_argument("--out", type=Path, default=Path("results/leaks"))
     asked = parser.parse_args()
+    labels = asked.folder / rsna.COLLECTION.folder / "stage_2_train_labels.csv"
+    if not labels.exists():
+        parser.error(f"{labels} is absent: its rows are one of the leaks; name a folder that holds RSNA's collection")
     params = load_params(asked.params)
     steps = params.images.model_copy(update={"size": asked.size})
     short = {"model": asked.model, "epochs": asked.epochs, "early_stopping_epochs": asked.epochs}
@@ -45,7 +48,6 @@ def main() -> None:
     kept = built.records[built.records.left_out.isna()].reset_index(drop=True)
     store = prepare_images(kept, built.root, steps, engine, asked.out / "images")
     alone = with_children(kept) if how.paediatric == "train" else pd.Series(False, index=kept.index)
-    labels = built.root / rsna.COLLECTION.folder / "stage_2_train_labels.csv"
     boxes = pd.read_csv(labels, dtype=str).patientId.value_counts()
     rows = boxes.set_axis(f"{rsna.NAME}:" + boxes.index)
     print_leaks(
