@@ -11,6 +11,8 @@ from cxrflow.files import write_whole
 
 #: Order of the classes everywhere: score columns, confusion matrices, figures.
 CLASSES = ("covid", "normal", "pneumonia")
+#: What people read in their place.
+NAMES = {"covid": "COVID-19", "normal": "normal", "pneumonia": "pneumonia"}
 SPLITS = ("train", "val", "test")
 
 

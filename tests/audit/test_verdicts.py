@@ -94,7 +94,7 @@ def test_where_no_classes_meet_the_source_cannot_be_told_from_the_class() -> Non
 def test_where_covid_is_in_a_source_of_its_own_no_test_clears_the_network() -> None:
     calm = conclude(all_seven(NOT_FOUND), COVID_APART)
     assert those(calm, NOT_FOUND) == {"sanity"}
-    assert "covid and normal; covid and pneumonia" in calm["tests"]["swaps"]["words"]
+    assert "COVID-19 and normal; COVID-19 and pneumonia" in calm["tests"]["swaps"]["words"]
     assert calm["apart"] == [list(pair) for pair in COVID_PAIRS]
     assert those(conclude(all_seven(FOUND), COVID_APART), FOUND) == set(calm["tests"])
 

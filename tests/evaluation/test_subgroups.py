@@ -73,9 +73,9 @@ def held(counts: dict[tuple[str, str], int]) -> pd.DataFrame:
 def test_what_more_images_cannot_tell_is_named() -> None:
     said = unanswerable(held({("a", "covid"): 9, ("a", "normal"): 4, ("b", "normal"): 9, ("b", "pneumonia"): 9}))
     assert len(said) == 4
-    assert "covid from normal or one hospital from another" in said[0]
-    assert "(covid: a; normal: b)" in said[0]  # four normal patients are too few to ask
-    assert "covid from pneumonia" in said[1]
+    assert "COVID-19 from normal or one hospital from another" in said[0]
+    assert "(COVID-19: a; normal: b)" in said[0]  # four normal patients are too few to ask
+    assert "COVID-19 from pneumonia" in said[1]
     assert "in b does so in another hospital" in said[2]
     assert said[3].startswith("Anything within a alone")
 
@@ -110,7 +110,7 @@ def test_what_is_needed_names_kind_and_source() -> None:
     pooled = [figures["test"][name] for name in ("macro_auroc", "accuracy")]
     pooled += [figures["test"][c][f] for c in CLASSES for f in ("auroc", "sensitivity", "specificity", "ppv")]
     assert [row["interval"] for row in found["needed"]][: len(pooled)] == [[f["low"], f["high"]] for f in pooled]
-    within = rows["AUROC of covid against normal within a"]["more"]
+    within = rows["AUROC of COVID-19 against normal within a"]["more"]
     assert [(each["kind"], each["sources"], each["groups"]) for each in within] == [
         ("covid", ["a"], 12),
         ("normal", ["a"], 12),

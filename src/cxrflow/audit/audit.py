@@ -21,7 +21,7 @@ from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import Store
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
-from cxrflow.records import CLASSES
+from cxrflow.records import CLASSES, NAMES
 
 #: Tests of the source: where class and source coincide altogether no figure of theirs tells anything.
 _OF_THE_SOURCE = ("source_probe", "baseline", "gap")
@@ -94,7 +94,7 @@ def conclude(tests: dict[str, Test], table: pd.DataFrame) -> dict[str, Any]:
     """
     order = ("source_probe", "baseline", "retraining", "gap", "where", "swaps", "sanity")
     pairs = apart(table)
-    named = "; ".join(f"{a} and {b}" for a, b in pairs)
+    named = "; ".join(f"{NAMES[a]} and {NAMES[b]}" for a, b in pairs)
     why = f"No source of this test set has {FEW} patients of each of these: {named}. There class and source coincide."
     last: dict[str, Test] = {}
     for name in (name for name in order if name in tests):

@@ -14,8 +14,7 @@ from scipy import stats
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, Test, Verdict, result, spoken
 from cxrflow.evaluation.compare import differences
 from cxrflow.evaluation.intervals import Figure, group_index, missing, weighted_auroc
-from cxrflow.evaluation.plots import NAMES
-from cxrflow.records import CLASSES
+from cxrflow.records import CLASSES, NAMES
 
 BASELINE_QUESTION = "Does the table alone, without a pixel, do as well?"
 GAP_QUESTION = "Does the network do worse where the hospital is the same?"
@@ -85,11 +84,12 @@ def gap(table: pd.DataFrame, probabilities: NDArray[np.floating], bootstrap: int
     judged = {name: GAP_LIMITS.judge(pair["gap"]) for name, pair in figures.items()}
     told = set(judged.values())
     verdict = FOUND if FOUND in told else NOT_FOUND if told == {NOT_FOUND} else UNTOLD
-    words = "; ".join(
-        f"{NAMES[CLASSES[a]]} against {NAMES[CLASSES[b]]}: pooled {spoken(pair['pooled'])}, within sources "
-        f"{spoken(pair['within'])}, gap {spoken(pair['gap'])}"
-        for (a, b), pair in zip(combinations(range(len(CLASSES)), 2), figures.values(), strict=True)
-    )
+    said = []
+    for (one, other), pair in zip(combinations(CLASSES, 2), figures.values(), strict=True):
+        values = f"pooled {spoken(pair['pooled'])}, within sources {spoken(pair['within'])}, gap {spoken(pair['gap'])}"
+        known = pair["gap"]["value"] is not None
+        said.append(f"{NAMES[one]} against {NAMES[other]}: {values if known else spoken(pair['gap'])}")
+    words = "; ".join(said)
     return result(GAP_QUESTION, verdict, f"AUROC of {words}.", pairs=figures)
 
 
@@ -115,7 +115,9 @@ def pooled_and_within(
     shared = np.isin(sources, both)
     fewest = min(len(set(groups[shared & side])) for side in (positive, ~positive))
     if fewest < 4:
-        return dict.fromkeys(("pooled", "within", "gap"), missing(f"only {fewest} groups of a class in such sources"))
+        return dict.fromkeys(
+            ("pooled", "within", "gap"), missing(f"only {fewest} group{'s' * (fewest != 1)} of a class in such sources")
+        )
     count = int(index.max()) + 1
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=bootstrap)
     weights = np.concatenate([np.ones((1, count)), drawn])[:, index]

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from cxrflow.evaluation.intervals import Figure
-from cxrflow.evaluation.plots import COLOURS, FAINT, INK, NAMES, Kind, in_words, new_canvas
-from cxrflow.records import CLASSES
+from cxrflow.evaluation.plots import COLOURS, FAINT, INK, Kind, in_words, new_canvas
+from cxrflow.records import CLASSES, NAMES
 
 _DASHED = (0, (4, 3))
 

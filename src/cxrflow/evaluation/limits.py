@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxrflow.evaluation.intervals import Figure
-from cxrflow.records import CLASSES
+from cxrflow.records import CLASSES, NAMES
 
 #: Half the width of the interval that is wanted.
 HALF_WIDTH = 0.05
@@ -40,19 +40,22 @@ def unanswerable(held: pd.DataFrame) -> list[str]:
     groups = held.groupby(["label", "source"]).group_id.nunique()
     present = {name: [s for s in sorted(set(held.source)) if groups.get((name, s), 0) >= FEW] for name in CLASSES}
     said = [
-        f"Anything of {name}: no collection here has {FEW} patients of it." for name in CLASSES if not present[name]
+        f"Anything of {NAMES[name]}: no collection here has {FEW} patients of it."
+        for name in CLASSES
+        if not present[name]
     ]
     for a, b in combinations([name for name in CLASSES if present[name]], 2):
         both = [source for source in present[a] if source in present[b]]
         if not both:
             said.append(
-                f"Whether the network tells {a} from {b} or one hospital from another: no collection here has {FEW} "
-                f"patients of each ({a}: {', '.join(present[a])}; {b}: {', '.join(present[b])})."
+                f"Whether the network tells {NAMES[a]} from {NAMES[b]} or one hospital from another: no collection "
+                f"here has {FEW} patients of each ({NAMES[a]}: {', '.join(present[a])}; "
+                f"{NAMES[b]}: {', '.join(present[b])})."
             )
         elif len(both) == 1:
             said.append(
-                f"Whether what tells {a} from {b} in {both[0]} does so in another hospital: no other collection here "
-                f"has {FEW} patients of each."
+                f"Whether what tells {NAMES[a]} from {NAMES[b]} in {both[0]} does so in another hospital: no other "
+                f"collection here has {FEW} patients of each."
             )
     for source in sorted(set(held.source)):
         classes = [name for name in CLASSES if source in present[name]]
@@ -60,7 +63,8 @@ def unanswerable(held: pd.DataFrame) -> list[str]:
             said.append(f"Anything of {source}: it has fewer than {FEW} patients of every class.")
         if len(classes) == 1:
             said.append(
-                f"Anything within {source} alone: of its patients only those with {classes[0]} are {FEW} or more."
+                f"Anything within {source} alone: of its patients only those with {NAMES[classes[0]]} are {FEW} or "
+                f"more."
             )
     return said
 
@@ -81,7 +85,7 @@ def _needed(figures: dict[str, Any], test: pd.DataFrame) -> list[dict[str, Any]]
         _row("accuracy", pooled["accuracy"], every, None, test),
     ]
     for name in CLASSES:
-        said, others = "COVID-19" if name == "covid" else name, [other for other in CLASSES if other != name]
+        said, others = NAMES[name], [other for other in CLASSES if other != name]
         kinds = {"auroc": every, "sensitivity": [name], "specificity": others, "ppv": every}
         rows += [_row(f"{said} {_FIGURES[key]}", pooled[name][key], of, None, test) for key, of in kinds.items()]
     for key, of in (("sensitivity", ["covid"]), ("specificity", ["normal", "pneumonia"])):
@@ -89,7 +93,7 @@ def _needed(figures: dict[str, Any], test: pd.DataFrame) -> list[dict[str, Any]]
     for source, pairs in figures["by_source"].items():
         for pair, figure in pairs.items():
             a, b = pair.split("_vs_")
-            rows.append(_row(f"AUROC of {a} against {b} within {source}", figure, [a, b], source, test))
+            rows.append(_row(f"AUROC of {NAMES[a]} against {NAMES[b]} within {source}", figure, [a, b], source, test))
     return rows
 
 

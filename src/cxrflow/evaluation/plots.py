@@ -14,13 +14,12 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from cxrflow.evaluation.intervals import Figure
-from cxrflow.records import CLASSES
+from cxrflow.records import CLASSES, NAMES
 
 Kind = Literal["svg", "png"]
 
 #: Of the classes everywhere; apart from one another under red-green blindness and in grey print.
 COLOURS = {"covid": "#C8553D", "normal": "#3A7D7C", "pneumonia": "#E0A030"}
-NAMES = {"covid": "COVID-19", "normal": "normal", "pneumonia": "pneumonia"}
 INK, FAINT = "#2B2F33", "#8A9096"
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
 _STYLE = {

@@ -17,14 +17,14 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.evaluate import LEDGER
 from cxrflow.evaluation.ledger import times_looked_at
 from cxrflow.evaluation.operating import POINTS
-from cxrflow.evaluation.plots import NAMES, training_curves
+from cxrflow.evaluation.plots import training_curves
 from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
 from cxrflow.metadata.overlap import meeting
 from cxrflow.model_card import CARD, with_verdicts
 from cxrflow.params import Params, resolved_yaml
-from cxrflow.records import CLASSES, SPLITS
+from cxrflow.records import CLASSES, NAMES, SPLITS
 from cxrflow.sources.demo import TRUTH
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
