@@ -44,6 +44,12 @@ def test_a_verdict_asks_for_the_whole_interval(low: float, high: float, verdict:
     assert LIMITS.judge({"value": (low + high) / 2, "low": low, "high": high}) == verdict
 
 
+def test_where_the_second_limit_lies_below_the_first_it_decides() -> None:
+    limits = Limits(found=0.1, clear=0.0, none=0.0)
+    told = [limits.judge({"value": high - 0.02, "low": high - 0.04, "high": high}) for high in (-0.01, 0.09, 0.2)]
+    assert told == [NOT_FOUND, UNTOLD, FOUND]
+
+
 def test_without_a_figure_nothing_is_told() -> None:
     assert LIMITS.judge(missing("no images")) == UNTOLD
     assert "no images" in spoken(missing("no images"))

@@ -27,8 +27,8 @@ _RARE_GROUPS = 4
 @dataclass(frozen=True)
 class Limits:
     """When a figure that grows with the shortcut tells: above ``found`` as a whole, interval and all, there is one.
-    Below ``found`` as a whole, or below ``clear`` with an interval that reaches ``none``, its value without any
-    shortcut, there is none worth mention. Else it cannot be told."""
+    Below both ``found`` and ``clear`` as a whole, or below ``clear`` with an interval that reaches ``none``, its value
+    without any shortcut, there is none worth mention. Else it cannot be told."""
 
     found: float
     clear: float
@@ -40,7 +40,7 @@ class Limits:
             return UNTOLD
         if figure["low"] > self.found:
             return FOUND
-        too_small = figure["high"] < self.found
+        too_small = figure["high"] < min(self.found, self.clear)
         return NOT_FOUND if too_small or (figure["high"] < self.clear and figure["low"] <= self.none) else UNTOLD
 
 

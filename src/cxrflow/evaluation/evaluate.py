@@ -83,15 +83,16 @@ def evaluate_collections(
     records = leave_out_seen(built.records, predictor.folder)
     kept = records[records.left_out.isna()]
     write_records(records, out / "records.csv")
+    nothing = f"{root}: no image is left to evaluate of {len(records)} rows; {out / 'records.csv'} says why for each."
     if kept.empty:
-        raise CxrflowError(
-            f"{root}: no image is left to evaluate of {len(records)} rows; {out / 'records.csv'} says why for each."
-        )
+        raise CxrflowError(nothing)
     store = prepare_images(kept, built.root, predictor.bundle.images, engine, out / "images")
     records.loc[kept.index, "left_out"] = store.index.left_out.to_numpy()
     usable = records[records.left_out.isna()]
     records.loc[records.left_out.notna(), "split"] = None
     write_records(records, out / "records.csv")
+    if usable.empty:
+        raise CxrflowError(nothing)
     evaluated = replace(built, records=records)
     # Which collection holds which does not change with what a bundle has seen.
     stage.write_tables(evaluated, meets(built.records, built.near), out / "metadata")

@@ -267,7 +267,7 @@ class SimClr(lightning.LightningModule):
         loss = float(self._mean_loss.compute())
         self._mean_loss.reset()
         if not math.isfinite(loss):
-            raise CxrflowError(
+            raise FloatingPointError(
                 f"pretraining: the loss is no longer a number in epoch {self.current_epoch}; set another training.seed "
                 "or training.model."
             )

@@ -161,9 +161,12 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
     held = _load(path)
     try:
         state, origin, epochs = held["state_dict"], held["origin"], held["epoch"] + 1
+        before = tuple(dict.fromkeys((*origin["pretrained_on"], *origin["sources"])))
         mean, std = origin["scale"]
     except (KeyError, TypeError):
-        raise CxrflowError(f"training.start: {path} is no checkpoint of `cxrflow training`; name another.") from None
+        raise CxrflowError(
+            f"training.start: {path} is no checkpoint of this version's `cxrflow training`; name another."
+        ) from None
     theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
     if theirs != {name: tensor.shape for name, tensor in network.state_dict().items()}:
         raise CxrflowError(
@@ -177,7 +180,6 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
             "is unknown; keep the two together."
         ) from None
     known = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
-    before = tuple(dict.fromkeys((*origin["pretrained_on"], *origin["sources"])))
     return Start(network, before, seen, origin["listed"], path, **known)
 
 
@@ -188,11 +190,11 @@ def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | No
     et al. 2020, arXiv:2003.13630, section 2.1; timm's ``SpaceToDepth``): 48 planes, or 16.
     """
     alike = theirs.ndim == ours.ndim == 4 and theirs.shape[0] == ours.shape[0] and theirs.shape[2:] == ours.shape[2:]
-    if alike and theirs.shape[1] == 3 * ours.shape[1]:
+    if not alike or {theirs.shape[1], ours.shape[1]} not in ({1, 3}, {16, 48}):
+        return None
+    if theirs.shape[1] > ours.shape[1]:
         return theirs.unflatten(1, (-1, 3)).sum(dim=2)
-    if alike and ours.shape[1] == 3 * theirs.shape[1]:
-        return theirs.repeat_interleave(3, dim=1) / 3
-    return None
+    return theirs.repeat_interleave(3, dim=1) / 3
 
 
 def _imagenet(model: str) -> tuple[dict[str, torch.Tensor], str]:
