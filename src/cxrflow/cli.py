@@ -372,12 +372,14 @@ def compare(
 
     loaded, both = _load(params, engine), (Predictor(a), Predictor(b))
     ledger = RESULTS / "evaluation" / "ledger.csv"
-    if sources is None:
-        kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
-        print_comparison(compare_stored(both, kept, store, loaded.evaluation, out, ledger))
-        return
     with open_engine(loaded) as opened:
-        print_comparison(compare_collections(both, sources, loaded.metadata, loaded.evaluation, opened, out, ledger))
+        if sources is None:
+            kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
+            root = Path(loaded.sources.root)
+            found = compare_stored(both, kept, root, store, loaded.evaluation, opened, out, ledger)
+        else:
+            found = compare_collections(both, sources, loaded.metadata, loaded.evaluation, opened, out, ledger)
+        print_comparison(found)
 
 
 @app.command()

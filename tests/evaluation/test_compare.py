@@ -2,19 +2,23 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from cxrflow.bundle import Bundle, OperatingPoint, seen_rows, write_bundle
+from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.compare import compare_stored, differences
 from cxrflow.evaluation.operating import choose_on_val
 from cxrflow.evaluation.tables import print_comparison
 from cxrflow.images.prepare import Store, steps_digest
+from cxrflow.images.steps import prepare_image
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
+from cxrflow.reading import read_radiograph
 from cxrflow.records import CLASSES
 from cxrflow.training.models import MODELS
 
@@ -145,10 +149,11 @@ def test_images_that_either_has_seen_are_left_out_and_both_looks_are_entered(
 ) -> None:
     both, records, store = stored
     params = demo_params.evaluation.model_copy(update={"bootstrap": 100})
-    result = compare_stored(both, records, store, params, tmp_path / "out", tmp_path / "ledger.csv")
+    out, book = tmp_path / "out", tmp_path / "ledger.csv"
+    result = compare_stored(both, records, tmp_path, store, params, LocalEngine(), out, book)
     assert result["n"] == 24
-    assert (tmp_path / "out" / "comparison.json").exists()
-    ledger = pd.read_csv(tmp_path / "ledger.csv")
+    assert (out / "comparison.json").exists()
+    ledger = pd.read_csv(book)
     assert ledger.bundle.tolist() == [predictor.bundle.digests["weights"] for predictor in both]
     assert len(set(ledger.test_set_hash)) == 1
     scores = [predictor.stored_scores(store, records.image_id[6:]) for predictor in both]
@@ -161,7 +166,34 @@ def test_images_that_either_has_seen_are_left_out_and_both_looks_are_entered(
 def test_nothing_left_is_one_clear_sentence(stored: tuple, demo_params: Params, tmp_path: Path) -> None:
     both, records, store = stored
     with pytest.raises(CxrflowError, match="have seen every image"):
-        compare_stored(both, records[:6], store, demo_params.evaluation, tmp_path / "out", tmp_path / "ledger.csv")
+        compare_stored(
+            both, records[:6], tmp_path, store, demo_params.evaluation, LocalEngine(), tmp_path, tmp_path / "ledger.csv"
+        )
+
+
+def test_a_bundle_of_other_image_steps_gets_images_of_its_own(
+    stored: tuple, demo_params: Params, tmp_path: Path
+) -> None:
+    """The second bundle takes 40 pixels where 32 are stored; one file cannot be read and counts for neither."""
+    (first, second), records, store = stored
+    steps = demo_params.images.model_copy(update={"size": 40})
+    larger = second.bundle.model_copy(update={"images": steps})
+    write_bundle(second.folder, MODELS["crnn"].build(steps.channels, 3), larger, seen_rows(records[:0]))
+    both = first, Predictor(second.folder)
+    (tmp_path / "x").mkdir()
+    files = [f"x/{k}.png" for k in range(len(records))]
+    for file, picture in zip(files, store.images, strict=True):
+        cv2.imwrite(str(tmp_path / file), cv2.resize(picture, (80, 80)))
+    (tmp_path / files[7]).write_bytes(b"no picture")
+    records = records.assign(path=files, turned=False)
+    params = demo_params.evaluation.model_copy(update={"bootstrap": 100})
+    result = compare_stored(both, records, tmp_path, store, params, LocalEngine(), tmp_path, tmp_path / "ledger.csv")
+    assert result["n"] == 29
+    left = records.drop(index=7)
+    pictures = [prepare_image(read_radiograph(tmp_path / file), steps).image for file in left.path]
+    covid = (left.label == "covid").to_numpy()
+    by_hand = np.mean(both[1].scores(np.stack(pictures))[covid, 0] >= 0.3)
+    assert result["figures"]["sensitivity"]["b"]["value"] == pytest.approx(by_hand)
 
 
 def test_what_is_chosen_on_val_is_written_into_the_bundle_and_weights_stay(stored: tuple, demo_params: Params) -> None:

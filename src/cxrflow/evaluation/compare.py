@@ -17,7 +17,7 @@ from cxrflow.evaluation.intervals import Figure, Question, aurocs, missing, prop
 from cxrflow.evaluation.resampling import effective_groups, group_index, resamples
 from cxrflow.evaluation.seen import leave_out_seen, overlap
 from cxrflow.files import write_json
-from cxrflow.images.prepare import Store, prepare_images
+from cxrflow.images.prepare import Store, prepare_images, steps_digest
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Evaluation, Metadata
 from cxrflow.predictor import Predictor
@@ -29,16 +29,30 @@ _FEW = 4
 
 
 def compare_stored(
-    both: tuple[Predictor, Predictor], records: pd.DataFrame, store: Store, params: Evaluation, out: Path, book: Path
+    both: tuple[Predictor, Predictor],
+    records: pd.DataFrame,
+    root: Path,
+    store: Store,
+    params: Evaluation,
+    engine: Engine,
+    out: Path,
+    book: Path,
 ) -> dict[str, Any]:
-    """Compare on the stored images of split ``test`` that neither bundle has seen; writes ``out/comparison.json``.
+    """Compare on the images of split ``test`` that neither bundle has seen; writes ``out/comparison.json``.
 
-    records  kept rows; store  their images, prepared by the steps of both bundles; book  the ledger
-    Raises CxrflowError where a bundle takes other images, or has seen all.
+    records  kept rows, of files below ``root``; book  the ledger
+    store    their images, for a bundle of the same image steps; a bundle of others has them prepared by its own, so
+             that two sizes can be compared
+    Raises CxrflowError where no image is left that neither has seen.
     """
-    usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
-    test = _unseen(usable[usable.split == "test"], both)
-    return _compare(both, test, (store, store), params, out, book)
+    test = _unseen(records[records.split == "test"], both)
+    stores = [
+        store
+        if store.steps == steps_digest(predictor.bundle.images)
+        else prepare_images(test, root, predictor.bundle.images, engine, out / f"images-{name}")
+        for name, predictor in zip("AB", both, strict=True)
+    ]
+    return _compare(both, test, (stores[0], stores[1]), params, out, book)
 
 
 def compare_collections(
@@ -51,7 +65,7 @@ def compare_collections(
     book: Path,
 ) -> dict[str, Any]:
     """The same on every kept image of the collections below ``root`` that neither bundle has seen, each bundle with its
-    own image steps, so that two sizes can be compared."""
+    own image steps."""
     metadata = metadata.model_copy(update={"files": "required"})
     built = build_records(root, None, metadata, engine, out / "fingerprints.sqlite", split=False)
     kept = _unseen(built.records, both)
@@ -59,8 +73,6 @@ def compare_collections(
         prepare_images(kept, built.root, predictor.bundle.images, engine, out / f"images-{name}")
         for name, predictor in zip("AB", both, strict=True)
     ]
-    for store in stores:
-        kept = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     return _compare(both, kept, (stores[0], stores[1]), params, out, book)
 
 
@@ -181,6 +193,8 @@ def _compare(
     out: Path,
     book: Path,
 ) -> dict[str, Any]:
+    for store in stores:
+        test = test[test.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
     test_set = ledger.test_set_hash(test)
     scores, bundles = [], {}
     for name, predictor, store in zip("ab", both, stores, strict=True):
