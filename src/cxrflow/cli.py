@@ -369,13 +369,14 @@ def compare(
     from cxrflow.images.prepare import open_store
     from cxrflow.predictor import Predictor
     from cxrflow.records import read_kept
+    from cxrflow.sources import find_collections
 
     loaded, both = _load(params, engine), (Predictor(a), Predictor(b))
     ledger = RESULTS / "evaluation" / "ledger.csv"
     with open_engine(loaded) as opened:
         if sources is None:
             kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
-            root = Path(loaded.sources.root)
+            root, _ = find_collections(Path(loaded.sources.root))
             found = compare_stored(both, kept, root, store, loaded.evaluation, opened, out, ledger)
         else:
             found = compare_collections(both, sources, loaded.metadata, loaded.evaluation, opened, out, ledger)

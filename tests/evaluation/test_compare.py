@@ -196,6 +196,17 @@ def test_a_bundle_of_other_image_steps_gets_images_of_its_own(
     assert result["figures"]["sensitivity"]["b"]["value"] == pytest.approx(by_hand)
 
 
+def test_where_the_files_are_gone_is_one_clear_sentence(stored: tuple, demo_params: Params, tmp_path: Path) -> None:
+    (first, second), records, store = stored
+    larger = second.bundle.model_copy(update={"images": demo_params.images.model_copy(update={"size": 40})})
+    write_bundle(second.folder, MODELS["crnn"].build(larger.images.channels, 3), larger, seen_rows(records[:0]))
+    gone = records.assign(path=[f"x/{k}.png" for k in range(len(records))], turned=False)
+    both, params, book = (first, Predictor(second.folder)), demo_params.evaluation, tmp_path / "ledger.csv"
+    with pytest.raises(CxrflowError, match="are the files there"):
+        compare_stored(both, gone, tmp_path, store, params, LocalEngine(), tmp_path, book)
+    assert not book.exists()  # nothing was looked at
+
+
 def test_what_is_chosen_on_val_is_written_into_the_bundle_and_weights_stay(stored: tuple, demo_params: Params) -> None:
     both, records, store = stored
     folder, scores = both[0].folder, both[0].stored_scores(store, records.image_id[:20])

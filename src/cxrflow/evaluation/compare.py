@@ -43,7 +43,7 @@ def compare_stored(
     records  kept rows, of files below ``root``; book  the ledger
     store    their images, for a bundle of the same image steps; a bundle of others has them prepared by its own, so
              that two sizes can be compared
-    Raises CxrflowError where no image is left that neither has seen.
+    Raises CxrflowError where no image is left that neither has seen, or none of these can be prepared.
     """
     test = _unseen(records[records.split == "test"], both)
     stores = [
@@ -195,6 +195,10 @@ def _compare(
 ) -> dict[str, Any]:
     for store in stores:
         test = test[test.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
+    if test.empty:
+        raise CxrflowError(
+            "compare: no image that neither bundle has seen can be prepared for both; are the files there?"
+        )
     test_set = ledger.test_set_hash(test)
     scores, bundles = [], {}
     for name, predictor, store in zip("ab", both, stores, strict=True):
