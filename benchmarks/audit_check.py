@@ -38,10 +38,10 @@ from cxrflow.images.steps import prepare_image
 from cxrflow.params import Images, Params, load_params
 from cxrflow.predictor import Predictor
 from cxrflow.records import Record, to_frame
-from cxrflow.sources.synthetic.drawing import Radiograph, draw
-from cxrflow.sources.synthetic.layouts import plan
-from cxrflow.sources.synthetic.people import SHARES, Job
-from cxrflow.sources.synthetic.shortcuts import Shortcut, mark_of, plant
+from cxrflow.synthetic.drawing import Radiograph, draw
+from cxrflow.synthetic.layouts import plan
+from cxrflow.synthetic.people import SHARES, Job
+from cxrflow.synthetic.shortcuts import Shortcut, mark_of, plant
 from cxrflow.training.train import train
 
 SHORTCUTS: tuple[Shortcut, ...] = get_args(Shortcut)

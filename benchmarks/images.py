@@ -30,7 +30,7 @@ from cxrflow.images.steps import prepare_image
 from cxrflow.params import Images, load_params
 from cxrflow.reading import ENDINGS, read_radiograph
 from cxrflow.reading.dicom import is_dicom, read_dicom
-from cxrflow.sources.demo import TRUTH
+from cxrflow.synthetic.demo import TRUTH
 
 _ROUNDS, _REPEATS, _SHOWN = 3, 3, 6
 STEPS = load_params(Path(__file__).parents[1] / "params.yaml").images.model_copy(

@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
-from cxrflow.evaluation.intervals import Question, aurocs, proportion
+from cxrflow.statistics.intervals import Question, aurocs, proportion
 
 PROPORTIONS = [(12, 1, 0.0), (30, 1, 0.0), (100, 1, 0.0), (12, 8, 0.3), (30, 8, 0.3), (30, 8, 0.7), (100, 8, 0.3)]
 SHARES = (0.1, 0.3, 0.5, 0.8, 0.9)

@@ -15,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 
 from cxrflow.engines import LocalEngine
-from cxrflow.evaluation.leaks import leaks, print_leaks
 from cxrflow.images.prepare import prepare_images
 from cxrflow.metadata.build import build_records
 from cxrflow.metadata.groups import with_children
 from cxrflow.params import Training, load_params
 from cxrflow.sources import rsna
+from cxrflow.studies.leaks import leaks, print_leaks
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import argparse
 from pathlib import Path
 
 from cxrflow.engines import LocalEngine
-from cxrflow.evaluation.mitigation import MITIGATIONS, mitigation, print_mitigation
 from cxrflow.metadata.build import build_records
 from cxrflow.metadata.groups import with_children
 from cxrflow.params import Training, load_params
+from cxrflow.studies.mitigation import MITIGATIONS, mitigation, print_mitigation
 
 
 def main() -> None:

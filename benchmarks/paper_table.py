@@ -28,11 +28,11 @@ from cxrflow.evaluation.metrics import evaluate
 from cxrflow.evaluation.tables import as_text
 from cxrflow.files import digest, write_json
 from cxrflow.images.prepare import open_store
+from cxrflow.models.model import to_input
 from cxrflow.params import load_params
 from cxrflow.records import CLASSES, read_kept
 from cxrflow.training.augmentation import augment
 from cxrflow.training.data import PlainBatches, RadiographBatches, loader
-from cxrflow.training.module import to_input
 from cxrflow.training.train import train
 
 #: Iteration, network, and what the paper reports of COVID-19: sensitivity, precision.

@@ -32,13 +32,14 @@ from torch.utils.data import DataLoader
 from cxrflow.engines import LocalEngine
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
+from cxrflow.models import find_model
+from cxrflow.models.model import to_input
 from cxrflow.params import load_params
 from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
 from cxrflow.training.checkpoints import keep_memory
 from cxrflow.training.data import BalancedBatches, RadiographBatches
-from cxrflow.training.models import find_model
-from cxrflow.training.module import TrainingModule, to_input
+from cxrflow.training.module import TrainingModule
 from cxrflow.training.train import running_mean
 from images import STEPS, radiographs
 

@@ -18,16 +18,20 @@ from typing import Any
 import cv2
 import ibis
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from cxrflow.engines import Engine, open_engine
-from cxrflow.params import Metadata, Params, load_params
-from cxrflow.sources.synthetic.drawing import draw
-from cxrflow.sources.synthetic.layouts import plan
+from cxrflow.images.prepare import Store, steps_digest
+from cxrflow.params import Images, Metadata, Params, load_params
+from cxrflow.records import CLASSES
+from cxrflow.synthetic.drawing import draw
+from cxrflow.synthetic.layouts import plan
 
 PROJECT = Path(__file__).parents[1]
+Tiny = tuple[pd.DataFrame, Store, Images]
 
 # How long an example takes says something of the machine, nothing of the code.
 settings.register_profile("cxrflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,6 +50,12 @@ def real_data() -> Path:
 def demo_params() -> Params:
     """The parameters as the project ships them."""
     return load_params(PROJECT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def params(demo_params: Params) -> Params:
+    """The same, by the name that tests of training use."""
+    return demo_params
 
 
 @pytest.fixture(scope="session")
@@ -254,5 +264,36 @@ def onnx_network() -> Callable[[int], bytes]:
         graph = onnx.helper.make_graph(nodes, "network", ends[:1], ends[1:], weights)
         opset = onnx.helper.make_opsetid("", 13)
         return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+
+    return make
+
+
+@pytest.fixture
+def tiny(demo_params: Params) -> Callable[[int], Tiny]:
+    """A data set that a network can learn: records, prepared images and steps of ``n`` images of 32 pixels; the
+    brightest third of the picture is the class."""
+
+    def make(n: int = 90) -> Tiny:
+        random = np.random.default_rng(0)
+        labels = random.integers(0, 3, n)
+        images = random.integers(60, 120, (n, 32, 32)).astype(np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[:, 10 * label : 10 * label + 10] += 60
+        ids = [f"tiny:{k}" for k in range(n)]
+        records = pd.DataFrame(
+            {
+                "image_id": ids,
+                "source": "tiny",
+                "patient_id": [f"tiny:p{k}" for k in range(n)],
+                "group_id": ids,
+                "label": [CLASSES[label] for label in labels],
+                "split": np.where(np.arange(n) % 3 == 0, "val", "train"),
+                "content_hash": [f"{k:064x}" for k in range(n)],
+                "near_hash": [f"{k * 7919:064x}" for k in range(n)],
+            }
+        )
+        steps = demo_params.images.model_copy(update={"size": 32})
+        index = pd.DataFrame({"image_id": ids, "content_hash": records.content_hash, "left_out": None})
+        return records, Store(images, None, index, steps_digest(steps)), steps
 
     return make

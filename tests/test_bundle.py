@@ -18,9 +18,9 @@ from cxrflow.bundle import (
     write_bundle,
 )
 from cxrflow.errors import CxrflowError
+from cxrflow.models import MODELS
 from cxrflow.params import load_params
 from cxrflow.records import CLASSES
-from cxrflow.training.models import MODELS
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.explanation.explain import _choose, overlay
+from cxrflow.models import MODELS
 from cxrflow.params import load_params
 from cxrflow.predictor import Predictor, find_images, predict_files
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import CLASSES
-from cxrflow.training.models import MODELS
 
 
 @pytest.fixture(scope="module", params=[1, 3])

@@ -13,10 +13,10 @@ from torch import nn
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
+from cxrflow.models import find_model
+from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Images
 from cxrflow.records import CLASSES
-from cxrflow.training.models import find_model
-from cxrflow.training.models.stored import STORED, StoredNetwork
 
 WEIGHTS, DESCRIPTION, TRAINED_ON = "model.safetensors", "bundle.json", "trained_on.csv"
 #: How a network that is in no registry is built.

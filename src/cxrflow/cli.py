@@ -56,7 +56,7 @@ def show_params(
 ) -> None:
     """Check every parameter and write those in force, overrides laid over."""
     from cxrflow.files import write_whole
-    from cxrflow.training.models.measure import check_size
+    from cxrflow.models.measure import check_size
 
     loaded = load_params(params)
     check_start(loaded.training, RESULTS / "training")
@@ -74,7 +74,7 @@ def show_params(
 @app.command()
 def demo(params: ParamsFile = Path("params.yaml")) -> None:
     """Draw synthetic radiographs in the layouts of the real collections."""
-    from cxrflow.sources.demo import write_demo
+    from cxrflow.synthetic.demo import write_demo
 
     write_demo(DATA / "demo", load_params(params).demo)
 
@@ -122,29 +122,6 @@ def images(params: ParamsFile = Path("params.yaml"), engine: EngineName = None) 
 
 
 @app.command()
-def pretrain(
-    model: Annotated[str | None, typer.Option(help="Instead of the parameter file's training.model.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 50,
-    out: Annotated[Path, typer.Option(help="Folder for the backbone and checkpoints.")] = RESULTS / "pretraining",
-    params: ParamsFile = Path("params.yaml"),
-) -> None:
-    """Pretrain a network on the training images without their labels, for those who have no ImageNet weights."""
-    from cxrflow.images.prepare import open_store
-    from cxrflow.records import read_kept
-    from cxrflow.training import pretrain as step
-
-    loaded = load_params(params)
-    kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
-    name = model or loaded.training.model
-    backbone = step.pretrain(kept, store, loaded.images, name, epochs, loaded.training.seed, out)
-    Console().print(
-        f"{sum(backbone.sources.values()):,} images, loss {backbone.loss[0]:.3f} in the first epoch and "
-        f"{backbone.loss[-1]:.3f} in the last: {out}",
-        soft_wrap=True,
-    )
-
-
-@app.command()
 def training(params: ParamsFile = Path("params.yaml")) -> None:
     """Train, resume where a run was interrupted, and write the bundle chosen on val."""
     from cxrflow.evaluation.operating import choose_on_val
@@ -186,11 +163,11 @@ def cross_validate(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Score every image once, by a network that has seen nobody of its group; goes on where it was interrupted."""
-    from cxrflow.evaluation.cross_validate import cross_validate as run
     from cxrflow.evaluation.tables import print_figures
     from cxrflow.images.prepare import open_store
     from cxrflow.metadata.groups import with_children
     from cxrflow.records import read_kept
+    from cxrflow.studies.cross_validate import cross_validate as run
 
     loaded = load_params(params)
     kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
@@ -209,11 +186,11 @@ def leave_one_out(
     params: ParamsFile = Path("params.yaml"),
 ) -> None:
     """Train without each source in turn and test on it; goes on where it was interrupted."""
-    from cxrflow.evaluation.leave_one_out import leave_one_out as run
-    from cxrflow.evaluation.leave_one_out import print_leave_one_out
     from cxrflow.images.prepare import open_store
     from cxrflow.metadata.groups import with_children
     from cxrflow.records import read_kept
+    from cxrflow.studies.leave_one_out import leave_one_out as run
+    from cxrflow.studies.leave_one_out import print_leave_one_out
 
     loaded = load_params(params)
     kept, store = read_kept(DATA / "metadata" / "records.csv"), open_store(DATA / "images")
@@ -364,12 +341,12 @@ def compare(
 ) -> None:
     """Compare two bundles on the same images, which neither has seen: differences with intervals."""
     from cxrflow.engines import open_engine
-    from cxrflow.evaluation.compare import compare_collections, compare_stored
     from cxrflow.evaluation.tables import print_comparison
     from cxrflow.images.prepare import open_store
     from cxrflow.predictor import Predictor
     from cxrflow.records import read_kept
     from cxrflow.sources import find_collections
+    from cxrflow.studies.compare import compare_collections, compare_stored
 
     loaded, both = _load(params, engine), (Predictor(a), Predictor(b))
     ledger = RESULTS / "evaluation" / "ledger.csv"
@@ -450,8 +427,8 @@ def models(
 
     from rich.table import Table
 
-    from cxrflow.training.models import MODELS
-    from cxrflow.training.models.measure import measure
+    from cxrflow.models import MODELS
+    from cxrflow.models.measure import measure
 
     measured = [measure(name) for name in MODELS]
     if as_json:

@@ -17,12 +17,12 @@ from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import write_whole
 from cxrflow.images.prepare import Store, check_steps
 from cxrflow.images.steps import prepare_image
+from cxrflow.models.model import to_input
 from cxrflow.params import Images
 from cxrflow.reading import ENDINGS, read
 from cxrflow.reading.dicom import is_dicom
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
 from cxrflow.records import CLASSES
-from cxrflow.training.module import to_input
 
 _BATCH = 64
 

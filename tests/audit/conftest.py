@@ -9,10 +9,10 @@ import torch
 
 from cxrflow.audit.pictures import Pictures
 from cxrflow.bundle import Bundle, seen_rows, write_bundle
+from cxrflow.models import MODELS
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
-from cxrflow.training.models import MODELS
 
 SIDE = 32
 LUNGS = np.zeros((SIDE, SIDE), np.bool_)

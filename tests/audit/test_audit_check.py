@@ -14,8 +14,8 @@ import pytest
 from cxrflow.metadata.groups import with_children
 from cxrflow.params import Params
 from cxrflow.records import COLUMNS
-from cxrflow.sources.synthetic.drawing import draw
-from cxrflow.sources.synthetic.people import Job
+from cxrflow.synthetic.drawing import draw
+from cxrflow.synthetic.people import Job
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from cxrflow.audit.plots import forest
 from cxrflow.audit.verdicts import FOUND, UNTOLD, result
-from cxrflow.evaluation.intervals import missing
+from cxrflow.statistics.intervals import missing
 
 FIGURE = {"value": 0.71, "low": 0.62, "high": 0.79, "n": 90, "groups": 60}
 TESTS = {

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from cxrflow.audit.pooled import baseline, baseline_verdict, gap, pooled_and_within
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
-from cxrflow.evaluation.intervals import missing
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import missing
 
 
 def figure(value: float, half: float) -> dict:

@@ -9,8 +9,8 @@ from scipy import stats
 
 from cxrflow.audit.audit import conclude
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, apart, average, mean, percent, result, spoken
-from cxrflow.evaluation.intervals import missing
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import missing
 
 LIMITS = Limits(found=0.1, clear=0.3, none=0.0)
 

@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader
 from scipy import stats
 
 from cxrflow.bundle import Bundle
-from cxrflow.evaluation.intervals import missing, proportion
 from cxrflow.evaluation.operating import (
     POINTS,
     at_prevalence,
@@ -23,6 +22,7 @@ from cxrflow.evaluation.operating import (
 )
 from cxrflow.params import Params
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import missing, proportion
 
 # Ten others and four with COVID-19, as they are ranked.
 SCORES = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 0.35, 0.55, 0.7, 0.9])

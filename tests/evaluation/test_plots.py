@@ -9,9 +9,9 @@ from PIL import Image
 from cxrflow.evaluation import curve_plots, plots
 from cxrflow.evaluation.calibration import abstention, calibration
 from cxrflow.evaluation.curves import curves as curves_of
-from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.metrics import confusion
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import missing
 
 FIGURE = {"value": 0.876, "low": 0.812, "high": 0.931, "n": 90, "groups": 60}
 

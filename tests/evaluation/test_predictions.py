@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from cxrflow.evaluation.predictions import write_predictions
-from cxrflow.evaluation.within import within_sources
 from cxrflow.records import CLASSES
+from cxrflow.statistics.within import within_sources
 
 
 def test_a_very_sure_networks_order_is_not_lost(tmp_path: Path) -> None:

@@ -24,10 +24,11 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.tables import print_figures
 from cxrflow.importing import import_tensorflow
+from cxrflow.models.model import to_input
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
-from cxrflow.training.module import TrainingModule, to_input
+from cxrflow.training.module import TrainingModule
 
 CONVERTED = "converted"  # where what TensorFlow would say lies
 ORDER = [2, 0, 1]  # of normal, pneumonia, covid, as released, in CLASSES

@@ -18,8 +18,8 @@ from sklearn.datasets import load_sample_images
 
 from cxrflow.reading import decode, read, read_radiograph
 from cxrflow.reading.frontal import FLAG, THUMBNAIL, WEIGHTS, probability, thumbnail, turn, weights
-from cxrflow.sources.demo import _dicom
-from cxrflow.sources.synthetic.layouts import plan
+from cxrflow.synthetic.demo import _dicom
+from cxrflow.synthetic.layouts import plan
 
 
 @pytest.fixture(scope="session")

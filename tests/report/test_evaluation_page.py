@@ -21,10 +21,10 @@ from cxrflow.cli import app
 from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
 from cxrflow.images.prepare import Store, prepare_images
+from cxrflow.models import MODELS
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES, read_records
-from cxrflow.training.models import MODELS
 
 PROJECT = Path(__file__).parents[2]
 OUTSIDE = ('src="http', 'href="http', "url(http", "@import", "<script src", "<link", "fetch(")

@@ -15,10 +15,9 @@ from torchvision.models import ResNet18_Weights, resnet18
 from cxrflow.bundle import read_bundle, read_trained_on
 from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store
+from cxrflow.models import find_model
 from cxrflow.params import Images, Params, Training
 from cxrflow.training import start as module
-from cxrflow.training.models import find_model
-from cxrflow.training.pretrain import pretrain
 from cxrflow.training.start import begin
 from cxrflow.training.train import train
 
@@ -208,18 +207,6 @@ def test_a_deeper_network_of_the_family_does_not_fit(tmp_path: Path, grey: Image
     save_file(find_model("resnet34").architecture(1, 3).state_dict(), tmp_path / "deeper.safetensors")
     with pytest.raises(CxrflowError, match="in one of them only"):
         begin("resnet18", str(tmp_path / "deeper.safetensors"), grey, 3)
-
-
-def test_a_pretrained_backbone(tiny: Tiny, short: Training, tmp_path: Path) -> None:
-    pytest.importorskip("monai")
-    records, store, steps = tiny(90)
-    pretrain(records, store, steps, "crnn", 1, 1, tmp_path / "backbone")
-    begun = begin("crnn", str(tmp_path / "backbone"), steps, 3)
-    assert begun.pretrained_on == ("tiny",)
-    assert begun.seen is not None
-    assert set(begun.seen.content_hash) == set(records.content_hash[records.split == "train"])
-    with pytest.raises(CxrflowError, match="holds a crnn, not a resnet18"):
-        begin("resnet18", str(tmp_path / "backbone"), steps, 3)
 
 
 @pytest.mark.parametrize("name", ["timm:tresnet_m", "timm:repvit_m0_9"])

@@ -9,9 +9,9 @@ import numpy as np
 from cxrflow.audit.pictures import Pictures, evenly
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, Test
 from cxrflow.audit.where import Heat
-from cxrflow.evaluation.intervals import Figure
 from cxrflow.evaluation.plots import FAINT, INK, Kind, in_words, new_canvas
 from cxrflow.explanation.explain import overlay
+from cxrflow.statistics.intervals import Figure
 
 _COLOURS = {FOUND: "#C8553D", NOT_FOUND: "#3A7D7C"}
 _SHOWN, _ROWS, _GAP = 200, 5, 6  # pixels; pictures

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, Test, Verdict, result, spoken
-from cxrflow.evaluation.compare import differences
-from cxrflow.evaluation.intervals import Figure, group_index, missing, weighted_auroc
 from cxrflow.records import CLASSES, NAMES
+from cxrflow.statistics.intervals import Figure, group_index, missing, weighted_auroc
+from cxrflow.studies.compare import differences
 
 BASELINE_QUESTION = "Does the table alone, without a pixel, do as well?"
 GAP_QUESTION = "Does the network do worse where the hospital is the same?"

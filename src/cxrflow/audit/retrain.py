@@ -17,13 +17,13 @@ from cxrflow.audit.pictures import Pictures, grown
 from cxrflow.audit.verdicts import UNTOLD, Limits, Test, result, spoken
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import ledger
-from cxrflow.evaluation.intervals import Figure, missing
 from cxrflow.evaluation.metrics import macro_auroc
 from cxrflow.images.prepare import Store, steps_digest
+from cxrflow.models import find_model
+from cxrflow.models.stored import STORED
 from cxrflow.params import IMAGENET, SCRATCH, Images, Training
 from cxrflow.predictor import Predictor
-from cxrflow.training.models import find_model
-from cxrflow.training.models.stored import STORED
+from cxrflow.statistics.intervals import Figure, missing
 from cxrflow.training.train import train
 
 QUESTION = "Can the class be told without the lungs?"

@@ -16,10 +16,10 @@ from torch import nn
 from cxrflow.audit.pictures import Pictures
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, Test, average, result, spoken
 from cxrflow.bundle import gradcam_layer
-from cxrflow.evaluation.intervals import Figure, Question, aurocs, missing
 from cxrflow.images.steps import shrink
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import Figure, Question, aurocs, missing
 
 QUESTION = "Can the source be told from the picture?"
 #: Of the AUROC of the source within a class, and of that of the class from the source alone.

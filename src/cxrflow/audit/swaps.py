@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from cxrflow.audit.pictures import Pictures, grown
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, Test, mean, percent, result
-from cxrflow.evaluation.intervals import Figure, missing, proportion
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import Figure, missing, proportion
 
 Scores = Callable[[np.ndarray], np.ndarray]
 Images = NDArray[np.uint8]

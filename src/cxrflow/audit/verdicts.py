@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from cxrflow.evaluation.intervals import Figure, group_index, missing
 from cxrflow.evaluation.limits import FEW
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import Figure, group_index, missing
 
 Verdict = Literal["shortcut found", "not found", "cannot be told"]
 FOUND: Verdict = "shortcut found"

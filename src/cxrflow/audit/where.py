@@ -14,9 +14,9 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cxrflow.audit.pictures import Pictures
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, Test, mean, percent, result, spoken
-from cxrflow.evaluation.intervals import proportion
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import proportion
 
 WHERE_QUESTION = "Does it look outside the lungs?"
 SANITY_QUESTION = "Do the heat maps depend on what was learned?"

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cxrflow.evaluation.intervals import Figure, missing, proportion
-from cxrflow.evaluation.resampling import group_index
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import Figure, missing, proportion
+from cxrflow.statistics.resampling import group_index
 
 _BINS = 10
 #: Shares of the images that are answered, the surest first, at which the risk is given.

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrflow.bundle import PredictionSets
-from cxrflow.evaluation.intervals import Figure, mean_over_groups, missing, proportion
-from cxrflow.evaluation.resampling import group_index
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import Figure, mean_over_groups, missing, proportion
+from cxrflow.statistics.resampling import group_index
 
 
 def fit_sets(

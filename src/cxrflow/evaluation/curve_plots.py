@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from cxrflow.evaluation.intervals import Figure
 from cxrflow.evaluation.plots import COLOURS, FAINT, INK, Kind, in_words, new_canvas
 from cxrflow.records import CLASSES, NAMES
+from cxrflow.statistics.intervals import Figure
 
 _DASHED = (0, (4, 3))
 

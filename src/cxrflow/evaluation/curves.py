@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cxrflow.evaluation.intervals import missing
-from cxrflow.evaluation.resampling import effective_groups, resamples
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import missing
+from cxrflow.statistics.resampling import effective_groups, resamples
 
 #: Where the curves are read: at these shares of false alarms (ROC), at these sensitivities (precision-recall).
 GRID = np.linspace(0, 1, 101)

@@ -16,7 +16,6 @@ from cxrflow.evaluation.calibration import abstention, calibration
 from cxrflow.evaluation.card import card_section
 from cxrflow.evaluation.conformal import set_figures
 from cxrflow.evaluation.curves import curves
-from cxrflow.evaluation.intervals import missing
 from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import figures_at_points
@@ -33,6 +32,7 @@ from cxrflow.model_card import CARD, NOT_MEASURED, card_of
 from cxrflow.params import Evaluation, Metadata
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES, write_records
+from cxrflow.statistics.intervals import missing
 
 LEDGER = "ledger.csv"
 

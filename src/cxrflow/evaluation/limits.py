@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrflow.evaluation.intervals import Figure
 from cxrflow.records import CLASSES, NAMES
+from cxrflow.statistics.intervals import Figure
 
 #: Half the width of the interval that is wanted.
 HALF_WIDTH = 0.05

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation.intervals import Figure, Question, aurocs, proportion
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import Figure, Question, aurocs, proportion
 
 Probabilities = NDArray[np.floating[Any]]
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from cxrflow.bundle import Bundle, OperatingPoint, write_description
 from cxrflow.evaluation.conformal import fit_sets
-from cxrflow.evaluation.intervals import Figure, missing, proportion
 from cxrflow.images.prepare import Store
 from cxrflow.params import Evaluation
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import Figure, missing, proportion
 
 #: What each operating point is, by its name in ``bundle.json`` and ``metrics.json``.
 POINTS = {

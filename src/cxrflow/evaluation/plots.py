@@ -13,8 +13,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from cxrflow.evaluation.intervals import Figure
 from cxrflow.records import CLASSES, NAMES
+from cxrflow.statistics.intervals import Figure
 
 Kind = Literal["svg", "png"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrflow.evaluation.intervals import Figure, Question, aurocs, proportion
 from cxrflow.records import CLASSES
+from cxrflow.statistics.intervals import Figure, Question, aurocs, proportion
 
 _COVID = CLASSES.index("covid")
 _AGES: dict[str, tuple[float, float]] = {

@@ -15,7 +15,7 @@ from cxrflow.images.steps import cut
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
 from cxrflow.records import CLASSES
-from cxrflow.sources.demo import TRUTH
+from cxrflow.synthetic.demo import TRUTH
 
 #: Where the demo's collections keep the true opacity of each image, below the root of the collections.
 TRUE_OPACITY = Path(TRUTH) / "opacity"

@@ -26,9 +26,9 @@ from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
 from cxrflow.model_card import write_card
+from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Images
 from cxrflow.records import CLASSES
-from cxrflow.training.models.stored import STORED, StoredNetwork
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 #: How far the bundle's logits and probabilities may be from TensorFlow's; logits as a share of the largest above 1.

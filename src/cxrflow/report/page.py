@@ -25,7 +25,7 @@ from cxrflow.metadata.overlap import meeting
 from cxrflow.model_card import CARD, with_verdicts
 from cxrflow.params import Params, resolved_yaml
 from cxrflow.records import CLASSES, NAMES, SPLITS
-from cxrflow.sources.demo import TRUTH
+from cxrflow.synthetic.demo import TRUTH
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
 _PLOTS = ("confusion", "curves", "calibration", "within_sources")

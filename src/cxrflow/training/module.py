@@ -12,6 +12,7 @@ from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAUROC, MulticlassConfusionMatrix
 
+from cxrflow.models.model import to_input
 from cxrflow.params import Training
 from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
@@ -22,12 +23,6 @@ from cxrflow.training.data import Batch
 #: moves it by less than two images changing places do.
 CHOICE = "choice"
 _TIE = 1e-5
-
-
-def to_input(images: torch.Tensor, channels: int, mean: float, std: float) -> torch.Tensor:
-    """What a network sees: float images (n, 1, size, size) in [0, 1] to (n, channels, size, size), normalised."""
-    planes = ((images - mean) / std).expand(-1, channels, -1, -1)
-    return planes.contiguous(memory_format=torch.channels_last)
 
 
 class TrainingModule(lightning.LightningModule):

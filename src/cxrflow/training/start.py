@@ -1,4 +1,4 @@
-"""Where training starts from: random weights, ImageNet, a file, a pretrained backbone, a bundle, or a checkpoint."""
+"""Where training starts from: random weights, ImageNet, a file, a bundle, or a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,9 @@ from torch import nn
 
 from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_trained_on
 from cxrflow.errors import CxrflowError
+from cxrflow.models import find_model
+from cxrflow.models.stored import STORED
 from cxrflow.params import IMAGENET, SCRATCH, Images
-from cxrflow.training.models import find_model
-from cxrflow.training.models.stored import STORED
-from cxrflow.training.pretrain import DESCRIPTION as BACKBONE
-from cxrflow.training.pretrain import read_backbone
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,7 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
 
     start  ``scratch``: random, or those that a name as xrv:... promises; ``imagenet``: the library's own, from its
            cache or the network; a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of
-           a bundle or of a pretrained backbone; or a checkpoint of a training (.ckpt), which then goes on with its
-           optimiser and schedule
+           a bundle; or a checkpoint of a training (.ckpt), which then goes on with its optimiser and schedule
     A first convolution of three planes serves a network of one by the sum over its planes, which gives the same for a
     grey picture, and the other way round. Last layers for another number of classes are left at random.
     Raises CxrflowError where weights are absent, damaged, of another network, or cannot be downloaded.
@@ -68,8 +65,6 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
             f"training.start: {start} is no bundle, and a network called {STORED} comes from one; name its folder."
         )
     network = known.architecture(images.channels, classes)
-    if (path / BACKBONE).exists():
-        return _from_backbone(path, model, network)
     if start == IMAGENET:
         state, name = _imagenet(model)
         fit_state(network, state, f"the ImageNet weights of {model}")
@@ -146,14 +141,6 @@ def _from_bundle(path: Path, model: str, images: Images, classes: int) -> Start:
 
 def _digest(network: nn.Module) -> str:
     return sha256(save(network.state_dict())).hexdigest()
-
-
-def _from_backbone(path: Path, model: str, network: nn.Module) -> Start:
-    backbone, state, seen = read_backbone(path)
-    if backbone.model != model:
-        raise CxrflowError(f"training.start: {path} holds a {backbone.model}, not a {model}; set training.model to it.")
-    fit_state(network, state, str(path))
-    return Start(network, tuple(backbone.sources), seen, digest=_digest(network), scale=(backbone.mean, backbone.std))
 
 
 def _from_checkpoint(path: Path, network: nn.Module) -> Start:

@@ -20,13 +20,14 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.images.prepare import Store, check_steps
 from cxrflow.model_card import write_card
+from cxrflow.models.measure import check_size
+from cxrflow.models.model import to_input
 from cxrflow.params import Images, Training, check_start
 from cxrflow.records import CLASSES
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
 from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting
 from cxrflow.training.data import BalancedBatches, Place, PlainBatches, RadiographBatches, loader
-from cxrflow.training.models.measure import check_size
-from cxrflow.training.module import CHOICE, TrainingModule, to_input
+from cxrflow.training.module import CHOICE, TrainingModule
 from cxrflow.training.start import begin
 
 
@@ -68,7 +69,7 @@ def train(
     digests = {
         "data": digest([used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), store.steps]),
         "params": digest([images.model_dump(), params.model_dump()]),
-        "code": code_digest(Path(cxrflow.__file__).parent, ("training", "bundle.py", "records.py")),
+        "code": code_digest(Path(cxrflow.__file__).parent, ("training", "models", "bundle.py", "records.py")),
     }
     lightning.seed_everything(params.seed, verbose=False)
     check_size(params.model, images.channels, images.size)

@@ -1,0 +1,35 @@
+"""The networks: one file for each family, one registry. A new network is one file and one line here."""
+
+from collections.abc import Callable
+
+from cxrflow.errors import CxrflowError
+from cxrflow.models import covidnet, crnn, from_timm, from_xrv, resnet, vgg
+from cxrflow.models.from_torchvision import imagenet
+from cxrflow.models.model import Model
+
+MODELS: dict[str, Model] = {
+    "resnet18": Model(resnet.build_resnet18, resnet.gradcam_layer, 224, imagenet=imagenet("resnet18")),
+    "resnet34": Model(resnet.build_resnet34, resnet.gradcam_layer, 224, imagenet=imagenet("resnet34")),
+    "resnet50": Model(resnet.build_resnet50, resnet.gradcam_layer, 224, imagenet=imagenet("resnet50")),
+    "resnet101": Model(resnet.build_resnet101, resnet.gradcam_layer, 224, imagenet=imagenet("resnet101")),
+    "resnet152": Model(resnet.build_resnet152, resnet.gradcam_layer, 224, imagenet=imagenet("resnet152")),
+    "vgg11": Model(vgg.build_vgg11, vgg.gradcam_layer, 224, imagenet=imagenet("vgg11")),
+    "vgg19": Model(vgg.build_vgg19, vgg.gradcam_layer, 224, imagenet=imagenet("vgg19")),
+    "covidnet_small": Model(covidnet.build_covidnet_small, covidnet.gradcam_layer, 224),
+    "covidnet_large": Model(covidnet.build_covidnet_large, covidnet.gradcam_layer, 224),
+    "crnn": Model(crnn.build_crnn, crnn.gradcam_layer, 224),
+}
+
+#: Libraries of networks: "timm:resnet10t" is what FAMILIES["timm"]("resnet10t") finds.
+FAMILIES: dict[str, Callable[[str], Model]] = {"timm": from_timm.find, "xrv": from_xrv.find}
+
+
+def find_model(name: str) -> Model:
+    """The network called ``name``, also ``timm:NAME`` and ``xrv:WEIGHTS``. Raises CxrflowError saying what there is."""
+    if name in MODELS:
+        return MODELS[name]
+    family, colon, member = name.partition(":")
+    if colon and family in FAMILIES:
+        return FAMILIES[family](member)
+    choice = ", ".join([*MODELS, "timm:NAME", "xrv:WEIGHTS"])
+    raise CxrflowError(f"training.model: no network is called {name}; choose one of {choice}.")

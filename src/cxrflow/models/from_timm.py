@@ -1,0 +1,75 @@
+"""A convolutional network of timm by its name (huggingface.co/docs/timm), with random weights."""
+
+import difflib
+from typing import Any
+
+import torch
+from torch import nn
+
+from cxrflow.errors import CxrflowError
+from cxrflow.models.model import Model
+
+
+def find(name: str) -> Model:
+    """timm's network ``name``.
+
+    Raises CxrflowError where timm has none of that name, where it takes pictures of one size only, and where its last
+    two stages do not give maps (n, planes, height, width): Grad-CAM has nothing to look at in most transformers.
+    """
+    import timm  # takes seconds, which the other networks need not wait for
+
+    names = timm.list_models()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
+        hint = f"did you mean {', '.join(f'timm:{n}' for n in near)}?" if near else "its names: timm.list_models()."
+        raise CxrflowError(f"training.model: timm has no network called {name} (without tags such as .a1_in1k); {hint}")
+
+    def architecture(channels: int, classes: int) -> nn.Module:
+        return timm.create_model(name, pretrained=False, in_chans=channels, num_classes=classes)
+
+    with torch.device("meta"):  # shapes without numbers
+        network: Any = architecture(1, 2).eval()
+        size = int(network.pretrained_cfg["input_size"][-1])
+        if network.pretrained_cfg.get("fixed_input_size"):
+            raise CxrflowError(
+                f"training.model: timm:{name} takes pictures of {size} x {size} only; choose a network that takes any "
+                "size, such as a ResNet, EfficientNet, ConvNeXt or TResNet."
+            )
+        if not _has_maps(network, size):
+            raise CxrflowError(
+                f"training.model: the last stages of timm:{name} give no maps that Grad-CAM could be taken at; choose "
+                "a convolutional network, such as a ResNet, EfficientNet, ConvNeXt or TResNet."
+            )
+
+    def imagenet() -> tuple[dict[str, torch.Tensor], str]:
+        pretrained: Any = timm.create_model(name, pretrained=True)
+        return pretrained.state_dict(), f"timm {pretrained.pretrained_cfg['tag']}"
+
+    return Model(architecture, gradcam_layer, size, imagenet=imagenet if timm.is_model_pretrained(name) else None)
+
+
+def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
+    """The last stage that timm lists (``feature_info``) where its map is at least 7 x 7, else the one before it."""
+    before, last = _stages(network)
+    return network.get_submodule((last if size >= 7 * last["reduction"] else before)["module"])
+
+
+def _stages(network: Any) -> list[dict]:
+    """timm's description of the last two stages: planes, factor by which the map is smaller, module."""
+    return list(network.feature_info)[-2:]
+
+
+def _has_maps(network: nn.Module, size: int) -> bool:
+    stages = _stages(network) if hasattr(network, "feature_info") else []
+    shapes: list[tuple[int, ...]] = []
+    try:
+        for stage in stages:
+            network.get_submodule(stage["module"]).register_forward_hook(
+                lambda _layer, _inputs, output: shapes.append(tuple(getattr(output, "shape", ())))
+            )
+        with torch.inference_mode():
+            network(torch.zeros(1, 1, size, size))
+    except (AttributeError, RuntimeError):  # a stage that is listed and not there; a network for three planes alone
+        return False
+    planes = [stage["num_chs"] for stage in stages]
+    return len(planes) == 2 and [shape[:2] for shape in shapes if len(shape) == 4] == [(1, n) for n in planes]

@@ -1,0 +1,162 @@
+"""The networks of torchxrayvision (Cohen et al. 2022, arXiv:2111.00595), pretrained on chest radiographs.
+
+torchxrayvision, an extra, knows where the weights are published and downloads them into ~/.torchxrayvision. Some of its
+files hold whole pickled networks, written by PyTorch before 1.6, which ``torch.load(weights_only=True)`` refuses: they
+are read without any of their code. The networks themselves are torchvision's, which torchxrayvision's repeat layer for
+layer.
+"""
+
+import pickle
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.models import DenseNet, ResNet, densenet121
+
+from cxrflow.errors import CxrflowError
+from cxrflow.models import resnet
+from cxrflow.models.model import Model
+
+#: Collections behind each set of weights, as torchxrayvision describes them, by the end of its name. RSNA's images are
+#: a part of NIH's (Shih et al. 2019, Radiol Artif Intell; 1: e180041): who has seen one has seen images of the other.
+SEEN = {
+    "densenet121-res224-all": ("NIH", "PadChest", "CheXpert", "MIMIC-CXR", "Google", "OpenI", "RSNA"),
+    "densenet121-res224-nih": ("NIH", "RSNA"),
+    "densenet121-res224-pc": ("PadChest",),
+    "densenet121-res224-chex": ("CheXpert",),
+    "densenet121-res224-rsna": ("RSNA", "NIH"),
+    "densenet121-res224-mimic_nb": ("MIMIC-CXR",),
+    "densenet121-res224-mimic_ch": ("MIMIC-CXR",),
+    "resnet50-res512-all": ("PadChest", "NIH", "RSNA", "SIIM", "VinDr-CXR"),
+}
+
+
+def find(weights: str) -> Model:
+    """The network that torchxrayvision's ``weights`` belong to; its last layer is new.
+
+    Raises CxrflowError where torchxrayvision is not installed or has no such weights.
+    """
+    library = _library()
+    if weights not in SEEN or weights not in library.models.model_urls:
+        choice = ", ".join(f"xrv:{name}" for name in SEEN if name in library.models.model_urls)
+        raise CxrflowError(f"training.model: torchxrayvision has no weights called {weights}; choose one of {choice}.")
+
+    def architecture(channels: int, classes: int) -> nn.Module:
+        return XrvNetwork(_densenet121(classes) if weights.startswith("densenet121") else _resnet50(classes))
+
+    def load_pretrained(network: nn.Module) -> None:
+        if not isinstance(network, XrvNetwork):
+            raise TypeError(f"expected an XrvNetwork, got {type(network).__name__}")
+        _load(library, weights, network)
+
+    size = library.models.model_urls[weights]["input_resolution"]
+    return Model(architecture, gradcam_layer, size, load_pretrained, SEEN[weights])
+
+
+def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
+    """The end of the last stage (7 x 7 at 224 pixels), below 224 pixels that of the third."""
+    if not isinstance(network, XrvNetwork):
+        raise TypeError(f"expected an XrvNetwork, got {type(network).__name__}")
+    if isinstance(network.network, ResNet):
+        return resnet.gradcam_layer(network.network, size)
+    features = network.network.features
+    return features.norm5 if size >= 7 * 32 else features.denseblock3
+
+
+class XrvNetwork(nn.Module):
+    """Takes what every network here takes, gives ``network`` what torchxrayvision's were trained on.
+
+    That is one plane from -1024 (black) to 1024 (white). Ours has zero mean and unit variance; the spread of
+    radiographs' pixels is about a quarter of the range from black to white, around its middle, so that 512 times ours
+    is theirs (exactly so at a mean of 0.5 and a standard deviation of 0.25). Planes are averaged: all are the same
+    grey picture. Any size goes; that of the weights' name is what they were trained on.
+    """
+
+    def __init__(self, network: DenseNet | ResNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (n, classes) of float (n, channels, size, size)."""
+        return self.network(512 * images.mean(dim=1, keepdim=True))
+
+    def take(self, state: dict[str, torch.Tensor]) -> None:
+        """Take all weights but the last layer's. Raises RuntimeError where they are of another network."""
+        own = self.network.state_dict()
+        head = {name: tensor for name, tensor in own.items() if name.startswith(("classifier.", "fc."))}
+        self.network.load_state_dict(state | head)
+
+
+def _densenet121(classes: int) -> DenseNet:
+    network = densenet121(num_classes=classes)
+    network.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(network.features.conv0.weight)
+    return network
+
+
+def _resnet50(classes: int) -> ResNet:
+    network = resnet.build_resnet50(1, classes)
+    assert isinstance(network, ResNet)  # noqa: S101
+    return network
+
+
+def _library() -> Any:
+    try:
+        with warnings.catch_warnings():  # it switches all warnings off
+            import torchxrayvision
+    except ImportError:
+        raise CxrflowError(
+            "training.model: networks called xrv:... need torchxrayvision; pip install 'cxrflow[xrv]'."
+        ) from None
+    return torchxrayvision
+
+
+def _load(library: Any, weights: str, network: XrvNetwork) -> None:
+    url = library.models.model_urls[weights]["weights_url"]
+    place = f"{library.utils.get_cache_dir()}{url.rsplit('/', 1)[-1]}"
+    try:
+        library.models.get_weights(weights)
+    except OSError as error:  # requests' errors are
+        raise CxrflowError(
+            f"training.model: xrv:{weights} could not be downloaded ({type(error).__name__}); "
+            f"fetch {url} on a machine with a network and put it at {place}."
+        ) from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the sources of layers have changed since
+            warnings.filterwarnings("error", ".*TorchScript.*")  # a program
+            held = torch.load(place, map_location="cpu", weights_only=False, pickle_module=_WithoutCode)
+        network.take(held.state_dict() if isinstance(held, nn.Module) else held)
+    except Exception as error:  # a damaged file raises anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CxrflowError(
+            f"training.model: {place}: damaged, or of another network ({reason}); remove it and run again, which "
+            "downloads it anew."
+        ) from None
+
+
+class _WithoutCode:
+    """In the place of the module ``pickle``: tensors are read; every class of layers becomes ``nn.Module``, which keeps
+    what it holds and does nothing with it; so does whatever else a file names, and calling that fails."""
+
+    class Unpickler(pickle.Unpickler):
+        """Reads tensors, dictionaries and sets."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            """What a file may name."""
+            return super().find_class(module, name) if (module, name) in _HARMLESS else nn.Module
+
+    @classmethod
+    def load(cls, file: Any, **options: Any) -> Any:
+        """As ``pickle.load``."""
+        return cls.Unpickler(file, **options).load()
+
+
+_HARMLESS = {
+    ("builtins", "set"),
+    ("__builtin__", "set"),
+    ("collections", "OrderedDict"),
+    ("torch._utils", "_rebuild_parameter"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+}

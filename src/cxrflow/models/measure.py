@@ -1,0 +1,75 @@
+"""Parameters, multiply-accumulates, Grad-CAM layer and sizes of a network, without its weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from cxrflow.errors import CxrflowError
+from cxrflow.models import find_model
+from cxrflow.models.stored import STORED
+from cxrflow.records import CLASSES
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """A network for pictures of ``default_size`` with 3 planes, and 3 classes.
+
+    parameters_m   millions of parameters
+    macs_g         billions of multiply-accumulates in convolutions and matrix products for one picture
+    gradcam_layer  name of the module that Grad-CAM is taken at
+    """
+
+    name: str
+    parameters_m: float
+    macs_g: float
+    default_size: int
+    gradcam_layer: str
+
+
+def measure(name: str, channels: int = 3, classes: int = len(CLASSES)) -> Measures:
+    """Measure the network called ``name``. Raises CxrflowError as ``find_model``."""
+    model = find_model(name)
+    with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network = model.architecture(channels, classes).eval()
+        network(torch.empty(1, channels, model.default_size, model.default_size))
+    layer = model.gradcam_layer(network, model.default_size)
+    return Measures(
+        name=name,
+        parameters_m=round(sum(p.numel() for p in network.parameters()) / 1e6, 6),
+        macs_g=round(counter.get_total_flops() / 2e9, 6),
+        default_size=model.default_size,
+        gradcam_layer=next(path for path, module in network.named_modules() if module is layer),
+    )
+
+
+def check_size(name: str, channels: int, size: int, key: str = "images.size") -> None:
+    """Raise CxrflowError as ``find_model``, and where the network called ``name`` does not take pictures of ``size``.
+
+    channels  planes of its pictures
+    size      side of its pictures in pixels
+    key       the parameter that says so
+    """
+    if name == STORED:  # the bundle that it comes from tells
+        return
+    model = find_model(name)
+    with torch.device("meta"), torch.inference_mode():
+        network = model.architecture(channels, len(CLASSES)).eval()
+        if _takes(network, channels, size):
+            return
+        near = [next((s for s in sizes if _takes(network, channels, s)), None) for sizes in _around(size)]
+    fitting = " and ".join(str(s) for s in near if s is not None) or str(model.default_size)
+    raise CxrflowError(f"{key}: {name} does not take pictures of {size} x {size}; nearest sizes: {fitting}.")
+
+
+def _around(size: int, reach: int = 64) -> tuple[range, range]:
+    return range(size - 1, max(size - reach, 31), -1), range(size + 1, size + reach)
+
+
+def _takes(network: nn.Module, channels: int, size: int) -> bool:
+    try:
+        network(torch.empty(1, channels, size, size))
+    except (AssertionError, RuntimeError, ValueError):  # shapes that do not fit
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Numbers in, figures with intervals out: proportions, AUROCs, pairs of classes within sources."""

@@ -1,0 +1,254 @@
+"""One contract for every network, and what is published of each."""
+
+import gc
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import torchvision
+from captum.attr import LayerGradCam
+from safetensors.torch import load, save
+from torch import nn
+from typer.testing import CliRunner
+
+from cxrflow.cli import app
+from cxrflow.errors import CxrflowError
+from cxrflow.models import MODELS, find_model
+from cxrflow.models.covidnet import CovidNet, pepx
+from cxrflow.models.measure import check_size, measure
+from cxrflow.models.model import Model
+
+XRV = "xrv:densenet121-res224-all"
+NAMES = [*MODELS, "timm:resnet10t", "timm:efficientnet_b0", "timm:convnext_atto", "timm:tresnet_m", XRV]
+
+
+def model_called(name: str) -> Model:
+    if name.startswith("xrv:"):
+        pytest.importorskip("torchxrayvision")
+    return find_model(name)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def built(request: pytest.FixtureRequest) -> Iterator[SimpleNamespace]:
+    """One network at a time, since the largest take half a gigabyte."""
+    model = model_called(request.param)
+    torch.manual_seed(0)
+    network = model.architecture(1, 3).to(memory_format=torch.channels_last)
+    yield SimpleNamespace(model=model, network=network, images=torch.randn(2, 1, 64, 64))
+    del network
+    gc.collect()
+
+
+def test_a_gradient_reaches_every_parameter(built: SimpleNamespace) -> None:
+    # timm's last normalisation of a residual block begins at exactly 0, and no gradient goes past it in the first step.
+    for parameter in built.network.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    logits = built.network.train()(built.images)
+    assert logits.shape == (2, 3)
+    logits.square().sum().backward()
+    without = [n for n, p in built.network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+    built.network.zero_grad(set_to_none=True)
+
+
+def test_heat_map_is_a_square_map(built: SimpleNamespace) -> None:
+    layer = built.model.gradcam_layer(built.network.eval(), 64)
+    heat = LayerGradCam(built.network, layer).attribute(built.images, target=[0, 2])
+    assert heat.shape[:2] == (2, 1)
+    assert heat.shape[2] == heat.shape[3] >= 4
+    assert heat.abs().sum() > 0
+
+
+def test_saved_and_loaded_it_gives_the_same(built: SimpleNamespace) -> None:
+    other = built.model.architecture(1, 3).eval()
+    other.load_state_dict(load(save({n: t.contiguous() for n, t in built.network.state_dict().items()})))
+    with torch.inference_mode():
+        expected = built.network.eval()(built.images)
+        assert torch.allclose(other(built.images), expected, rtol=1e-4, atol=1e-5)
+
+
+# Export is slow: of each file in MODELS the first network, and those that have layers which that one lacks.
+FIRST = {model.gradcam_layer: name for name, model in reversed(MODELS.items())}
+OTHERS = ["resnet50", "covidnet_large", *(name for name in NAMES if name not in MODELS)]
+
+
+@pytest.mark.parametrize("name", [*FIRST.values(), *OTHERS])
+def test_onnx_gives_the_same(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, images = model_called(name).architecture(1, 3).eval(), torch.randn(2, 1, 64, 64)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(network, (images,), dynamo=True, verbose=False)
+        expected = network(images).numpy()
+    program.save(tmp_path / "network.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+    logits = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+    assert logits == pytest.approx(expected, rel=1e-3, abs=1e-3 * float(np.abs(expected).max()))
+    for file in tmp_path.iterdir():  # half a gigabyte
+        file.unlink()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_size_and_one_or_three_planes(name: str) -> None:
+    model = model_called(name)
+    between = 148 if name == "timm:tresnet_m" else 150
+    for channels, size in [(1, 64), (1, 480), (3, between), (3, 224)]:
+        maps: list[torch.Tensor] = []
+        with torch.device("meta"), torch.inference_mode():
+            network = model.architecture(channels, 3).eval()
+            layer = model.gradcam_layer(network, size)
+            layer.register_forward_hook(lambda *args, maps=maps: maps.append(args[2]))
+            assert network(torch.empty(2, channels, size, size)).shape == (2, 3)
+        assert [m.dim() for m in maps] == [4]
+        if size >= 224:
+            assert min(maps[0].shape[2:]) >= 7
+
+
+#: Weights whose parameters and multiply-accumulates (1,000 classes, 3 planes, 224 pixels) torchvision publishes.
+PUBLISHED = {
+    "resnet18": torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
+    "resnet34": torchvision.models.ResNet34_Weights.IMAGENET1K_V1,
+    "resnet50": torchvision.models.ResNet50_Weights.IMAGENET1K_V1,
+    "resnet101": torchvision.models.ResNet101_Weights.IMAGENET1K_V1,
+    "resnet152": torchvision.models.ResNet152_Weights.IMAGENET1K_V1,
+    "vgg11": torchvision.models.VGG11_Weights.IMAGENET1K_V1,
+    "vgg19": torchvision.models.VGG19_Weights.IMAGENET1K_V1,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_sizes_are_torchvisions(name: str) -> None:
+    measured, meta = measure(name, classes=1000), PUBLISHED[name].meta
+    assert measured.parameters_m == pytest.approx(meta["num_params"] / 1e6, abs=1e-6)
+    assert measured.macs_g == pytest.approx(meta["_ops"], rel=1e-3)
+
+
+def test_the_command_lists_every_network_for_programs() -> None:
+    """COVID-Net's as published; ResNet-18's as published for 1,000 classes, less 997 times the 513 weights of each."""
+    told = CliRunner().invoke(app, ["models", "--json"], catch_exceptions=False)
+    assert told.exit_code == 0
+    rows = {row["name"]: row for row in json.loads(told.stdout)}
+    assert list(rows) == list(MODELS)
+    assert all({"name", "parameters_m", "macs_g", "default_size", "gradcam_layer"} == set(row) for row in rows.values())
+    small = rows["covidnet_small"]
+    assert small["parameters_m"] == pytest.approx(117.4, rel=0.02)
+    assert small["macs_g"] == pytest.approx(2.26, rel=0.02)
+    published = PUBLISHED["resnet18"].meta["num_params"] / 1e6
+    assert rows["resnet18"]["parameters_m"] == pytest.approx(published - 997 * 513e-6, abs=1e-6)
+
+
+def test_the_command_shows_every_network() -> None:
+    shown = CliRunner().invoke(app, ["models"], catch_exceptions=False, env={"COLUMNS": "120"})
+    assert shown.exit_code == 0
+    rows = {cells[1].strip(): cells[2:] for line in shown.stdout.splitlines() if len(cells := line.split("│")) > 5}
+    assert set(rows) == set(MODELS)
+    assert float(rows["covidnet_small"][0]) == pytest.approx(117.4, rel=0.02)
+    assert float(rows["covidnet_small"][1]) == pytest.approx(2.26, rel=0.02)
+    assert "timm:NAME" in shown.stdout
+    assert "cxrflow[xrv]" in shown.stdout
+
+
+def test_covidnet_is_as_large_as_published() -> None:
+    """Wang and Wong's model page: 117.4 M and 2.26 G for Small, 127.4 M and 3.59 G for Large."""
+    small, large = measure("covidnet_small"), measure("covidnet_large")
+    assert small.parameters_m == pytest.approx(117.4, rel=0.02)
+    assert small.macs_g == pytest.approx(2.26, rel=0.02)
+    assert large.parameters_m == pytest.approx(127.4, rel=0.01)
+    assert large.macs_g == pytest.approx(3.59, rel=0.01)
+
+
+@pytest.mark.parametrize("with_path", [False, True])
+def test_covidnets_maps_are_those_of_the_figure(with_path: bool) -> None:
+    with torch.device("meta"):
+        network = CovidNet(3, 3, with_path=with_path)
+        maps = network.stem(torch.empty(1, 3, 224, 224))
+        assert maps.shape[1:] == (64, 112, 112)
+        for stage, shape in zip(
+            network.stages, [(256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7)], strict=True
+        ):
+            maps = stage(maps)
+            assert maps.shape[1:] == shape
+    assert [len(stage.blocks) for stage in network.stages] == [3, 4, 6, 3]
+    assert [layer.in_features for layer in network.head if isinstance(layer, nn.Linear)] == [100_352, 1024, 256]
+
+
+def test_a_pepx_projects_expands_looks_projects_and_extends() -> None:
+    convolutions = [layer for layer in pepx(256, 512).modules() if isinstance(layer, nn.Conv2d)]
+    assert [layer.kernel_size[0] for layer in convolutions] == [1, 1, 3, 1, 1]
+    assert [layer.out_channels for layer in convolutions] == [64, 128, 128, 64, 512]
+    assert [layer.groups for layer in convolutions] == [1, 1, 128, 1, 1]
+
+
+def test_covidnets_pooling_changes_nothing_at_its_own_size() -> None:
+    maps = torch.randn(1, 4, 7, 7)
+    with torch.device("meta"):
+        pool = CovidNet(1, 3, with_path=False).pool
+    assert torch.equal(pool(maps), maps)
+
+
+def test_crnn_reads_rows_in_their_order() -> None:
+    """Rows swapped: the same cells, another sequence, another answer; and it is small."""
+    torch.manual_seed(0)
+    network = MODELS["crnn"].build(1, 3).eval()
+    images = torch.randn(1, 1, 128, 128)
+    with torch.inference_mode():
+        expected = network(images)
+        network.stem.register_forward_hook(lambda *args: args[2].flip(2))
+        assert not torch.allclose(network(images), expected, rtol=1e-3)
+    assert 1 < measure("crnn").parameters_m < 5
+
+
+def test_an_unknown_name_says_which_there_are() -> None:
+    with pytest.raises(CxrflowError, match=r"resnet9;.*resnet18.*timm:NAME"):
+        find_model("resnet9")
+    with pytest.raises(CxrflowError, match=r"no network is called hub:resnet18"):
+        find_model("hub:resnet18")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("timm:efficientnet_b00", r"no network called efficientnet_b00 .*timm:efficientnet_b0"),
+        ("timm:zzzzzzzz", r"no network called zzzzzzzz .*list_models"),
+        ("timm:resnet18.a1_in1k", r"without tags"),
+        ("timm:vit_tiny_patch16_224", r"224 x 224 only"),
+        ("timm:hrnet_w18_small", r"give no maps"),
+        ("timm:csatv2", r"give no maps"),
+        ("timm:gemma4_vit_167m", r"give no maps"),
+    ],
+)
+def test_what_timm_cannot_do_is_one_clear_sentence(name: str, said: str) -> None:
+    with pytest.raises(CxrflowError, match=said):
+        find_model(name)
+
+
+def test_a_size_that_does_not_fit_is_one_clear_sentence() -> None:
+    check_size("timm:tresnet_m", 1, 148)
+    with pytest.raises(CxrflowError, match=r"timm:tresnet_m does not take pictures of 150 x 150; .* 148 and 152"):
+        check_size("timm:tresnet_m", 1, 150)
+    with pytest.raises(CxrflowError, match=r"timm:inception_v3 does not take pictures of 64 x 64; nearest sizes: 75"):
+        check_size("timm:inception_v3", 3, 64)
+
+
+def test_grey_stem_keeps_the_scale_of_the_first_layer() -> None:
+    torch.manual_seed(0)
+    network = MODELS["resnet18"].build(1, 3)
+    out = network.conv1(torch.randn(4, 1, 64, 64)).detach()
+    assert np.isfinite(out.std().item())
+    assert out.std() == pytest.approx((2 / 64) ** 0.5, rel=0.3)  # Kaiming, fan out: variance 2 / (64 * 49) times 49
+
+
+@pytest.mark.parametrize(("size", "stage"), [(224, "layer4"), (480, "layer4"), (160, "layer3"), (96, "layer3")])
+def test_resnets_heat_map_is_no_coarser_than_seven_by_seven_where_a_stage_allows(size: int, stage: str) -> None:
+    network = MODELS["resnet18"].build(1, 3)
+    assert MODELS["resnet18"].gradcam_layer(network, size) is getattr(network, stage)[-1]
+    timms = find_model("timm:resnet10t")
+    network = timms.architecture(1, 3)
+    assert timms.gradcam_layer(network, size) is getattr(network, stage)

@@ -1,0 +1,94 @@
+"""A network that comes as an ONNX graph: trained further by the training stage, and graphs of few layers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+import cxrflow
+from cxrflow.bundle import Bundle, read_bundle, seen_rows, write_bundle
+from cxrflow.errors import CxrflowError
+from cxrflow.images.prepare import Store
+from cxrflow.models.stored import STORED, StoredNetwork
+from cxrflow.params import Images, Params
+from cxrflow.records import CLASSES
+from cxrflow.training.start import begin
+from cxrflow.training.train import train
+
+Tiny = Callable[..., tuple[pd.DataFrame, Store, Images]]
+
+
+def test_training_feeds_a_stored_network_what_it_was_made_for(
+    tiny: Tiny, params: Params, onnx_network: Callable[[int], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares of white, three equal planes, and not the new images' mean and deviation; it learns, and is a bundle."""
+    records, store, steps = tiny(120)
+    steps = steps.model_copy(update={"channels": 3})
+    network = StoredNetwork(onnx_network(32))
+    network.order.copy_(torch.tensor([2, 0, 1]))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    bundle = Bundle(
+        cxrflow=cxrflow.__version__, model=STORED, classes=CLASSES, images=steps, mean=0, std=1, temperature=1,
+        sources={}, pretrained_on=("elsewhere",), seen="unknown", epoch=0, validation={}, digests={},
+    )  # fmt: skip
+    write_bundle(tmp_path / "imported", network, bundle, seen_rows(records[:0]))
+    update = {"model": STORED, "start": str(tmp_path / "imported"), "epochs": 4, "batch_size": 16}
+    how = params.training.model_copy(update=update)
+    fed: list[torch.Tensor] = []
+    forward = StoredNetwork.forward
+
+    def watched(self: StoredNetwork, images: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            fed.append(images)
+        return forward(self, images)
+
+    monkeypatch.setattr(StoredNetwork, "forward", watched)
+    trained = train(records, store, steps, how, tmp_path / "out")
+    val = store.images[(records.split == "val").to_numpy()]
+    assert fed[0].shape[1] == 3
+    assert (fed[0][0, 0] * 255).round().byte().tolist() == val[0].tolist()
+    assert torch.equal(fed[0][:, 0], fed[0][:, 2])
+    assert trained is not None
+    assert (trained.mean, trained.std, trained.seen, trained.pretrained_on) == (0, 1, "unknown", ("elsewhere",))
+    assert trained.validation["macro_auroc"] > 0.8
+    again, network = read_bundle(tmp_path / "out" / "bundle")
+    assert again.model == STORED
+    moved = [n for n, value in network.state_dict().items() if not torch.equal(value, before[n])]
+    assert sorted(moved) == sorted(set(before) - {"order"})  # the statistics of batch normalisation among them
+    assert network.order.tolist() == [2, 0, 1]
+    with pytest.raises(CxrflowError, match=r"keeps its images\.size 32"):
+        begin(STORED, str(tmp_path / "imported"), steps.model_copy(update={"size": 48}), 3)
+
+
+@pytest.mark.parametrize("end", ["Flatten", "Reshape"])
+def test_a_graph_without_dense_layers(end: str) -> None:
+    """Convolutions down to the classes: onnx2torch keeps no constants for it, or the new shape alone."""
+    random = np.random.default_rng(0)
+    values = {
+        "first": random.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32),
+        "last": random.normal(0, 0.3, (3, 8, 1, 1)).astype(np.float32),
+        "shape": np.array([-1, 3]),
+    }
+    weights = [onnx.numpy_helper.from_array(value, name) for name, value in values.items()]
+    node, given = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    nodes = [
+        node("Conv", ["image", "first"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Relu", ["a"], ["b"]),
+        node("Conv", ["b", "last"], ["c"], kernel_shape=[1, 1]),
+        node("GlobalAveragePool", ["c"], ["d"]),
+        node(end, ["d", "shape"] if end == "Reshape" else ["d"], ["logits"]),
+    ]
+    ends = given("image", onnx.TensorProto.FLOAT, ["n", 3, 32, 32]), given("logits", onnx.TensorProto.FLOAT, ["n", 3])
+    made = onnx.helper.make_graph(nodes, "network", ends[:1], ends[1:], weights[: 3 if end == "Reshape" else 2])
+    opset = onnx.helper.make_opsetid("", 13)
+    graph = onnx.helper.make_model(made, opset_imports=[opset], ir_version=8).SerializeToString()
+    images = random.random((2, 3, 32, 32), dtype=np.float32)
+    expected = onnxruntime.InferenceSession(graph).run(None, {"image": images})[0]
+    network = StoredNetwork(graph)
+    assert network(torch.from_numpy(images)).detach().numpy() == pytest.approx(expected, abs=1e-5)
+    assert sorted(p.numel() for p in network.parameters()) == [24, 216]
