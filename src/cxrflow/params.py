@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
-from cxrflow.records import CLASSES
+from cxrflow.task import Task
 
 #: Values of ``training.start`` that name no file.
 SCRATCH, IMAGENET = "scratch", "imagenet"
@@ -125,8 +125,8 @@ class Training(_Section):
     gradient_clip: Positive | None
     average: Between | None
     schedule: Schedule
-    sample_weight_covid: Annotated[float, Field(ge=0, lt=1)] | None
-    balance: Literal["covid_share", "source_and_class"]
+    positive_share: Annotated[float, Field(ge=0, lt=1)] | None
+    balance: Literal["positive_share", "source_and_class"]
     loss_weights: dict[str, Positive]
     robust: Literal["none", "group_dro"]
     robust_step: Positive
@@ -136,13 +136,11 @@ class Training(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Training":
-        if set(self.loss_weights) != set(CLASSES):
-            raise ValueError(f"loss_weights must name exactly {', '.join(CLASSES)}")
-        share = self.sample_weight_covid
+        share = self.positive_share
         if share is not None and not 1 <= round(self.batch_size * share) < self.batch_size:
-            raise ValueError("sample_weight_covid must leave at least one COVID-19 and one other image in a batch")
+            raise ValueError("positive_share must leave at least one positive and one other image in a batch")
         if self.balance == "source_and_class" and share is not None:
-            raise ValueError("balance: source_and_class draws all images; set sample_weight_covid to null")
+            raise ValueError("balance: source_and_class draws all images; set positive_share to null")
         if self.schedule.name == "cosine" and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError("schedule.warmup_epochs must be below epochs")
         return self
@@ -176,11 +174,12 @@ class Audit(_Section):
 class Params(_Section):
     """Everything that governs a run; the comments in ``params.yaml`` say what each key does."""
 
-    overrides: str | None
+    overrides: str | list[str] | None
     engine: Literal["local", "spark"]
     spark: Spark
     sources: Sources
     demo: Demo
+    task: Task
     metadata: Metadata
     images: Images
     training: Training
@@ -188,9 +187,17 @@ class Params(_Section):
     explanation: Explanation
     audit: Audit
 
+    @model_validator(mode="after")
+    def _weights_are_of_classes(self) -> "Params":
+        if others := [name for name in self.training.loss_weights if name not in self.task.classes]:
+            raise ValueError(
+                f"training.loss_weights: {others[0]} is none of the task's classes {', '.join(self.task.order)}"
+            )
+        return self
+
 
 def load_params(path: Path) -> Params:
-    """Read ``path``, lay ``params/<overrides>.yaml`` beside it over it where ``overrides`` names one, and check.
+    """Read ``path``, lay the files ``params/<name>.yaml`` that ``overrides`` names over it, in their order, and check.
 
     Raises CxrflowError naming the file and the key that is missing, unknown or out of range.
     """
@@ -208,14 +215,18 @@ def check_start(training: Training, out: Path) -> None:
 
 def _checked(path: Path, values: dict[str, Any]) -> Params:
     where = str(path)
-    name = values.get("overrides")
-    if name is not None:
+    named = values.get("overrides") or []
+    for name in named if isinstance(named, list) else [named]:
         over = path.parent / "params" / f"{name}.yaml"
-        where = f"{path} with {over}"
+        where += f" with {over}"
         laid = _read(over)
         if reserved := {"overrides", "sources"} & set(laid):
             raise CxrflowError(f"{over}: {', '.join(sorted(reserved))} can be set in {path} alone; take it out there.")
         values = _lay_over(laid, values)
+        # A task is one thing: classes of two tasks laid over each other would be neither, nor would their weights.
+        values |= {"task": laid["task"]} if "task" in laid else {}
+        if "task" in laid and "loss_weights" not in (laid.get("training") or {}):
+            values["training"] = values.get("training", {}) | {"loss_weights": {}}
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -247,18 +258,18 @@ def _lay_over(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
 
 def resolved_yaml(params: Params) -> str:
     """The parameters in force as YAML, for DVC to compare and for people to read."""
-    return yaml.safe_dump(params.model_dump(), sort_keys=False)
+    return yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False)
 
 
-def set_run(path: Path, sources: str, overrides: str | None) -> None:
+def set_run(path: Path, sources: str, overrides: list[str]) -> None:
     """Set ``sources.root`` and ``overrides`` in ``path``, comments and all else kept; errors as ``load_params``."""
-    values = _read(path)
-    _checked(path, _lay_over({"overrides": overrides, "sources": {"root": sources}}, values))
+    laid = None if not overrides else overrides[0] if len(overrides) == 1 else overrides
+    _checked(path, _lay_over({"overrides": laid, "sources": {"root": sources}}, _read(path)))
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 4096
     values = editor.load(path)
-    values["overrides"], values["sources"]["root"] = overrides, sources
+    values["overrides"], values["sources"]["root"] = laid, sources
     editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     text = io.StringIO()
     editor.dump(values, text)

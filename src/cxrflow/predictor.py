@@ -12,17 +12,18 @@ from torch import nn
 from torch.nn import functional
 
 from cxrflow.bundle import Bundle, gradcam_layer, read_bundle
+from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import write_whole
-from cxrflow.images.prepare import Store, check_steps
+from cxrflow.images.prepare import check_steps
 from cxrflow.images.steps import prepare_image
 from cxrflow.models.model import to_input
 from cxrflow.params import Images
 from cxrflow.reading import ENDINGS, read
 from cxrflow.reading.dicom import is_dicom
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
-from cxrflow.records import CLASSES
+from cxrflow.task import Task
 
 _BATCH = 64
 
@@ -47,22 +48,33 @@ class Predictor:
         """Calibrated probabilities of prepared images.
 
         images  uint8 (n, size, size), prepared by the bundle's image steps
-        Returns float64 (n, 3) in the order of CLASSES, rows adding up to 1.
+        Returns float64 (n, classes) in the order of ``bundle.task``, rows adding up to 1.
         """
         parts = []
         for start in range(0, len(images), _BATCH):
             logits = self.network(self.to_tensor(images[start : start + _BATCH]))
             parts.append((logits.double() / self.bundle.temperature).softmax(dim=1).cpu().numpy())
-        return np.concatenate(parts) if parts else np.empty((0, len(self.bundle.classes)))
+        return np.concatenate(parts) if parts else np.empty((0, len(self.bundle.task.order)))
 
-    def stored_scores(self, store: Store, image_ids: pd.Series) -> np.ndarray:
-        """``scores`` of stored images, a batch in memory at a time. Raises CxrflowError where one is not there, or the
-        store was prepared by other steps than the bundle's."""
-        check_steps(store, self.bundle.images)
-        rows = store.rows_of(image_ids)
-        starts = range(0, len(rows), _BATCH)
-        parts = [self.scores(store.images[rows[start : start + _BATCH]]) for start in starts]
-        return np.concatenate([self.scores(store.images[:0]), *parts])
+    def score(self, dataset: Dataset) -> np.ndarray:
+        """``scores`` of a data set, a batch in memory at a time, in the order of the data set's own task.
+
+        Raises CxrflowError where the bundle answers another question than the data set's labels, or where the images
+        were prepared by other steps than the bundle's.
+        """
+        self.check_task(dataset.task)
+        check_steps(dataset.store, self.bundle.images)
+        columns = [self.bundle.task.order.index(name) for name in dataset.task.order]
+        parts = [self.scores(images)[:, columns] for images in dataset.batches()]
+        return np.concatenate(parts) if parts else np.empty((0, len(columns)))
+
+    def check_task(self, task: Task) -> None:
+        """Raise CxrflowError where the bundle answers another question than ``task``."""
+        if not self.bundle.task.same_question(task):
+            raise CxrflowError(
+                f"{self.folder}: the bundle tells apart {_said(self.bundle.task)}, the labels {_said(task)}; name a "
+                "bundle of this task, or set the bundle's task in the parameter file."
+            )
 
     def heat_map(self, image: np.ndarray, label: str) -> np.ndarray:
         """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of one prepared image for the class ``label``.
@@ -70,7 +82,7 @@ class Predictor:
         image  uint8 (size, size)
         Returns float32 (size, size) in [0, 1], its greatest value 1, or all 0 where nothing speaks for the class.
         """
-        target = self.bundle.classes.index(label)
+        target = self.bundle.task.order.index(label)
         heat = self._gradcam.attribute(self.to_tensor(image[None]), target=target, relu_attributions=True)
         full = functional.interpolate(heat.detach(), image.shape, mode="bilinear", align_corners=False)[0, 0]
         greatest = full.max()
@@ -80,6 +92,11 @@ class Predictor:
         """What the network sees of prepared images, uint8 (n, size, size): float32 (n, channels, size, size)."""
         pixels = torch.tensor(images).to(self.device).float()[:, None] / 255
         return to_input(pixels, self.bundle.images.channels, self.bundle.mean, self.bundle.std)
+
+
+def _said(task: Task) -> str:
+    said = ", ".join(f"{name} ({' + '.join(paths)})" for name, paths in task.classes.items())
+    return f"{said}, positive {task.positive}"
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
@@ -104,8 +121,8 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, out: Path) -> pd.DataFrame:
     """Score image files and write ``out`` (CSV): path, one column per class, prediction, frontal, flag, left_out.
 
-    Where the bundle has them, after ``prediction``: ``covid_at_<operating point>``, whether it calls the image COVID-19
-    there, and ``prediction_set``, the classes that it cannot exclude.
+    Where the bundle has them, after ``prediction``: ``positive_at_<operating point>``, whether it calls the image
+    positive there, and ``prediction_set``, the classes that it cannot exclude.
     ``frontal`` says how much the picture looks like a frontal chest radiograph, in [0, 1]; ``flag`` is text where that
     is below FLAG, or where the picture lay inverted and was turned, else empty. A file that cannot be read has its
     reason in ``left_out`` and no scores.
@@ -113,8 +130,8 @@ def predict_files(predictor: Predictor, paths: Sequence[Path], engine: Engine, o
     items = [(path.absolute(), predictor.bundle.images) for path in paths]  # executors of Spark work elsewhere
     prepared = track(engine.map(_prepare, items), "predicting", total=len(items))
     rows = [row for batch in _batches(zip(paths, prepared, strict=True)) for row in _rows(predictor, batch)]
-    decided = _decisions(predictor.bundle, np.zeros(len(CLASSES)))
-    columns = ["path", *predictor.bundle.classes, "prediction", *decided, "frontal", "flag", "left_out"]
+    decided = _decisions(predictor.bundle, np.zeros(len(predictor.bundle.task.order)))
+    columns = ["path", *predictor.bundle.task.order, "prediction", *decided, "frontal", "flag", "left_out"]
     table = pd.DataFrame(rows, columns=columns)
     write_whole(out, table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode())
     return table
@@ -163,7 +180,7 @@ def _rows(predictor: Predictor, batch: list[_Item]) -> list[dict[str, object]]:
             rows.append({"path": str(path), "flag": None, "left_out": prepared})
         else:
             score, (_, frontal, turned) = next(scores), prepared
-            classes = predictor.bundle.classes
+            classes = predictor.bundle.task.order
             rows.append(
                 {
                     "path": str(path),
@@ -178,12 +195,13 @@ def _rows(predictor: Predictor, batch: list[_Item]) -> list[dict[str, object]]:
 
 
 def _decisions(bundle: Bundle, score: np.ndarray) -> dict[str, object]:
-    """By column: what the bundle's operating points and prediction sets make of one image's probabilities (3,)."""
-    covid = score[CLASSES.index("covid")]
+    """What the bundle's operating points and prediction sets make of one image's probabilities, float (classes,), by
+    column."""
+    order, positive = bundle.task.order, score[bundle.task.positive_column]
     decided: dict[str, object] = {
-        f"covid_at_{name}": bool(covid >= at.threshold) for name, at in bundle.thresholds.items()
+        f"positive_at_{name}": bool(positive >= at.threshold) for name, at in bundle.thresholds.items()
     }
     if bundle.prediction_sets:
-        held = bundle.prediction_sets.held(score[None])[0]
-        decided["prediction_set"] = " ".join(name for name, is_in in zip(CLASSES, held, strict=True) if is_in)
+        held = bundle.prediction_sets.held(score[None], order)[0]
+        decided["prediction_set"] = " ".join(name for name, is_in in zip(order, held, strict=True) if is_in)
     return decided

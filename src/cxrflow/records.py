@@ -1,4 +1,4 @@
-"""The record, one row per image that a collection lists, kept or not; and the order of the classes."""
+"""The record: one row per image that a collection lists, kept or not."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -9,10 +9,6 @@ import pandas as pd
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 
-#: Order of the classes everywhere: score columns, confusion matrices, figures.
-CLASSES = ("covid", "normal", "pneumonia")
-#: What people read in their place.
-NAMES = {"covid": "COVID-19", "normal": "normal", "pneumonia": "pneumonia"}
 SPLITS = ("train", "val", "test")
 
 
@@ -24,8 +20,8 @@ class Record:
     source        name of the collection
     path          of the image file, relative to the root that holds the collections, "/" between parts
     patient_id    the real person where known, prefixed with the collection that issued the number; else None
-    label         one of CLASSES, or None where the published finding gives none
-    finding       as published
+    findings      what the collection says of it, in the vocabulary of findings.py; empty where nothing is known
+    finding       the published words
     view          PA, AP, AP Supine, ... as published, or None
     age           years, or None
     sex           "M", "F" or None
@@ -39,7 +35,7 @@ class Record:
     source: str
     path: str
     patient_id: str | None = None
-    label: str | None = None
+    findings: tuple[str, ...] = ()
     finding: str | None = None
     view: str | None = None
     age: float | None = None
@@ -50,19 +46,22 @@ class Record:
     left_out: str | None = None
 
 
-#: Columns of ``records.csv``: the record, then what the metadata stage adds.
+#: Columns of ``records.csv``: the record, its findings joined by FINDINGS_JOINT, then what the metadata stage adds.
+#: label: the task's class, or None where the findings give none;
 #: content_hash: SHA-256 of the file's bytes; near_hash: 256-bit difference hash, both hexadecimal;
 #: frontal: how much the picture looks like a frontal chest radiograph, in [0, 1] (reading/frontal.py), NaN where no
 #: file was read; turned: it lay inverted in the file and is turned when read.
-ADDED = ("content_hash", "near_hash", "frontal", "turned", "group_id", "split")
+ADDED = ("label", "content_hash", "near_hash", "frontal", "turned", "group_id", "split")
 COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
+FINDINGS_JOINT = ";"
 _NUMBERS = ("age", "day", "frontal")
 _FLAGS = ("paediatric", "turned")
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a table with the columns COLUMNS, text as ``object`` with None for what is not known."""
-    frame = pd.DataFrame([asdict(record) for record in records], columns=list(COLUMNS))
+    rows = [asdict(record) | {"findings": FINDINGS_JOINT.join(record.findings) or None} for record in records]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return typed(frame)
 
 

@@ -1,6 +1,7 @@
-"""Groups of images, and resamples of them: what the uncertainty of a figure is reckoned from."""
+"""Group-bootstrap weights: groups of images drawn with replacement."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,27 @@ from numpy.typing import NDArray
 _CHUNK = 100  # resamples at a time, to bound the memory
 
 
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """How many resamples of groups an interval is computed from, and the seed that alone decides the draws."""
+
+    count: int
+    seed: int
+
+
 def resamples(
-    sides: list[NDArray[np.bool_]], groups: NDArray[Any], count: int, seed: int
+    sides: list[NDArray[np.bool_]], groups: NDArray[Any], bootstrap: Bootstrap
 ) -> Iterator[NDArray[np.int64]]:
     """How often each image is drawn when groups are drawn with replacement (Field and Welsh, J R Stat Soc B 2007; 69:
-    369-390): int (rows, n), as many rows in all as ``count``.
+    369-390): int (rows, n), ``bootstrap.count`` rows in all.
 
-    sides   bool (n,) each: a draw without an image of one of them is drawn again, so each needs one
-    groups  (n,); seed  the draws depend on it alone
+    sides   bool (n,) each, with at least one True: a resample without an image of one of them is drawn again
+    groups  (n,)
     """
     index = group_index(groups)
     k = int(index.max()) + 1
     holds = np.array([np.bincount(index[side], minlength=k) for side in sides]).T
-    rng = np.random.default_rng(seed)
+    rng, count = np.random.default_rng(bootstrap.seed), bootstrap.count
     for start in range(0, count, _CHUNK):
         drawn = rng.multinomial(k, np.full(k, 1 / k), size=min(_CHUNK, count - start))
         while (empty := (drawn @ holds == 0).any(axis=1)).any():

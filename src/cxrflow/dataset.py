@@ -1,0 +1,112 @@
+"""Records joined with their stored pixels, once: what training, prediction, evaluation and every study work on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrflow.errors import CxrflowError
+from cxrflow.images.prepare import Store
+from cxrflow.task import Task
+
+#: Reason for leaving out a record whose image the store does not hold.
+NOT_PREPARED = "not among the prepared images: run `cxrflow images`"
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with their records, labels and pixels.
+
+    task      the classes of the labels
+    records   rows whose image is stored (columns of records.py); index 0 to n - 1
+    store     the prepared images
+    rows      position of each record in the store, int64 (n,)
+    left_out  image_id and left_out, the reason, of the records without a stored image
+    """
+
+    task: Task
+    records: pd.DataFrame
+    store: Store
+    rows: NDArray[np.int64]
+    left_out: pd.DataFrame
+
+    @classmethod
+    def join(cls, records: pd.DataFrame, store: Store, task: Task) -> "Dataset":
+        """Join kept records (columns of records.py) with the store by ``image_id``.
+
+        Raises CxrflowError where a label is none of the task's classes.
+        """
+        unknown = sorted({str(label) for label in records.label} - set(task.order))
+        if unknown:
+            raise CxrflowError(
+                f"records: label {unknown[0]} is none of the task's classes {', '.join(task.order)}; run "
+                "`cxrflow metadata` for this task."
+            )
+        position = pd.Series(np.arange(len(store.index)), index=store.index.image_id)
+        rows = position.reindex(records.image_id).to_numpy()
+        held = ~np.isnan(rows.astype(float))
+        reasons = np.full(len(records), NOT_PREPARED, dtype=object)
+        reasons[held] = store.index.left_out.to_numpy(dtype=object)[rows[held].astype(int)]
+        usable = held & np.array([reason is None for reason in reasons])
+        left_out = pd.DataFrame({"image_id": records.image_id[~usable], "left_out": reasons[~usable]})
+        return cls(
+            task,
+            records[usable].reset_index(drop=True),
+            store,
+            rows[usable].astype(np.int64),
+            left_out.reset_index(drop=True),
+        )
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def labels(self) -> NDArray[np.str_]:
+        """The class of each image, str (n,)."""
+        return self.records.label.to_numpy(str)
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """The number of each image's class, int64 (n,)."""
+        return self.task.numbers(self.records.label)
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """The group of each image, str (n,)."""
+        return self.records.group_id.to_numpy(str)
+
+    @property
+    def size(self) -> int:
+        """Side of the stored pictures (pixels)."""
+        return int(self.store.images.shape[-1])
+
+    def where(self, chosen: NDArray[Any] | pd.Series) -> "Dataset":
+        """Those images alone, in their order; bool (n,), or positions int (k,) in the order wanted."""
+        at = np.asarray(chosen)
+        at = np.flatnonzero(at) if at.dtype == bool else at
+        return replace(self, records=self.records.iloc[at].reset_index(drop=True), rows=self.rows[at])
+
+    def split(self, *names: str) -> "Dataset":
+        """The images on the named sides of the split."""
+        return self.where(self.records.split.isin(names))
+
+    def divided(self, split: NDArray[Any]) -> "Dataset":
+        """The same images on other sides: str (n,), None for an image on no side."""
+        return replace(self, records=self.records.assign(split=np.asarray(split, dtype=object)))
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """All pictures in memory, uint8 (n, size, size)."""
+        return np.asarray(self.store.images[self.rows])
+
+    def image(self, at: int) -> NDArray[np.uint8]:
+        """One picture, uint8 (size, size)."""
+        return np.asarray(self.store.images[self.rows[at]])
+
+    def batches(self) -> Iterator[NDArray[np.uint8]]:
+        """The pictures in their order, a few in memory at a time: uint8 (up to 64, size, size)."""
+        for start in range(0, len(self.rows), _BATCH):
+            yield np.asarray(self.store.images[self.rows[start : start + _BATCH]])

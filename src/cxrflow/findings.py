@@ -1,0 +1,94 @@
+"""The vocabulary of findings: what a collection says of an image, as paths from general to special.
+
+``pneumonia/viral/covid-19`` lies under ``pneumonia/viral`` and under ``pneumonia``. Sources translate their published
+words into these paths; a task (task.py) builds its classes from them. A new term is one line here, with the
+publication that uses it.
+"""
+
+from collections.abc import Iterable
+
+_COHEN = "covid-chestxray-dataset (Cohen et al. 2020, arXiv:2006.11988), finding"
+_NIH = "NIH ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315), Finding Labels"
+_RSNA = "RSNA Pneumonia Detection Challenge, stage 2 (Shih et al. 2019, Radiol Artif Intell 1: e180041), class"
+_KERMANY = "Chest X-Ray Images (Kermany et al. 2018, Cell 172: 1122-1131), folders"
+
+#: Each finding and where it is published.
+FINDINGS: dict[str, str] = {
+    "no finding": _NIH,
+    "pneumonia": _NIH,
+    "pneumonia/viral": _COHEN,
+    "pneumonia/viral/covid-19": _COHEN,
+    "pneumonia/viral/sars": _COHEN,
+    "pneumonia/viral/mers-cov": _COHEN,
+    "pneumonia/viral/influenza": _COHEN,
+    "pneumonia/viral/varicella": _COHEN,
+    "pneumonia/viral/herpes": _COHEN,
+    "pneumonia/bacterial": _KERMANY,
+    "pneumonia/bacterial/streptococcus": _COHEN,
+    "pneumonia/bacterial/staphylococcus": _COHEN,
+    "pneumonia/bacterial/staphylococcus/mrsa": _COHEN,
+    "pneumonia/bacterial/klebsiella": _COHEN,
+    "pneumonia/bacterial/legionella": _COHEN,
+    "pneumonia/bacterial/mycoplasma": _COHEN,
+    "pneumonia/bacterial/chlamydophila": _COHEN,
+    "pneumonia/bacterial/e.coli": _COHEN,
+    "pneumonia/bacterial/nocardia": _COHEN,
+    "pneumonia/fungal": _COHEN,
+    "pneumonia/fungal/pneumocystis": _COHEN,
+    "pneumonia/fungal/aspergillosis": _COHEN,
+    "pneumonia/lipoid": _COHEN,
+    "pneumonia/aspiration": _COHEN,
+    "acute respiratory distress syndrome": _COHEN,
+    "tuberculosis": _COHEN,
+    "cancer": _COHEN,
+    # The collection lists the image and says that its finding is not known ("todo", "Unknown").
+    "not determined": _COHEN,
+    "atelectasis": _NIH,
+    "cardiomegaly": _NIH,
+    "consolidation": _NIH,
+    "edema": _NIH,
+    "effusion": _NIH,
+    "emphysema": _NIH,
+    "fibrosis": _NIH,
+    "hernia": _NIH,
+    "infiltration": _NIH,
+    "mass": _NIH,
+    "nodule": _NIH,
+    "pleural thickening": _NIH,
+    "pneumothorax": _NIH,
+    "lung opacity": _RSNA,
+    # "No Lung Opacity / Not Normal": abnormal, but not by an opacity that could be pneumonia.
+    "abnormal without lung opacity": _RSNA,
+}
+#: Other words for a finding, as people write them in tables of their own.
+_SYNONYMS = {
+    "covid": "pneumonia/viral/covid-19",
+    "covid19": "pneumonia/viral/covid-19",
+    "sars-cov-2": "pneumonia/viral/covid-19",
+    "ards": "acute respiratory distress syndrome",
+    "normal": "no finding",
+    "no findings": "no finding",
+    "pleural effusion": "effusion",
+}
+
+
+def under(finding: str, above: str) -> bool:
+    """Whether ``finding`` is ``above`` or a special case of it."""
+    return finding == above or finding.startswith(f"{above}/")
+
+
+def find_finding(word: str) -> str | None:
+    """The finding that ``word`` names: its path, a synonym, or the last part of a path; None where there is none."""
+    term = word.strip().casefold()
+    if term in FINDINGS:
+        return term
+    if term in _SYNONYMS:
+        return _SYNONYMS[term]
+    ends = [path for path in FINDINGS if path.endswith(f"/{term}")]
+    return ends[0] if len(ends) == 1 else None
+
+
+def most_special(findings: Iterable[str]) -> tuple[str, ...]:
+    """The findings in their order, each once, without those of which another one is a special case."""
+    unique = list(dict.fromkeys(findings))
+    return tuple(f for f in unique if not any(other != f and under(other, f) for other in unique))

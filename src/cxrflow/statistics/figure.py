@@ -1,0 +1,83 @@
+"""A figure: a value with its 95 % interval and what it rests on, or the reason why there is none."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a report may state.
+
+    value      the estimate; NaN where there is none
+    low, high  its 95 % interval, low <= value <= high
+    n, groups  the images, and groups of patients, that it rests on
+    counts     ``9 of 12`` and the like where there are few groups; else None
+    reason     why there is no value; empty where there is one
+
+    Raises ValueError where these do not fit together: a figure without a value has a reason, any other an interval.
+    """
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+    groups: int = 0
+    counts: str | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        numbers = (self.value, self.low, self.high)
+        if self.reason:
+            if not all(map(math.isnan, numbers)):
+                raise ValueError("a figure has a value or a reason, not both")
+        elif not all(map(math.isfinite, numbers)) or not self.low <= self.value <= self.high:
+            raise ValueError(f"no figure: {self.value} with the interval {self.low} to {self.high}")
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value."""
+        return not self.reason
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it: value, low, high, n, groups and, where there are any, counts; or value null and reason."""
+        if not self.known:
+            return {"value": None, "reason": self.reason}
+        return {key: value for key, value in asdict(self).items() if key != "reason" and value is not None}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Figure":
+        """The figure that ``to_dict`` wrote."""
+        return missing(values["reason"]) if values["value"] is None else cls(**values)
+
+
+def missing(reason: str) -> Figure:
+    """A figure that cannot be computed, and why."""
+    return Figure(reason=reason)
+
+
+def to_json(value: Any) -> Any:
+    """``value`` with every figure in it, however deep in dicts and lists, as JSON holds it."""
+    if isinstance(value, Figure):
+        return value.to_dict()
+    if isinstance(value, dict):
+        return {key: to_json(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(each) for each in value]
+    return value
+
+
+def in_words(figure: Figure, digits: int = 2, counts: bool = False) -> str:
+    """``0.91 (0.88 to 0.94)``, with ``counts`` also ``(0.88 to 0.94, 9 of 12)``; or ``unknown (why)``."""
+    if not figure.known:
+        return f"unknown ({figure.reason})"
+    of = f", {figure.counts}" if counts and figure.counts else ""
+    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f}{of})"
+
+
+def in_percent(figure: Figure, sign: bool = False) -> str:
+    """``12 % (8 to 17)``, with ``sign`` ``+12 % (+8 to +17)``; or ``unknown (why)``."""
+    if not figure.known:
+        return f"unknown ({figure.reason})"
+    form = "+.0f" if sign else ".0f"
+    return f"{100 * figure.value:{form}} % ({100 * figure.low:{form}} to {100 * figure.high:{form}})"

@@ -1,0 +1,139 @@
+"""The question that a study asks: its classes, the findings of each, and the class that it looks for."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from cxrflow.findings import FINDINGS, most_special, under
+
+#: Reason for leaving out a row of which nothing is said.
+NO_FINDING_GIVEN = "no finding given"
+#: Colours of the classes in their order, apart from one another under red-green blindness and in grey print.
+_PALETTE = ("#C8553D", "#3A7D7C", "#E0A030", "#5B6FB5", "#8C5A8A", "#7A8F3C", "#B58A6B", "#4A4F55")
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+#: Words that stand beside the classes as columns of tables and keys of figures.
+_RESERVED = frozenset(
+    ("accuracy", "all", "fate", "flag", "fold", "frontal", "image", "images", "label", "path", "prediction", "source")
+)
+
+
+class Task(BaseModel):
+    """Classes in the order of score columns, confusion matrices and figures.
+
+    classes   each class and its findings (findings.py): an image belongs to the class that its findings lie under
+    positive  the class that operating points, sensitivity and prevalence are about
+    names     what people read in place of a class; the class itself where nothing else is said
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    classes: dict[str, tuple[str, ...]]
+    positive: str
+    names: dict[str, str] = {}
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_are_apart(cls, classes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if not 2 <= len(classes) <= len(_PALETTE):
+            raise ValueError(f"a task has 2 to {len(_PALETTE)} classes, not {len(classes)}")
+        owner: dict[str, str] = {}
+        for name, findings in classes.items():
+            if not _NAME.fullmatch(name) or name in _RESERVED:
+                raise ValueError(f"{name} cannot name a class: use lower-case letters, digits and hyphens, as in covid")
+            if not findings:
+                raise ValueError(f"{name} has no findings; name at least one")
+            for finding in findings:
+                if finding not in FINDINGS:
+                    near = difflib.get_close_matches(finding, FINDINGS, n=3, cutoff=0.5)
+                    hint = f"did you mean {', '.join(near)}?" if near else "`cxrflow findings` lists them"
+                    raise ValueError(f"{name}: {finding} is no known finding; {hint}")
+                if owner.setdefault(finding, name) != name:
+                    raise ValueError(f"{finding} is in two classes, {owner[finding]} and {name}; keep it in one")
+        return classes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_every_class(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("classes"), dict):
+            given = values.get("names") or {}
+            if isinstance(given, dict):
+                return values | {"names": {name: name for name in values["classes"]} | given}
+        return values
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "Task":
+        if self.positive not in self.classes:
+            raise ValueError(f"positive: {self.positive} is none of the classes {', '.join(self.classes)}")
+        if others := [name for name in self.names if name not in self.classes]:
+            raise ValueError(f"names: {others[0]} is none of the classes {', '.join(self.classes)}")
+        return self
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The classes in their order."""
+        return tuple(self.classes)
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """All pairs of classes, in their order."""
+        return tuple(combinations(self.order, 2))
+
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """Colour of each class, ``#RRGGBB``."""
+        return dict(zip(self.order, _PALETTE, strict=False))
+
+    @cached_property
+    def positive_column(self) -> int:
+        """Column of the positive class among the scores."""
+        return self.order.index(self.positive)
+
+    @property
+    def positive_name(self) -> str:
+        """What people read in place of the positive class."""
+        return self.names[self.positive]
+
+    def numbers(self, labels: Iterable[str]) -> NDArray[np.int64]:
+        """Positions of labels among the classes, int64 (n,). Raises KeyError for a label that is no class."""
+        position = {name: number for number, name in enumerate(self.order)}
+        return np.array([position[label] for label in labels], dtype=np.int64)
+
+    def label_of(self, findings: Collection[str]) -> tuple[str | None, str | None]:
+        """The class of an image with these findings, or None; and the reason why it has none, or None.
+
+        Of the classes' paths that a finding lies under, a more special one overrules those above it: COVID-19 is not
+        counted as pneumonia where both are classes. An image whose findings then reach no class, or more than one, has
+        no label.
+        """
+        if not findings:
+            return None, NO_FINDING_GIVEN
+        reached = [path for paths in self.classes.values() for path in paths if any(under(f, path) for f in findings)]
+        special = set(most_special(reached))
+        labels = [name for name, paths in self.classes.items() if special & set(paths)]
+        if len(labels) == 1:
+            return labels[0], None
+        if labels:
+            return None, f"findings of more than one class ({', '.join(labels)})"
+        return None, f"finding is none of {', '.join(self.order)}"
+
+    def finding_named(self, word: str) -> str | None:
+        """The finding that stands for a class called ``word`` (its name, or what people read), or None."""
+        term = word.strip().casefold()
+        named = (name for name in self.order if term in (name, self.names[name].casefold()))
+        return next((self.classes[name][0] for name in named), None)
+
+    def same_question(self, other: "Task") -> bool:
+        """Whether the other task has the same classes of the same findings and looks for the same one; their order and
+        what people read may differ."""
+
+        def question(task: Task) -> tuple[dict[str, frozenset[str]], str]:
+            return {name: frozenset(paths) for name, paths in task.classes.items()}, task.positive
+
+        return question(self) == question(other)
