@@ -10,6 +10,9 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 
 SPLITS = ("train", "val", "test")
+#: Folder beside drawn collections that holds the true masks: ``truth/lungs`` and ``truth/opacity``, at each image's own
+#: path with the ending ``.png``. Real collections have none.
+TRUTH = "truth"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,12 @@ from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.params import Demo
+from cxrflow.records import TRUTH
 from cxrflow.synthetic.drawing import Radiograph, draw
 from cxrflow.synthetic.layouts import plan
 from cxrflow.synthetic.people import Job
 from cxrflow.synthetic.shortcuts import mark_of, plant
 
-TRUTH = "truth"
 Box = tuple[int, int, int, int]
 _LABELS = "rsna-pneumonia-detection-challenge/stage_2_train_labels.csv"
 
