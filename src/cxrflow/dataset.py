@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrflow.errors import CxrflowError
-from cxrflow.images.prepare import Store
+from cxrflow.images.prepare import Store, open_store
+from cxrflow.records import read_kept
 from cxrflow.task import Task
 
 #: Reason for leaving out a record whose image the store does not hold.
@@ -61,6 +63,12 @@ class Dataset:
             left_out.reset_index(drop=True),
         )
 
+    @classmethod
+    def open(cls, records: Path, images: Path, task: Task) -> "Dataset":
+        """The kept rows of a ``records.csv`` joined with the folder of their prepared images. Raises CxrflowError where
+        either is absent, and as ``join``."""
+        return cls.join(read_kept(records), open_store(images), task)
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -84,7 +92,7 @@ class Dataset:
         """Side of the stored pictures (pixels)."""
         return int(self.store.images.shape[-1])
 
-    def where(self, chosen: NDArray[Any] | pd.Series) -> "Dataset":
+    def where(self, chosen: NDArray[Any] | pd.Series | list[int]) -> "Dataset":
         """Those images alone, in their order; bool (n,), or positions int (k,) in the order wanted."""
         at = np.asarray(chosen)
         at = np.flatnonzero(at) if at.dtype == bool else at

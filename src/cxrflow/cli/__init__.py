@@ -1,0 +1,40 @@
+"""The command line: one file per group of commands, each command a call of one function."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cxrflow import __version__
+from cxrflow.cli import packages, pipeline, studies, use
+from cxrflow.errors import CxrflowError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From collections of chest radiographs to a trained, honestly evaluated, explained classifier. "
+    "Research software, not a diagnostic device.",
+)
+for group in (pipeline, use, studies, packages):
+    app.add_typer(group.commands)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Print the version where asked."""
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point: an error is one sentence on standard error and exit status 1; an interruption 130."""
+    try:
+        app()
+    except CxrflowError as error:
+        sys.exit(f"cxrflow: {error}")
+    except OSError as error:
+        sys.exit(f"cxrflow: {error.filename or 'file'}: {error.strerror or error}.")
+    except KeyboardInterrupt:
+        sys.exit(130)

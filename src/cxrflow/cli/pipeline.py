@@ -1,0 +1,184 @@
+"""The stages of ``dvc.yaml``, in their order."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cxrflow.cli.options import (
+    BUNDLE,
+    DATA,
+    EVALUATION,
+    IMAGES,
+    LEDGER,
+    PARAMS,
+    RECORDS,
+    RESULTS,
+    EngineName,
+    ParamsFile,
+    load,
+    say,
+)
+from cxrflow.params import load_params, resolved_yaml, set_run
+
+# Heavy rooms are imported by the commands that need them: the others answer at once.
+commands = typer.Typer()
+
+
+@commands.command()
+def configure(
+    sources: Annotated[str, typer.Option(help="Folder that holds the collections.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option(help="File in params/ laid over, without .yaml; may be given several times.")
+    ] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Set in params.yaml what to run on and which overrides to lay over it; the rest of the file stays as it is."""
+    from cxrflow.sources import find_collections
+
+    if Path(sources) != DATA / "demo":  # not drawn yet at the first run
+        find_collections(Path(sources))
+    set_run(params, sources, overrides or [])
+
+
+@commands.command("params")
+def show_params(
+    out: Annotated[Path | None, typer.Option(help="File to write; printed otherwise.")] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Check every parameter and write those in force, overrides laid over."""
+    from cxrflow.files import write_whole
+    from cxrflow.training.checks import check_params
+
+    loaded = load_params(params)
+    check_params(loaded, RESULTS / "training")
+    text = resolved_yaml(loaded)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(out, text.encode())
+
+
+@commands.command()
+def demo(params: ParamsFile = PARAMS) -> None:
+    """Draw synthetic radiographs in the layouts of the real collections."""
+    from cxrflow.synthetic.demo import write_demo
+
+    write_demo(DATA / "demo", load_params(params).demo)
+
+
+@commands.command()
+def metadata(
+    params: ParamsFile = PARAMS,
+    sources: Annotated[str | None, typer.Option(help="Instead of the parameter file's sources.root.")] = None,
+    files: Annotated[
+        Literal["required", "ignored"] | None, typer.Option(help="ignored: count records without their images.")
+    ] = None,
+    engine: EngineName = None,
+    out: Annotated[Path | None, typer.Option(help="One folder for all that is written.")] = None,
+) -> None:
+    """Merge the collections, leave out repeats, group by patient, split; print how the rows add up."""
+    from cxrflow.engines import open_engine
+    from cxrflow.metadata import stage
+
+    loaded = load(params, engine)
+    where = loaded.sources.model_copy(update={"root": sources} if sources else {})
+    how = loaded.metadata.model_copy(update={"files": files} if files else {})
+    with open_engine(loaded) as opened:
+        stage.run(where, how, loaded.task, opened, out or DATA / "metadata", out or RESULTS / "metadata")
+
+
+@commands.command()
+def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
+    """Crop, resize and equalise every kept image into one array."""
+    from cxrflow.engines import open_engine
+    from cxrflow.images.examples import write_examples
+    from cxrflow.images.prepare import prepare_images, print_prepared
+    from cxrflow.records import read_kept
+    from cxrflow.sources import find_collections
+
+    loaded = load(params, engine)
+    kept = read_kept(RECORDS)
+    root, _ = find_collections(Path(loaded.sources.root))
+    with open_engine(loaded) as opened:
+        store = prepare_images(kept, root, loaded.images, opened, IMAGES)
+    write_examples(kept, root, loaded.images, loaded.task, RESULTS / "images" / "examples.png")
+    print_prepared(store)
+
+
+@commands.command()
+def training(params: ParamsFile = PARAMS) -> None:
+    """Train, resume where a run was interrupted, and write the bundle chosen on val."""
+    from cxrflow.dataset import Dataset
+    from cxrflow.evaluation.operating import choose_on_val
+    from cxrflow.training.train import train
+
+    loaded = load_params(params)
+    dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
+    bundle = train(dataset, loaded.images, loaded.training, RESULTS / "training")
+    if bundle is None:  # of several processes the first goes on
+        return
+    choose_on_val(BUNDLE, dataset, loaded.evaluation)
+    say(f"Epoch {bundle.epoch} chosen, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
+
+
+@commands.command()
+def evaluation(params: ParamsFile = PARAMS) -> None:
+    """Score the test split once, with intervals, within each source, and beside a baseline that sees no pixel."""
+    from cxrflow.dataset import Dataset
+    from cxrflow.evaluation.evaluate import evaluate_split
+    from cxrflow.evaluation.tables import print_figures
+    from cxrflow.predictor import Predictor
+
+    loaded = load_params(params)
+    dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
+    print_figures(evaluate_split(Predictor(BUNDLE), dataset, loaded.evaluation, EVALUATION), loaded.task)
+
+
+@commands.command()
+def explanation(params: ParamsFile = PARAMS) -> None:
+    """Grad-CAM of test images, right and wrong ones of each class."""
+    from cxrflow.dataset import Dataset
+    from cxrflow.evaluation.predictions import read_predictions
+    from cxrflow.explanation.explain import explain
+    from cxrflow.predictor import Predictor
+    from cxrflow.sources import find_collections
+
+    loaded = load_params(params)
+    dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
+    predictions = read_predictions(EVALUATION / "predictions.csv")
+    root, _ = find_collections(Path(loaded.sources.root))
+    explain(Predictor(BUNDLE), dataset, predictions, root, loaded.explanation, RESULTS / "explanation")
+
+
+@commands.command()
+def audit(params: ParamsFile = PARAMS) -> None:
+    """Does it see the disease or the hospital? Tests on the test split, each with a verdict in words."""
+    from cxrflow.audit.audit import Audited, print_verdicts
+    from cxrflow.audit.audit import audit as run
+    from cxrflow.dataset import Dataset
+    from cxrflow.evaluation.predictions import read_predictions
+    from cxrflow.predictor import Predictor
+    from cxrflow.sources import find_collections
+
+    loaded = load_params(params)
+    root, _ = find_collections(Path(loaded.sources.root))
+    audited = Audited(
+        predictor=Predictor(BUNDLE),
+        dataset=Dataset.open(RECORDS, IMAGES, loaded.task),
+        predictions=read_predictions(EVALUATION / "predictions.csv"),
+        params=loaded,
+        root=root,
+        out=RESULTS / "audit",
+        ledger=LEDGER,
+    )
+    print_verdicts(run(audited))
+
+
+@commands.command()
+def report(params: ParamsFile = PARAMS) -> None:
+    """One self-contained page of everything that the run did."""
+    from cxrflow.report.page import write_report
+
+    say(f"Report: {write_report(load_params(params), RESULTS).absolute()}")
