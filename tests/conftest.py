@@ -23,15 +23,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine, open_engine
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.params import Images, Metadata, Params, load_params
-from cxrflow.records import CLASSES
 from cxrflow.synthetic.drawing import draw
 from cxrflow.synthetic.layouts import plan
+from cxrflow.task import Task
 
 PROJECT = Path(__file__).parents[1]
-Tiny = tuple[pd.DataFrame, Store, Images]
+Tiny = tuple[Dataset, Images]
 
 # How long an example takes says something of the machine, nothing of the code.
 settings.register_profile("cxrflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -268,17 +269,48 @@ def onnx_network() -> Callable[[int], bytes]:
     return make
 
 
-@pytest.fixture
-def tiny(demo_params: Params) -> Callable[[int], Tiny]:
-    """A data set that a network can learn: records, prepared images and steps of ``n`` images of 32 pixels; the
-    brightest third of the picture is the class."""
+@pytest.fixture(scope="session")
+def task(demo_params: Params) -> Task:
+    """The task that the project ships with: three classes."""
+    return demo_params.task
 
-    def make(n: int = 90) -> Tiny:
-        random = np.random.default_rng(0)
-        labels = random.integers(0, 3, n)
+
+@pytest.fixture(scope="session")
+def two_classes() -> Task:
+    """A task of two classes, the positive one last."""
+    return Task(
+        classes={"clear": ("no finding",), "air": ("pneumothorax",)}, positive="air", names={"air": "pneumothorax"}
+    )
+
+
+@pytest.fixture(scope="session")
+def four_classes() -> Task:
+    """A task of four classes, the positive one third."""
+    return Task(
+        classes={
+            "clear": ("no finding",),
+            "viral": ("pneumonia/viral",),
+            "bacterial": ("pneumonia/bacterial",),
+            "other": ("pneumonia",),
+        },
+        positive="bacterial",
+        names={"other": "other pneumonia"},
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny(demo_params: Params) -> Callable[..., Tiny]:
+    """A data set that a network can learn, and its image steps: ``n`` images of 32 pixels, a third of them ``val``; the
+    brightest part of the picture, from left to right, is the class of ``task`` (the default task's, or another's)."""
+
+    def make(n: int = 90, task: Task | None = None) -> Tiny:
+        task = task or demo_params.task
+        random, classes = np.random.default_rng(0), len(task.order)
+        labels = random.integers(0, classes, n)
         images = random.integers(60, 120, (n, 32, 32)).astype(np.uint8)
+        width = 30 // classes
         for image, label in zip(images, labels, strict=True):
-            image[:, 10 * label : 10 * label + 10] += 60
+            image[:, width * label : width * label + width] += 60
         ids = [f"tiny:{k}" for k in range(n)]
         records = pd.DataFrame(
             {
@@ -286,7 +318,7 @@ def tiny(demo_params: Params) -> Callable[[int], Tiny]:
                 "source": "tiny",
                 "patient_id": [f"tiny:p{k}" for k in range(n)],
                 "group_id": ids,
-                "label": [CLASSES[label] for label in labels],
+                "label": [task.order[label] for label in labels],
                 "split": np.where(np.arange(n) % 3 == 0, "val", "train"),
                 "content_hash": [f"{k:064x}" for k in range(n)],
                 "near_hash": [f"{k * 7919:064x}" for k in range(n)],
@@ -294,6 +326,6 @@ def tiny(demo_params: Params) -> Callable[[int], Tiny]:
         )
         steps = demo_params.images.model_copy(update={"size": 32})
         index = pd.DataFrame({"image_id": ids, "content_hash": records.content_hash, "left_out": None})
-        return records, Store(images, None, index, steps_digest(steps)), steps
+        return Dataset.join(records, Store(images, None, index, steps_digest(steps)), task), steps
 
     return make

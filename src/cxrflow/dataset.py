@@ -49,11 +49,10 @@ class Dataset:
                 "`cxrflow metadata` for this task."
             )
         position = pd.Series(np.arange(len(store.index)), index=store.index.image_id)
-        rows = position.reindex(records.image_id).to_numpy()
-        held = ~np.isnan(rows.astype(float))
-        reasons = np.full(len(records), NOT_PREPARED, dtype=object)
-        reasons[held] = store.index.left_out.to_numpy(dtype=object)[rows[held].astype(int)]
-        usable = held & np.array([reason is None for reason in reasons])
+        rows = position.reindex(records.image_id, fill_value=-1).to_numpy()
+        reasons = store.index.left_out.astype(object).to_numpy()[rows]  # of a row that is not there, any
+        reasons[rows < 0] = NOT_PREPARED
+        usable = np.asarray(pd.isna(reasons))
         left_out = pd.DataFrame({"image_id": records.image_id[~usable], "left_out": reasons[~usable]})
         return cls(
             task,
