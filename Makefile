@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # Two processes of one thread each: two of two threads slow each other on a small machine.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 SOURCES ?=
+TASK ?=
 export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -39,9 +40,9 @@ demo: install .dvc/config.local ## the whole pipeline on built-in synthetic radi
 	dvc repro report
 	@echo "Report: $(abspath results/report/index.html)"
 
-run: install .dvc/config.local ## the whole pipeline on real collections: make run SOURCES=folder
+run: install .dvc/config.local ## the whole pipeline on real collections: make run SOURCES=folder [TASK=pneumonia]
 	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make run SOURCES=folder" >&2; exit 2; }
-	cxrflow configure --sources "$(SOURCES)" --overrides real
+	cxrflow configure --sources "$(SOURCES)" --overrides real $(if $(TASK),--overrides "$(TASK)")
 	dvc repro report
 	@echo "Report: $(abspath results/report/index.html)"
 
