@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from torchvision.models import get_model_weights
 
 State = dict[str, torch.Tensor]
 
@@ -16,6 +15,8 @@ def imagenet(name: str) -> Callable[[], tuple[State, str]]:
     """
 
     def load() -> tuple[State, str]:
+        from torchvision.models import get_model_weights  # not before it is used: it takes seconds
+
         weights = get_model_weights(name).DEFAULT
         return weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu"), "ImageNet-1k"
 

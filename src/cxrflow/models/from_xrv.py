@@ -8,15 +8,17 @@ layer.
 
 import pickle
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torchvision.models import DenseNet, ResNet, densenet121
 
 from cxrflow.errors import CxrflowError
 from cxrflow.models import resnet
 from cxrflow.models.model import Model
+
+if TYPE_CHECKING:
+    from torchvision.models import DenseNet, ResNet
 
 #: Collections behind each set of weights, as torchxrayvision describes them, by the end of its name. RSNA's images are
 #: a part of NIH's (Shih et al. 2019, Radiol Artif Intell; 1: e180041): who has seen one has seen images of the other.
@@ -58,6 +60,8 @@ def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
     """The end of the last stage (7 x 7 at 224 pixels), below 224 pixels that of the third."""
     if not isinstance(network, XrvNetwork):
         raise TypeError(f"expected an XrvNetwork, got {type(network).__name__}")
+    from torchvision.models import ResNet
+
     if isinstance(network.network, ResNet):
         return resnet.gradcam_layer(network.network, size)
     features = network.network.features
@@ -73,7 +77,7 @@ class XrvNetwork(nn.Module):
     grey picture. Any size goes; that of the weights' name is what they were trained on.
     """
 
-    def __init__(self, network: DenseNet | ResNet) -> None:
+    def __init__(self, network: "DenseNet | ResNet") -> None:
         super().__init__()
         self.network = network
 
@@ -88,14 +92,18 @@ class XrvNetwork(nn.Module):
         self.network.load_state_dict(state | head)
 
 
-def _densenet121(classes: int) -> DenseNet:
+def _densenet121(classes: int) -> "DenseNet":
+    from torchvision.models import densenet121
+
     network = densenet121(num_classes=classes)
     network.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(network.features.conv0.weight)
     return network
 
 
-def _resnet50(classes: int) -> ResNet:
+def _resnet50(classes: int) -> "ResNet":
+    from torchvision.models import ResNet
+
     network = resnet.build_resnet50(1, classes)
     assert isinstance(network, ResNet)  # noqa: S101
     return network

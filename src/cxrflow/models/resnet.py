@@ -1,32 +1,36 @@
 """ResNet-18, 34, 50, 101 and 152 (He et al. 2015, arXiv:1512.03385), torchvision's."""
 
+from typing import TYPE_CHECKING
+
 from torch import nn
-from torchvision.models import ResNet, resnet18, resnet34, resnet50, resnet101, resnet152
+
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
 
 
 def build_resnet18(channels: int, classes: int) -> nn.Module:
     """ResNet-18 (table 1, 18 layers) for ``channels`` input planes."""
-    return _with_channels(resnet18(num_classes=classes), channels)
+    return _build("resnet18", channels, classes)
 
 
 def build_resnet34(channels: int, classes: int) -> nn.Module:
     """ResNet-34 (table 1, 34 layers) for ``channels`` input planes."""
-    return _with_channels(resnet34(num_classes=classes), channels)
+    return _build("resnet34", channels, classes)
 
 
 def build_resnet50(channels: int, classes: int) -> nn.Module:
     """ResNet-50 (table 1, 50 layers) for ``channels`` input planes."""
-    return _with_channels(resnet50(num_classes=classes), channels)
+    return _build("resnet50", channels, classes)
 
 
 def build_resnet101(channels: int, classes: int) -> nn.Module:
     """ResNet-101 (table 1, 101 layers) for ``channels`` input planes."""
-    return _with_channels(resnet101(num_classes=classes), channels)
+    return _build("resnet101", channels, classes)
 
 
 def build_resnet152(channels: int, classes: int) -> nn.Module:
     """ResNet-152 (table 1, 152 layers) for ``channels`` input planes."""
-    return _with_channels(resnet152(num_classes=classes), channels)
+    return _build("resnet152", channels, classes)
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
@@ -35,12 +39,17 @@ def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
     At 224 the last stage's map is 7 x 7, as in Selvaraju et al. 2017 (section 3). The 4 x 4 that it has at 128
     could not tell a lung from the heart; the third stage's has twice the side.
     """
+    from torchvision.models import ResNet
+
     if not isinstance(network, ResNet):
         raise TypeError(f"expected a ResNet, got {type(network).__name__}")
     return network.layer4[-1] if size >= 7 * 32 else network.layer3[-1]
 
 
-def _with_channels(network: ResNet, channels: int) -> ResNet:
+def _build(name: str, channels: int, classes: int) -> "ResNet":
+    from torchvision import models  # takes as long to import as torch itself; other networks do without it
+
+    network: ResNet = models.get_model(name, num_classes=classes)
     if channels != 3:
         network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
