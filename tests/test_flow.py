@@ -12,11 +12,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from cxrflow.audit import TESTS
+from cxrflow.cli import app
+from cxrflow.errors import CxrflowError
 from cxrflow.reading.frontal import FLAG
-from cxrflow.records import CLASSES
 
 PROJECT = Path(__file__).parents[1]
+TASK = yaml.safe_load((PROJECT / "params.yaml").read_text())["task"]
+CLASSES = tuple(TASK["classes"])
 PARTS = ("by_collection", "by_view", "by_sex", "by_age", "by_day")
 FIGURES = ("sensitivity", "specificity", "ppv", "auroc")
 ENVIRONMENT = os.environ | {
@@ -123,12 +128,12 @@ def test_heat_is_measured_against_the_true_opacity(project: Path) -> None:
 def test_every_test_of_the_audit_has_a_verdict_and_stands_at_the_top_of_the_report(project: Path) -> None:
     audited = json.loads((project / "results/audit/audit.json").read_text())
     page = (project / "results/report/index.html").read_text()
-    assert len(audited["tests"]) == 7
-    assert sum(audited["verdicts"].values()) == 7
+    assert sum(audited["verdicts"].values()) == len(audited["tests"]) == len(TESTS)
     for test in audited["tests"].values():
         assert test["verdict"] in ("shortcut found", "not found", "cannot be told")
         assert test["question"] in page
-    assert f"Of 7 tests <b>{audited['verdicts']['shortcut found']} found a shortcut</b>" in page
+    found = audited["verdicts"]["shortcut found"]
+    assert f"Of {len(TESTS)} tests <b>{found} found a shortcut</b>" in page
     assert audited["tests"]["where"]["figures"]["pointing"]["n"] > 0
     assert audited["tests"]["retraining"]["figures"]["macro_auroc"]["without lungs"]["value"] is not None
     assert page.index('id="result"') < page.index('id="audit"') < page.index('id="data"')
@@ -142,7 +147,9 @@ def test_a_second_run_does_nothing_in_seconds(project: Path) -> None:
 
 def test_dvc_knows_metrics_and_plots(project: Path) -> None:
     shown = json.loads(run(project, "dvc", "metrics", "show", "--json"))
-    assert "macro_auroc" in json.dumps(shown)
+    (figures,) = shown[""]["data"].values()
+    assert "macro_auroc" in figures["data"]
+    assert len(figures["data"]) <= 14
     run(project, "dvc", "plots", "show", "--out", "plots")
     assert (project / "plots" / "index.html").exists()
 
@@ -155,6 +162,21 @@ def test_a_changed_template_reruns_the_report_alone(project: Path) -> None:
     assert ran == ["Running stage 'report':"]
 
 
+def test_another_prevalence_reruns_neither_explanation_nor_audit(project: Path) -> None:
+    before = json.loads((project / "results/training/bundle/thresholds.json").read_text())
+    set_params(project, evaluation={"prevalence": 0.3})
+    output = run(project, "dvc", "repro")
+    ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+    assert ran == ["params", "training", "evaluation", "report"]
+    assert "Epoch 0/" not in output  # nothing is trained anew
+    after = json.loads((project / "results/training/bundle/thresholds.json").read_text())
+    assert (before["thresholds"]["cost_ratio"]["prevalence"], after["thresholds"]["cost_ratio"]["prevalence"]) == (
+        0.1,
+        0.3,
+    )
+    assert after["thresholds"]["specificity"] == before["thresholds"]["specificity"]
+
+
 def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> None:
     folder = project / "some"
     folder.mkdir()
@@ -165,18 +187,18 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
     (folder / "c.png").write_text("no picture")
     run(project, "cxrflow", "predict", "some", str(picture), "--out", "scores.csv")
     table = pd.read_csv(project / "scores.csv")
-    decided = ["covid_at_specificity", "covid_at_cost_ratio", "prediction_set"]
+    decided = ["positive_at_specificity", "positive_at_cost_ratio", "prediction_set"]
     assert table.columns.tolist() == ["path", *CLASSES, "prediction", *decided, "frontal", "flag", "left_out"]
-    bundle = json.loads((project / "results/training/bundle/bundle.json").read_text())
-    for name, point in bundle["thresholds"].items():
-        at = table[f"covid_at_{name}"]
-        assert (at[table.left_out.isna()] == (table.covid[table.left_out.isna()] >= point["threshold"])).all()
+    chosen = json.loads((project / "results/training/bundle/thresholds.json").read_text())
+    for name, point in chosen["thresholds"].items():
+        at, scores = table[f"positive_at_{name}"], table[TASK["positive"]]
+        assert (at[table.left_out.isna()] == (scores[table.left_out.isna()] >= point["threshold"])).all()
         assert at[table.left_out.notna()].isna().all()
     assert [Path(path).name for path in table.path] == ["a.dcm", "b.png", "c.png", picture.name]
     scored = table[table.left_out.isna()]
     assert scored[list(CLASSES)].sum(axis=1).to_numpy() == pytest.approx([1, 1, 1], abs=1e-5)
     assert (scored.prediction == scored[list(CLASSES)].idxmax(axis=1)).all()
-    assert scored.loc[1, "covid"] == scored.loc[3, "covid"]
+    assert scored.loc[1, TASK["positive"]] == scored.loc[3, TASK["positive"]]
     assert (scored.frontal >= FLAG).all()
     assert table.flag.isna().all()
     assert "not an image" in table.left_out[2]
@@ -185,7 +207,7 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
 
 def test_evaluate_leaves_out_what_the_bundle_has_seen(project: Path) -> None:
     """On the collections it was trained on, nothing but the test split is left: the same images, the same figures."""
-    output = run(project, "cxrflow", "evaluate", "--sources", "data/demo", "--out", "external")
+    output = run(project, "cxrflow", "validate-external", "--sources", "data/demo", "--out", "external")
     assert output.strip().endswith(f"Page: {project / 'external' / 'index.html'}")
     stage = json.loads((project / "results/evaluation/metrics.json").read_text())
     external = json.loads((project / "external/metrics.json").read_text())
@@ -237,3 +259,103 @@ def test_a_bad_parameter_stops_before_any_work(
     assert "Traceback" not in output
     assert len(output.strip().splitlines()) == 1
     assert not (tmp_path / "data" / "metadata" / "records.csv").exists()
+
+
+#: A split in which each of the four classes has groups on every side.
+SEED = 0
+#: Two classes and four, of the findings that the demo's collections say.
+TASKS = {
+    "two": {
+        "classes": {"clear": ["no finding"], "ill": ["pneumonia"]},
+        "positive": "ill",
+        "names": {"ill": "any pneumonia"},
+    },
+    "four": {
+        "classes": {
+            "clear": ["no finding"],
+            "virus": ["pneumonia/viral/covid-19"],
+            "bacterial": ["pneumonia/bacterial"],
+            "other": ["pneumonia"],
+        },
+        "positive": "virus",
+        "names": {"other": "other pneumonia"},
+    },
+}
+
+
+@pytest.fixture(scope="module", params=list(TASKS))
+def asked(request: pytest.FixtureRequest, project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A folder in which another task was asked of the same drawn radiographs, through every stage; and the task."""
+    folder, task = tmp_path_factory.mktemp(request.param), TASKS[request.param]
+    values = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    values["sources"]["root"] = str(project / "data" / "demo")
+    values["task"] = task
+    values["metadata"]["split"] |= {"train": 0.5, "val": 0.25, "test": 0.25, "seed": SEED}
+    values["images"]["size"] = 32
+    values["training"] |= {"model": "timm:resnet10t", "epochs": 2, "early_stopping_epochs": 2}
+    values["evaluation"]["bootstrap"] = 100
+    values["explanation"]["per_class"] = 1
+    values["audit"] |= {"heat_maps": 4, "retrain_epochs": 1, "retrain_size": 32}
+    (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    shutil.copytree(project / "data" / "metadata", folder / "data" / "metadata")  # fingerprints of the same files
+    (folder / "data" / "metadata" / "sides.csv").unlink()
+    for stage in ("params", "metadata", "images", "training", "evaluation", "explanation", "audit", "report"):
+        call(folder, stage)
+    return folder, task
+
+
+def call(folder: Path, *command: str) -> str:
+    """Run a command of cxrflow in this process, in ``folder``; what it printed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_another_task_goes_through_every_stage(asked: tuple[Path, dict]) -> None:
+    folder, task = asked
+    classes, named = list(task["classes"]), [task["names"].get(name, name) for name in task["classes"]]
+    bundle = json.loads((folder / "results/training/bundle/bundle.json").read_text())
+    assert list(bundle["task"]["classes"]) == classes
+    figures = json.loads((folder / "results/evaluation/metrics.json").read_text())
+    assert [len(row) for row in figures["confusion"]["counts"]] == [len(classes)] * len(classes)
+    for name in classes:
+        assert set(figures["test"][name]) == set(FIGURES)
+    audited = json.loads((folder / "results/audit/audit.json").read_text())
+    assert len(audited["tests"]) == len(TESTS)
+    page = (folder / "results/report/index.html").read_text()
+    for name in named:
+        assert name in page
+    for name in (*CLASSES, *TASK["names"].values()):
+        if name not in {*classes, *named, "normal"}:
+            assert f">{name}<" not in page
+    records = pd.read_csv(folder / "data/metadata/records.csv")
+    assert set(records.label.dropna()) == set(classes)
+
+
+def test_a_bundle_of_another_task_predicts_is_validated_and_compared(asked: tuple[Path, dict], project: Path) -> None:
+    folder, task = asked
+    classes = list(task["classes"])
+    picture = next((project / "data/demo/Actualmed-COVID-chestxray-dataset/images").glob("*.png"))
+    call(folder, "predict", str(picture), "--out", "scores.csv")
+    table = pd.read_csv(folder / "scores.csv")
+    assert [name for name in table.columns if name in classes] == classes
+    assert table[classes].sum(axis=1).to_numpy() == pytest.approx([1], abs=1e-5)
+    call(folder, "validate-external", "--sources", str(project / "data/demo"), "--out", "external")
+    external, stage = (
+        json.loads((folder / where / "metrics.json").read_text()) for where in ("external", "results/evaluation")
+    )
+    assert external["test"] == stage["test"]
+    bundle = "results/training/bundle"
+    call(folder, "compare", bundle, bundle, "--out", "compared")
+    compared = json.loads((folder / "compared/comparison.json").read_text())
+    assert compared["figures"]["positive_auroc"]["difference"]["value"] == 0
+
+
+def test_a_bundle_of_another_task_is_refused_before_any_scoring(asked: tuple[Path, dict], project: Path) -> None:
+    folder, _ = asked
+    theirs = str(project / "results/training/bundle")
+    with pytest.raises(CxrflowError, match="tells apart"):
+        call(folder, "compare", "results/training/bundle", theirs)
+    assert not (folder / "results/comparison/comparison.json").exists()
