@@ -1,8 +1,9 @@
-"""The report: one HTML page that holds everything, pictures too, and needs no network."""
+"""The report: one HTML page that holds everything, pictures included, and needs no network."""
 
 import base64
 import json
 import platform
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 import cxrflow
-from cxrflow.bundle import Bundle, read_bundle
+from cxrflow.bundle import Bundle, read_description
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation.evaluate import LEDGER
-from cxrflow.evaluation.ledger import times_looked_at
-from cxrflow.evaluation.operating import POINTS
+from cxrflow.evaluation.ledger import LEDGER, times_looked_at
+from cxrflow.evaluation.operating import point_names
 from cxrflow.evaluation.plots import training_curves
 from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
 from cxrflow.files import write_whole
@@ -24,91 +24,126 @@ from cxrflow.images.examples import step_names
 from cxrflow.metadata.overlap import meeting
 from cxrflow.model_card import CARD, with_verdicts
 from cxrflow.params import Params, resolved_yaml
-from cxrflow.records import CLASSES, NAMES, SPLITS
-from cxrflow.synthetic.demo import TRUTH
+from cxrflow.records import SPLITS, TRUTH
+from cxrflow.report import filters
+from cxrflow.statistics.figure import Figure
+from cxrflow.task import Task
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
 _PLOTS = ("confusion", "curves", "calibration", "within_sources")
 
 
-def write_report(params: Params, results: Path) -> Path:
-    """Write ``results/report/index.html``, and beside it the model card with the audit's verdicts, from what the
-    earlier stages left in ``results``; returns the page's path.
+@dataclass(frozen=True)
+class _Run:
+    """The parts of the page that belong to the run that trained the bundle.
 
+    sides          images of each class on each side of the split
+    steps          picture of the image steps; audit_heat  of the audit's heat maps (``data:`` URLs)
+    curves         training curves; audit_figures  the audit's figures (SVG)
+    audit          ``audit.json``
+    yaml           all parameters
+    """
+
+    sides: dict[str, dict[str, int]]
+    steps: str
+    curves: Markup
+    audit: dict[str, Any]
+    audit_figures: Markup
+    audit_heat: str
+    yaml: str
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the page shows.
+
+    root        folder of the collections
+    results     folder that holds ``metadata`` and ``explanation``
+    evaluation  folder that holds ``metrics.json`` and ``plots``
+    ledger      of looks at test sets
+    card        the model card, Markdown
+    run         None on the page of an evaluation alone
+    """
+
+    params: Params
+    bundle: Bundle
+    root: Path
+    results: Path
+    evaluation: Path
+    ledger: Path
+    card: str
+    run: _Run | None
+
+
+def write_report(params: Params, results: Path) -> Path:
+    """Write ``results/report/index.html`` and the model card with the audit's verdicts; returns the page's path.
+
+    results  folder that the earlier stages wrote to
     Raises CxrflowError naming the file where a stage has not run.
     """
-    bundle, _ = read_bundle(results / "training" / "bundle")
+    bundle = read_description(results / "training" / "bundle")
     evaluation, audit = results / "evaluation", _json(results / "audit" / "audit.json")
     history = _csv(results / "training" / "history.csv")
     card = with_verdicts(_read(evaluation / CARD).decode(), audit)
     write_whole(results / "report" / CARD, card.encode())
-    return _write(
-        results / "report" / "index.html",
-        params,
-        bundle,
-        Path(params.sources.root),
-        results,
-        evaluation,
-        evaluation / LEDGER,
-        external=False,
-        sides=_sides(_csv(results / "metadata" / "shares.csv")),
+    run = _Run(
+        sides=_sides(_csv(results / "metadata" / "shares.csv"), bundle.task),
         steps=_picture(results / "images" / "examples.png"),
-        curves=Markup(training_curves(history, bundle.epoch).decode()),  # noqa: S704  drawn here, from numbers
+        curves=Markup(training_curves(history, bundle.task, bundle.epoch).decode()),  # noqa: S704  drawn here
         audit=audit,
         audit_figures=_svg(results / "audit" / "audit.svg"),
         audit_heat=_picture(results / "audit" / "where.png"),
-        card=card,
         yaml=resolved_yaml(params),
     )
+    root = Path(params.sources.root)
+    shown = _Shown(params, bundle, root, results, evaluation, evaluation / LEDGER, card, run)
+    return _write(results / "report" / "index.html", shown)
 
 
 def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledger: Path) -> Path:
     """Write ``out/index.html``, the same page without the parts that belong to the run that trained the bundle.
 
-    root  that the paths of the records start at; out  what ``evaluate_collections`` and, in ``out/explanation``,
-    ``explain`` wrote; ledger  of looks at test sets
+    root    folder that the paths of the records start at
+    out     folder that ``evaluate_collections`` and, in ``out/explanation``, ``explain`` wrote to
+    ledger  of looks at test sets
     Returns the page's path. Raises CxrflowError naming the file where one is absent.
     """
     card = _read(out / CARD).decode()
-    return _write(out / "index.html", params, bundle, root, out, out, ledger, external=True, card=card)
+    return _write(out / "index.html", _Shown(params, bundle, root, out, out, ledger, card, run=None))
 
 
-def _write(
-    page: Path, params: Params, bundle: Bundle, root: Path, results: Path, evaluation: Path, ledger: Path, **own: Any
-) -> Path:
-    """Write ``page`` from what lies in ``results`` and ``evaluation``.
-
-    own  ``card``, ``external``, whether it is of an evaluation alone, and where it is not, the parts of the run: those
-         that the templates show under ``not external``
-    """
-    figures = _json(evaluation / "metrics.json")
-    explanation = _json(results / "explanation" / "explanation.json")
-    fates = _fates(_csv(results / "metadata" / "reconciliation.csv"))
-    template = _environment().get_template("page.html")
-    text = template.render(
-        version=cxrflow.__version__,
-        purpose=bundle.purpose,
-        root=root,
-        synthetic=(root / TRUTH).is_dir(),
-        bundle=bundle,
-        params=params,
-        classes=CLASSES,
-        names=NAMES,
-        splits=SPLITS,
-        metadata=_json(results / "metadata" / "summary.json"),
-        fates=fates,
-        meetings=meeting(_csv(results / "metadata" / "overlap.csv")).to_dict("records"),
-        overlap_map=_svg(results / "metadata" / "overlap.svg"),
-        seen=sum(fate["left_out"].get(why, 0) for fate in fates for why in (SAME_IMAGE, SAME_PATIENT)),
-        step_names=step_names(bundle.images),
-        plots={name: _svg(evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
-        figures=figures,
-        points=POINTS,
-        looked=times_looked_at(ledger, figures["test_set"]["hash"]),
-        explanation=explanation,
-        panels={e["picture"]: _picture(results / "explanation" / e["picture"]) for e in explanation["examples"]},
-        versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-        **own,
+def _write(page: Path, shown: _Shown) -> Path:
+    bundle, task = shown.bundle, shown.bundle.task
+    metadata, explained = shown.results / "metadata", shown.results / "explanation"
+    figures = _with_figures(_json(shown.evaluation / "metrics.json"))
+    explanation = _json(explained / "explanation.json")
+    fates = _fates(_csv(metadata / "reconciliation.csv"), task)
+    text = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            version=cxrflow.__version__,
+            versions={"Python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+            bundle=bundle,
+            task=task,
+            params=shown.params,
+            root=shown.root,
+            run=shown.run,
+            card=shown.card,
+            synthetic=(shown.root / TRUTH).is_dir(),
+            metadata=_json(metadata / "summary.json"),
+            fates=fates,
+            seen=sum(fate["left_out"].get(why, 0) for fate in fates for why in (SAME_IMAGE, SAME_PATIENT)),
+            meetings=meeting(_csv(metadata / "overlap.csv")).to_dict("records"),
+            overlap_map=_svg(metadata / "overlap.svg"),
+            step_names=step_names(bundle.images),
+            figures=figures,
+            points=point_names(task),
+            looked=times_looked_at(shown.ledger, figures["test_set"]["hash"]),
+            plots={name: _svg(shown.evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
+            explanation=explanation,
+            panels={each["picture"]: _picture(explained / each["picture"]) for each in explanation["examples"]},
+        )
     )
     write_whole(page, text.encode())
     return page
@@ -122,48 +157,37 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = _figure
-    environment.filters["pair"] = _pair
-    environment.filters["restated"] = _restated
+    environment.filters["figure"] = filters.figure
+    environment.filters["pair"] = filters.pair
+    environment.filters["restated"] = filters.restated
     environment.filters["by_kind"] = lambda rows: {row["kind"]: row for row in rows}
     return environment
 
 
-def _figure(figure: dict[str, Any], digits: int = 2) -> Markup:
-    """A figure with its interval, or a dash with the reason."""
-    if figure["value"] is None:
-        return Markup('<span class="none" title="{0}">– <small>{0}</small></span>').format(figure["reason"])
-    counts = f"<small class=counts>{figure['counts']}</small>" if "counts" in figure else ""
-    value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
-    return Markup(f'<b>{value}</b> <span class="interval">{low} to {high}</span>{counts}')  # noqa: S704  numbers and counts
+def _with_figures(value: Any) -> Any:
+    """``metrics.json`` with a Figure in place of each dict that ``Figure.to_dict`` wrote."""
+    if isinstance(value, list):
+        return [_with_figures(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "value" in value:
+        return Figure.from_dict(value)
+    return {key: _with_figures(each) for key, each in value.items()}
 
 
-def _restated(figure: dict[str, Any]) -> Markup:
-    """A figure that the page restates at another prevalence: its numbers go along in full."""
-    if figure["value"] is None:
-        return _figure(figure)
-    numbers = [figure[key] for key in ("value", "low", "high")]
-    return Markup("<span data-restated='{}'>{}</span>").format(json.dumps(numbers), _figure(figure))
-
-
-def _pair(name: str) -> str:
-    first, second = name.split("_vs_")
-    return f"{NAMES[first]} against {NAMES[second]}"
-
-
-def _fates(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each collection its rows, what was kept of each class, and each reason for leaving out with its rows."""
+def _fates(table: pd.DataFrame, task: Task) -> list[dict[str, Any]]:
+    """Of each collection its rows, how many of each class were kept, and how many were left out for each reason."""
     out = []
     for source, rows in table.groupby("source", sort=False):
         by_fate = dict(zip(rows.fate, (int(n) for n in rows.rows), strict=True))
-        kept = {name: by_fate.pop(f"kept: {name}", 0) for name in CLASSES}
+        kept = {name: by_fate.pop(f"kept: {name}", 0) for name in task.order}
         out.append({"source": source, "rows": int(rows.rows.sum()), "kept": kept, "left_out": by_fate})
     return out
 
 
-def _sides(shares: pd.DataFrame) -> dict[str, dict[str, int]]:
+def _sides(shares: pd.DataFrame, task: Task) -> dict[str, dict[str, int]]:
     counted = shares.groupby(["split", "label"]).images.sum()
-    return {side: {name: int(counted.get((side, name), 0)) for name in CLASSES} for side in SPLITS}
+    return {side: {name: int(counted.get((side, name), 0)) for name in task.order} for side in SPLITS}
 
 
 def _json(path: Path) -> Any:

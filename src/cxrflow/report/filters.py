@@ -1,0 +1,31 @@
+"""How templates write figures and pairs of classes."""
+
+import json
+
+from markupsafe import Markup
+
+from cxrflow.statistics.figure import Figure
+from cxrflow.task import Task
+
+
+def figure(shown: Figure, digits: int = 2) -> Markup:
+    """A figure with its interval and counts as HTML, or a dash with the reason why there is no value."""
+    if not shown.known:
+        return Markup('<span class="none" title="{0}">– <small>{0}</small></span>').format(shown.reason)
+    value, low, high = (f"{number:.{digits}f}" for number in (shown.value, shown.low, shown.high))
+    counts = Markup("<small class=counts>{}</small>").format(shown.counts) if shown.counts else ""
+    return Markup('<b>{}</b> <span class="interval">{} to {}</span>{}').format(value, low, high, counts)
+
+
+def restated(shown: Figure) -> Markup:
+    """A figure that the page restates at another prevalence; its numbers are in ``data-restated``, unrounded."""
+    if not shown.known:
+        return figure(shown)
+    numbers = json.dumps([shown.value, shown.low, shown.high])
+    return Markup("<span data-restated='{}'>{}</span>").format(numbers, figure(shown))
+
+
+def pair(key: str, task: Task) -> str:
+    """A key of ``by_source``, ``<a>_vs_<b>``, by the names of its classes."""
+    first, second = key.split("_vs_")
+    return f"{task.names[first]} against {task.names[second]}"
