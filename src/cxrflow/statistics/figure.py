@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -65,6 +67,16 @@ def to_json(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_json(each) for each in value]
     return value
+
+
+def average(figures: list[Figure]) -> Figure:
+    """The unweighted mean of figures of different images; its interval is the mean of theirs: the widest one, for fully
+    correlated errors. Missing figures do not count; where all are missing, the reason is that of the first."""
+    known = [figure for figure in figures if figure.known]
+    if not known:
+        return missing(figures[0].reason if figures else "nothing to compare")
+    value, low, high = np.mean([(figure.value, figure.low, figure.high) for figure in known], axis=0).tolist()
+    return Figure(value, low, high, sum(figure.n for figure in known), sum(figure.groups for figure in known))
 
 
 def in_words(figure: Figure, digits: int = 2, counts: bool = False) -> str:

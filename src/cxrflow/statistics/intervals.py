@@ -1,7 +1,7 @@
-"""Proportions and areas under ROC curves, with 95 % intervals that count groups, not images.
+"""Proportions, means and areas under ROC curves, with 95 % intervals that count groups of images.
 
-The images of one patient are alike: ten pictures of one person say less than ten of ten people. A group is a
-patient with all duplicates (``group_id`` of the record).
+The images of one patient are alike: ten images of one person carry less information than ten of ten people. A group
+is a patient with all duplicates (``group_id`` of the record).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,41 +11,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
+from statsmodels.stats.proportion import proportion_confint
 
-from cxrflow.statistics.resampling import group_index, resamples
+from cxrflow.statistics.figure import Figure, missing
+from cxrflow.statistics.resampling import (
+    LEAST_GROUPS,
+    Bootstrap,
+    effective_groups,
+    group_index,
+    resamples,
+    too_few_groups,
+)
 
-#: What goes into JSON. Either value, low, high (floats in [0, 1]), n (images) and groups (patients), with
-#: counts ("9 of 12" images; "12 covid, 30 others"; "12 groups") where there are few groups; or value None and a reason.
-Figure = dict[str, Any]
-
-#: Below this many groups a figure also gives its counts.
+#: A figure of fewer groups than this also gives its counts.
 FEW_GROUPS = 20
-#: Below this many groups with the rarer outcome, the variance between groups is not relied on.
-_RARE_GROUPS = 4
 _Z = float(stats.norm.ppf(0.975))
-
-
-def missing(reason: str) -> Figure:
-    """A figure that cannot be computed, and why."""
-    return {"value": None, "reason": reason}
 
 
 def proportion(successes: NDArray[np.bool_], groups: NDArray[Any], nothing: str = "no images") -> Figure:
     """Share of successes with a 95 % Wilson interval on the effective sample size.
 
-    successes: bool (n,); groups: (n,). Without images the value is None and ``nothing`` the reason.
+    successes: bool (n,); groups: (n,). Without images the figure is missing, with the reason ``nothing``.
 
-    The design effect is the linearised between-group variance of the ratio, with K/(K-1), over the variance
-    of n independent images, times (t/z)^2 for K-1 degrees of freedom (Korn and Graubard, Survey Methodology
-    1998; 24: 193-201); n over it goes into Wilson's interval (Dean and Pagano, J Surv Stat Methodol 2015; 3:
-    484-503). K is the effective number of groups, n^2 / sum(m^2) for m images in a group: the plain number
-    promises too much where a few groups hold most images. The effect stays between 1 and the largest group's
-    size: a group counts for at least one image. Where fewer than four groups have the rarer outcome, or none,
-    the variance cannot be trusted and the effect is at least Kish's sum(m^2) / n, which takes a group's
-    images for identical (Kish, Survey Sampling, 1965, section 5.4).
+    The effective sample size is n over the design effect (Dean and Pagano, J Surv Stat Methodol 2015; 3: 484-503).
+    The design effect is the linearised between-group variance of the ratio, with K/(K-1), over the variance of n
+    independent images, times (t/z)^2 for K-1 degrees of freedom (Korn and Graubard, Survey Methodology 1998; 24:
+    193-201). K is the effective number of groups, n^2 / sum(m^2) for m images in a group: where a few groups hold
+    most images, the plain number of groups gives intervals that are too short. The design effect is at least 1 and at
+    most the size of the largest group. Where fewer than LEAST_GROUPS groups have the rarer outcome, the variance is
+    unreliable and the design effect is at least Kish's sum(m^2) / n, which takes the images of a group as identical
+    (Kish, Survey Sampling, 1965, section 5.4).
 
     Simulated coverage (10,000 draws; 12 to 300 groups, p from 0.1 to 0.97): 0.92 to 0.98 for groups of 1;
-    0.93 to 0.985 for groups of 1 to 8 and intra-class correlations of 0, 0.3 and 0.7. It falls short, 0.89 at
+    0.93 to 0.985 for groups of 1 to 8 and intra-class correlations of 0, 0.3 and 0.7. Coverage drops, to 0.89 at
     worst, where group sizes are very uneven (1 to 40) and p is near 0 or 1.
     """
     n = len(successes)
@@ -54,15 +52,16 @@ def proportion(successes: NDArray[np.bool_], groups: NDArray[Any], nothing: str 
     sizes, hits = _sizes_and_hits(successes, groups)
     p = float(hits.sum() / n)
     counts = f"{int(hits.sum())} of {n}" if len(sizes) < FEW_GROUPS else None
-    return _figure(p, _wilson(p, n / _design_effect(sizes, hits, n)), n, len(sizes), counts)
+    return _figure(p, wilson(p, n / _design_effect(sizes, hits, n)), n, len(sizes), counts)
 
 
 def mean_over_groups(successes: NDArray[np.bool_], groups: NDArray[Any], nothing: str = "no images") -> Figure:
-    """Mean of the groups' shares of successes: the chance of success of an image drawn from a group drawn at random.
+    """Mean of the groups' shares of successes: the chance of success for a random image of a random group.
 
-    As ``proportion``, of groups of one size whose successes are these shares, worth at most as many images as there
-    are; ``counts`` are groups. Simulated coverage (1,000 draws; 12 to 150 groups of 1 to 8 and 1 to 30 images, a
-    mean of 0.6 or 0.9, groups from alike to all or none): 0.92 to 0.98.
+    Arguments as ``proportion``. The interval is that of ``proportion`` for groups of one size with these shares of
+    successes; the effective sample size is at most the number of images. ``counts`` are groups. Simulated coverage
+    (1,000 draws; 12 to 150 groups of 1 to 8 and 1 to 30 images, a mean of 0.6 or 0.9, intra-class correlation from
+    near 0 to near 1): 0.92 to 0.98.
     """
     n = len(successes)
     if n == 0:
@@ -71,14 +70,38 @@ def mean_over_groups(successes: NDArray[np.bool_], groups: NDArray[Any], nothing
     shares, count = hits / sizes, len(sizes)
     p = float(shares.mean())
     counts = f"{count} groups" if count < FEW_GROUPS else None
-    return _figure(p, _wilson(p, count / _design_effect(np.ones(count), shares, n)), n, count, counts)
+    return _figure(p, wilson(p, count / _design_effect(np.ones(count), shares, n)), n, count, counts)
+
+
+def clustered_mean(values: NDArray[Any], groups: NDArray[Any], nothing: str = "no images") -> Figure:
+    """Mean of numbers with a 95 % cluster-robust interval, which may lie anywhere on the real line.
+
+    values: float or bool (n,); groups: (n,). The variance is the linearised one between groups, with K/(K-1); t has
+    K-1 degrees of freedom. K is the effective number of groups, as in ``proportion``, and at least 2. Missing without
+    images, with the reason ``nothing``, and with fewer than LEAST_GROUPS groups.
+    """
+    n = len(values)
+    if n == 0:
+        return missing(nothing)
+    index = group_index(groups)
+    sizes = np.bincount(index).astype(float)
+    if len(sizes) < LEAST_GROUPS:
+        return missing(too_few_groups(len(sizes)))
+    value = float(np.mean(values))
+    residuals = np.bincount(index, weights=np.asarray(values, np.float64) - value)
+    effective = max(n**2 / float((sizes**2).sum()), 2.0)
+    error = np.sqrt(effective / (effective - 1) * (residuals**2).sum()) / n
+    half = float(stats.t.ppf(0.975, effective - 1) * error)
+    return Figure(value, value - half, value + half, n, len(sizes))
 
 
 @dataclass(frozen=True)
 class Question:
-    """Does ``scores`` (float (n,), higher for yes) tell ``positive`` (bool (n,)) from the others?
+    """How well do scores separate the positive images from the others?
 
-    yes, no: what the two sides are called.
+    scores     float (n,), higher for positive
+    positive   bool (n,)
+    yes, no    what the two sides are called in reasons and counts
     """
 
     scores: NDArray[np.floating[Any]]
@@ -88,49 +111,47 @@ class Question:
 
 
 def aurocs(
-    questions: Mapping[str, Question], groups: NDArray[Any], bootstrap: int, seed: int
+    questions: Mapping[str, Question], groups: NDArray[Any], bootstrap: Bootstrap
 ) -> tuple[dict[str, Figure], Figure]:
-    """The AUROC of each question and their plain mean, all from the same resamples of groups.
+    """The AUROC of each question and their unweighted mean, all from the same resamples of groups.
 
-    groups: (n,), as long as each question's arrays; bootstrap: number of resamples, drawn with replacement;
-    one that leaves a question without yes or no is drawn again. The mean is None where any AUROC is.
+    groups: (n,), as long as each question's arrays. A resample that leaves a question without positives or without
+    negatives is drawn again. The mean is missing where any AUROC is.
 
-    The interval is symmetric on the logit scale, with the standard error of the bootstrap over groups (Field
-    and Welsh, J R Stat Soc B 2007; 69: 369-390; logit: Qin and Hotilovac, Stat Methods Med Res 2008; 17:
-    207-221) and t for the effective number of groups on the smaller side. Where the AUROC is 0 or 1, which
-    every resample would repeat, or a side has fewer than four groups, it is ``newcombe`` on the effective
-    number of groups of each side; the mean's interval is then the mean of the limits, as though all errors
-    were alike, its widest.
+    The interval is ``auroc_interval`` with the standard error of the bootstrap over groups. Where that does not rely
+    on resamples, the mean's interval is the mean of the limits: the widest one, for fully correlated errors.
 
     Simulated coverage (300 draws each, 12 to 100 groups on a side, of 1 to 8 images, intra-class correlation
-    up to 0.6): 0.92 to 1.00 for an AUROC of 0.6 to 0.95, 0.87 to 0.99 for 0.99; shortest with 12 groups on
+    up to 0.6): 0.92 to 1.00 for an AUROC of 0.6 to 0.95, 0.87 to 0.99 for 0.99; lowest with 12 groups on
     one side. Plain percentiles of the same resamples covered 0.79 to 0.96, and 0.52 to 0.93 for 0.99.
     """
     index = group_index(groups)
-    figures = {name: missing(_unanswerable(question, index)) for name, question in questions.items()}
-    asked = {name: question for name, question in questions.items() if not figures[name]["reason"]}
+    reasons = {name: _unanswerable(question, index) for name, question in questions.items()}
+    figures = {name: missing(reason) for name, reason in reasons.items() if reason}
+    asked = {name: question for name, question in questions.items() if not reasons[name]}
     smallest, counts = float("inf"), None
-    draws = _bootstrap(list(asked.values()), index, bootstrap, seed)
-    for name, column in zip(asked, draws.T, strict=True):
-        figures[name], effective = _auroc(asked[name], index, column)
-        if effective < smallest:
-            smallest, counts = effective, figures[name].get("counts")
-    unknown = [name for name in figures if figures[name]["value"] is None]
-    if unknown:
-        return figures, missing(figures[unknown[0]]["reason"])
+    draws = _bootstrap(list(asked.values()), index, bootstrap)
+    for (name, question), column in zip(asked.items(), draws.T, strict=True):
+        sides = [effective_groups(index[side]) for side in (question.positive, ~question.positive)]
+        figures[name] = _auroc(question, index, (sides[0], sides[1]), column)
+        if min(sides) < smallest:
+            smallest, counts = min(sides), figures[name].counts
+    figures = {name: figures[name] for name in questions}
     each = list(figures.values())
-    value = float(np.mean([figure["value"] for figure in each]))
-    if all(_spread(figure["value"], smallest) for figure in each):
+    if unknown := [figure for figure in each if not figure.known]:
+        return figures, missing(unknown[0].reason)
+    value = float(np.mean([figure.value for figure in each]))
+    if all(_resamples_vary(figure.value, smallest) for figure in each):
         limits = _logit_interval(value, float(draws.mean(axis=1).std(ddof=1)), smallest)
     else:
-        limits = (np.mean([figure["low"] for figure in each]), np.mean([figure["high"] for figure in each]))
+        limits = float(np.mean([figure.low for figure in each])), float(np.mean([figure.high for figure in each]))
     return figures, _figure(value, limits, len(index), len(np.unique(index)), counts)
 
 
 def weighted_auroc(
     scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_], weights: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """AUROC under each row of weights: chance that a positive scores above a negative, ties counted half.
+    """AUROC under each row of weights: the chance that a positive scores above a negative, ties counted half.
 
     scores: float (n,); positive: bool (n,), with both values; weights: numbers >= 0 (b, n), each row with
     weight on both sides. Returns float64 (b,). One sort serves all rows (Mann-Whitney form; Hanley and
@@ -147,11 +168,28 @@ def weighted_auroc(
     return np.asarray(won / (up.sum(axis=1) * down.sum(axis=1)))
 
 
+def auroc_interval(value: float, draws: NDArray[np.float64], sides: tuple[float, float]) -> tuple[float, float]:
+    """95 % interval of an AUROC.
+
+    value   the AUROC, in [0, 1]
+    draws   the AUROC in each resample of groups, float (b,); NaN where a resample has none
+    sides   effective number of groups of the positives and of the negatives, >= 1
+
+    It is symmetric on the logit scale, with the standard error of the draws (Field and Welsh, J R Stat Soc B 2007; 69:
+    369-390; logit: Qin and Hotilovac, Stat Methods Med Res 2008; 17: 207-221) and t for the effective number of groups
+    on the smaller side. Where the AUROC is 0 or 1, as it then is in every resample, or a side has fewer than
+    LEAST_GROUPS groups, it is ``newcombe`` on the effective numbers of groups.
+    """
+    if _resamples_vary(value, min(sides)):
+        return _logit_interval(value, float(np.nanstd(draws, ddof=1)), min(sides))
+    return newcombe(value, *sides)
+
+
 def newcombe(value: float, positives: float, negatives: float) -> tuple[float, float]:
     """95 % interval of an AUROC from its value and the number of positives and negatives (>= 1) alone.
 
-    Hanley and McNeil's variance solved for the AUROC, as Wilson does for a proportion, so that it stays open
-    where the AUROC is 1 (Newcombe, Stat Med 2006; 25: 559-573, method 5).
+    Hanley and McNeil's variance solved for the AUROC, as Wilson does for a proportion, so that the interval keeps a
+    width where the AUROC is 1 (Newcombe, Stat Med 2006; 25: 559-573, method 5).
     """
     mean = (positives + negatives) / 2 - 1
 
@@ -165,19 +203,18 @@ def newcombe(value: float, positives: float, negatives: float) -> tuple[float, f
     return low, high
 
 
+def wilson(p: Any, n: Any) -> tuple[Any, Any]:
+    """95 % Wilson interval of proportions p in [0, 1] of n > 0 images, floats or arrays; n need not be whole."""
+    return proportion_confint(p * n, n, method="wilson")  # type: ignore[no-any-return]
+
+
 def _sizes_and_hits(successes: NDArray[np.bool_], groups: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     index = group_index(groups)
     return np.bincount(index).astype(float), np.bincount(index, weights=successes).astype(float)
 
 
-def _wilson(p: float, n: float) -> tuple[float, float]:
-    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return float(centre - half), float(centre + half)
-
-
 def _design_effect(sizes: NDArray[Any], hits: NDArray[Any], images: int) -> float:
-    """n = sum of ``sizes`` over the number of images that say as much, which are ``images`` at most."""
+    """The sum n of ``sizes`` over the effective sample size, which is at most ``images``."""
     n, largest = sizes.sum(), sizes.max()
     p, kish = hits.sum() / n, float((sizes**2).sum() / n)
     rarer = min(np.count_nonzero(hits), np.count_nonzero(hits < sizes))
@@ -186,7 +223,7 @@ def _design_effect(sizes: NDArray[Any], hits: NDArray[Any], images: int) -> floa
     freedom = max(n / kish - 1, 1.0)
     variance = (freedom + 1) / freedom * ((hits - p * sizes) ** 2).sum() / n**2
     effect = variance / (p * (1 - p) / n) * (stats.t.ppf(0.975, freedom) / _Z) ** 2
-    return float(np.clip(effect, kish if rarer < _RARE_GROUPS else n / images, largest))
+    return float(np.clip(effect, kish if rarer < LEAST_GROUPS else n / images, largest))
 
 
 def _unanswerable(question: Question, index: NDArray[np.intp]) -> str:
@@ -194,40 +231,41 @@ def _unanswerable(question: Question, index: NDArray[np.intp]) -> str:
         return f"no {question.yes} image in the set"
     if question.positive.all():
         return f"every image in the set is {question.yes}"
-    return "" if index.max() > 0 else "all images are in one group"
+    return "" if index.max() > 0 else too_few_groups(1, 2)
 
 
-def _bootstrap(asked: Sequence[Question], index: NDArray[np.intp], count: int, seed: int) -> NDArray[np.float64]:
+def _bootstrap(asked: Sequence[Question], index: NDArray[np.intp], bootstrap: Bootstrap) -> NDArray[np.float64]:
     """AUROC of each question in each resample of groups, float64 (count, questions)."""
     if not asked:
-        return np.empty((count, 0))
+        return np.empty((bootstrap.count, 0))
     sides = [side for question in asked for side in (question.positive, ~question.positive)]
     drawn = [
         np.stack([weighted_auroc(question.scores, question.positive, weights) for question in asked], axis=1)
-        for weights in resamples(sides, index, count, seed)
+        for weights in resamples(sides, index, bootstrap)
     ]
     return np.concatenate(drawn)
 
 
-def _auroc(question: Question, index: NDArray[np.intp], draws: NDArray[np.float64]) -> tuple[Figure, float]:
-    """The figure, and the effective number of groups on the smaller side."""
+def _auroc(
+    question: Question, index: NDArray[np.intp], sides: tuple[float, float], draws: NDArray[np.float64]
+) -> Figure:
     positive = question.positive
     value = float(weighted_auroc(question.scores, positive, np.ones((1, len(positive))))[0])
-    sizes = [np.bincount(index[side]) for side in (positive, ~positive)]
-    effective = [float(m.sum() ** 2 / (m**2).sum()) for m in sizes]
-    smaller = min(effective)
-    if _spread(value, smaller):
-        limits = _logit_interval(value, float(draws.std(ddof=1)), smaller)
-    else:
-        limits = newcombe(value, *effective)
-    few = min(np.count_nonzero(m) for m in sizes) < FEW_GROUPS
-    counts = f"{positive.sum()} {question.yes}, {(~positive).sum()} {question.no}" if few else None
-    return _figure(value, limits, len(positive), int(index.max()) + 1, counts), smaller
+    counts = counts_of(question, index)
+    return _figure(value, auroc_interval(value, draws, sides), len(positive), int(index.max()) + 1, counts)
 
 
-def _spread(value: float, smaller: float) -> bool:
-    """Whether resamples of groups can tell how an AUROC varies."""
-    return 1e-12 < value < 1 - 1e-12 and smaller >= _RARE_GROUPS
+def counts_of(question: Question, groups: NDArray[Any]) -> str | None:
+    """``12 COVID-19, 30 others`` where a side has fewer than FEW_GROUPS groups, else None."""
+    positive = question.positive
+    if min(len(np.unique(groups[side])) for side in (positive, ~positive)) >= FEW_GROUPS:
+        return None
+    return f"{positive.sum()} {question.yes}, {(~positive).sum()} {question.no}"
+
+
+def _resamples_vary(value: float, smaller: float) -> bool:
+    """Whether resamples of groups show how an AUROC varies."""
+    return 1e-12 < value < 1 - 1e-12 and smaller >= LEAST_GROUPS
 
 
 def _logit_interval(value: float, error: float, groups: float) -> tuple[float, float]:
@@ -236,13 +274,7 @@ def _logit_interval(value: float, error: float, groups: float) -> tuple[float, f
     return float(low), float(high)
 
 
-def _figure(value: float, limits: tuple[Any, Any], n: int, groups: int, counts: str | None) -> Figure:
+def _figure(value: float, limits: tuple[float, float], n: int, groups: int, counts: str | None) -> Figure:
+    """A figure in [0, 1] whose interval, rounding aside, holds the value."""
     low, high = limits
-    figure: Figure = {
-        "value": value,
-        "low": float(min(max(low, 0.0), value)),
-        "high": float(max(min(high, 1.0), value)),
-        "n": n,
-        "groups": groups,
-    }
-    return figure if counts is None else {**figure, "counts": counts}
+    return Figure(value, float(min(max(low, 0.0), value)), float(max(min(high, 1.0), value)), n, groups, counts)

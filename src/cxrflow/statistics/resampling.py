@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: From this many groups on, the spread between groups is estimated; below it a bootstrap or a variance misleads.
+LEAST_GROUPS = 4
 _CHUNK = 100  # resamples at a time, to bound the memory
 
 
@@ -16,6 +18,11 @@ class Bootstrap:
 
     count: int
     seed: int
+
+
+def too_few_groups(count: int, needed: int = LEAST_GROUPS, of: str = "patients") -> str:
+    """The reason of a figure that needs more groups: ``only 3 groups of patients; at least 4 are needed``."""
+    return f"only {count} group{'' if count == 1 else 's'} of {of}; at least {needed} are needed"
 
 
 def resamples(
@@ -45,7 +52,8 @@ def group_index(groups: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def effective_groups(groups: NDArray[Any]) -> float:
-    """n^2 / sum(m^2) for groups of m images, n in all: as many groups of one size would say as much; 0 of no image."""
+    """The effective number of groups, n^2 / sum(m^2) for groups of m images, n in all: the number of groups of equal
+    size that carry as much information; 0 for no image."""
     if len(groups) == 0:
         return 0.0
     sizes = np.bincount(group_index(groups))
