@@ -1,138 +1,165 @@
-"""Two bundles on the same images: how far apart they are, and how sure of that one can be."""
+"""Two bundles on the same images: how far apart their figures are, with intervals of the differences."""
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 from scipy import stats
 
 from cxrflow.bundle import OperatingPoint
+from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation import ledger
-from cxrflow.evaluation.seen import leave_out_seen, overlap
+from cxrflow.evaluation.ledger import enter, test_set_hash
+from cxrflow.evaluation.seen import leave_out_seen, seen_before
 from cxrflow.files import write_json
-from cxrflow.images.prepare import Store, prepare_images, steps_digest
+from cxrflow.images.prepare import prepare_images, steps_digest
 from cxrflow.metadata.build import build_records
-from cxrflow.params import Evaluation, Metadata
+from cxrflow.params import Evaluation, Metadata, Sources
 from cxrflow.predictor import Predictor
-from cxrflow.records import CLASSES
-from cxrflow.statistics.intervals import Figure, Question, aurocs, missing, proportion, weighted_auroc
-from cxrflow.statistics.resampling import effective_groups, group_index, resamples
+from cxrflow.statistics.figure import Figure, in_words, missing, to_json
+from cxrflow.statistics.intervals import Question, aurocs, proportion, weighted_auroc
+from cxrflow.statistics.resampling import LEAST_GROUPS, Bootstrap, effective_groups, group_index, resamples
+from cxrflow.statistics.scored import Scored
+from cxrflow.task import Task
 
-_COVID = CLASSES.index("covid")
-#: Below this many groups that the two bundles treat differently, resamples are not relied on.
-_FEW = 4
+Points = tuple[OperatingPoint | None, OperatingPoint | None]
 
 
-def compare_stored(
-    both: tuple[Predictor, Predictor],
-    records: pd.DataFrame,
-    root: Path,
-    store: Store,
-    params: Evaluation,
-    engine: Engine,
-    out: Path,
-    book: Path,
-) -> dict[str, Any]:
-    """Compare on the images of split ``test`` that neither bundle has seen; writes ``out/comparison.json``.
+@dataclass(frozen=True)
+class Comparison:
+    """Two bundles to compare, and where.
 
-    records  kept rows, of files below ``root``; book  the ledger
-    store    their images, for a bundle of the same image steps; a bundle of others has them prepared by its own, so
-             that two sizes can be compared
-    Raises CxrflowError where no image is left that neither has seen, or none of these can be prepared.
+    a, b    the bundles; differences are b - a. Raises CxrflowError where they answer different questions.
+    out     folder for ``comparison.json`` and for images that a bundle needs prepared
+    ledger  each bundle's look is entered there
     """
-    test = _unseen(records[records.split == "test"], both)
-    stores = [
-        store
-        if store.steps == steps_digest(predictor.bundle.images)
-        else prepare_images(test, root, predictor.bundle.images, engine, out / f"images-{name}")
-        for name, predictor in zip("AB", both, strict=True)
-    ]
-    return _compare(both, test, (stores[0], stores[1]), params, out, book)
+
+    a: Predictor
+    b: Predictor
+    params: Evaluation
+    engine: Engine
+    out: Path
+    ledger: Path
+
+    def __post_init__(self) -> None:
+        self.b.check_task(self.a.bundle.task)
+
+    @property
+    def both(self) -> dict[str, Predictor]:
+        """``a`` and ``b``, in this order."""
+        return {"a": self.a, "b": self.b}
 
 
-def compare_collections(
-    both: tuple[Predictor, Predictor],
-    root: Path,
-    metadata: Metadata,
-    params: Evaluation,
-    engine: Engine,
-    out: Path,
-    book: Path,
-) -> dict[str, Any]:
-    """The same on every kept image of the collections below ``root`` that neither bundle has seen, each bundle with its
-    own image steps."""
+def compare_stored(comparison: Comparison, dataset: Dataset, root: Path) -> dict[str, Any]:
+    """Compare on the images of split ``test`` that neither bundle has seen; writes ``comparison.json``.
+
+    dataset  of the bundles' task; a bundle of other image steps has the same images prepared by its own
+    root     the folder that the records' paths start at
+    Returns ``test_set`` (hash), ``n``, ``groups``, ``bundles`` (of ``a`` and ``b``: folder, weights, overlap) and
+    ``figures`` (``differences``).
+    Raises CxrflowError where the data set's labels are of another task, or no image is left that neither bundle has
+    seen and both can have prepared.
+    """
+    comparison.a.check_task(dataset.task)
+    test = dataset.split("test")
+    test = test.where(_unseen(test.records, comparison))
+    first, second = (
+        test
+        if test.store.steps == steps_digest(predictor.bundle.images)
+        else _prepared(comparison, name, test.records, root, test.task)
+        for name, predictor in comparison.both.items()
+    )
+    return _compare(comparison, first, second)
+
+
+def compare_collections(comparison: Comparison, sources: Sources, metadata: Metadata) -> dict[str, Any]:
+    """Compare on every kept image of other collections that neither bundle has seen, each bundle with its own image
+    steps; labels are by the task of bundle A.
+
+    Returns, writes and raises as ``compare_stored``.
+    """
     metadata = metadata.model_copy(update={"files": "required"})
-    built = build_records(root, None, metadata, engine, out / "fingerprints.sqlite", split=False)
-    kept = _unseen(built.records, both)
-    stores = [
-        prepare_images(kept, built.root, predictor.bundle.images, engine, out / f"images-{name}")
-        for name, predictor in zip("AB", both, strict=True)
-    ]
-    return _compare(both, kept, (stores[0], stores[1]), params, out, book)
+    task = comparison.a.bundle.task
+    built = build_records(sources, metadata, task, comparison.engine, comparison.out, split=False)
+    kept = built.records[_unseen(built.records, comparison)]
+    first, second = (_prepared(comparison, name, kept, built.root, task) for name in comparison.both)
+    return _compare(comparison, first, second)
 
 
-def differences(
-    table: pd.DataFrame,
-    first: NDArray[Any],
-    second: NDArray[Any],
-    points: tuple[OperatingPoint | None, OperatingPoint | None],
-    bootstrap: int,
-    seed: int,
-) -> dict[str, dict[str, Figure]]:
-    """``macro_auroc``, ``covid_auroc``, and ``sensitivity`` and ``specificity`` for COVID-19 at the operating point of
-    a wanted specificity: each the figures ``a``, ``b`` and ``difference`` (b - a, in [-1, 1]).
+def differences(first: Scored, second: Scored, points: Points) -> dict[str, dict[str, Figure]]:
+    """``macro_auroc``, ``positive_auroc``, and ``sensitivity`` and ``specificity`` at the operating point of a wanted
+    specificity: each the figures ``a``, ``b`` and ``difference`` (b - a, in [-1, 1]).
 
-    table       label and group_id of each image; first, second  float (n, 3), the probabilities of A and B
-    points      of each bundle the operating point of a wanted specificity, or None; of two that want another, the
-                figures there are missing
+    first, second  the same images, scored by A and by B
+    points         of each bundle the operating point of a wanted specificity, or None; without both, or where the
+                   specificities differ, the figures there are missing
 
-    The difference's interval comes from the same resamples of groups for both (paired bootstrap; Efron and Tibshirani,
-    An Introduction to the Bootstrap, 1993, chapter 13), with t for the effective number of groups on the smaller side:
-    of the three classes for the macro AUROC, of COVID-19 and the rest for its own.
-    Where the two differ in fewer than four groups the resamples cannot tell, and it is that of two independent figures
-    (Newcombe, Stat Med 1998; 17: 873-890, method 10), which is too wide.
+    The difference's interval is value +- t times the standard error of a paired bootstrap: the same resamples of groups
+    for both (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), with t for the effective number
+    of groups on the smaller side: of all classes for the macro AUROC, of the positive class and the rest for its own.
+    Where the two differ in fewer than four groups it is that of two independent figures (Newcombe, Stat Med 1998; 17:
+    873-890, method 10), which is conservative.
     """
-    labels, groups = table.label.to_numpy(str), table.group_id.to_numpy(str)
-    sides = [labels == name for name in CLASSES]
-    covid = sides[_COVID]
+    task, groups, pair = first.task, first.groups, (first, second)
+    sides = [first.labels == name for name in task.order]
     auroc = [
-        aurocs({n: Question(p[:, c], sides[c], n) for c, n in enumerate(CLASSES)}, groups, bootstrap, seed)
-        for p in (first, second)
+        aurocs(
+            {n: Question(p.probabilities[:, c], sides[c], task.names[n]) for c, n in enumerate(task.order)},
+            groups,
+            p.bootstrap,
+        )
+        for p in pair
     ]
-    differ = np.unique(groups[(np.abs(first - second) > 1e-9).any(axis=1)])
-    out: dict[str, dict[str, Figure]] = {
+    differ = len(np.unique(groups[(np.abs(first.probabilities - second.probabilities) > 1e-9).any(axis=1)]))
+    figures = {
         "macro_auroc": {"a": auroc[0][1], "b": auroc[1][1]},
-        "covid_auroc": {"a": auroc[0][0]["covid"], "b": auroc[1][0]["covid"]},
+        "positive_auroc": {"a": auroc[0][0][task.positive], "b": auroc[1][0][task.positive]},
     }
-    asked = {"macro_auroc": (sides, list(range(len(CLASSES)))), "covid_auroc": ([covid, ~covid], [_COVID])}
-    for name, (needed, classes) in asked.items():
-        error, fewest = None, min(effective_groups(groups[side]) for side in needed)
-        if out[name]["a"]["value"] is not None:
+    asked = {
+        "macro_auroc": (sides, list(range(len(task.order)))),
+        "positive_auroc": ([first.positive, ~first.positive], [task.positive_column]),
+    }
+    for name, (needed, columns) in asked.items():
+        error, fewest = 0.0, min(effective_groups(groups[side]) for side in needed)
+        if figures[name]["a"].known:
             drawn = [
-                _auroc_gaps(first, second, [(c, sides[c]) for c in classes], weights)
-                for weights in resamples(needed, groups, bootstrap, seed)
+                _auroc_gaps(pair, [(c, sides[c]) for c in columns], weights)
+                for weights in resamples(needed, groups, first.bootstrap)
             ]
-            error = np.concatenate(drawn).std(ddof=1)
-        out[name]["difference"] = _difference(out[name], error, fewest, len(differ))
-    for name, side in (("sensitivity", covid), ("specificity", ~covid)):
-        out[name] = _at_points(first, second, points, side, groups, covid, (bootstrap, seed))
-    return out
+            error = float(np.concatenate(drawn).std(ddof=1))
+        figures[name]["difference"] = _difference(figures[name]["a"], figures[name]["b"], error, fewest, differ)
+    for name, side in (("sensitivity", first.positive), ("specificity", ~first.positive)):
+        figures[name] = _at_points(pair, points, side)
+    return figures
 
 
-def _at_points(
-    first: NDArray[Any],
-    second: NDArray[Any],
-    points: tuple[OperatingPoint | None, OperatingPoint | None],
-    side: NDArray[np.bool_],
-    groups: NDArray[Any],
-    covid: NDArray[np.bool_],
-    draw: tuple[int, int],
-) -> dict[str, Figure]:
+def print_comparison(result: dict[str, Any], task: Task) -> None:
+    """Print what ``compare_stored`` or ``compare_collections`` returned."""
+    table = Table("", "A", "B", "B - A")
+    table.title = f"{result['n']:,} images of {result['groups']:,} groups, 95 % intervals"
+    names = {
+        "macro_auroc": "macro AUROC",
+        "positive_auroc": f"{task.positive_name} AUROC",
+        "sensitivity": f"{task.positive_name} sensitivity at the wanted specificity",
+        "specificity": f"{task.positive_name} specificity there",
+    }
+    for name, said in names.items():
+        table.add_row(said, *(in_words(result["figures"][name][which], 3) for which in ("a", "b", "difference")))
+    console = Console()
+    console.print(table)
+    for name, bundle in result["bundles"].items():
+        about = f" Overlap with training: {bundle['overlap']}" if bundle["overlap"] else ""
+        console.print(f"{name.upper()}: {bundle['folder']}{about}", markup=False, soft_wrap=True)
+
+
+def _at_points(pair: tuple[Scored, Scored], points: Points, side: NDArray[np.bool_]) -> dict[str, Figure]:
+    """Share of the images of ``side`` (bool (n,)) that each bundle calls rightly at its operating point."""
     a, b = points
     if a is None or b is None or a.wanted != b.wanted or not side.any():
         why = "a bundle has no operating point"
@@ -140,76 +167,90 @@ def _at_points(
             why = f"operating points for different specificities, {a.wanted:g} and {b.wanted:g}"
         reason = missing(why if side.any() else "no image of that kind in the set")
         return {"a": reason, "b": reason, "difference": reason}
-    right = [(p[side, _COVID] >= at.threshold) == covid[side] for p, at in ((first, a), (second, b))]
-    within = groups[side]
-    pair = {name: proportion(each, within) for name, each in zip("ab", right, strict=True)}
+    right = [
+        (scored.positive_scores[side] >= at.threshold) == scored.positive[side]
+        for scored, at in zip(pair, (a, b), strict=True)
+    ]
+    within, bootstrap = pair[0].groups[side], pair[0].bootstrap
+    first, second = (proportion(each, within) for each in right)
     gap = right[1].astype(float) - right[0]
     everyone = [np.ones(len(gap), bool)]
-    means = np.concatenate([(weights @ gap) / weights.sum(axis=1) for weights in resamples(everyone, within, *draw)])
+    means = np.concatenate(
+        [(weights @ gap) / weights.sum(axis=1) for weights in resamples(everyone, within, bootstrap)]
+    )
     differ = int(np.count_nonzero(np.bincount(group_index(within), weights=np.abs(gap))))
-    return pair | {"difference": _difference(pair, means.std(ddof=1), effective_groups(within), differ)}
+    difference = _difference(first, second, float(means.std(ddof=1)), effective_groups(within), differ)
+    return {"a": first, "b": second, "difference": difference}
 
 
 def _auroc_gaps(
-    first: NDArray[Any], second: NDArray[Any], sides: list[tuple[int, NDArray[np.bool_]]], weights: NDArray[Any]
+    pair: tuple[Scored, Scored], sides: list[tuple[int, NDArray[np.bool_]]], weights: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """In each resample B's mean AUROC of the classes (number, and which images have it) less A's: float (b,)."""
+    """In each resample B's mean AUROC of the classes (column, and which images have it) less A's: float64 (b,)."""
+    first, second = (scored.probabilities for scored in pair)
     gaps = [
         weighted_auroc(second[:, c], side, weights) - weighted_auroc(first[:, c], side, weights) for c, side in sides
     ]
     return np.asarray(np.mean(gaps, axis=0))
 
 
-def _difference(pair: dict[str, Figure], error: float | None, groups: float, differ: int) -> Figure:
-    a, b = pair["a"], pair["b"]
+def _difference(a: Figure, b: Figure, error: float, groups: float, differ: int) -> Figure:
+    """b - a with its interval: from the bootstrap's standard ``error``, or from the two figures where that is 0, or
+    where there are fewer than LEAST_GROUPS effective ``groups``, or as few in which the bundles ``differ``."""
     for figure in (a, b):
-        if figure["value"] is None:
-            return missing(figure["reason"])
-    value = b["value"] - a["value"]
-    if not error or differ < _FEW or groups < _FEW:
-        low = value - np.hypot(b["value"] - b["low"], a["high"] - a["value"])
-        high = value + np.hypot(b["high"] - b["value"], a["value"] - a["low"])
+        if not figure.known:
+            return figure
+    value = b.value - a.value
+    if error == 0 or min(differ, groups) < LEAST_GROUPS:
+        low = value - np.hypot(b.value - b.low, a.high - a.value)
+        high = value + np.hypot(b.high - b.value, a.value - a.low)
     else:
         half = stats.t.ppf(0.975, groups - 1) * error
         low, high = value - half, value + half
-    counted = {key: a[key] for key in ("n", "groups")}
-    return {"value": value, "low": float(max(low, -1.0)), "high": float(min(high, 1.0)), **counted}
+    return Figure(value, float(max(low, -1.0)), float(min(high, 1.0)), a.n, a.groups)
 
 
-def _unseen(records: pd.DataFrame, both: tuple[Predictor, Predictor]) -> pd.DataFrame:
-    for predictor in both:
+def _unseen(records: pd.DataFrame, comparison: Comparison) -> pd.Series:
+    """Which kept records neither bundle has seen, bool, index of ``records``."""
+    for predictor in comparison.both.values():
         records = leave_out_seen(records, predictor.folder)
-    kept = records[records.left_out.isna()]
-    if kept.empty:
+    unseen = records.left_out.isna()
+    if not unseen.any():
         raise CxrflowError("compare: the bundles have seen every image; name other collections with --sources.")
-    return kept
+    return unseen
 
 
-def _compare(
-    both: tuple[Predictor, Predictor],
-    test: pd.DataFrame,
-    stores: tuple[Store, Store],
-    params: Evaluation,
-    out: Path,
-    book: Path,
-) -> dict[str, Any]:
-    for store in stores:
-        test = test[test.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
-    if test.empty:
+def _prepared(comparison: Comparison, name: str, records: pd.DataFrame, root: Path, task: Task) -> Dataset:
+    """The images of ``records`` by the image steps of bundle ``name`` (a or b)."""
+    steps, out = comparison.both[name].bundle.images, comparison.out / f"images-{name.upper()}"
+    store = prepare_images(records, root, steps, comparison.engine, out)
+    return Dataset.join(records, store, task)
+
+
+def _compare(comparison: Comparison, first: Dataset, second: Dataset) -> dict[str, Any]:
+    """Compare on the images that both data sets hold."""
+    shared = set(first.records.image_id) & set(second.records.image_id)
+    if not shared:
         raise CxrflowError(
             "compare: no image that neither bundle has seen can be prepared for both; are the files there?"
         )
-    test_set = ledger.test_set_hash(test)
-    scores, bundles = [], {}
-    for name, predictor, store in zip("ab", both, stores, strict=True):
-        scores.append(predictor.stored_scores(store, test.image_id))
+    sets = [dataset.where(dataset.records.image_id.isin(shared)) for dataset in (first, second)]
+    test, params = sets[0].records, comparison.params
+    test_set, bootstrap = test_set_hash(test), Bootstrap(params.bootstrap, params.seed)
+    scored, bundles = [], {}
+    for (name, predictor), dataset in zip(comparison.both.items(), sets, strict=True):
+        scored.append(Scored(dataset.task, test, predictor.score(dataset), bootstrap))
         weights = predictor.bundle.digests["weights"]
-        ledger.enter(book, datetime.now(UTC), weights, test_set)
-        said = overlap(predictor.bundle, predictor.folder, test)
-        bundles[name] = {"folder": str(predictor.folder), "weights": weights, "overlap": said}
-    points = both[0].bundle.thresholds.get("specificity"), both[1].bundle.thresholds.get("specificity")
-    figures = differences(test, scores[0], scores[1], points, params.bootstrap, params.seed)
-    result = {"test_set": test_set, "n": len(test), "groups": int(test.group_id.nunique()), "bundles": bundles}
-    result["figures"] = figures
-    write_json(out / "comparison.json", result)
+        enter(comparison.ledger, weights, test_set)
+        overlap = seen_before(predictor.bundle, predictor.folder, test)
+        bundles[name] = {"folder": str(predictor.folder), "weights": weights, "overlap": overlap}
+    points = comparison.a.bundle.thresholds.get("specificity"), comparison.b.bundle.thresholds.get("specificity")
+    result = {
+        "test_set": test_set,
+        "n": len(test),
+        "groups": int(test.group_id.nunique()),
+        "bundles": bundles,
+        "figures": differences(scored[0], scored[1], points),
+    }
+    write_json(comparison.out / "comparison.json", to_json(result))
     return result

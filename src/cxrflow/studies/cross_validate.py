@@ -3,167 +3,112 @@
 Where a source holds few images of a class, one test set of a fifth of them says little; out of fold, all of them test.
 """
 
-import hashlib
-import json
-import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
-from cxrflow.errors import CxrflowError
-from cxrflow.evaluation import ledger
+from cxrflow.dataset import Dataset
 from cxrflow.evaluation.baseline import cross_fitted_baseline
 from cxrflow.evaluation.curves import curves
+from cxrflow.evaluation.ledger import test_set_hash
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import threshold_for_specificity
 from cxrflow.evaluation.predictions import write_predictions
-from cxrflow.evaluation.seen import overlap
+from cxrflow.evaluation.seen import seen_before
 from cxrflow.files import write_json
-from cxrflow.images.prepare import Store
-from cxrflow.params import Evaluation, Images, Training
+from cxrflow.params import Params
 from cxrflow.predictor import Predictor
-from cxrflow.records import CLASSES
-from cxrflow.statistics.intervals import Figure, missing, proportion
-from cxrflow.statistics.within import PAIRS, within_sources
+from cxrflow.statistics.figure import Figure, missing, to_json
+from cxrflow.statistics.intervals import proportion
+from cxrflow.statistics.resampling import Bootstrap
+from cxrflow.statistics.scored import Scored
+from cxrflow.statistics.within import within_sources
+from cxrflow.studies.folds import enter_together, folds_of, one_process, only_trained, train_or_val
 from cxrflow.training.train import train
 
-#: Share of the groups outside a fold that choose the epoch, the rest train.
-_VAL = 0.15
-_COVID = CLASSES.index("covid")
-_BAND = {"value": "y", "low": "low", "high": "high"}
 
+def cross_validate(dataset: Dataset, params: Params, folds: int, out: Path, ledger: Path) -> dict[str, Any]:
+    """Train ``folds`` networks, each without one fold of the groups, and score that fold with it.
 
-def folds_of(group_ids: pd.Series, count: int) -> np.ndarray:
-    """The fold of each row, int (n,) in [0, count): by a hash of its group, so that adding rows moves nobody."""
-    return np.array([int(_share("fold", group) * count) for group in group_ids], dtype=np.int64)
-
-
-def cross_validate(
-    records: pd.DataFrame,
-    store: Store,
-    images: Images,
-    training: Training,
-    evaluation: Evaluation,
-    count: int,
-    out: Path,
-    ledger_file: Path,
-    only_training: pd.Series | None = None,
-) -> dict[str, Any]:
-    """Train ``count`` networks, each without one fold of the groups, and score that fold with it.
-
-    records  kept rows (columns of records.py); their own split is not used
-    only_training  rows that every fold learns from and none scores, bool, index of ``records``; groups whole
-    out      ``fold0``, ``fold1``, ...: each a training as the stage writes it, which goes on where it was interrupted;
+    dataset  its own split is not used; the images of ``only_trained`` are in every training and in no fold
+    out      ``fold0``, ``fold1``, ...: each a training as the stage writes it, resumed where it was interrupted;
              ``predictions.csv``, out of fold; ``metrics.json``, the figures that are returned
-    Returns what ``evaluate`` gives, of all images together, and ``within_folds``, for each source and pair of classes
-    the AUROC over pairs of images of one fold: networks of two folds need not agree on how sure they are;
-    ``covid_at_specificity``, ``sensitivity`` and ``specificity`` for COVID-19 at the threshold with which each fold's
-    network reaches the specificity ``wanted`` on its own val, and ``roc``, the sensitivity where the pooled ROC curve
-    of the scored images has that specificity.
+    Returns what ``evaluate`` returns of all images together, and
+    ``within_folds``    for each source and pair of classes that it has, the AUROC over pairs of images of one fold:
+                        the networks of two folds may be calibrated differently
+    ``at_specificity``  ``sensitivity`` and ``specificity`` at the threshold with which each fold's network reaches the
+                        specificity ``wanted`` on its own val; ``roc``, the sensitivity that the pooled ROC curve of
+                        the scored images has at that specificity
+    ``baseline``, ``test_set`` (hash, bundle: digest of all networks, overlap) and ``folds``.
     Raises CxrflowError as ``train``, and where ``torchrun`` started several processes.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise CxrflowError("cross-validate: runs as one process; start it without torchrun.")
-    usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])].reset_index(drop=True)
-    alone: list[str] = [] if only_training is None else records.image_id[only_training].tolist()
-    learned = usable[usable.image_id.isin(alone)]
-    usable = usable[~usable.image_id.isin(learned.image_id)].reset_index(drop=True)
-    fold = folds_of(usable.group_id, count)
-    divided = usable.assign(split=train_or_val(usable.group_id))
-    probabilities = np.zeros((len(usable), len(CLASSES)))
-    weights, said = [], []
-    called = np.zeros(len(usable), dtype=bool)
-    for number in range(count):
-        outside = fold != number
-        place = out / f"fold{number}"
-        train(pd.concat([divided[outside], learned.assign(split="train")]), store, images, training, place)
+    one_process("cross-validate")
+    task, specificity = dataset.task, params.evaluation.specificity
+    alone = only_trained(dataset, params)
+    tested, learned = np.flatnonzero(~alone), np.flatnonzero(alone)
+    usable = dataset.where(tested)
+    fold = folds_of(usable.groups, folds)
+    sides = dataset.divided(np.where(alone, "train", train_or_val(dataset.groups)))
+    probabilities = np.zeros((len(usable), len(task.order)))
+    called = np.zeros(len(usable), dtype=np.bool_)
+    weights, overlaps = [], []
+    for number in range(folds):
+        inside, place = fold == number, out / f"fold{number}"
+        train(sides.where(np.concatenate([tested[~inside], learned])), params.images, params.training, place)
         predictor = Predictor(place / "bundle")
-        probabilities[~outside] = predictor.stored_scores(store, usable.image_id[~outside])
-        val = divided[outside & (divided.split == "val").to_numpy()]
-        on_val = predictor.stored_scores(store, val.image_id)[:, _COVID]
-        threshold = threshold_for_specificity(on_val, (val.label == "covid").to_numpy(), evaluation.specificity)
-        called[~outside] = probabilities[~outside, _COVID] >= threshold
+        probabilities[inside] = predictor.score(usable.where(inside))
+        val = sides.where(tested[~inside]).split("val")
+        on_val = predictor.score(val)[:, task.positive_column]
+        threshold = threshold_for_specificity(on_val, val.labels == task.positive, specificity)
+        called[inside] = probabilities[inside, task.positive_column] >= threshold
         weights.append(predictor.bundle.digests["weights"])
-        said.append(overlap(predictor.bundle, predictor.folder, usable[~outside]))
-    both = enter_together(weights, usable, out / "metrics.json", ledger_file)
-    figures = evaluate(usable, probabilities, evaluation.bootstrap, evaluation.seed)
-    blind, reason = cross_fitted_baseline(usable, evaluation.seed)
-    beside = macro_auroc(usable, blind, evaluation.bootstrap, evaluation.seed) if blind is not None else missing(reason)
-    figures["baseline"] = {"macro_auroc": beside, "learned_from": "the other four fifths of the groups"}
-    figures["test_set"] = {
-        "hash": ledger.test_set_hash(usable),
-        "bundle": both,
-        "overlap": " ".join(filter(None, dict.fromkeys(said))) or None,
+        overlaps.append(seen_before(predictor.bundle, predictor.folder, usable.records[inside]))
+    together = enter_together(weights, usable.records, out / "metrics.json", ledger)
+    bootstrap = Bootstrap(params.evaluation.bootstrap, params.evaluation.seed)
+    scored = Scored(task, usable.records, probabilities, bootstrap)
+    figures = evaluate(scored)
+    blind, reason = cross_fitted_baseline(usable.records, task, bootstrap.seed)
+    figures["baseline"] = {
+        "macro_auroc": missing(reason)
+        if blind is None
+        else macro_auroc(Scored(task, usable.records, blind, bootstrap)),
+        "learned_from": "the other four fifths of the groups",
     }
-    figures["folds"] = count
-    figures["within_folds"] = _within_folds(usable, fold, probabilities, evaluation)
-    figures["covid_at_specificity"] = _at_specificity(usable, probabilities, called, evaluation)
-    write_predictions(usable, probabilities, out / "predictions.csv", fold=fold)
-    write_json(out / "metrics.json", figures)
+    figures["test_set"] = {
+        "hash": test_set_hash(usable.records),
+        "bundle": together,
+        "overlap": " ".join(filter(None, dict.fromkeys(overlaps))) or None,
+    }
+    figures["folds"] = folds
+    figures["within_folds"] = _within_folds(scored, fold)
+    figures["at_specificity"] = _at_specificity(scored, called, specificity)
+    write_predictions(usable.records, probabilities, out / "predictions.csv", fold=fold)
+    write_json(out / "metrics.json", to_json(figures))
     return figures
 
 
-def _within_folds(
-    scored: pd.DataFrame, fold: np.ndarray, probabilities: np.ndarray, how: Evaluation
-) -> dict[str, dict[str, Figure]]:
+def _within_folds(scored: Scored, fold: NDArray[np.int64]) -> dict[str, dict[str, Figure]]:
+    by_fold = Scored(scored.task, scored.table.assign(source=fold.astype(str)), scored.probabilities, scored.bootstrap)
     found: dict[str, dict[str, Figure]] = {}
-    for source in sorted(set(scored.source)):
-        here = (scored.source == source).to_numpy()
-        rows = scored[here].assign(source=fold[here].astype(str))
-        held = set(rows.label)
-        found[str(source)] = {
-            f"{a}_vs_{b}": within_sources(rows, probabilities[here], (a, b), how.bootstrap, how.seed)
-            for a, b in PAIRS
-            if {a, b} <= held
-        }
+    for source in sorted(set(scored.sources)):
+        here = scored.sources == source
+        held = set(scored.labels[here])
+        pairs = [pair for pair in scored.task.pairs if held.issuperset(pair)]
+        found[str(source)] = {f"{a}_vs_{b}": within_sources(by_fold.where(here), (a, b)) for a, b in pairs}
     return found
 
 
-def _at_specificity(
-    scored: pd.DataFrame, probabilities: np.ndarray, called: np.ndarray, how: Evaluation
-) -> dict[str, Any]:
-    labels, groups = scored.label.to_numpy(str), scored.group_id.to_numpy(str)
-    covid, count = labels == "covid", {"n": len(scored), "groups": int(scored.group_id.nunique())}
-    roc: Figure = curves(probabilities, labels, groups, how.bootstrap, how.seed)["covid"]["roc"]
-    if "y" in roc:
-        roc = {name: float(np.interp(1 - how.specificity, roc["x"], roc[key])) for name, key in _BAND.items()} | count
+def _at_specificity(scored: Scored, called: NDArray[np.bool_], wanted: float) -> dict[str, Any]:
+    positive, groups = scored.positive, scored.groups
+    roc = curves(scored)[scored.task.positive]["roc"]
+    if not isinstance(roc, Figure):
+        value, low, high = (float(np.interp(1 - wanted, roc["x"], roc[key])) for key in ("y", "low", "high"))
+        roc = Figure(value, low, high, len(scored), int(scored.table.group_id.nunique()))
     return {
-        "wanted": how.specificity,
-        "sensitivity": proportion(called[covid], groups[covid]),
-        "specificity": proportion(~called[~covid], groups[~covid]),
+        "wanted": wanted,
+        "sensitivity": proportion(called[positive], groups[positive]),
+        "specificity": proportion(~called[~positive], groups[~positive]),
         "roc": roc,
     }
-
-
-def train_or_val(group_ids: pd.Series) -> np.ndarray:
-    """``train`` or ``val`` for each row, str (n,), by a hash of its group."""
-    return np.array(["val" if _share("val", group) < _VAL else "train" for group in group_ids], dtype=object)
-
-
-def enter_together(weights: list[str], scored: pd.DataFrame, metrics: Path, ledger_file: Path) -> str:
-    """Enter in the ledger that several networks, as one, have scored these rows; not again where ``metrics`` has it.
-
-    weights  their digests, in order; returned is the digest of all
-    """
-    together = hashlib.sha256("".join(weights).encode()).hexdigest()
-    if _bundle_of(metrics) != together:
-        now = datetime.now(UTC)
-        ledger.enter(ledger_file, now, together, ledger.test_set_hash(scored))
-        if (scored.split == "test").any():  # a look at the test split, too
-            ledger.enter(ledger_file, now, together, ledger.test_set_hash(scored[scored.split == "test"]))
-    return together
-
-
-def _bundle_of(metrics: Path) -> str | None:
-    try:
-        return json.loads(metrics.read_text())["test_set"]["bundle"]
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _share(purpose: str, group: str) -> float:
-    """A number in [0, 1) that a group's name alone decides."""
-    return int(hashlib.sha256(f"{purpose} {group}".encode()).hexdigest()[:15], 16) / 16**15

@@ -1,4 +1,4 @@
-"""What is said to help against shortcuts, measured: pooled, within sources, and on sources never seen."""
+"""Common remedies against shortcuts, measured: pooled, within sources, and on sources never seen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +9,20 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
-from cxrflow.evaluation.tables import as_text
+from cxrflow.errors import CxrflowError
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
-from cxrflow.params import Evaluation, Images, Training
-from cxrflow.records import CLASSES
-from cxrflow.statistics.within import PAIRS, within_sources
+from cxrflow.params import Images, Params, Training
+from cxrflow.statistics.figure import in_words, to_json
+from cxrflow.statistics.resampling import Bootstrap
+from cxrflow.statistics.scored import Scored
+from cxrflow.statistics.within import within_sources
 from cxrflow.studies.cross_validate import cross_validate
+from cxrflow.studies.folds import kept_records
 from cxrflow.studies.leave_one_out import leave_one_out
+from cxrflow.task import Task
 
 #: Each on its own, against ``none``: what it changes in the sections images and training.
 MITIGATIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -25,83 +30,76 @@ MITIGATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "lungs alone": {"images": {"lungs": "learned", "lungs_use": "mask"}},
     "cropped to the lungs": {"images": {"lungs": "learned", "lungs_use": "crop"}},
     "harmonised": {"images": {"harmonise": "percentiles"}},
-    "balanced by source and class": {"training": {"balance": "source_and_class", "sample_weight_covid": None}},
+    "balanced by source and class": {"training": {"balance": "source_and_class", "positive_share": None}},
     "group DRO": {"training": {"robust": "group_dro"}},
 }
 #: What every row starts from, so that a row differs from ``none`` by its mitigation alone.
 _PLAIN_IMAGES = {"lungs": "none", "harmonise": "none"}
-_PLAIN_TRAINING = {"balance": "covid_share", "robust": "none"}
+_PLAIN_TRAINING = {"balance": "positive_share", "robust": "none"}
 
 
 def mitigation(
-    records: pd.DataFrame,
-    root: Path,
-    images: Images,
-    training: Training,
-    evaluation: Evaluation,
-    engine: Engine,
-    out: Path,
-    *,
-    folds: int = 3,
-    names: Sequence[str] = tuple(MITIGATIONS),
-    only_training: pd.Series | None = None,
+    sources: Path, params: Params, engine: Engine, folds: int, names: Sequence[str], out: Path
 ) -> dict[str, Any]:
-    """Cross-validate and leave each source out under each mitigation of ``names``.
+    """Cross-validate and leave each source out under each mitigation of ``names`` (of MITIGATIONS).
 
-    records  kept rows (columns of records.py); root  the folder that their paths start at
-    only_training  rows that cross-validation learns from and scores nowhere, and leaving one out does without: bool,
-             index of ``records``
-    out      a folder for each: its images where it prepares them otherwise, ``cross-validation`` and ``leave-one-out``,
-             each a set of trainings that go on where they were interrupted and are not done twice; a ledger of looks;
-             ``metrics.json``, written after each mitigation
-    Returns for each name ``pooled`` (macro AUROC out of fold, all images together as ``cross_validate`` has it), and
-    ``within`` and ``left_out``, each with a figure for each of PAIRS ``<a>_vs_<b>``: within sources and folds, and
-    within sources from networks that have not seen the source.
+    sources  folder of collections
+    out      the fingerprints; a folder for each mitigation: its images where it prepares them otherwise,
+             ``cross-validation`` and ``leave-one-out``, trainings that are resumed where they were interrupted and not
+             done twice; a ledger; ``metrics.json``, written after each mitigation
+    Returns for each name ``pooled`` (macro AUROC out of fold, all images together), and ``within`` and ``left_out``,
+    each with a figure for each pair ``<a>_vs_<b>``: within sources and folds, and within sources by networks that have
+    not seen the source.
+    Raises CxrflowError for an unknown name, and as ``build_records`` and ``train``.
     """
+    if unknown := [name for name in names if name not in MITIGATIONS]:
+        raise CxrflowError(f"mitigation: {unknown[0]} is none of {', '.join(MITIGATIONS)}.")
+    records, root = kept_records(sources, params, engine, out)
     found: dict[str, Any] = {}
-    tested = records if only_training is None else records[~only_training]
     for number, name in enumerate(names, start=1):
         Console().print(f"[bold]Mitigation {number} of {len(names)}:[/bold] {name}")
-        steps, recipe = with_mitigation(images, training, name)
-        place = out / name.replace(" ", "-")
+        changed, place = with_mitigation(params, name), out / name.replace(" ", "-")
         prepared = place / "images" if "images" in MITIGATIONS[name] else out / "none" / "images"
-        store = prepare_images(records, root, steps, engine, prepared)
-        pooled = cross_validate(
-            records, store, steps, recipe, evaluation, folds, place / "cross-validation", out / "ledger.csv",
-            only_training,
-        )  # fmt: skip
-        scores = pd.read_csv(place / "cross-validation" / "predictions.csv")
-        values = scores[list(CLASSES)].to_numpy(dtype=np.float64)
-        # Networks of two folds need not agree on how sure they are: images are compared within a fold, too.
-        strata = scores.assign(source=[f"{row.source}, fold {row.fold}" for row in scores.itertuples()])
-        left_out = leave_one_out(tested, store, steps, recipe, evaluation, place / "leave-one-out", out / "ledger.csv")
+        store = prepare_images(records, root, changed.images, engine, prepared)
+        dataset = Dataset.join(records, store, params.task)
+        pooled = cross_validate(dataset, changed, folds, place / "cross-validation", out / "ledger.csv")
+        left_out = leave_one_out(dataset, changed, place / "leave-one-out", out / "ledger.csv")
+        scored = _by_source_and_fold(place / "cross-validation" / "predictions.csv", changed)
         found[name] = {
             "pooled": pooled["test"]["macro_auroc"],
-            "within": {
-                f"{a}_vs_{b}": within_sources(strata, values, (a, b), evaluation.bootstrap, evaluation.seed)
-                for a, b in PAIRS
-            },
+            "within": {f"{a}_vs_{b}": within_sources(scored, (a, b)) for a, b in params.task.pairs},
             "left_out": left_out["all"],
         }
-        write_json(out / "metrics.json", found)
+        write_json(out / "metrics.json", to_json(found))
     return found
 
 
-def with_mitigation(images: Images, training: Training, name: str) -> tuple[Images, Training]:
-    """The image steps and the training recipe with one mitigation alone, checked as params are."""
+def with_mitigation(params: Params, name: str) -> Params:
+    """The parameters with one mitigation alone, checked."""
     change = MITIGATIONS[name]
-    steps = images.model_dump() | _PLAIN_IMAGES | change.get("images", {})
-    recipe = training.model_dump() | _PLAIN_TRAINING | change.get("training", {})
-    return Images.model_validate(steps), Training.model_validate(recipe)
+    images = params.images.model_dump() | _PLAIN_IMAGES | change.get("images", {})
+    training = params.training.model_dump() | _PLAIN_TRAINING | change.get("training", {})
+    return params.model_copy(
+        update={"images": Images.model_validate(images), "training": Training.model_validate(training)}
+    )
 
 
-def print_mitigation(found: dict[str, Any]) -> None:
-    """Print what ``mitigation`` gave: a table for each pair of classes."""
-    for a, b in PAIRS:
+def print_mitigation(found: dict[str, Any], task: Task) -> None:
+    """Print what ``mitigation`` returned: a table for each pair of classes."""
+    for a, b in task.pairs:
         pair = f"{a}_vs_{b}"
-        title = f"{a} against {b}: AUROC, 95 % intervals by group"
+        title = f"{task.names[a]} against {task.names[b]}: AUROC, 95 % intervals by group"
         table = Table("mitigation", "macro AUROC, pooled", "within sources", "sources left out", title=title)
         for name, figures in found.items():
             shown = figures["pooled"], figures["within"][pair], figures["left_out"][pair]
-            table.add_row(name, *map(as_text, shown))
+            table.add_row(name, *(in_words(figure, 3) for figure in shown))
         Console().print(table)
+
+
+def _by_source_and_fold(predictions: Path, params: Params) -> Scored:
+    """What cross-validation wrote, the fold in the name of the source: images are compared within a fold, too, since
+    the networks of two folds may be calibrated differently."""
+    table = pd.read_csv(predictions)
+    table["source"] = [f"{row.source}, fold {row.fold}" for row in table.itertuples()]
+    probabilities = table[list(params.task.order)].to_numpy(dtype=np.float64)
+    return Scored(params.task, table, probabilities, Bootstrap(params.evaluation.bootstrap, params.evaluation.seed))

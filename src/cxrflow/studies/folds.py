@@ -1,0 +1,103 @@
+"""What studies of many trainings share: records, folds of groups, and one ledger entry for several networks."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from cxrflow.dataset import Dataset
+from cxrflow.engines import Engine
+from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.ledger import enter, test_set_hash
+from cxrflow.metadata.build import build_records
+from cxrflow.metadata.groups import with_children
+from cxrflow.params import Params, Sources
+
+#: Share of the groups outside a fold that choose the epoch; the rest train.
+_VAL = 0.15
+
+
+def folds_of(groups: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """The fold of each image, int64 (n,) in [0, count), by a hash of its group: adding images moves no other."""
+    return np.array([int(_share("fold", group) * count) for group in groups], dtype=np.int64)
+
+
+def train_or_val(groups: NDArray[Any]) -> NDArray[np.object_]:
+    """``train`` or ``val`` for each image, str (n,), by a hash of its group."""
+    return np.array(["val" if _share("val", group) < _VAL else "train" for group in groups], dtype=object)
+
+
+def only_trained(dataset: Dataset, params: Params) -> NDArray[np.bool_]:
+    """Images that every network may learn from and that test none, bool (n,): with ``metadata.paediatric: train`` those
+    of the groups that hold a child."""
+    if params.metadata.paediatric != "train":
+        return np.zeros(len(dataset), dtype=np.bool_)
+    return with_children(dataset.records).to_numpy(np.bool_)
+
+
+def one_process(study: str) -> None:
+    """Raise CxrflowError where ``torchrun`` started several processes."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise CxrflowError(f"{study}: runs as one process; start it without torchrun.")
+
+
+def enter_together(weights: list[str], scored: pd.DataFrame, metrics: Path, ledger: Path) -> str:
+    """Enter in the ledger that several networks, as one, have scored these images; once for each result.
+
+    weights  digests of the networks' weights, in order
+    scored   records of the images; those of them in split ``test`` are entered as a look at that set as well
+    metrics  JSON file of the last result: where it is of the same networks, nothing is entered
+    Returns the digest of all the networks.
+    """
+    together = hashlib.sha256("".join(weights).encode()).hexdigest()
+    if _bundle_of(metrics) != together:
+        enter(ledger, together, test_set_hash(scored))
+        if (scored.split == "test").any():
+            enter(ledger, together, test_set_hash(scored[scored.split == "test"]))
+    return together
+
+
+def kept_records(sources: Path, params: Params, engine: Engine, out: Path) -> tuple[pd.DataFrame, Path]:
+    """The kept records of the collections below ``sources``, and the folder that their paths start at.
+
+    out  folder of the fingerprints
+    Raises CxrflowError as ``build_records``.
+    """
+    metadata = params.metadata.model_copy(update={"files": "required"})
+    built = build_records(Sources(root=str(sources), collections=None), metadata, params.task, engine, out)
+    return built.records[built.records.left_out.isna()].reset_index(drop=True), built.root
+
+
+def shortened(params: Params, size: int, epochs: int, model: str) -> Params:
+    """The parameters with small images, few epochs and another network: enough to compare many trainings.
+
+    size  side of the images (pixels)
+    Raises CxrflowError where these do not fit the other parameters.
+    """
+    values = params.model_dump()
+    values["images"] |= {"size": size}
+    values["training"] |= {"model": model, "epochs": epochs, "early_stopping_epochs": epochs}
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise CxrflowError(f"size {size}, epochs {epochs}: {problems}; choose others.") from None
+
+
+def _bundle_of(metrics: Path) -> str | None:
+    try:
+        found: str = json.loads(metrics.read_text())["test_set"]["bundle"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return found
+
+
+def _share(purpose: str, group: str) -> float:
+    """A number in [0, 1) that a group's name alone decides."""
+    return int(hashlib.sha256(f"{purpose} {group}".encode()).hexdigest()[:15], 16) / 16**15

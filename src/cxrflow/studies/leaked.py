@@ -1,0 +1,144 @@
+"""The leaks of the paper's protocol: what each lets a network learn from, and how its figures are compared."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from cxrflow.files import digest
+from cxrflow.statistics.figure import Figure, missing
+from cxrflow.statistics.resampling import LEAST_GROUPS, effective_groups, resamples, too_few_groups
+from cxrflow.statistics.scored import Scored
+from cxrflow.statistics.within import stratified_auroc
+from cxrflow.task import Task
+
+#: Share of the images that the paper trained on: each other row of an image is in training with this probability.
+_TRAINED = 0.8
+
+
+class Leak(NamedTuple):
+    """One way in which test images influence training.
+
+    learned    what is learned from that should not be: ``patients``, other images of the groups tested; ``rows``, the
+               images tested themselves, where their collection lists them in several rows
+    choose     the side that chooses the epoch: ``val`` or ``test``
+    augmented  whether the test images are augmented at random
+    seed       added to the training's
+    """
+
+    learned: tuple[str, ...] = ()
+    choose: str = "val"
+    augmented: bool = False
+    seed: int = 0
+
+
+#: The others are compared with the first; the second shows what another training seed alone changes.
+LEAKS = {
+    "none": Leak(),
+    "none, another seed": Leak(seed=1000),
+    "split by image": Leak(learned=("patients",)),
+    "rows taken for images": Leak(learned=("rows",)),
+    "epoch chosen on test": Leak(choose="test"),
+    "test images augmented": Leak(augmented=True),
+    "all four": Leak(("patients", "rows"), "test", augmented=True),
+}
+
+
+def given_away(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Half of the images of each group that has several, rounded down, chosen by a hash of the image: bool (n,). The
+    leak ``patients`` learns from them; no network is tested on them.
+
+    table  columns image_id, group_id
+    """
+    order = table.image_id.map(digest).groupby(table.group_id).rank()
+    return np.asarray(order <= table.groupby("group_id").image_id.transform("size") // 2)
+
+
+def listed_again(table: pd.DataFrame, rows: pd.Series, seed: int) -> NDArray[np.bool_]:
+    """Images of which a split of rows instead of images would have another row in training, drawn at random: bool (n,).
+
+    table  column image_id
+    rows   how many rows each image has in its collection's table, by image_id; an image that is not there has one
+    """
+    others = table.image_id.map(rows).fillna(1).to_numpy() - 1
+    return np.asarray(np.random.default_rng(seed).random(len(table)) < 1 - (1 - _TRAINED) ** others)
+
+
+def exchanged(learned: pd.DataFrame, leaked: pd.DataFrame) -> pd.DataFrame:
+    """``learned`` with the rows ``leaked`` in place of as many others of the same class, and of the same source as long
+    as there are any. Whole groups leave one after the other, in the order of a hash.
+
+    Both have the columns label, source and group_id. The result has as many rows as ``learned``, provided that this
+    has at least as many rows of each class as ``leaked``.
+    """
+    left = learned.assign(order=learned.group_id.map(digest)).reset_index(drop=True)
+    for (source, label), rows in leaked.groupby(["source", "label"]):
+        of_class = left[left.label == label]
+        leaving = of_class.assign(other=of_class.source != source).sort_values(["other", "order"])
+        left = left.drop(leaving.index[: len(rows)])
+    return pd.concat([left.drop(columns="order"), leaked])
+
+
+def figure_names(task: Task) -> dict[str, str]:
+    """The figures of ``compared``: the key of each, and what people read."""
+    pairs = {f"{a}_vs_{b}": f"{task.names[a]} vs {task.names[b]} within sources" for a, b in task.pairs}
+    return {"macro_auroc": "macro AUROC", "positive_auroc": f"{task.positive_name} AUROC"} | pairs
+
+
+def compared(scores: dict[str, Scored]) -> dict[str, dict[str, dict[str, Figure]]]:
+    """For each entry of ``scores`` its ``macro_auroc``, ``positive_auroc`` and, for each pair of classes,
+    ``<a>_vs_<b>`` within sources: each a ``figure`` and its ``difference`` from the first entry's.
+
+    scores  the same images in the same order, one row for each image and seed, with the column fold (of each seed its
+            own). Images are compared within a fold, since two networks may be calibrated differently, and for a pair of
+            classes within a source too; folds and sources are weighted by their number of pairs.
+
+    The 95 % intervals are value +- t times the standard error of a bootstrap over groups, the same resamples for all
+    entries, so that differences are paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13),
+    with t for the effective number of groups of the rarest class. They hold for these networks: how another training
+    varies is not in them. A pair is missing where no source has both classes in one fold; all figures are missing
+    where a class has fewer than four effective groups.
+    """
+    first = next(iter(scores.values()))
+    names = list(figure_names(first.task))
+    sides = [first.labels == name for name in first.task.order]
+    rarest = min(effective_groups(first.groups[side]) for side in sides)
+    if rarest < LEAST_GROUPS:
+        none = missing(too_few_groups(int(rarest)))
+        return {name: {key: {"figure": none, "difference": none} for key in names} for name in scores}
+    every = [np.ones((1, len(first)), dtype=np.int64), *resamples(sides, first.groups, first.bootstrap)]
+    drawn = {name: np.concatenate([_areas(scored, weights) for weights in every]) for name, scored in scores.items()}
+    t = stats.t.ppf(0.975, rarest - 1)
+    reference = next(iter(drawn.values()))
+    n, groups = first.table.image_id.nunique(), first.table.group_id.nunique()
+
+    def figure(draws: NDArray[np.float64], lowest: float) -> Figure:
+        value = float(draws[0])
+        if np.isnan(value):
+            return missing("no fold, or no source in one fold, has images of both sides")
+        half = float(t * np.nanstd(draws[1:], ddof=1))
+        return Figure(value, max(value - half, lowest), min(value + half, 1.0), n, groups)
+
+    return {
+        name: {
+            key: {"figure": figure(draws[:, k], 0.0), "difference": figure((draws - reference)[:, k], -1.0)}
+            for k, key in enumerate(names)
+        }
+        for name, draws in drawn.items()
+    }
+
+
+def _areas(scored: Scored, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """The figures of ``figure_names`` under each row of weights (b, n): float64 (b, figures)."""
+    task, labels, fold = scored.task, scored.labels, scored.table.fold.to_numpy(str)
+    p = scored.probabilities
+    aurocs = [stratified_auroc(p[:, c], labels == name, fold, weights) for c, name in enumerate(task.order)]
+    strata = np.char.add(np.char.add(fold, " "), scored.sources)
+    within = []
+    for a, b in task.pairs:
+        among = scored.among(a, b)
+        share = scored.share(a, b)[among]
+        within.append(stratified_auroc(share, labels[among] == a, strata[among], weights[:, among]))
+    return np.stack([np.mean(aurocs, axis=0), aurocs[task.positive_column], *within], axis=1)
