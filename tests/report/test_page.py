@@ -1,35 +1,153 @@
-"""What the report prints of figures, and what it says where a stage has not run."""
+"""What the report prints for any task, and what it says where a stage has not run."""
 
+import html
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+import cxrflow
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
-from cxrflow.report.page import _fates, _figure, _pair, write_report
+from cxrflow.report import filters
+from cxrflow.report.page import _fates, write_report
+from cxrflow.statistics.figure import Figure, missing
+from cxrflow.task import Task
+
+REPORT = Path(cxrflow.__file__).parent / "report"
+#: PPV and NPV are shown at the prevalence; of a part without the positive class only what there is.
+NOT_SHOWN = re.compile(r"operating_points\.\w+\.[pn]pv$|by_collection\.clinic\.(sensitivity|auroc)$")
 
 
 def test_a_figure_shows_its_interval_or_its_reason_and_escapes_it() -> None:
-    shown = _figure({"value": 0.5, "low": 0.25, "high": 0.755, "n": 4, "counts": "2 of 4"})
-    assert "<b>0.50</b>" in shown
-    assert "0.25 to 0.76" in shown or "0.25 to 0.75" in shown
+    shown = filters.figure(Figure(0.5, 0.25, 0.755, 4, 4, "2 of 4"))
+    assert shown.startswith('<b>0.50</b> <span class="interval">0.25 to 0.76</span>')
     assert "2 of 4" in shown
-    assert "&lt;script&gt;" in _figure({"value": None, "reason": "<script>"})
+    assert '<b>0.500</b> <span class="interval">0.250 to 0.755</span>' in filters.figure(Figure(0.5, 0.25, 0.755), 3)
+    assert "&lt;script&gt;" in filters.figure(missing("<script>"))
+    assert "<script>" not in filters.figure(missing("<script>"))
 
 
-def test_names_are_the_fields_own() -> None:
-    assert _pair("covid_vs_normal") == "COVID-19 against normal"
+def test_a_restated_figure_carries_its_numbers_in_full() -> None:
+    shown = filters.restated(Figure(1 / 3, 0.25, 0.5))
+    assert json.loads(re.search("data-restated='([^']+)'", html.unescape(shown))[1]) == [1 / 3, 0.25, 0.5]
+    assert filters.restated(missing("none")) == filters.figure(missing("none"))
 
 
-def test_fates_add_up_for_each_collection() -> None:
-    rows = [("a", "kept: covid", 3), ("a", "file is absent", 2), ("b", "kept: normal", 1)]
-    fates = _fates(pd.DataFrame(rows, columns=["source", "fate", "rows"]))
+def test_a_pair_is_named_as_people_read_it(two_classes: Task) -> None:
+    assert filters.pair("air_vs_clear", two_classes) == "pneumothorax against clear"
+
+
+def test_fates_add_up_for_each_collection(two_classes: Task) -> None:
+    rows = [("a", "kept: air", 3), ("a", "file is absent", 2), ("b", "kept: clear", 1)]
+    fates = _fates(pd.DataFrame(rows, columns=["source", "fate", "rows"]), two_classes)
     assert [f["rows"] for f in fates] == [5, 1]
-    assert fates[0]["kept"] == {"covid": 3, "normal": 0, "pneumonia": 0}
+    assert fates[0]["kept"] == {"clear": 0, "air": 3}
     assert fates[0]["left_out"] == {"file is absent": 2}
 
 
 def test_a_stage_that_has_not_run_is_named(demo_params: Params, tmp_path: Path) -> None:
     with pytest.raises(CxrflowError, match="bundle"):
         write_report(demo_params, tmp_path)
+
+
+@pytest.mark.parametrize("absent", ["evaluation/metrics.json", "metadata/overlap.svg", "audit/where.png"])
+def test_a_file_that_is_absent_is_named(
+    absent: str, results: Callable[[Task], Path], two_classes: Task, demo_params: Params
+) -> None:
+    folder = results(two_classes)
+    (folder / absent).unlink()
+    with pytest.raises(CxrflowError, match=f"{absent} is absent"):
+        write_report(demo_params, folder)
+
+
+@pytest.mark.parametrize(("asked", "brier"), [("two_classes", "0.50"), ("task", "0.67"), ("four_classes", "0.75")])
+def test_the_page_is_of_its_task(
+    asked: str, brier: str, results: Callable[[Task], Path], demo_params: Params, request: pytest.FixtureRequest
+) -> None:
+    # Names come from people and may hold anything.
+    task: Task = request.getfixturevalue(asked)
+    task = task.model_copy(update={"names": task.names | {task.order[0]: "<b>first</b> & foremost"}})
+    page = _page(write_report(demo_params, results(task)))
+
+    for name in task.order:
+        said = html.escape(task.names[name])
+        assert f'<span class="class" style="--class: {task.colours[name]}">{said}</span>' in page
+        assert all(finding in page for finding in task.classes[name])
+    assert "<b>first</b>" not in page
+    assert f"Sensitivity for {html.escape(task.positive_name)}" in page
+    assert page.count("(the positive class:") == 1
+    for a, b in task.pairs:
+        assert html.escape(f"{task.names[a]} against {task.names[b]}") in page
+    said = re.sub(r"<(style|pre)>.*?</\1>", "", page, flags=re.DOTALL).lower()
+    foreign = [name for name in demo_params.task.order if name not in str(task)]
+    assert foreign or task.order == demo_params.task.order
+    assert not [name for name in foreign if re.search(rf"\b{name}\b", said)]
+    assert f"equal probabilities for all classes would score {brier}" in page
+    assert "Of 3 tests <b>1 found a shortcut</b>" in page
+    assert "7 findings of more than one class (a, b)" in page
+
+
+def test_every_figure_is_shown_and_every_row_has_a_cell_for_each_head(
+    results: Callable[[Task], Path], four_classes: Task, demo_params: Params
+) -> None:
+    folder = results(four_classes)
+    page = _page(write_report(demo_params, folder))
+    for figure in _figures(json.loads((folder / "evaluation" / "metrics.json").read_text())):
+        if NOT_SHOWN.search(figure["at"]):
+            continue
+        if figure["value"] is None:
+            assert html.escape(figure["reason"]) in page
+        else:
+            digits = 3 if figure["at"].endswith("brier") else 2
+            value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
+            counts = f"<small class=counts>{figure['counts']}</small>" if "counts" in figure else ""
+            assert f'<b>{value}</b> <span class="interval">{low} to {high}</span>{counts}' in page
+    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    assert len(tables) == 11
+    for table in tables:
+        heads, *rows = (_cells(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL))
+        assert rows
+        assert set(rows) == {heads}, table
+
+
+def test_the_parts_of_the_page_are_there_in_their_order(
+    results: Callable[[Task], Path], two_classes: Task, demo_params: Params
+) -> None:
+    page = _page(write_report(demo_params, results(two_classes)))
+    sections = re.findall(r'<section id="([\w-]+)"', page)
+    assert sections[:3] == ["result", "audit", "data"]
+    assert re.findall(r'href="#([\w-]+)"', page.split("</nav>")[0]) == sections
+    assert page.count("<svg") == page.count("</svg>") == 7
+    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data-restated=") == 5  # of three operating points, one PPV is unknown
+    assert "None" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("path", sorted(REPORT.glob("*.[hc]*")), ids=lambda path: path.name)
+def test_no_class_of_the_default_task_is_in_a_template(path: Path, task: Task) -> None:
+    words = {*task.order, *task.names.values()}
+    found = re.findall(rf"\b(?:{'|'.join(map(re.escape, words))})\b", path.read_text(), re.IGNORECASE)
+    assert not found
+
+
+def _page(path: Path) -> str:
+    return path.read_text()
+
+
+def _cells(row: str) -> int:
+    spans = re.findall(r'colspan="(\d+)"', row)
+    return len(re.findall(r"<t[hd]\b", row)) + sum(int(span) - 1 for span in spans)
+
+
+def _figures(value: Any, at: str = "") -> list[dict[str, Any]]:
+    """Every figure in ``metrics.json``, and where it is."""
+    if not isinstance(value, dict):
+        return []
+    if "value" in value:
+        return [value | {"at": at}]
+    return [found for key, each in value.items() for found in _figures(each, f"{at}.{key}")]

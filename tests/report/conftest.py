@@ -1,0 +1,155 @@
+"""Results of a run of any task, made up: what the report reads, without what made it."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrflow.bundle import Bundle, OperatingPoint, PredictionSets, write_description
+from cxrflow.files import write_json
+from cxrflow.model_card import CARD, NOT_AUDITED
+from cxrflow.params import Params
+from cxrflow.statistics.figure import Figure, missing, to_json
+from cxrflow.task import Task
+
+SOURCES = ("hospital", "clinic")
+_SVG = "<svg viewBox='0 0 9 9'></svg>"
+_OF_A_CLASS = ("sensitivity", "specificity", "ppv", "auroc")
+_AT_A_POINT = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "npv_at_prevalence")
+
+
+def made_up() -> Iterator[Figure]:
+    """Figures that differ from one another when they are written with two digits, as far as these go."""
+    for number in count():
+        value = 0.3 + number % 50 / 100
+        yield Figure(value, value - 0.11, value + 0.12, 40, 30, "12 of 40" if number % 5 == 0 else None)
+
+
+def metrics(task: Task) -> dict[str, object]:
+    """``metrics.json`` of 40 images for each class from two sources, the second without the last class."""
+    figures = made_up()
+    n = 40 * len(task.order)
+    part = {"n": n, "groups": n, "images": dict.fromkeys(task.order, 40)}
+    part |= {key: next(figures) for key in ("accuracy", "sensitivity", "specificity", "auroc")}
+    others = {"n": 40, "groups": 40, "images": {name: 0 if name == task.positive else 40 for name in task.order}}
+    others |= {"accuracy": next(figures), "specificity": next(figures)}
+    others |= {"sensitivity": missing("no such image"), "auroc": missing("one class only")}
+    points = {
+        name: {"threshold": threshold, "wanted": wanted, "prevalence": None, "on_val": None}
+        | {key: next(figures) for key in _AT_A_POINT}
+        for name, threshold, wanted in (("argmax", None, None), ("specificity", 0.61, 0.9), ("cost_ratio", 0.23, 10))
+    }
+    points["cost_ratio"]["prevalence"] = 0.1
+    points["argmax"]["ppv_at_prevalence"] = missing("no image was called it <at all>")
+    more = [{"kind": name, "sources": list(SOURCES), "groups": 12, "needed": 345} for name in task.order]
+    test = {name: {key: next(figures) for key in _OF_A_CLASS} for name in task.order}
+    return to_json({
+        "test": test | {"macro_auroc": next(figures), "accuracy": next(figures)},
+        "by_source": {
+            SOURCES[0]: {f"{a}_vs_{b}": next(figures) for a, b in task.pairs},
+            SOURCES[1]: {f"{a}_vs_{b}": next(figures) for a, b in task.pairs if b != task.order[-1]},
+        },
+        "confusion": {"counts": [[40 if row == col else 0 for col in task.order] for row in task.order]},
+        "n": n, "groups": n,
+        "operating_points": points, "prevalence": 0.1,
+        "calibration": {"ece": 0.04, "ece_if_calibrated": {"mean": 0.03, "p95": 0.05}, "brier": next(figures)},
+        "prediction_sets": {
+            "wanted": 0.9, "least": dict.fromkeys(task.order, 0.25), "mean_size": 1.5, "single": next(figures),
+            "empty": next(figures), "coverage": {name: next(figures) for name in ("all", *task.order)},
+        },
+        "by_collection": {SOURCES[0]: part, SOURCES[1]: others},
+        "by_view": {"PA": part}, "by_sex": {"F": part}, "by_age": {}, "by_day": {"day 0 to 3": part},
+        "cannot_tell": {
+            "half_width": 0.05, "unanswerable": ["What no image can tell."],
+            "needed": [
+                {"figure": "macro AUROC", "interval": [0.7, 0.9], "more": more},
+                {"figure": "AUROC within the clinic", "interval": None, "reason": "too few groups", "more": more[:1]},
+            ],
+        },
+        "baseline": {"macro_auroc": next(figures), "learned_from": "train"},
+        "test_set": {"hash": "ab" * 32, "bundle": "cd" * 32, "overlap": None},
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def bundle_of(demo_params: Params) -> Callable[[Task], Bundle]:
+    """Makes the description of a bundle of a task, with operating points and prediction sets."""
+
+    def make(task: Task) -> Bundle:
+        return Bundle(
+            cxrflow="0", model="resnet18", task=task, images=demo_params.images.model_copy(update={"size": 32}),
+            mean=0.5, std=0.25, temperature=1.5, sources={"hospital": 90}, epoch=1, validation={"macro_auroc": 0.8},
+            digests={"weights": "cd" * 32},
+            thresholds={"specificity": OperatingPoint(wanted=0.9, threshold=0.4, sensitivity=0.5, specificity=0.9)},
+            prediction_sets=PredictionSets(coverage=0.9, least=dict.fromkeys(task.order, 0.2)),
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def results(bundle_of: Callable[[Task], Bundle], tmp_path: Path) -> Callable[[Task], Path]:
+    """Writes what the stages before the report leave for a task (no weights); the folder of the results."""
+
+    def write(task: Task) -> Path:
+        out = tmp_path / "results"
+        write_description(out / "training" / "bundle", bundle_of(task))
+        epochs = {"epoch": [0, 1], "train_loss": [1, 0.5], "val_loss": [1, 0.8], "val_macro_auroc": [0.5, 0.8]}
+        by_class = {f"val_{key}_{name}": [0.5, 0.8] for name in task.order for key in ("sensitivity", "ppv")}
+        _csv(out / "training" / "history.csv", epochs | by_class)
+        fates = [(source, f"kept: {name}", 50) for source in SOURCES for name in task.order]
+        fates += [("hospital", "findings of more than one class (a, b)", 7), ("clinic", "file is absent", 3)]
+        _csv(out / "metadata" / "reconciliation.csv", pd.DataFrame(fates, columns=["source", "fate", "rows"]))
+        shares = [(side, "hospital", name, 30, 20) for side in ("train", "val", "test") for name in task.order]
+        columns = ["split", "source", "label", "images", "groups"]
+        _csv(out / "metadata" / "shares.csv", pd.DataFrame(shares, columns=columns))
+        met = {"images": 100, "same_file": 1, "near": 2, "same_url": 0, "repeated": 3, "other_label": 1}
+        met |= {"patients": 80, "shared_patients": 4}
+        _csv(out / "metadata" / "overlap.csv", {"collection": ["hospital"], "other": ["clinic"]} | met)
+        kept = 100 * len(task.order)
+        write_json(out / "metadata" / "summary.json", {
+            "rows": kept + 10, "kept": kept, "left_out": 10, "groups": kept, "patients": kept, "under_18": 2,
+            "near_repeats": 1, "largest_group": {"group_id": "g1", "images": 3, "patients": 1},
+            "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
+        })  # fmt: skip
+        write_json(out / "evaluation" / "metrics.json", metrics(task))
+        (out / "evaluation" / CARD).write_text(f"# Model card\n\n{NOT_AUDITED}\n")
+        for name in ("confusion", "curves", "calibration", "within_sources"):
+            _text(out / "evaluation" / "plots" / f"{name}.svg", _SVG)
+        examples = [
+            {"image_id": f"hospital:{name}", "source": "hospital", "label": name, "prediction": task.positive,
+             "score": 0.75, "picture": f"{name}.png"}
+            for name in task.order
+        ]  # fmt: skip
+        share = {"heat": 0.5, "area": 0.2, "images": 9}
+        write_json(out / "explanation" / "explanation.json",
+                   {"examples": examples, "inside_opacity": None, "inside_lungs": share})  # fmt: skip
+        verdicts = {"shortcut found": 1, "not found": 1, "cannot be told": 1}
+        tests = {
+            name: {"question": f"{name}?", "verdict": name, "words": "0.8 of it.", "figures": {}} for name in verdicts
+        }
+        write_json(out / "audit" / "audit.json",
+                   {"alarm": True, "verdicts": verdicts, "apart": [list(task.pairs[0])], "tests": tests})  # fmt: skip
+        for svg in ("metadata/overlap.svg", "audit/audit.svg"):
+            _text(out / svg, _SVG)
+        pictures = ["images/examples.png", "audit/where.png", *(f"explanation/{name}.png" for name in task.order)]
+        for picture in pictures:
+            (out / picture).parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(out / picture), np.full((8, 16), 128, np.uint8))
+        return out
+
+    return write
+
+
+def _csv(path: Path, table: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(table).to_csv(path, index=False)
+
+
+def _text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
