@@ -1,6 +1,24 @@
 """cxrflow: from the raw files of chest-radiograph collections to a classifier one can believe.
 
-Research software, not a diagnostic device.
+Research software, not a diagnostic device. A program needs ``Predictor``, and two exceptions: ``CxrflowError`` stops a
+run, ``LeftOut`` says why one image cannot be used.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from cxrflow.errors import CxrflowError, LeftOut
+
+if TYPE_CHECKING:
+    from cxrflow.predictor import Predictor
+
 __version__ = "0.1.0"
+__all__ = ["CxrflowError", "LeftOut", "Predictor", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``Predictor`` when it is first asked for: it needs torch, which most commands do without."""
+    if name == "Predictor":
+        from cxrflow.predictor import Predictor
+
+        return Predictor
+    raise AttributeError(f"module {__name__} has no attribute {name}")

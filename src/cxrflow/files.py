@@ -59,12 +59,13 @@ def _resolved(folder: str) -> str:
 
 
 def code_digest(package: Path, parts: Iterable[str]) -> str:
-    """SHA-256 (hexadecimal) of the Python files, and weights that come with them (safetensors), in the named parts
-    (files or folders) of a package's folder."""
+    """SHA-256 (hexadecimal) of the Python files and shipped weights (safetensors, ONNX) in the named parts, files or
+    folders, of a package's folder."""
+    kinds = (".py", ".safetensors", ".onnx")
     files = sorted(
         file
         for part in parts
-        for file in ([package / part] if part.endswith(".py") else (package / part).rglob("*"))
-        if file.suffix in (".py", ".safetensors")
+        for file in ([package / part] if part.endswith(kinds) else (package / part).rglob("*"))
+        if file.suffix in kinds
     )
     return digest([[f.relative_to(package).as_posix(), hashlib.sha256(f.read_bytes()).hexdigest()] for f in files])

@@ -8,64 +8,38 @@ import pandas as pd
 
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, write_whole
-from cxrflow.images.steps import centre_square, cut, equalise_as_the_paper, harmonise, prepare_image, render, shrink
+from cxrflow.images.registry import steps_in_force, views
 from cxrflow.params import Images
-from cxrflow.reading import read_radiograph, to_uint8
-from cxrflow.records import CLASSES
+from cxrflow.reading import read_radiograph
+from cxrflow.task import Task
 
 _SIDE = 256
 _GAP = 6
 
 
-def write_examples(records: pd.DataFrame, root: Path, steps: Images, out: Path) -> None:
-    """Write a PNG: a row per class (CLASSES), a column per step as ``step_names``.
+def write_examples(records: pd.DataFrame, root: Path, images: Images, task: Task, out: Path) -> None:
+    """Write a PNG: a row per class of the task, in its order; a column per step, as ``step_names``.
 
-    records  kept rows; the first training image of each class that can be read is shown, never a test image
+    records  kept rows; shown is the first training image of each class that can be read, never a test image
+    root     the folder that their paths start at
     Raises CxrflowError where no training image can be read.
     """
-    rows = [_row(grey, steps) for label in CLASSES if (grey := _first_readable(records, root, label)) is not None]
+    readable = (_first_readable(records, root, label) for label in task.order)
+    rows = [_row(grey, images) for grey in readable if grey is not None]
     if not rows:
         raise CxrflowError("images: no training image could be read for the picture of the steps.")
     write_whole(out, cv2.imencode(".png", _stacked(rows, axis=0))[1].tobytes())
 
 
-def step_names(steps: Images) -> list[str]:
+def step_names(images: Images) -> list[str]:
     """The columns of the picture, left to right."""
-    square = f"top {steps.crop_top:.0%} off, centre square"
-    stretched = [] if steps.harmonise == "none" else ["stretched"]
-    changed = stretched + {"none": [], "clahe": ["CLAHE"], "global": ["equalised"]}[steps.equalise]
-    equalised = [", ".join(changed)] if changed else []
-    names = ["as read", *([*equalised, square] if steps.order == "equalise_first" else [square, *equalised])]
-    if steps.lungs != "none":
-        names.append("lungs found")
-        used = {"mask": "lungs alone", "crop": "cropped to the lungs", "both": "cropped to the lungs, lungs alone"}
-        names += [used[steps.lungs_use]] if steps.lungs_use in used else []
-    return names
+    parameters = images.model_dump()
+    return ["as read", *(step.name.format(**parameters) for step in steps_in_force(images))]
 
 
-def _row(grey: np.ndarray, steps: Images) -> np.ndarray:
-    picture = to_uint8(grey)
-    window = centre_square(picture.shape, steps.crop_top)
-    pictures = [picture]
-    if (steps.equalise, steps.harmonise) != ("none", "none"):
-        if steps.order == "equalise_first":
-            pictures.append(equalise_as_the_paper(harmonise(picture, steps), steps))
-        else:
-            pictures.append(shrink(cut(picture, window), steps.size))
-    pictures.append(render(picture, window, steps))
-    if steps.lungs != "none":
-        found = prepare_image(grey, steps.model_copy(update={"lungs_use": "store"}))
-        if found.lungs is not None:
-            pictures.append(outlined(found.image, found.lungs))
-        if steps.lungs_use != "store":
-            pictures.append(prepare_image(grey, steps).image)
-    return _stacked([_boxed(each) for each in pictures], axis=1)
-
-
-def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A uint8 picture with the border of a bool mask of its shape drawn white."""
-    border = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    return np.where(border > 0, 255, image).astype(np.uint8)
+def _row(grey: np.ndarray, images: Images) -> np.ndarray:
+    shown = [view.image if step is None else step.show(view) for step, view in views(grey, images)]
+    return _stacked([_boxed(picture) for picture in shown], axis=1)
 
 
 def _first_readable(records: pd.DataFrame, root: Path, label: str) -> np.ndarray | None:
@@ -79,7 +53,7 @@ def _first_readable(records: pd.DataFrame, root: Path, label: str) -> np.ndarray
 
 
 def _boxed(picture: np.ndarray) -> np.ndarray:
-    """Fit a picture into a square of _SIDE, the rest white."""
+    """The picture scaled to fit a white square of side _SIDE."""
     scale = _SIDE / max(picture.shape)
     height, width = (max(1, round(side * scale)) for side in picture.shape)
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)

@@ -17,15 +17,17 @@ from rich.progress import track
 
 import cxrflow
 from cxrflow.engines import Engine
-from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.files import below, code_digest, digest, write_json, write_whole
+from cxrflow.errors import CxrflowError
+from cxrflow.files import code_digest, digest, write_json, write_whole
+from cxrflow.images.file import try_record
+from cxrflow.images.registry import steps_in_force
 from cxrflow.images.rows import Rows
-from cxrflow.images.steps import Prepared, Window, prepare_image
-from cxrflow.lungs import learned
+from cxrflow.images.steps import Prepared, Window
 from cxrflow.params import Images
-from cxrflow.reading import read_radiograph
 
-_DECODERS = ("opencv-python-headless", "pillow", "pydicom", "pylibjpeg", "simplejpeg")
+#: What every picture depends on: files and folders of the package, and distributions.
+_CODE = ("reading", "images/registry.py", "images/steps.py")
+_LIBRARIES = ("opencv-python-headless", "pillow", "pydicom", "pylibjpeg", "simplejpeg")
 _JOURNAL, _BEGUN = "journal.jsonl", "begun.json"
 
 
@@ -76,7 +78,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         if _key_of(out / "steps.json") == key and not work.finished.all():
             _copy_known(out, index, work)
         todo = np.flatnonzero(~work.finished)
-        prepare = partial(_prepare_record, str(root.absolute()), steps)  # an executor of Spark works in another folder
+        prepare = partial(try_record, str(root.absolute()), steps)  # an executor of Spark works in another folder
         results = engine.map(prepare, _Files(records.path.array[todo], records.turned.array[todo]))
         shown = track(
             results, "preparing images", total=len(todo), disable=not len(todo), refresh_per_second=2, update_period=0.5
@@ -109,42 +111,19 @@ def open_store(folder: Path) -> Store:
 
 
 def steps_digest(steps: Images) -> str:
-    """Digest of the steps in force, of the code, weights and libraries that do them: what was prepared under another
-    one is prepared again."""
-    package = Path(cxrflow.__file__).parent
-    unused = {"channels"}
-    code, libraries = ["reading", "images/steps.py"], list(_DECODERS)
-    if steps.equalise != "clahe":
-        unused |= {"clahe_clip", "clahe_tiles"}
-    if steps.equalise == steps.harmonise == "none":
-        unused.add("order")
-    if steps.lungs == "none":
-        unused.add("lungs_use")
-    else:
-        code.append(f"lungs/{steps.lungs}.py")
-    weights = None
-    if steps.lungs == "learned":
-        weights = learned.weights_digest()
-        libraries.append("onnxruntime")
-    versions = [version(name) for name in libraries]
-    return digest([steps.model_dump(exclude=unused), code_digest(package, code), weights, versions])
+    """Digest of the steps in force, with the code, weights and libraries that do them: what was prepared under another
+    digest is prepared again."""
+    in_force = steps_in_force(steps)
+    parameters = [[step.name, step.parameters(steps)] for step in in_force]
+    code = code_digest(Path(cxrflow.__file__).parent, [*_CODE, *(file for step in in_force for file in step.code)])
+    versions = [version(name) for name in [*_LIBRARIES, *(name for step in in_force for name in step.libraries)]]
+    return digest([parameters, code, versions])
 
 
 def check_steps(store: Store, steps: Images) -> None:
     """Raise CxrflowError where a store was prepared by other steps than ``steps``, or by other code."""
     if store.steps != steps_digest(steps):
         raise CxrflowError("the prepared images are of other image steps than asked for; run `cxrflow images`.")
-
-
-def _prepare_record(root: str, steps: Images, item: tuple[str, bool]) -> Prepared | str:
-    """The file ``item[0]``, whose first folder it must not leave, prepared, or the reason why it cannot be; ``item[1]``
-    is whether it has to be turned."""
-    relative, turned = item
-    folder, _, rest = relative.partition("/")
-    try:
-        return prepare_image(read_radiograph(below(Path(root, folder), rest), turned), steps)
-    except LeftOut as reason:
-        return str(reason)
 
 
 class _Files(Sequence[tuple[str, bool]]):
@@ -256,13 +235,14 @@ def _read_index(folder: Path) -> pd.DataFrame:
     types = {"image_id": str, "content_hash": str, "left_out": str} | dict.fromkeys(Window._fields, "Int64")
     # The end of a line is given because text may hold a lone carriage return, which pandas takes for one.
     how: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n"}
-    index = pd.read_csv(folder / "index.csv", dtype=types, **how)
+    index: pd.DataFrame = pd.read_csv(folder / "index.csv", dtype=types, **how)
     index["left_out"] = index.left_out.astype(object).where(index.left_out.notna(), None)
     return index
 
 
 def _key_of(file: Path) -> str | None:
     try:
-        return json.loads(file.read_text())["key"]
+        key: str | None = json.loads(file.read_text())["key"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return key

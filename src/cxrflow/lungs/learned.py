@@ -4,7 +4,6 @@
 means the two lungs with what lies in front of and behind the heart.
 """
 
-import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -30,19 +29,14 @@ def lung_map(picture: np.ndarray, weights: Path = WEIGHTS) -> np.ndarray:
         return np.zeros((SIZE, SIZE), dtype=np.uint8)
     (logits,) = _session(weights).run(None, {"image": image[None, None]})
     chance = 1 / (1 + np.exp(-logits[0, 0].astype(np.float64)))
-    return np.rint(255 * chance * _two_largest(chance > 0.5)).astype(np.uint8)
+    return np.asarray(np.rint(255 * chance * _two_largest(chance > 0.5)), np.uint8)
 
 
 def network_input(picture: np.ndarray) -> np.ndarray:
     """A uint8 picture as the network takes it: float32 (SIZE, SIZE), CLAHE, mean 0, standard deviation 1."""
     small = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     image = cv2.createCLAHE(2.0, (8, 8)).apply(small).astype(np.float32)
-    return (image - image.mean()) / max(float(image.std()), 1.0)
-
-
-def weights_digest() -> str:
-    """SHA-256 (hexadecimal) of the network's file."""
-    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    return np.asarray((image - image.mean()) / max(float(image.std()), 1.0))
 
 
 @cache

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 
 from cxrflow.errors import LeftOut
-from cxrflow.reading.dicom import is_dicom, read_dicom
 from cxrflow.reading.frontal import invert, turn
 from cxrflow.reading.picture import read_picture
 
@@ -63,7 +62,17 @@ def decode(path: Path) -> np.ndarray:
         raise LeftOut("file is absent") from None
     except OSError as error:
         raise LeftOut(f"file cannot be opened: {error.strerror}") from None
-    return read_dicom(content) if is_dicom(content) else read_picture(content)
+    if not is_dicom(content):
+        return read_picture(content)
+    from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
+
+    return read_dicom(content)
+
+
+def is_dicom(content: bytes) -> bool:
+    """True where the content starts as DICOM does, with its preamble or without; 132 bytes are enough."""
+    # Without a preamble the first tag is of group 2 or 8, little-endian, its element below 256.
+    return content[128:132] == b"DICM" or (content[:1] in (b"\2", b"\10") and content[1:2] == content[3:4] == b"\0")
 
 
 def to_uint8(grey: np.ndarray) -> np.ndarray:

@@ -19,12 +19,6 @@ _LATERAL = ("LL", "RL", "LLO", "RLO", "LATERAL", "LAT")
 _TRANSFORMATIONS = ("RescaleSlope", "ModalityLUTSequence", "WindowCenter", "VOILUTSequence")
 
 
-def is_dicom(content: bytes) -> bool:
-    """True where the content starts like DICOM, with its preamble or without."""
-    # Without a preamble the first tag is of group 2 or 8, little-endian, its element below 256.
-    return content[128:132] == b"DICM" or (content[:1] in (b"\2", b"\10") and content[1:2] == content[3:4] == b"\0")
-
-
 def read_dicom(content: bytes) -> np.ndarray:
     """Decode one grey frame: (height, width), uint8 or uint16, windowed as the header says, air dark.
 
