@@ -1,1 +1,1 @@
-"""Does it see the disease or the hospital? Seven tests, each with a verdict in words."""
+"""Does the network see the disease or the hospital? Tests, each with a verdict in words (registry.py lists them)."""

@@ -1,93 +1,99 @@
 """Grad-CAM of test images, right and wrong ones of each class, beside the original."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
+from cxrflow.explanation.masks import Masks
 from cxrflow.files import write_json, write_whole
-from cxrflow.images.prepare import Store
-from cxrflow.images.steps import cut
+from cxrflow.images.prepare import check_steps
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
-from cxrflow.records import CLASSES
-from cxrflow.synthetic.demo import TRUTH
 
-#: Where the demo's collections keep the true opacity of each image, below the root of the collections.
-TRUE_OPACITY = Path(TRUTH) / "opacity"
 _SHOWN = 320  # side of a shown picture, pixels
-#: Heat is measured inside masks on about this many test images at most, evenly spaced.
+#: Heat inside masks is measured on at most about this many images, evenly spaced.
 _MEASURED = 500
-#: From an image's path and its position in the store: bool (size, size), or None where there is none.
-Mask = Callable[[str, int], np.ndarray | None]
 
 
 def explain(
     predictor: Predictor,
-    records: pd.DataFrame,
-    store: Store,
+    dataset: Dataset,
     predictions: pd.DataFrame,
     root: Path,
     params: Explanation,
     out: Path,
 ) -> dict[str, Any]:
-    """Write ``explanation.json`` and a PNG per example (original left, heat of the predicted class right).
+    """Write ``explanation.json`` and one PNG per example: the picture, and the heat of the predicted class over it.
 
-    predictions  as evaluation wrote them
-    root         of the collections; where it holds the true opacities (demo data), the share of the heat inside them
-                 is measured over test images that have one; and so inside the lungs, where the store has them
+    predictions  the table that evaluation wrote, of images of ``dataset``
+    root         of the collections; where it holds true opacities (demo data), the share of the heat inside them is
+                 measured, and so is that inside the lungs where the store has them
+    Raises CxrflowError where the bundle answers another question than the data set's labels, where the images were
+    prepared by other steps than the bundle's, or where the predictions are of other images.
     """
-    rows = predictions.merge(records[["image_id", "path"]], on="image_id", validate="one_to_one")
-    rows["store"] = store.rows_of(rows.image_id)
-    rows["score"] = rows[list(CLASSES)].max(axis=1)
+    predictor.check_task(dataset.task)
+    check_steps(dataset.store, predictor.bundle.images)
+    shown, order = predicted_images(dataset, predictions), dataset.task.order
+    rows = predictions.reset_index(drop=True)
+    rows["score"] = rows[list(order)].max(axis=1)
     examples = [
-        _example(predictor, store, row, out)
-        for label in CLASSES
+        _example(predictor, shown, row, out)
+        for label in order
         for right in (True, False)
         for row in _choose(rows, label, right, params.per_class).itertuples()
     ]
-    masks: dict[str, Mask] = {
-        "inside_opacity": lambda path, row: true_opacity(root, path, store, row),
-        "inside_lungs": lambda path, row: _lungs(store, row),
-    }
-    summary = {"examples": examples} | _inside(predictor, rows.iloc[:: -(-len(rows) // _MEASURED)], store, masks)
+    measured = range(0, len(rows), -(-len(rows) // _MEASURED))
+    summary = {"examples": examples} | _inside(predictor, Masks(shown, root), measured)
     for old in set(out.glob("*.png")) - {out / example["picture"] for example in examples}:
         old.unlink()
     write_json(out / "explanation.json", summary)
     return summary
 
 
-def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A heat map laid over a picture.
+def predicted_images(dataset: Dataset, predictions: pd.DataFrame) -> Dataset:
+    """The images of a table of predictions, row by row. Raises CxrflowError where one is not in the data set."""
+    at = pd.Index(dataset.records.image_id).get_indexer(predictions.image_id)
+    if (at < 0).any():
+        absent = predictions.image_id.to_numpy()[at < 0][0]
+        raise CxrflowError(
+            f"predictions: {absent} is not among the prepared images of this data set; run `cxrflow evaluation` again."
+        )
+    return dataset.where(at)
+
+
+def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """A picture with a heat map over it.
 
     image  uint8 (size, size); heat  float (size, size) in [0, 1]
-    Returns uint8 (size, size, 3), BGR: the picture where the heat is 0, more of the colour the hotter.
+    Returns uint8 (size, size, 3), BGR: the plain picture where the heat is 0, more colour where it is hotter.
     """
     colour = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO).astype(np.float32)
     share = 0.6 * heat[..., None] ** 0.8
     grey = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR).astype(np.float32)
-    return np.rint(grey * (1 - share) + colour * share).astype(np.uint8)
+    return np.asarray(np.rint(grey * (1 - share) + colour * share), np.uint8)
 
 
 def _choose(rows: pd.DataFrame, label: str, right: bool, count: int) -> pd.DataFrame:
-    """Examples of a class, evenly from the surest to the least sure: not the prettiest alone."""
+    """Examples of a class, spaced evenly from the highest score to the lowest, so that not only clear cases show."""
     among = rows[(rows.label == label) & ((rows.prediction == label) == right)]
     among = among.sort_values(["score", "image_id"], ascending=[False, True])
     places = np.linspace(0, max(len(among) - 1, 0), min(count, len(among))).round().astype(int)
     return among.iloc[np.unique(places)]
 
 
-def _example(predictor: Predictor, store: Store, row: Any, out: Path) -> dict[str, Any]:
-    image = np.asarray(store.images[row.store])
+def _example(predictor: Predictor, shown: Dataset, row: Any, out: Path) -> dict[str, Any]:
+    image = shown.image(row.Index)
     heat = predictor.heat_map(image, row.prediction)
     panel = np.concatenate(
         [_enlarged(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)), _enlarged(overlay(image, heat))], axis=1
     )
-    name = f"{row.label}-{'right' if row.prediction == row.label else 'wrong'}-{row.store}.png"
+    name = f"{row.label}-{'right' if row.prediction == row.label else 'wrong'}-{shown.rows[row.Index]}.png"
     done, content = cv2.imencode(".png", panel)
     if not done:
         raise CxrflowError(f"explanation: the picture of {row.image_id} could not be encoded.")
@@ -102,19 +108,21 @@ def _example(predictor: Predictor, store: Store, row: Any, out: Path) -> dict[st
     }
 
 
-def _enlarged(picture: np.ndarray) -> np.ndarray:
-    return cv2.resize(picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_CUBIC)
+def _enlarged(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _inside(predictor: Predictor, rows: pd.DataFrame, store: Store, masks: dict[str, Mask]) -> dict[str, Any]:
-    """For each kind of mask the mean share of the heat of the true class inside it, the mean share of its area, and of
-    how many images; None where no image has a mask that is not empty."""
-    shares: dict[str, list[tuple[float, float]]] = {name: [] for name in masks}
-    for path, position, label in zip(rows.path, rows.store, rows.label, strict=True):
-        found = {name: mask for name, of in masks.items() if (mask := of(path, position)) is not None and mask.any()}
+def _inside(predictor: Predictor, masks: Masks, positions: range) -> dict[str, Any]:
+    """For each kind of mask the mean share of the true class's heat inside it, the mean share of the area, and the
+    number of images; None where no image has such a mask that is not empty."""
+    shares: dict[str, list[tuple[float, float]]] = {"inside_opacity": [], "inside_lungs": []}
+    labels = masks.dataset.labels
+    for k in positions:
+        known = {"inside_opacity": masks.opacity(k), "inside_lungs": masks.lungs(k)}
+        found = {name: mask for name, mask in known.items() if mask is not None and mask.any()}
         if not found:
             continue
-        heat = predictor.heat_map(np.asarray(store.images[position]), label)
+        heat = predictor.heat_map(masks.dataset.image(k), labels[k])
         if (total := heat.sum()) > 0:
             for name, mask in found.items():
                 shares[name].append((float(heat[mask].sum() / total), float(mask.mean())))
@@ -124,16 +132,3 @@ def _inside(predictor: Predictor, rows: pd.DataFrame, store: Store, masks: dict[
 def _means(pairs: list[tuple[float, float]]) -> dict[str, float]:
     heat, area = np.mean(pairs, axis=0)
     return {"heat": float(heat), "area": float(area), "images": len(pairs)}
-
-
-def true_opacity(root: Path, path: str, store: Store, row: int) -> np.ndarray | None:
-    """What a stored image shows of the true opacity of a demo radiograph: bool (size, size), or None with real data."""
-    file = (root / TRUE_OPACITY / path).with_suffix(".png")
-    mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
-    if mask is None:
-        return None
-    return cv2.resize(cut(mask, store.window(row)), store.images.shape[1:], interpolation=cv2.INTER_NEAREST) > 0
-
-
-def _lungs(store: Store, row: int) -> np.ndarray | None:
-    return None if store.lungs is None else np.asarray(store.lungs[row])

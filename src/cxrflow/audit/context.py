@@ -1,0 +1,98 @@
+"""What the tests of an audit look at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrflow.audit.heat import Heat, heat_of
+from cxrflow.audit.pictures import Pictures, evenly, take
+from cxrflow.dataset import Dataset
+from cxrflow.explanation.explain import predicted_images
+from cxrflow.params import Params
+from cxrflow.predictor import Predictor
+from cxrflow.statistics.resampling import Bootstrap
+from cxrflow.statistics.scored import Scored
+from cxrflow.task import Task
+
+Scores = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+
+#: At most this many pictures of a split are probed and changed, evenly spaced.
+_MOST = 2000
+
+
+@dataclass
+class Audited:
+    """A network and its data. Work that several tests need is done when the first one asks for it, and kept.
+
+    dataset      images of all splits; figures are of test, probes and networks are fitted on train and val
+    predictions  the table that evaluation wrote (evaluation/predictions.py)
+    root         of the collections, which holds the true opacities of demo data
+    out          folder for the audit's files
+    ledger       of looks at test sets: networks that a test trains are scored on test, too
+    """
+
+    predictor: Predictor
+    dataset: Dataset
+    predictions: pd.DataFrame
+    params: Params
+    root: Path
+    out: Path
+    ledger: Path
+
+    @property
+    def task(self) -> Task:
+        """The classes of the data set's labels."""
+        return self.dataset.task
+
+    @property
+    def seed(self) -> int:
+        """Seed of every random choice but those of training."""
+        return self.params.evaluation.seed
+
+    @property
+    def bootstrap(self) -> Bootstrap:
+        """Resamples of groups for intervals."""
+        return Bootstrap(self.params.evaluation.bootstrap, self.seed)
+
+    @cached_property
+    def train(self) -> Dataset:
+        """Images of split train, thinned out."""
+        train = self.dataset.split("train")
+        return train.where(evenly(len(train), _MOST))
+
+    @cached_property
+    def test(self) -> Pictures:
+        """Pictures of split test, thinned out."""
+        test = self.dataset.split("test")
+        return take(test.where(evenly(len(test), _MOST)), self.dataset.size)
+
+    @cached_property
+    def shown(self) -> Pictures:
+        """The pictures of ``test`` that heat maps are made of."""
+        return self.test.some(self.params.audit.heat_maps)
+
+    @cached_property
+    def heat(self) -> Heat:
+        """Heat maps of ``shown``."""
+        return heat_of(self.predictor, self.shown, self.seed)
+
+    @cached_property
+    def predicted(self) -> Dataset:
+        """The images of ``predictions``, row by row."""
+        return predicted_images(self.dataset, self.predictions)
+
+    @cached_property
+    def scored(self) -> Scored:
+        """The predictions, with their labels, sources and groups."""
+        probabilities = self.predictions[list(self.task.order)].to_numpy(np.float64)
+        return Scored(self.task, self.predictions, probabilities, self.bootstrap)
+
+    def scores(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Probabilities of prepared pictures, uint8 (n, size, size): float64 (n, classes) in the order of ``task``."""
+        columns = [self.predictor.bundle.task.order.index(name) for name in self.task.order]
+        return np.asarray(self.predictor.scores(images)[:, columns])

@@ -1,0 +1,88 @@
+"""Does the network do worse within a source than over all of them?
+
+Where both classes come from one hospital, the hospital cannot give the class away. The pooled AUROC also compares
+pictures of different hospitals; what it has beyond the AUROC within sources comes from there (Zech et al., PLoS Med
+2018; 15: e1002683).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from cxrflow.audit.context import Audited
+from cxrflow.audit.verdicts import AuditTest, Limits, Result, Rows, any_found
+from cxrflow.statistics.figure import Figure, in_words, missing
+from cxrflow.statistics.intervals import weighted_auroc
+from cxrflow.statistics.resampling import LEAST_GROUPS, resamples, too_few_groups
+from cxrflow.statistics.scored import Scored
+from cxrflow.statistics.within import stratified_auroc
+
+#: Of the pooled AUROC less that within sources.
+LIMITS = Limits(found=0.03, clear=0.15, none=0.0)
+
+
+def run(context: Audited) -> Result:
+    """For each pair of classes the AUROC over all pictures of the two, the AUROC within the sources that have both, and
+    the difference."""
+    names = context.task.names
+    pairs = {(a, b): pooled_and_within(context.scored, a, b) for a, b in context.task.pairs}
+    words = "; ".join(
+        f"{names[a]} against {names[b]}: "
+        + (
+            f"pooled {in_words(pair['pooled'])}, within sources {in_words(pair['within'])}, gap {in_words(pair['gap'])}"
+            if pair["gap"].known
+            else in_words(pair["gap"])
+        )
+        for (a, b), pair in pairs.items()
+    )
+    gaps = {f"{names[a]} vs {names[b]}": pair["gap"] for (a, b), pair in pairs.items()}
+    return Result(
+        any_found([LIMITS.judge(gap) for gap in gaps.values()]),
+        f"AUROC of {words}.",
+        {"pairs": {f"{a}_vs_{b}": pair for (a, b), pair in pairs.items()}},
+        (Rows("change", "pooled less within source, AUROC", gaps),),
+    )
+
+
+def pooled_and_within(scored: Scored, a: str, b: str) -> dict[str, Figure]:
+    """``pooled``, ``within`` and ``gap`` (pooled less within) of the share of class a, from the same resamples of
+    groups.
+
+    ``within`` is the AUROC over the pairs of a picture of a and one of b that share their source
+    (``stratified_auroc``). Intervals are the value +- t times the standard error of the bootstrap; t has as many
+    degrees of freedom as the class with fewer groups in such sources allows. Missing below LEAST_GROUPS groups.
+    """
+    among = scored.among(a, b)
+    positive, sources, groups = (scored.labels == a)[among], scored.sources[among], scored.groups[among]
+    if not positive.any() or positive.all():
+        return _missing("a class has no picture")
+    shared = np.isin(sources, np.intersect1d(sources[positive], sources[~positive]))
+    if not shared.any():
+        return _missing("no source has both classes")
+    fewest = min(len(set(groups[shared & side])) for side in (positive, ~positive))
+    if fewest < LEAST_GROUPS:
+        return _missing(too_few_groups(fewest, of="a class in sources with both"))
+    scores = scored.share(a, b)[among]
+    everyone = np.ones(len(groups), np.bool_)
+    drawn = list(resamples([everyone], groups, scored.bootstrap))  # one without a pair within a source does not count
+    weights = np.concatenate([np.ones((1, len(groups))), *drawn])
+    with np.errstate(invalid="ignore"):
+        pooled = weighted_auroc(scores, positive, weights)
+    within = stratified_auroc(scores, positive, sources, weights)
+    known = np.isfinite(pooled) & np.isfinite(within)
+    t = float(stats.t.ppf(0.975, fewest - 1))
+
+    def figure(values: NDArray[Any], least: float) -> Figure:
+        value, half = float(values[0]), t * float(values[1:][known[1:]].std(ddof=1))
+        return Figure(value, max(value - half, least), min(value + half, 1.0), len(groups), len(np.unique(groups)))
+
+    return {"pooled": figure(pooled, 0), "within": figure(within, 0), "gap": figure(pooled - within, -1)}
+
+
+def _missing(reason: str) -> dict[str, Figure]:
+    return dict.fromkeys(("pooled", "within", "gap"), missing(reason))
+
+
+TEST = AuditTest("gap", "Does the network do worse where the hospital is the same?", LIMITS, "source", run)

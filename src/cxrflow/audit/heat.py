@@ -1,0 +1,95 @@
+"""Heat maps of pictures, from the trained network and from the same network with random weights."""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from captum.attr import Occlusion
+from numpy.typing import NDArray
+from rich.progress import track
+
+from cxrflow.audit.pictures import Pictures
+from cxrflow.predictor import Predictor
+
+#: A map with a maximum of 1 whose values differ by less than this is flat: the rest is rounding.
+FLAT = 1e-3
+
+_TWINS = 5  # networks with random weights to try: one may give a flat map where the next does not
+_WINDOW = 4  # the occluding square has this fraction of the picture's side, and steps of half its own side
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Heat maps of pictures, float32 (n, size, size), 0 or more.
+
+    gradcam     Grad-CAM for the predicted class
+    occlusion   occlusion map for the predicted class
+    true_class  Grad-CAM for the true class
+    random      Grad-CAM of a network with random weights, for the class that the trained one predicts; the first of
+                some such networks whose map is not flat, all 0 where there is none
+    """
+
+    gradcam: NDArray[np.float32]
+    occlusion: NDArray[np.float32]
+    true_class: NDArray[np.float32]
+    random: NDArray[np.float32]
+
+
+def heat_of(predictor: Predictor, pictures: Pictures, seed: int) -> Heat:
+    """All heat maps of some pictures; ``seed`` draws the random weights."""
+    twins = [randomised(predictor, seed + k) for k in range(_TWINS)]
+    order = predictor.bundle.task.order
+    predicted = [order[k] for k in predictor.scores(pictures.images).argmax(axis=1)]
+    maps: list[tuple[NDArray[np.float32], ...]] = []
+    rows = zip(pictures.images, predicted, pictures.dataset.labels, strict=True)
+    for image, label, truth in track(list(rows), "heat maps"):
+        random = (heat for twin in twins if np.ptp(heat := twin.heat_map(image, label)) > FLAT)
+        maps.append(
+            (
+                predictor.heat_map(image, label),
+                occlusion(predictor, image, label),
+                predictor.heat_map(image, truth),
+                next(random, np.zeros_like(image, np.float32)),
+            )
+        )
+    return Heat(*(np.stack(column) for column in zip(*maps, strict=True)))
+
+
+def occlusion(predictor: Predictor, image: NDArray[np.uint8], label: str) -> NDArray[np.float32]:
+    """How far the logit of a class falls when a grey square covers part of a prepared picture (Zeiler and Fergus 2014,
+    section 4.2).
+
+    image  uint8 (size, size)
+    Returns float32 (size, size): for each pixel the mean over the squares that cover it; 0 where the logit rises.
+    """
+    side = image.shape[0]
+    window, channels = max(2, side // _WINDOW), predictor.bundle.images.channels
+    with torch.no_grad():
+        found = Occlusion(predictor.network).attribute(
+            predictor.to_tensor(image[None]),
+            sliding_window_shapes=(channels, window, window),
+            strides=(channels, window // 2, window // 2),
+            baselines=0,  # the mean of the training pixels
+            target=predictor.bundle.task.order.index(label),
+            perturbations_per_eval=16,
+        )
+    return np.asarray(found[0].mean(dim=0).clamp(min=0).cpu().numpy(), np.float32)
+
+
+def randomised(predictor: Predictor, seed: int) -> Predictor:
+    """The same network with random weights. Every layer is initialised anew; weights of layers that cannot be, as in an
+    imported graph, are shuffled."""
+    network = copy.deepcopy(predictor.network)
+    twin = copy.copy(predictor)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for weights in network.parameters():
+            flat = weights.flatten()
+            weights.copy_(flat[torch.randperm(len(flat), generator=random).to(flat.device)].reshape(weights.shape))
+        for module in network.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+    twin.use(network.eval())
+    return twin

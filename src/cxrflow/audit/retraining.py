@@ -1,0 +1,150 @@
+"""Can the class be told without the lungs? The network is trained again on pictures without them, and on lungs alone.
+
+What is learned without lungs does not come from disease (Maguolo and Nanni, Inf Fusion 2021; 76: 1-7, blacked out the
+centre of every picture and could still tell the collections apart). All trainings are at one small size: they compare
+with one another, not with the network that is audited.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrflow.audit.context import Audited
+from cxrflow.audit.pictures import Pictures, grown, take
+from cxrflow.audit.verdicts import UNTOLD, AuditTest, Limits, Result, Rows
+from cxrflow.dataset import Dataset
+from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.ledger import enter, test_set_hash
+from cxrflow.evaluation.metrics import macro_auroc
+from cxrflow.images.prepare import Store, steps_digest
+from cxrflow.models import find_model
+from cxrflow.models.stored import STORED
+from cxrflow.params import IMAGENET, SCRATCH, Images, Params, Training
+from cxrflow.predictor import Predictor
+from cxrflow.statistics.figure import Figure, in_words, missing
+from cxrflow.statistics.scored import Scored
+from cxrflow.training.train import train
+
+#: Of the macro AUROC on test of the network trained without lungs.
+LIMITS = Limits(found=0.55, clear=0.65, none=0.5)
+VARIANTS = ("whole pictures", "without lungs", "lungs alone")
+
+_AROUND = 0.03  # margin round the lungs, share of the side
+
+
+def run(context: Audited) -> Result:
+    """Train on each variant of the pictures of train and val, score those of test, and enter each look in the ledger.
+
+    Each variant has its folder below ``retraining``, where an interrupted training goes on.
+    """
+    folder = context.out / "retraining"
+    folder.mkdir(parents=True, exist_ok=True)  # DVC expects it, even where nothing is trained
+    if why := _not_trained(context.params):
+        return _untold(why)
+    pictures = take(context.dataset, min(context.dataset.size, context.params.audit.retrain_size))
+    if not pictures.lungs.any():
+        return _untold("no lungs were found")
+    figures = {variant: score_variant(context, pictures, variant) for variant in VARIANTS}
+    told = "; ".join(f"{variant} {in_words(figure)}" for variant, figure in figures.items())
+    words = (
+        f"Trained again for {context.params.audit.retrain_epochs} epochs at {pictures.images.shape[-1]} pixels, macro "
+        f"AUROC on test: {told}. Chance is 0.50. Without lungs, the box round the lungs is black."
+    )
+    steps = context.params.images
+    if steps.lungs != "none" and steps.lungs_use == "crop":
+        words += (
+            " The pictures are cropped to the lungs (images.lungs_use: crop): without lungs only a rim is left, "
+            f"{100 * (1 - _boxes(pictures.lungs).mean()):.0f} % of the picture on average. The network itself sees no "
+            "more than that beside the lungs."
+        )
+    rows = (Rows("auroc", "trained again", figures),)
+    return Result(LIMITS.judge(figures["without lungs"]), words, {"macro_auroc": figures}, rows)
+
+
+def score_variant(context: Audited, pictures: Pictures, variant: str) -> Figure:
+    """The macro AUROC on test of a network trained on one variant of the pictures of all splits; missing where training
+    fails."""
+    folder = context.out / "retraining" / variant.replace(" ", "-")
+    params = context.params
+    steps = params.images.model_copy(update={"size": pictures.images.shape[-1]})
+    dataset = _changed(pictures, variant, steps)
+    try:
+        train(dataset, steps, _short(params.training, params.audit.retrain_epochs), folder)
+    except CxrflowError as error:
+        return missing(f"training failed: {error}")
+    predictor, test = Predictor(folder / "bundle"), dataset.split("test")
+    looked_at = test_set_hash(pictures.dataset.split("test").records)
+    enter(context.ledger, predictor.bundle.digests["weights"], looked_at)
+    return macro_auroc(Scored(context.task, test.records, predictor.score(test), context.bootstrap))
+
+
+def without(pictures: Pictures, variant: str) -> NDArray[np.uint8]:
+    """The pictures of a variant, uint8 (n, size, size).
+
+    Without lungs: the box round the lungs is 0, since their outline alone would still show disease. Where no lungs were
+    found, the mean box of the other pictures is used. Lungs alone: everything else is 0.
+    """
+    if variant == "without lungs":
+        return np.where(_boxes(pictures.lungs), 0, pictures.images).astype(np.uint8)
+    if variant == "lungs alone":
+        kept = grown(pictures.lungs, _AROUND) | ~pictures.lungs.any(axis=(1, 2), keepdims=True) & _boxes(pictures.lungs)
+        return np.where(kept, pictures.images, 0).astype(np.uint8)
+    return pictures.images
+
+
+def _changed(pictures: Pictures, variant: str, steps: Images) -> Dataset:
+    images = without(pictures, variant)
+    hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+    records = pictures.dataset.records.assign(content_hash=hashes)
+    index = records[["image_id", "content_hash"]].assign(left_out=None)
+    return Dataset.join(records, Store(images, None, index, steps_digest(steps)), pictures.dataset.task)
+
+
+def _not_trained(params: Params) -> str | None:
+    """Why there is nothing to train, or None."""
+    steps, training = params.images, params.training
+    if params.audit.retrain_epochs == 0:
+        return "audit.retrain_epochs is 0"
+    if training.model == STORED:
+        return "an imported network cannot be trained from scratch"
+    if find_model(training.model).load_pretrained is not None:
+        return f"{training.model} starts with weights that have seen whole radiographs"
+    if steps.lungs != "none" and steps.lungs_use in ("mask", "both"):
+        return (
+            f"all but the lungs is black already (images.lungs_use: {steps.lungs_use}), so that nothing would be left"
+        )
+    return None
+
+
+def _untold(why: str) -> Result:
+    figures = dict.fromkeys(VARIANTS, missing(f"not done: {why}"))
+    rows = (Rows("auroc", "trained again", figures),)
+    return Result(UNTOLD, f"Not done: {why}.", {"macro_auroc": figures}, rows)
+
+
+def _boxes(lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The box round the lungs of each mask, with a margin, bool (n, size, size); the mean box for an empty mask."""
+    side = lungs.shape[-1]
+    room = max(1, round(_AROUND * side))
+    edges = np.full((len(lungs), 4), np.nan)
+    for k, mask in enumerate(lungs):
+        if mask.any():
+            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+            edges[k] = rows[0] - room, rows[-1] + room, columns[0] - room, columns[-1] + room
+    edges = np.where(np.isnan(edges), np.nanmean(edges, axis=0), edges)[:, :, None]
+    place = np.arange(side)
+    down = (place >= edges[:, 0]) & (place <= edges[:, 1])
+    across = (place >= edges[:, 2]) & (place <= edges[:, 3])
+    return np.asarray(down[:, :, None] & across[:, None, :])
+
+
+def _short(training: Training, epochs: int) -> Training:
+    """The recipe for a few epochs, from random or ImageNet weights: any others may have seen these pictures whole."""
+    schedule = training.schedule.model_copy(update={"warmup_epochs": min(training.schedule.warmup_epochs, epochs - 1)})
+    start = IMAGENET if training.start == IMAGENET else SCRATCH
+    update = {"epochs": epochs, "early_stopping_epochs": epochs, "start": start, "schedule": schedule}
+    return training.model_copy(update=update)
+
+
+TEST = AuditTest("retraining", "Can the class be told without the lungs?", LIMITS, "picture", run)
