@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -18,16 +18,19 @@ from cxrflow.files import write_whole
 from cxrflow.findings import find_finding
 from cxrflow.models import find_model
 from cxrflow.models.stored import STORED, StoredNetwork
-from cxrflow.params import Images
+from cxrflow.params import Images, Positive
 from cxrflow.task import Task
 
+if TYPE_CHECKING:  # scoring files does without pandas
+    import pandas as pd
+
 WEIGHTS, DESCRIPTION, TRAINED_ON = "model.safetensors", "bundle.json", "trained_on.csv"
-#: What is chosen on val after training lies apart: choosing otherwise changes neither the network nor what shows it.
+#: Chosen on val after training, and kept apart: another choice changes neither the network nor what depends on it.
 THRESHOLDS = "thresholds.json"
 _CHOSEN = {"thresholds", "prediction_sets"}
-#: Of ``bundle.json``; a newer one is refused, since it may mean what this version does not know.
+#: Version of ``bundle.json``. A newer one is refused, since this version cannot know what it means.
 FORMAT: Literal[2] = 2
-#: How a network that is in no registry is built.
+#: What a network that is in no registry is built from.
 GRAPH = "graph.onnx"
 PURPOSE = "Research software. Not a medical device; not for diagnosis or treatment."
 
@@ -35,8 +38,8 @@ PURPOSE = "Research software. Not a medical device; not for diagnosis or treatme
 class OperatingPoint(BaseModel):
     """The probability from which an image is called positive, chosen on val (evaluation/operating.py).
 
-    wanted       the specificity, or how many times worse a missed case is than a false alarm
-    prevalence   of the positive class, for which the cost was computed; None where it plays no part
+    wanted       the target specificity, or how many times worse a missed case is than a false alarm
+    prevalence   of the positive class, for which the cost was computed; None where it plays no role
     threshold    called positive where the calibrated probability of the positive class is at least this
     sensitivity, specificity   on val; optimistic, because selected there
     """
@@ -53,7 +56,8 @@ class OperatingPoint(BaseModel):
 class PredictionSets(BaseModel):
     """Which classes an image's prediction set holds: those with a calibrated probability of at least ``least``.
 
-    coverage     chance, in each class, that the set of a new patient's image holds it (evaluation/conformal.py)
+    coverage     probability, in each class, that the set of a new patient's image holds it (evaluation/conformal.py)
+    least        the smallest probability of each class with which it is in the set
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,33 +65,33 @@ class PredictionSets(BaseModel):
     coverage: float
     least: dict[str, float]
 
-    def held(self, probabilities: np.ndarray, order: Sequence[str]) -> np.ndarray:
+    def held(self, probabilities: NDArray[np.floating[Any]], order: Sequence[str]) -> NDArray[np.bool_]:
         """Which classes each image's set holds: bool (n, classes), from float (n, classes), both in ``order``."""
-        return probabilities >= np.array([self.least[name] for name in order])
+        return np.asarray(probabilities >= np.array([self.least[name] for name in order]))
 
 
 class Bundle(BaseModel):
-    """``bundle.json``, and in ``thresholds.json`` what was chosen on val after training.
+    """A bundle's description: ``bundle.json``, and the choices on val after training in ``thresholds.json``.
 
-    format            2; format 1, which knew one task, is read as well
+    format            2; format 1, from before tasks, is read as well
     cxrflow           version that wrote it
-    purpose           what the model is not for
+    purpose           intended use, and what the model must not be used for
     task              the classes, in the order of the network's outputs, and the positive one
     model             name of the network, as find_model knows it, or STORED
     images            image steps, size and channels
     mean, std         of training pixels, as shares of white: the input is (pixel / 255 - mean) / std
     temperature       logits are divided by it (Guo et al. 2017, section 4.2), fitted on val
-    thresholds        operating points by name; none in a bundle that others trained (thresholds.json)
+    thresholds        operating points by name; none where others trained it (thresholds.json)
     prediction_sets   likewise
-    sources           images of each source that it was trained and validated on
-    pretrained_on     the collections that the weights had seen before training, empty from scratch
-    seen              listed: TRAINED_ON lists all radiographs behind the weights; unknown: there are others, so that
-                      no test image is known to be new to it
+    sources           number of training and validation images of each source
+    pretrained_on     the collections that the weights were trained on before, empty from scratch
+    seen              listed: TRAINED_ON lists all radiographs that the weights were trained on; unknown: there are
+                      others, so no test image is known to be new to the network
     epoch, validation the epoch chosen, and its figures on val; 0 and none where others trained it
-    digests           of data, params, code and weights, or of what it was imported from; of a stored network's graph
+    digests           SHA-256 of data, params, code and weights, or of the imported files; of a stored network's graph
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[2] = FORMAT
     cxrflow: str
@@ -96,8 +100,8 @@ class Bundle(BaseModel):
     model: str
     images: Images
     mean: float
-    std: float
-    temperature: float
+    std: Positive
+    temperature: Positive
     thresholds: dict[str, OperatingPoint] = {}
     prediction_sets: PredictionSets | None = None
     sources: dict[str, int]
@@ -114,21 +118,23 @@ class Bundle(BaseModel):
         return self
 
 
-def seen_rows(used: pd.DataFrame) -> pd.DataFrame:
-    """What evaluation must know of images that a network has seen, to leave them out: split, content_hash, near_hash,
-    patient (SHA-256 of its id).
+def seen_rows(used: "pd.DataFrame") -> "pd.DataFrame":
+    """What evaluation needs to leave out images that a network was trained on: split, content_hash, near_hash, patient
+    (SHA-256 of the id).
 
     used  records (columns of records.py)
     """
+    import pandas as pd
+
     patient = used.patient_id.map(patient_digest)
     columns = {"split": used.split, "content_hash": used.content_hash, "near_hash": used.near_hash, "patient": patient}
     return pd.DataFrame(columns)
 
 
-def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, seen: pd.DataFrame) -> None:
+def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, seen: "pd.DataFrame") -> None:
     """Write a bundle.
 
-    seen  all images behind the weights, as ``seen_rows`` gives them: they go into ``trained_on.csv``
+    seen  all images that the weights were trained on, as ``seen_rows`` gives them, for ``trained_on.csv``
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     weights = save(state, metadata={"format": "pt"})
@@ -143,18 +149,18 @@ def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, seen: pd.Data
 
 
 def write_description(folder: Path, bundle: Bundle) -> None:
-    """Write ``bundle.json`` and ``thresholds.json`` beside the weights they describe."""
+    """Write ``bundle.json`` and ``thresholds.json`` beside the weights that they describe."""
     write_whole(folder / DESCRIPTION, (bundle.model_dump_json(indent=2, exclude=_CHOSEN) + "\n").encode())
     write_whole(folder / THRESHOLDS, (bundle.model_dump_json(indent=2, include=_CHOSEN) + "\n").encode())
 
 
 def patient_digest(patient_id: str | None) -> str | None:
-    """SHA-256 of a patient's id: a bundle tells whether it knows a person without naming anyone."""
+    """SHA-256 of a patient's id: a bundle can recognise a patient without naming anyone."""
     return None if patient_id is None else hashlib.sha256(patient_id.encode()).hexdigest()
 
 
 def read_description(folder: Path) -> Bundle:
-    """A bundle's description alone.
+    """A bundle's description, without its network.
 
     Raises CxrflowError where the folder holds no bundle, a damaged one, or one of a newer format.
     """
@@ -182,6 +188,11 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
     """
     bundle = read_description(folder)
     network = _build(folder, bundle)
+    if isinstance(network, StoredNetwork) and len(network.order) != len(bundle.task.order):
+        raise CxrflowError(
+            f"{folder / DESCRIPTION}: the network gives {len(network.order)} values, not one for each of the classes "
+            f"{', '.join(bundle.task.order)}; import it again."
+        )
     try:
         state = load_file(folder / WEIGHTS)
         network.load_state_dict(state)
@@ -199,7 +210,7 @@ def _json(path: Path) -> dict[str, Any] | None:
     """What a JSON file holds; None where there is none."""
     try:
         values = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError:
         values = None
@@ -209,16 +220,20 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 named the classes alone, in the order of the outputs; the most special of them was the positive one."""
-    classes = {str(name): (find_finding(str(name)) or str(name),) for name in values.get("classes") or ()}
-    positive = max(classes, key=lambda name: classes[name][0].count("/"), default="")
-    names = {name: paths[0].rpartition("/")[2].upper() for name, paths in classes.items() if "/" in paths[0]}
-    task = {"classes": classes, "positive": positive, "names": names}
+    """Format 1 had the names of the classes only, in the order of the outputs; the most special one was positive."""
+    named = values.get("classes")
+    names = [str(name) for name in named] if isinstance(named, list) else []
+    findings = {name: find_finding(name) or name for name in names}
+    task = {
+        "classes": {name: (finding,) for name, finding in findings.items()},
+        "positive": max(names, key=lambda name: findings[name].count("/"), default=""),
+        "names": {name: path.rpartition("/")[2].upper() for name, path in findings.items() if "/" in path},
+    }
     return {key: value for key, value in values.items() if key != "classes"} | {"format": FORMAT, "task": task}
 
 
 def gradcam_layer(bundle: Bundle, network: nn.Module) -> nn.Module:
-    """The layer of a bundle's network that Grad-CAM is taken at."""
+    """The layer of a bundle's network that Grad-CAM uses."""
     if isinstance(network, StoredNetwork):
         return network.gradcam_layer
     return find_model(bundle.model).gradcam_layer(network, bundle.images.size)
@@ -239,9 +254,11 @@ def _build(folder: Path, bundle: Bundle) -> nn.Module:
         raise CxrflowError(f"{folder / GRAPH}: {error}") from None
 
 
-def read_trained_on(folder: Path) -> pd.DataFrame:
-    """What the bundle's model has seen, as ``seen_rows`` gives it."""
+def read_trained_on(folder: Path) -> "pd.DataFrame":
+    """The images that a bundle's weights were trained on, as ``seen_rows`` gives them."""
+    import pandas as pd
+
     try:
         return pd.read_csv(folder / TRAINED_ON, dtype=str, keep_default_na=False, na_values=[""])
     except OSError:
-        raise CxrflowError(f"{folder}: {TRAINED_ON} is absent, so what the model has seen is unknown.") from None
+        raise CxrflowError(f"{folder}: {TRAINED_ON} is absent, so what it was trained on is unknown.") from None

@@ -1,4 +1,4 @@
-"""``params.yaml`` as frozen, validated models, one per step; an unknown key or a wrong value stops the run."""
+"""``params.yaml`` as frozen, validated models, one per step. An unknown key or a wrong value stops the run."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ class _Section(BaseModel):
 
 
 class Sources(_Section):
-    """Where the collections are."""
+    """Folder and names of the collections."""
 
     root: str
     collections: list[str] | None
@@ -42,13 +42,13 @@ class Demo(_Section):
 
 
 class Spark(_Section):
-    """Where Spark runs."""
+    """The Spark master."""
 
     master: str
 
 
 class Split(_Section):
-    """Wanted shares of the groups of patients; they add up to 1."""
+    """Shares of the groups of patients; they add up to 1."""
 
     train: Fraction
     val: Fraction
@@ -134,6 +134,18 @@ class Training(_Section):
     early_stopping_epochs: Count
     seed: int
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_former_keys(cls, values: Any) -> Any:
+        # Before tasks, the share was that of one class, which its keys named: sample_weight_<class>, <class>_share.
+        if isinstance(values, dict):
+            if former := [key for key in values if str(key).startswith("sample_weight_")]:
+                raise ValueError(f"{former[0]} is now positive_share, the share of the task's positive class")
+            balance = str(values.get("balance"))
+            if balance.endswith("_share") and balance != "positive_share":
+                raise ValueError(f"balance: {balance} is now positive_share")
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> "Training":
         share = self.positive_share
@@ -147,7 +159,7 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
-    """Intervals; what operating points and prediction sets are to reach on val."""
+    """Bootstrap intervals; targets of operating points and prediction sets on val."""
 
     bootstrap: Annotated[int, Field(ge=100)]
     seed: int
@@ -158,13 +170,13 @@ class Evaluation(_Section):
 
 
 class Explanation(_Section):
-    """Which examples are shown."""
+    """How many examples are shown."""
 
     per_class: Count
 
 
 class Audit(_Section):
-    """How much of the audit is done."""
+    """Extent of the audit."""
 
     heat_maps: Count
     retrain_epochs: Annotated[int, Field(ge=0)]
@@ -197,15 +209,16 @@ class Params(_Section):
 
 
 def load_params(path: Path) -> Params:
-    """Read ``path``, lay the files ``params/<name>.yaml`` that ``overrides`` names over it, in their order, and check.
+    """Read ``path``, apply the overrides ``params/<name>.yaml`` that it names, in their order, and validate.
 
+    A ``task`` in an override replaces the whole task, and the loss weights of its classes with it.
     Raises CxrflowError naming the file and the key that is missing, unknown or out of range.
     """
     return _checked(path, _read(path))
 
 
 def check_start(training: Training, out: Path) -> None:
-    """Raise CxrflowError where ``training.start`` lies where training writes, ``out``: DVC removes what is there."""
+    """Raise CxrflowError where ``training.start`` lies in ``out``, which training writes to and DVC empties first."""
     if training.start not in (SCRATCH, IMAGENET) and Path(training.start).resolve().is_relative_to(out.resolve()):
         raise CxrflowError(
             f"training.start: {training.start} lies where training writes its own results, which replace it; move it "
@@ -217,16 +230,16 @@ def _checked(path: Path, values: dict[str, Any]) -> Params:
     where = str(path)
     named = values.get("overrides") or []
     for name in named if isinstance(named, list) else [named]:
-        over = path.parent / "params" / f"{name}.yaml"
-        where += f" with {over}"
-        laid = _read(over)
-        if reserved := {"overrides", "sources"} & set(laid):
-            raise CxrflowError(f"{over}: {', '.join(sorted(reserved))} can be set in {path} alone; take it out there.")
-        values = _lay_over(laid, values)
-        # A task is one thing: classes of two tasks laid over each other would be neither, nor would their weights.
-        values |= {"task": laid["task"]} if "task" in laid else {}
-        if "task" in laid and "loss_weights" not in (laid.get("training") or {}):
-            values["training"] = values.get("training", {}) | {"loss_weights": {}}
+        file = path.parent / "params" / f"{name}.yaml"
+        where += f" with {file}"
+        override = _read(file)
+        if reserved := {"overrides", "sources"} & set(override):
+            raise CxrflowError(f"{file}: {', '.join(sorted(reserved))} can be set in {path} only; remove it here.")
+        if "task" in override:  # two tasks merged key by key would be a third one
+            values = values | {"task": None}
+            if isinstance(training := values.get("training"), dict):
+                values["training"] = training | {"loss_weights": {}}
+        values = _merged(override, values)
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -248,11 +261,12 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _lay_over(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _lay_over(value, below) if isinstance(value, dict) and isinstance(below, dict) else value
+def _merged(override: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with the keys of ``override`` in their place, section by section."""
+    merged = dict(values)
+    for key, value in override.items():
+        old = merged.get(key)
+        merged[key] = _merged(value, old) if isinstance(value, dict) and isinstance(old, dict) else value
     return merged
 
 
@@ -262,14 +276,17 @@ def resolved_yaml(params: Params) -> str:
 
 
 def set_run(path: Path, sources: str, overrides: list[str]) -> None:
-    """Set ``sources.root`` and ``overrides`` in ``path``, comments and all else kept; errors as ``load_params``."""
-    laid = None if not overrides else overrides[0] if len(overrides) == 1 else overrides
-    _checked(path, _lay_over({"overrides": laid, "sources": {"root": sources}}, _read(path)))
+    """Set ``sources.root`` and ``overrides`` in ``path``; comments and other keys stay. Errors as ``load_params``.
+
+    overrides   names of files in ``params/``; none where empty
+    """
+    names = overrides[0] if len(overrides) == 1 else overrides or None
+    _checked(path, _merged({"overrides": names, "sources": {"root": sources}}, _read(path)))
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 4096
     values = editor.load(path)
-    values["overrides"], values["sources"]["root"] = laid, sources
+    values["overrides"], values["sources"]["root"] = names, sources
     editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     text = io.StringIO()
     editor.dump(values, text)

@@ -1,1 +1,1 @@
-"""Networks that others trained, as bundles."""
+"""Bundles of networks that others trained."""

@@ -1,6 +1,6 @@
-"""A TensorFlow 1 meta graph and checkpoint, COVID-Net's as released, to a bundle (docs/covid-net-released.md).
+"""Imports a TensorFlow 1 meta graph and checkpoint, such as COVID-Net's, as a bundle (docs/covid-net-released.md).
 
-TensorFlow runs in an environment of its own (importing/in_tensorflow.py); what comes back is ONNX and NumPy arrays.
+TensorFlow runs in a virtual environment of its own (importing/in_tensorflow.py) and returns ONNX and NumPy arrays.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 import cxrflow
@@ -28,10 +29,11 @@ from cxrflow.files import digest, write_whole
 from cxrflow.model_card import write_card
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Images
-from cxrflow.records import CLASSES
+from cxrflow.task import Task
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
-#: How far the bundle's logits and probabilities may be from TensorFlow's; logits as a share of the largest above 1.
+#: Greatest difference of the bundle's logits and probabilities from TensorFlow's; that of logits is relative to the
+#: largest of them where that is above 1.
 TOLERANCE = 1e-4
 #: COVID-Net's image steps (its ``data.py``): top 8 % cut off, centre square, resized, as BGR / 255.
 _STEPS: dict[str, Any] = {
@@ -44,18 +46,18 @@ _STEPS: dict[str, Any] = {
     "lungs_use": "store",
 }
 _SCRIPT = Path(__file__).parent / "in_tensorflow.py"
-_SAYS = "import-tensorflow: "  # as the script begins a sentence that is for the person who imports
+_SAYS = "import-tensorflow: "  # prefix of the script's messages to the user
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What is imported: files, and the names of tensors as in ``input_1:0``.
+    """A released network: its files, and the names of its tensors, as in ``input_1:0``.
 
     meta           file of the meta graph
-    checkpoint     its files' common beginning, ``model-18540`` for ``model-18540.index`` and the rest
+    checkpoint     common prefix of the checkpoint's files: ``model-18540`` for ``model-18540.index`` and the rest
     input          pictures (n, size, size, channels), 0 to 1
-    logits         (n, 3), and ``probabilities`` their softmax
-    size           of the pictures (pixels), None: as the graph has it
+    logits         (n, classes); ``probabilities`` are their softmax
+    size           side of the pictures (pixels), or None: read from the graph
     """
 
     meta: Path
@@ -67,18 +69,23 @@ class Released:
 
 
 def import_tensorflow(
-    released: Released, classes: Sequence[str], trained_on: str, python: Path | None, out: Path
+    released: Released, task: Task, classes: Sequence[str], trained_on: str, python: Path | None, out: Path
 ) -> tuple[Bundle, float]:
-    """Write a bundle of a TensorFlow 1 network to ``out``; returns its description, and how far its logits and
-    probabilities are from TensorFlow's on random images, at most TOLERANCE.
+    """Write a bundle of a TensorFlow 1 network to ``out``; returns its description, and the greatest difference of its
+    logits and probabilities from TensorFlow's on random images, at most TOLERANCE.
 
-    classes     the order of the network's outputs, each of CLASSES once
+    task        the question that the network answers
+    classes     the task's classes in the order of the network's outputs
     trained_on  what is known of its training images, for ``Bundle.pretrained_on``
-    python      an interpreter that has TensorFlow and tf2onnx; None: of an environment that is made where it is not yet
-    Raises CxrflowError where a file or tensor is absent, something cannot be converted, or the two do not agree.
+    python      an interpreter with TensorFlow and tf2onnx; None: that of ``environment``
+    Raises CxrflowError where ``classes`` are not those of the task, a file or tensor is absent, something cannot be
+    converted, or the outputs differ from TensorFlow's.
     """
-    if sorted(classes) != sorted(CLASSES):
-        raise CxrflowError(f"--classes: {','.join(classes)} must be {', '.join(CLASSES)} in the network's own order.")
+    if sorted(classes) != sorted(task.order):
+        raise CxrflowError(
+            f"--classes: {','.join(classes)} must be {', '.join(task.order)}, the classes of the task, in the order of "
+            "the network's outputs."
+        )
     files = _files(released)
     with tempfile.TemporaryDirectory() as work:
         side, channels = _convert(released, python or environment(), Path(work))
@@ -92,11 +99,11 @@ def import_tensorflow(
         network = StoredNetwork((Path(work) / "network.onnx").read_bytes()).eval()
         with np.load(Path(work) / "answers.npz", allow_pickle=False) as loaded:
             answers = {name: loaded[name] for name in loaded.files}
-    order = [classes.index(name) for name in CLASSES]
-    if answers["logits"].shape[1:] != (len(CLASSES),):
+    order = [classes.index(name) for name in task.order]
+    if answers["logits"].shape[1:] != (len(order),):
         raise CxrflowError(
             f"{released.logits}: {answers['logits'].shape[1:]} values for a picture, not one for each of "
-            f"{len(CLASSES)} classes; name the logits."
+            f"{len(order)} classes; name the logits."
         )
     network.order.copy_(torch.tensor(order))
     difference = _difference(network, answers, order)
@@ -107,8 +114,8 @@ def import_tensorflow(
         )
     bundle = Bundle(
         cxrflow=cxrflow.__version__,
+        task=task,
         model=STORED,
-        classes=CLASSES,
         images=steps,
         mean=0.0,
         std=1.0,
@@ -130,15 +137,15 @@ def import_tensorflow(
 
 
 def environment() -> Path:
-    """The interpreter of an environment with what REQUIREMENTS lists, made in the user's cache folder where it is not
-    there yet. Raises CxrflowError where it cannot be made."""
+    """The interpreter of a virtual environment with the packages of REQUIREMENTS, which is created in the user's cache
+    folder when first needed. Raises CxrflowError where that fails."""
     key = digest([REQUIREMENTS.read_text(), sys.version_info[:2]])[:12]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrflow" / f"tensorflow-{key}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if (folder / "complete").exists():
         return python
     print(f"Setting up TensorFlow, once, in {folder} (1.6 GB, about a minute) ...", flush=True)
-    shutil.rmtree(folder, ignore_errors=True)  # what an interruption left
+    shutil.rmtree(folder, ignore_errors=True)  # an interrupted installation
     venv.create(folder, with_pip=True)
     done = _run([python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS])
     if done.returncode:
@@ -163,7 +170,7 @@ def _files(released: Released) -> list[Path]:
 
 
 def _convert(released: Released, python: Path, work: Path) -> tuple[int, int]:
-    """Run TensorFlow: ``work`` then holds what the script says. Size and channels of the pictures."""
+    """Run in_tensorflow.py, which writes its results to ``work``; returns size and channels of the pictures."""
     files = {"meta": str(released.meta.absolute()), "checkpoint": str(released.checkpoint.absolute())}
     (work / "job.json").write_text(json.dumps(asdict(released) | files | {"out": str(work)}))
     try:
@@ -173,12 +180,12 @@ def _convert(released: Released, python: Path, work: Path) -> tuple[int, int]:
     if done.returncode:
         last = _last_line(done.stderr)
         raise CxrflowError(last.removeprefix(_SAYS) if last.startswith(_SAYS) else f"TensorFlow in {python}: {last}")
-    made = json.loads((work / "network.json").read_text())
-    return made["size"], made["channels"]
+    pictures = json.loads((work / "network.json").read_text())
+    return pictures["size"], pictures["channels"]
 
 
 def _run(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  no shell, our own words
+    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  no shell, arguments of our own
 
 
 def _last_line(text: str) -> str:
@@ -186,13 +193,13 @@ def _last_line(text: str) -> str:
 
 
 @torch.inference_mode()
-def _difference(network: StoredNetwork, answers: dict[str, np.ndarray], order: list[int]) -> float:
-    """The greatest difference from TensorFlow's answers, of all images at once and of each alone; logits as a share of
-    the largest above 1."""
+def _difference(network: StoredNetwork, answers: dict[str, NDArray[np.float32]], order: list[int]) -> float:
+    """The greatest difference from TensorFlow's answers, with all images in one batch and with each alone; see
+    TOLERANCE."""
     images = torch.from_numpy(answers["images"])
     theirs, chances = answers["logits"][:, order], answers["probabilities"][:, order]
     apart = []
     for logits in (network(images), torch.cat([network(image[None]) for image in images])):
         apart.append(np.abs(logits.numpy() - theirs).max() / max(1.0, np.abs(theirs).max()))
         apart.append(np.abs(logits.softmax(dim=1).numpy() - chances).max())
-    return float(np.max(apart))  # not a number where one of them is not
+    return float(np.max(apart))  # NaN where one of them is NaN

@@ -1,18 +1,18 @@
-"""Reads a TensorFlow 1 meta graph and checkpoint; runs by itself where TensorFlow is, and imports nothing of cxrflow.
+"""Reads a TensorFlow 1 meta graph and checkpoint. A script for an environment with TensorFlow, without cxrflow.
 
     python in_tensorflow.py job.json
 
-job.json: meta, checkpoint, input, logits, probabilities (names as ``import-tensorflow`` takes them), size (pixels, or
-null: as the graph has it), out (a folder). It writes there
+job.json: meta, checkpoint, input, logits, probabilities (names as in the options of ``import-tensorflow``), size
+(pixels, or null: read from the graph), out (a folder), which it writes to:
 
-    network.onnx  input to logits, weights inside; the input is (n, channels, size, size)
+    network.onnx  input to logits, with weights; the input is (n, channels, size, size)
     answers.npz   random images (n, channels, size, size) float32 in [0, 1], and TensorFlow's logits and probabilities
     network.json  {"size": pixels, "channels": count}
 
-A last line on standard error that starts with "import-tensorflow: " says what is wrong with the files or names.
+Where the files or names are wrong, the last line on standard error says why, after the prefix "import-tensorflow: ".
 
-Nothing of the meta graph is run but the operations between the input and the logits or probabilities, and variables
-are read from the checkpoint directly: what else its author put there stays untouched.
+Of the meta graph only the operations between the input and the logits or probabilities are run, and variables are read
+from the checkpoint directly: anything else that its author put there is never executed.
 """
 
 import difflib
@@ -37,7 +37,7 @@ _IMAGES = 3
 
 
 def main(job: dict[str, Any]) -> None:
-    """Convert, run on random images, write what came of it."""
+    """Convert, run on random images, write the results."""
     tf1.disable_eager_execution()
     out = Path(job["out"])
     names = [job[key] for key in ("input", "logits", "probabilities")]
@@ -63,8 +63,8 @@ def _read_meta(path: str) -> Any:
 
 
 def _network(graph: Any, checkpoint: str, names: list[str], size: int | None) -> tuple[Any, int, int]:
-    """The operations from the input to the outputs, their variables turned into constants, for any number of images;
-    side and channels of its input."""
+    """The operations from the input to the outputs, with variables as constants, for any batch size; and the side and
+    channels of its input."""
     nodes = {node.name: node for node in graph.node}
     for name in names:
         if not (name.endswith(":0") and name[:-2] in nodes):
@@ -99,16 +99,16 @@ def _side_and_channels(entry: Any, size: int | None) -> tuple[int, int]:
 
 
 def _behind(graph: Any, name: str) -> set[str]:
-    """Everything that a node is computed from."""
+    """Names of all nodes that a node depends on."""
     return {node.name for node in tf1.graph_util.extract_sub_graph(graph, [name]).node}
 
 
 def _frozen(graph: Any, checkpoint: str) -> Any:
-    """The graph with its variables' values from the checkpoint in their place, and the value that a placeholder has
-    where nothing is fed (Keras' learning phase: prediction)."""
+    """The graph with variables replaced by their values in the checkpoint, and placeholders by their defaults (Keras'
+    learning phase: prediction)."""
     try:
         reader = tf.train.load_checkpoint(checkpoint)
-    except Exception:  # of TensorFlow's own many kinds
+    except Exception:  # TensorFlow raises errors of many types
         _stop(f"{checkpoint}: not a TensorFlow checkpoint, or a damaged one; name another.")
     if absent := sorted(n.name for n in graph.node if n.op in _VARIABLES and not reader.has_tensor(n.name)):
         _stop(f"{checkpoint}: it has no value for {len(absent)} of the graph's variables, {absent[0]} for one.")
@@ -126,7 +126,7 @@ def _frozen(graph: Any, checkpoint: str) -> Any:
             node.attr["T"].CopyFrom(old.attr["dtype"])
         else:
             for key in old.attr:
-                if not key.startswith("_"):  # notes on shapes and places, which no longer hold
+                if not key.startswith("_"):  # annotations of shapes and devices, which are outdated
                     node.attr[key].CopyFrom(old.attr[key])
             if old.name in resources:
                 node.attr["T"].type = resources[old.name]
@@ -134,7 +134,7 @@ def _frozen(graph: Any, checkpoint: str) -> Any:
 
 
 def _resources(graph: Any) -> dict[str, int]:
-    """The nodes that hold a variable's handle or hand it on, and the type of its value."""
+    """The nodes that hold or pass on a variable's handle, and the type of its value."""
     found = {node.name: node.attr["dtype"].type for node in graph.node if node.op == "VarHandleOp"}
     while more := {
         node.name: found[node.input[0].partition(":")[0]]
@@ -146,20 +146,21 @@ def _resources(graph: Any) -> dict[str, int]:
 
 
 def _to_onnx(graph: Any, entry: str, logits: str) -> bytes:
-    """ONNX, pictures channels first, batch normalisation kept apart from the convolutions so that it can be trained."""
+    """ONNX with channels-first pictures. Batch normalisation is not folded into convolutions, so it can be trained."""
     graph = tf_loader.tf_optimize([entry], [logits], _without_branches(graph, entry, logits))
-    back_to_back_optimizer._func_map.pop(("Conv", "BatchNormalization"), None)  # it merges the two
+    back_to_back_optimizer._func_map.pop(("Conv", "BatchNormalization"), None)  # would fold them
     with tf.Graph().as_default() as opened:
         tf1.import_graph_def(graph, name="")
         converted = tfonnx.process_tf_graph(
             opened, opset=13, input_names=[entry], output_names=[logits], inputs_as_nchw=[entry]
         )
     converted = optimizer.optimize_graph(converted)
-    return converted.make_model("network").SerializeToString()
+    onnx: bytes = converted.make_model("network").SerializeToString()
+    return onnx
 
 
 def _without_branches(graph: Any, entry: str, logits: str) -> Any:
-    """Of what Keras writes for training and for prediction, prediction alone."""
+    """The graph without the branches that Keras writes for training."""
     meta = tf1.train.export_meta_graph(graph_def=graph)
     meta.collection_def["train_op"].node_list.value.extend([entry, logits])
     config = tf1.ConfigProto()

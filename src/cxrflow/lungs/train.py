@@ -1,12 +1,13 @@
-"""Training of the lung segmenter on the human-checked masks of covid-chestxray (v7labs), by patient.
+"""Training of the lung segmenter on the human-checked masks of covid-chestxray (v7labs), split by patient.
 
-Needs the extra ``lungs`` (MONAI, ONNX); using the segmenter needs neither. docs/lungs.md says what came of it.
+Needs the extra ``lungs`` (MONAI, ONNX); using the segmenter needs neither. docs/lungs.md has the results.
 """
 
 import hashlib
 import logging
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from rich.progress import track
 from torch import nn
@@ -25,23 +27,23 @@ from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.lungs.learned import SIZE, WEIGHTS, lung_map, network_input
 from cxrflow.reading import read_radiograph, to_uint8
 
-# Devices found, products recommended: nothing that a person who trains can act on.
+# Lightning's list of devices and its product recommendations call for no action.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
-#: Where covid-chestxray keeps its masks, below the collection's folder; a mask is named after its image.
+#: Folder of covid-chestxray's masks, below the collection's; a mask is named after its image.
 MASKS = Path("annotations") / "v7labs-lung-masks"
 _SOURCE = "covid-chestxray"
-_EMPTY = 0.02  # masks of a smaller share of the picture hold no two lungs: those of lateral views
-#: Networks that are trained, each from its own random start; the segmenter is their mean.
+_EMPTY = 0.02  # share of the picture below which a mask holds no two lungs, as in lateral views
+#: Number of networks, each trained from another random start; the segmenter is their mean.
 _MEMBERS = 2
 _BATCH, _RATE, _DECAY, _AVERAGING = 8, 2e-3, 1e-2, 0.99
 
 
 def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """The kept frontal radiographs that have a mask: columns image_id, path, split, mask (path of the file).
+    """The kept frontal radiographs with a mask: columns image_id, path, split, mask (path of the file).
 
     records  rows of the metadata stage, of any collection
-    Raises CxrflowError where a side of the split has none, or training fewer than fill a batch.
+    Raises CxrflowError where a side of the split has none, or the training side fewer than a batch.
     """
     rows = records[(records.source == _SOURCE) & records.left_out.isna()].copy()
     folders = {path.partition("/")[0] for path in rows.path}
@@ -58,39 +60,36 @@ def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
     return rows[["image_id", "path", "split", "mask"]].reset_index(drop=True)
 
 
-def read_mask(file: Path) -> np.ndarray:
-    """A mask's file: uint8 (height, width), 255 inside the lungs. Raises CxrflowError where it cannot be read."""
+def read_mask(file: Path) -> NDArray[np.uint8]:
+    """The mask in a file: uint8 (height, width), 255 inside the lungs. Raises CxrflowError where it cannot be read."""
     mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise CxrflowError(f"{file}: the mask cannot be read; remove or replace it.")
-    return mask
+    return mask.astype(np.uint8)
 
 
-def pair(root: Path, row: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Picture, uint8 (height, width), and its mask, bool of the same shape (some are stored at another size)."""
+def pair(root: Path, row: Any) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A picture, uint8 (height, width), and its mask, bool of the same shape (some are stored at another size)."""
     picture = to_uint8(read_radiograph(root / row.path))
     mask = cv2.resize(read_mask(row.mask), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return picture, mask > 127
 
 
-def train(rows: pd.DataFrame, root: Path, epochs: int, out: Path) -> bytes:
+def train_segmenter(rows: pd.DataFrame, root: Path, epochs: int, out: Path) -> bytes:
     """Train on the rows of split ``train``; returns the network as an ONNX file.
 
     rows  as ``masked`` gives them
-    out   an interrupted training of the same rows and code goes on after its last whole epoch in ``out/checkpoints``
+    out   an interrupted training of the same rows and code resumes from the last whole epoch in ``out/checkpoints``
     Raises CxrflowError where the extra ``lungs`` is not installed.
     """
-    try:
-        import monai.utils
-    except ImportError:
-        raise CxrflowError("lungs: training needs MONAI and ONNX; `pip install cxrflow[lungs]`.") from None
+    set_determinism = _monai("utils").set_determinism
     here = Path(__file__).parent
     key = digest([rows.astype(str).to_numpy().tolist(), epochs, code_digest(here, ("train.py", "learned.py"))])
     used = list(rows[rows.split == "train"].itertuples())
     data = _Pairs([pair(root, row) for row in track(used, "reading masks")])
     members = []
     for seed in range(_MEMBERS):
-        monai.utils.set_determinism(seed)
+        set_determinism(seed)
         module = _Module(_network(), epochs, len(data) // _BATCH)
         _fit(module, data, epochs, out / "checkpoints" / key[:16] / f"member{seed}")
         members.append(module.network)
@@ -116,15 +115,17 @@ def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, che
         batches = DataLoader(data, _BATCH, shuffle=True, drop_last=True)
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
         trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
-    # The averaged weights; where there was nothing left to train, Lightning leaves the others in the module.
+    # The averaged weights: where no epoch was left to train, Lightning leaves the others in the module.
     module.load_state_dict(torch.load(last, weights_only=True)["state_dict"])
 
 
 def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
-    """Dice of a network's file against the masks, on whole radiographs at their own size, and its speed.
+    """Dice of a network against the masks, on whole radiographs at their original size, and its speed.
 
-    rows  of ``masked``, those of one side
-    Returns images, mean, p10 (10th percentile), least, empty (masks found empty), milliseconds (median, one core).
+    rows     of ``masked``, those of one side
+    weights  the network's ONNX file
+    Returns images, mean, p10 (10th percentile), least, empty (predicted masks without lungs), milliseconds (median, one
+    core).
     """
     found, seconds = [], []
     for row in track(list(rows.itertuples()), "measuring"):
@@ -148,7 +149,7 @@ def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
 def run(records: pd.DataFrame, root: Path, epochs: int, out: Path) -> dict[str, Any]:
     """Train, write ``out/lungs.onnx`` and its figures on val and test, ``out/lungs.json``."""
     rows = masked(records, root)
-    network = train(rows, root, epochs, out)
+    network = train_segmenter(rows, root, epochs, out)
     weights = out / WEIGHTS.name
     write_whole(weights, network)
     sides = {side: measure(rows[rows.split == side], root, weights) for side in ("val", "test")}
@@ -157,18 +158,17 @@ def run(records: pd.DataFrame, root: Path, epochs: int, out: Path) -> dict[str, 
     return figures
 
 
-def dice(found: np.ndarray, truth: np.ndarray) -> float:
+def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     """Dice coefficient of two bool masks of one shape: 2 |A and B| / (|A| + |B|); 1 where both are empty."""
     total = int(found.sum()) + int(truth.sum())
     return 2 * int((found & truth).sum()) / total if total else 1.0
 
 
 class _Pairs(Dataset[dict[str, torch.Tensor]]):
-    """Pictures and masks at SIZE x SIZE, changed at random: what a lung may look like elsewhere."""
+    """Pictures and masks at SIZE x SIZE with random augmentation, which imitates other hospitals' radiographs."""
 
-    def __init__(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        from monai import transforms as change
-
+    def __init__(self, pairs: list[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> None:
+        change = _monai("transforms")
         self._pairs = [
             {
                 "image": network_input(picture)[None],
@@ -212,15 +212,13 @@ class _Module(lightning.LightningModule):
     """Dice and cross-entropy loss, AdamW, one cycle of the learning rate (Smith and Topin 2018)."""
 
     def __init__(self, network: nn.Module, epochs: int, batches: int) -> None:
-        from monai.losses import DiceCELoss
-
         super().__init__()
         self.network = network
         self._steps = epochs * batches
-        self._loss = DiceCELoss(sigmoid=True)
+        self._loss = _monai("losses").DiceCELoss(sigmoid=True)
 
     def training_step(self, batch: dict[str, torch.Tensor], position: int) -> torch.Tensor:
-        loss = self._loss(self.network(batch["image"]), batch["mask"])
+        loss: torch.Tensor = self._loss(self.network(batch["image"]), batch["mask"])
         self.log("loss", loss, prog_bar=True)
         return loss
 
@@ -231,15 +229,23 @@ class _Module(lightning.LightningModule):
 
 
 def _network() -> nn.Module:
-    """Residual U-Net (Kerfoot et al. 2018) as MONAI builds it: (n, 1, SIZE, SIZE) to logits of the same shape."""
-    from monai.networks.nets import UNet
+    """MONAI's residual U-Net (Kerfoot et al. 2018): (n, 1, SIZE, SIZE) to logits of the same shape."""
+    how: dict[str, Any] = {"strides": (2, 2, 2, 2), "num_res_units": 2, "norm": "batch"}  # norm: fused when used
+    network: nn.Module = _monai("networks.nets").UNet(2, 1, 1, channels=(16, 32, 64, 112, 144), act="LEAKYRELU", **how)
+    return network
 
-    how: dict[str, Any] = {"strides": (2, 2, 2, 2), "num_res_units": 2, "norm": "batch"}
-    return UNet(2, 1, 1, channels=(16, 32, 64, 112, 144), act="LEAKYRELU", **how)  # fused into convolutions in use
+
+def _monai(module: str) -> Any:
+    """A module of MONAI, which takes seconds to import and exports its names at run time. Raises CxrflowError where the
+    extra ``lungs`` is not installed."""
+    try:
+        return import_module(f"monai.{module}")
+    except ImportError:
+        raise CxrflowError("lungs: training needs MONAI and ONNX; `pip install cxrflow[lungs]`.") from None
 
 
 class _Mean(nn.Module):
-    """Mean of the logits of several networks, each for the picture and its mirror image."""
+    """Mean of the logits of several networks, for the picture and its mirror image."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
@@ -253,7 +259,7 @@ class _Mean(nn.Module):
 
 
 def _to_onnx(network: nn.Module, out: Path) -> bytes:
-    """The network as ONNX, one picture at a time, its weights held as int8 and computed with as float32."""
+    """The network as ONNX for one picture at a time; weights are stored as int8 and converted to float32 when used."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -266,7 +272,7 @@ def _to_onnx(network: nn.Module, out: Path) -> bytes:
     graph = model.graph
     for weights in [w for w in graph.initializer if w.data_type == TensorProto.FLOAT and len(w.dims) > 1]:
         values = numpy_helper.to_array(weights)
-        scale = np.abs(values).max(axis=(1, 2, 3), keepdims=True) / 127  # one for each plane of the first axis
+        scale = np.abs(values).max(axis=(1, 2, 3), keepdims=True) / 127  # one per output plane
         scale = np.maximum(scale, np.finfo(np.float32).tiny)
         whole, real, name = np.rint(values / scale).astype(np.int8), scale.astype(np.float32), weights.name
         graph.initializer.remove(weights)
@@ -275,6 +281,7 @@ def _to_onnx(network: nn.Module, out: Path) -> bytes:
         graph.node.insert(0, helper.make_node("Mul", [f"{name}_float", f"{name}_scale"], [name]))
         graph.node.insert(0, helper.make_node("Cast", [f"{name}_int8"], [f"{name}_float"], to=TensorProto.FLOAT))
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
-        del part.metadata_props[:]  # where in the Python code each node came from: a tenth of the file
+        del part.metadata_props[:]  # source locations in the Python code: a tenth of the file
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    file: bytes = model.SerializeToString()
+    return file

@@ -1,4 +1,4 @@
-"""The networks: one file for each family, one registry. A new network is one file and one line here."""
+"""The networks: one file per family, one registry. A new network is one file and one line here."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ MODELS: dict[str, Model] = {
     "crnn": Model(crnn.build_crnn, crnn.gradcam_layer, 224),
 }
 
-#: Libraries of networks: "timm:resnet10t" is what FAMILIES["timm"]("resnet10t") finds.
+#: Libraries of networks: "timm:resnet10t" names the model that FAMILIES["timm"]("resnet10t") returns.
 FAMILIES: dict[str, Callable[[str], Model]] = {"timm": from_timm.find, "xrv": from_xrv.find}
 
 

@@ -1,7 +1,8 @@
-"""COVID-Net (Wang and Wong 2020, arXiv:2003.09871v2, figure 2), drawn again in PyTorch.
+"""COVID-Net (Wang and Wong 2020, arXiv:2003.09871v2, figure 2), rebuilt in PyTorch.
 
-The figure gives the maps, the number of PEPX blocks and the connections, not the widths inside. docs/covidnet.md says
-what was inferred, and how near that comes to the published numbers of parameters and multiply-accumulates.
+The figure gives the maps, the number of PEPX blocks and the connections, but not the widths within blocks.
+docs/covidnet.md says what was inferred, and how close the result is to the published numbers of parameters and
+multiply-accumulates.
 """
 
 from typing import Any
@@ -24,7 +25,7 @@ def build_covidnet_large(channels: int, classes: int) -> nn.Module:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The last stage (7 x 7 at 224 pixels), whose sum is what is flattened; below 224 pixels the stage before it."""
+    """The last stage (7 x 7 at 224 pixels), whose output is flattened; below 224 pixels, the stage before it."""
     if not isinstance(network, CovidNet):
         raise TypeError(f"expected a CovidNet, got {type(network).__name__}")
     return network.stages[-1 if size >= 7 * 32 else -2]
@@ -33,9 +34,8 @@ def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
 class CovidNet(nn.Module):
     """Figure 2: float (n, channels, size, size) to logits (n, classes).
 
-    The figure flattens 7 x 7 x 2048. The maps of pictures that are not 224 wide are averaged to 7 x 7 first
-    (``pool``), so that the two fully connected layers keep their size; at 224 that changes nothing. At 480 the map is
-    15 x 15.
+    The figure flattens a map of 7 x 7 x 2048. For pictures of another size than 224 the last map (15 x 15 at 480) is
+    average-pooled to 7 x 7 first (``pool``), so that the fully connected layers keep their size.
     """
 
     def __init__(self, channels: int, classes: int, *, with_path: bool) -> None:
@@ -58,14 +58,15 @@ class CovidNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, classes) of float (n, channels, size, size)."""
-        return self.head(self.pool(self.stages(self.stem(images))))
+        logits: torch.Tensor = self.head(self.pool(self.stages(self.stem(images))))
+        return logits
 
 
 class Stage(nn.Module):
     """The PEPX blocks of one size: float (n, inputs, height, width) to (n, planes, height // 2, width // 2).
 
-    Each block sees the sum of what the blocks before it gave, and of the 1x1 path where there is one. The sum of all
-    is what the next stage sees: its first block, and its 1x1 path.
+    The input of each block is the sum of the outputs of the blocks before it and of the 1x1 path where there is one.
+    The sum of all is the input of the next stage.
     """
 
     def __init__(self, inputs: int, planes: int, blocks: int, path_width: int | None) -> None:
@@ -79,7 +80,7 @@ class Stage(nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Sum of all blocks and of the 1x1 path: (n, planes, height // 2, width // 2)."""
         maps = self.halve(maps)
-        total = self.blocks[0](maps)
+        total: torch.Tensor = self.blocks[0](maps)
         if self.path is not None:
             total = total + self.path(maps)
         for block in self.blocks[1:]:

@@ -1,11 +1,10 @@
-"""A convolutional recurrent network. The paper's title names a CRNN and its text defines none: this is our choice.
+"""A convolutional recurrent network. The paper's title names a CRNN but its text defines none: this is our design.
 
-As in Shi et al. 2015 (arXiv:1507.05717, section 2) a convolutional stem makes a map, the map is cut into a sequence,
-and a bidirectional recurrent layer reads it. Theirs reads the columns of a line of text. Here the rows are read,
-from the apices of the lungs to the bases and back: a row shows both lungs at one height, so that each step can compare
-left with right, and what the network carries from row to row is how a finding is spread over the height (pneumonia of
-COVID-19 tends to lie low and on both sides). A GRU has three quarters of an LSTM's weights, for collections of this
-size. The answers of all rows are averaged, so that a finding counts wherever it lies.
+As in Shi et al. 2015 (arXiv:1507.05717, section 2) a convolutional stem computes a feature map, which is cut into a
+sequence that a bidirectional recurrent layer reads. Theirs reads the columns of a line of text; ours reads rows, from
+the apices of the lungs to the bases and back. A row shows both lungs at one height, so each step can compare left with
+right, and the hidden state carries how a finding is spread over the height. A GRU has three quarters of an LSTM's
+weights, which suits collections of this size. The outputs of all rows are averaged, so a finding counts at any height.
 """
 
 from contextlib import nullcontext
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 _WIDTHS = (32, 64, 128, 256)
-_CELLS = 7  # that a row is averaged to, so that pictures of any size fit
+_CELLS = 7  # per row after average pooling, so that pictures of any size fit
 _HIDDEN = 128
 
 
@@ -46,10 +45,11 @@ class Crnn(nn.Module):
         maps = self.stem(images)
         cells = nn.functional.adaptive_avg_pool2d(maps, (maps.shape[2], _CELLS))
         rows = cells.permute(0, 2, 1, 3).flatten(2)  # (n, height, planes * cells)
-        # In evaluation mode cuDNN's GRU has no gradient, and Grad-CAM needs one: PyTorch's own has.
+        # cuDNN's GRU has no gradient in evaluation mode, which Grad-CAM needs; PyTorch's own has one.
         with nullcontext() if self.training else torch.backends.cudnn.flags(enabled=False):
             states, _ = self.gru(rows)
-        return self.head(states.mean(dim=1))
+        logits: torch.Tensor = self.head(states.mean(dim=1))
+        return logits
 
 
 def _block(inputs: int, planes: int) -> nn.Sequential:

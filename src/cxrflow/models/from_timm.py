@@ -14,9 +14,9 @@ def find(name: str) -> Model:
     """timm's network ``name``.
 
     Raises CxrflowError where timm has none of that name, where it takes pictures of one size only, and where its last
-    two stages do not give maps (n, planes, height, width): Grad-CAM has nothing to look at in most transformers.
+    two stages do not output maps (n, planes, height, width), which Grad-CAM needs: so in most transformers.
     """
-    import timm  # takes seconds, which the other networks need not wait for
+    import timm  # takes seconds to import; the other networks do without it
 
     names = timm.list_models()
     if name not in names:
@@ -25,9 +25,10 @@ def find(name: str) -> Model:
         raise CxrflowError(f"training.model: timm has no network called {name} (without tags such as .a1_in1k); {hint}")
 
     def architecture(channels: int, classes: int) -> nn.Module:
-        return timm.create_model(name, pretrained=False, in_chans=channels, num_classes=classes)
+        network: nn.Module = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=classes)
+        return network
 
-    with torch.device("meta"):  # shapes without numbers
+    with torch.device("meta"):  # shapes without values
         network: Any = architecture(1, 2).eval()
         size = int(network.pretrained_cfg["input_size"][-1])
         if network.pretrained_cfg.get("fixed_input_size"):
@@ -49,12 +50,12 @@ def find(name: str) -> Model:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The last stage that timm lists (``feature_info``) where its map is at least 7 x 7, else the one before it."""
+    """The last stage in timm's ``feature_info`` where its map is at least 7 x 7, else the one before it."""
     before, last = _stages(network)
     return network.get_submodule((last if size >= 7 * last["reduction"] else before)["module"])
 
 
-def _stages(network: Any) -> list[dict]:
+def _stages(network: Any) -> list[dict[str, Any]]:
     """timm's description of the last two stages: planes, factor by which the map is smaller, module."""
     return list(network.feature_info)[-2:]
 
@@ -69,7 +70,7 @@ def _has_maps(network: nn.Module, size: int) -> bool:
             )
         with torch.inference_mode():
             network(torch.zeros(1, 1, size, size))
-    except (AttributeError, RuntimeError):  # a stage that is listed and not there; a network for three planes alone
+    except (AttributeError, RuntimeError):  # a listed stage does not exist, or the network takes three planes only
         return False
     planes = [stage["num_chs"] for stage in stages]
     return len(planes) == 2 and [shape[:2] for shape in shapes if len(shape) == 4] == [(1, n) for n in planes]

@@ -1,4 +1,4 @@
-"""ImageNet weights of torchvision's networks, from its cache or the network."""
+"""ImageNet weights of torchvision's networks, from its cache or downloaded."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ State = dict[str, torch.Tensor]
 
 
 def imagenet(name: str) -> Callable[[], tuple[State, str]]:
-    """What loads the weights of torchvision's network ``name``: its ``state_dict``, and what they have seen.
+    """A loader of the ImageNet weights of torchvision's network ``name``: its ``state_dict``, and the data set's name.
 
-    The loader raises OSError where they are neither in torch's cache (``TORCH_HOME``) nor to be downloaded, and
+    The loader raises OSError where the weights are neither in torch's cache (``TORCH_HOME``) nor can be downloaded, and
     RuntimeError where their SHA-256 is not the published one.
     """
 

@@ -2,13 +2,13 @@
 
 torchxrayvision, an extra, knows where the weights are published and downloads them into ~/.torchxrayvision. Some of its
 files hold whole pickled networks, written by PyTorch before 1.6, which ``torch.load(weights_only=True)`` refuses: they
-are read without any of their code. The networks themselves are torchvision's, which torchxrayvision's repeat layer for
-layer.
+are read without executing any of their code. The networks are built by torchvision; torchxrayvision's have the same
+layers.
 """
 
 import pickle
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,11 +17,8 @@ from cxrflow.errors import CxrflowError
 from cxrflow.models import resnet
 from cxrflow.models.model import Model
 
-if TYPE_CHECKING:
-    from torchvision.models import DenseNet, ResNet
-
-#: Collections behind each set of weights, as torchxrayvision describes them, by the end of its name. RSNA's images are
-#: a part of NIH's (Shih et al. 2019, Radiol Artif Intell; 1: e180041): who has seen one has seen images of the other.
+#: Training collections of each set of weights, as torchxrayvision documents them. RSNA's images are a subset of NIH's
+#: (Shih et al. 2019, Radiol Artif Intell; 1: e180041): weights trained on one have seen images of the other.
 SEEN = {
     "densenet121-res224-all": ("NIH", "PadChest", "CheXpert", "MIMIC-CXR", "Google", "OpenI", "RSNA"),
     "densenet121-res224-nih": ("NIH", "RSNA"),
@@ -35,7 +32,7 @@ SEEN = {
 
 
 def find(weights: str) -> Model:
-    """The network that torchxrayvision's ``weights`` belong to; its last layer is new.
+    """The network of torchxrayvision's ``weights``, with a new last layer.
 
     Raises CxrflowError where torchxrayvision is not installed or has no such weights.
     """
@@ -45,7 +42,8 @@ def find(weights: str) -> Model:
         raise CxrflowError(f"training.model: torchxrayvision has no weights called {weights}; choose one of {choice}.")
 
     def architecture(channels: int, classes: int) -> nn.Module:
-        return XrvNetwork(_densenet121(classes) if weights.startswith("densenet121") else _resnet50(classes))
+        dense = weights.startswith("densenet121")
+        return XrvNetwork(_densenet121(classes) if dense else resnet.build_resnet50(1, classes))
 
     def load_pretrained(network: nn.Module) -> None:
         if not isinstance(network, XrvNetwork):
@@ -57,56 +55,51 @@ def find(weights: str) -> Model:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The end of the last stage (7 x 7 at 224 pixels), below 224 pixels that of the third."""
+    """The end of the last stage (7 x 7 at 224 pixels); below 224 pixels, the end of the third."""
     if not isinstance(network, XrvNetwork):
         raise TypeError(f"expected an XrvNetwork, got {type(network).__name__}")
     from torchvision.models import ResNet
 
     if isinstance(network.network, ResNet):
         return resnet.gradcam_layer(network.network, size)
-    features = network.network.features
-    return features.norm5 if size >= 7 * 32 else features.denseblock3
+    features: Any = network.network.features
+    layer: nn.Module = features.norm5 if size >= 7 * 32 else features.denseblock3
+    return layer
 
 
 class XrvNetwork(nn.Module):
-    """Takes what every network here takes, gives ``network`` what torchxrayvision's were trained on.
+    """Converts the input of every network here to that of torchxrayvision's, and passes it to ``network``.
 
-    That is one plane from -1024 (black) to 1024 (white). Ours has zero mean and unit variance; the spread of
-    radiographs' pixels is about a quarter of the range from black to white, around its middle, so that 512 times ours
-    is theirs (exactly so at a mean of 0.5 and a standard deviation of 0.25). Planes are averaged: all are the same
-    grey picture. Any size goes; that of the weights' name is what they were trained on.
+    torchxrayvision's networks take one plane from -1024 (black) to 1024 (white); ours take zero mean and unit variance.
+    The pixels of radiographs have a standard deviation of about a quarter of the range from black to white, around its
+    middle, so theirs is 512 times ours (exactly so at a mean of 0.5 and a standard deviation of 0.25). Planes are
+    averaged: all are the same grey picture. Pictures may have any size; that of training is in the weights' name.
     """
 
-    def __init__(self, network: "DenseNet | ResNet") -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, classes) of float (n, channels, size, size)."""
-        return self.network(512 * images.mean(dim=1, keepdim=True))
+        logits: torch.Tensor = self.network(512 * images.mean(dim=1, keepdim=True))
+        return logits
 
     def take(self, state: dict[str, torch.Tensor]) -> None:
-        """Take all weights but the last layer's. Raises RuntimeError where they are of another network."""
+        """Load all weights but the last layer's. Raises RuntimeError where they are of another network."""
         own = self.network.state_dict()
         head = {name: tensor for name, tensor in own.items() if name.startswith(("classifier.", "fc."))}
         self.network.load_state_dict(state | head)
 
 
-def _densenet121(classes: int) -> "DenseNet":
+def _densenet121(classes: int) -> nn.Module:
     from torchvision.models import densenet121
 
-    network = densenet121(num_classes=classes)
+    network: Any = densenet121(num_classes=classes)
     network.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(network.features.conv0.weight)
-    return network
-
-
-def _resnet50(classes: int) -> "ResNet":
-    from torchvision.models import ResNet
-
-    network = resnet.build_resnet50(1, classes)
-    assert isinstance(network, ResNet)  # noqa: S101
-    return network
+    built: nn.Module = network
+    return built
 
 
 def _library() -> Any:
@@ -132,8 +125,8 @@ def _load(library: Any, weights: str, network: XrvNetwork) -> None:
         ) from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the sources of layers have changed since
-            warnings.filterwarnings("error", ".*TorchScript.*")  # a program
+            warnings.simplefilter("ignore")  # the source code of layers has changed since
+            warnings.filterwarnings("error", ".*TorchScript.*")  # a program, not weights
             held = torch.load(place, map_location="cpu", weights_only=False, pickle_module=_WithoutCode)
         network.take(held.state_dict() if isinstance(held, nn.Module) else held)
     except Exception as error:  # a damaged file raises anything
@@ -145,14 +138,14 @@ def _load(library: Any, weights: str, network: XrvNetwork) -> None:
 
 
 class _WithoutCode:
-    """In the place of the module ``pickle``: tensors are read; every class of layers becomes ``nn.Module``, which keeps
-    what it holds and does nothing with it; so does whatever else a file names, and calling that fails."""
+    """Stands in for the module ``pickle`` and executes no code of a file: tensors are read; every layer class, like any
+    other name in the file, becomes ``nn.Module``, which only stores its attributes and cannot be called."""
 
     class Unpickler(pickle.Unpickler):
         """Reads tensors, dictionaries and sets."""
 
         def find_class(self, module: str, name: str) -> Any:
-            """What a file may name."""
+            """The class or function of that name where it is known to be harmless, else ``nn.Module``."""
             return super().find_class(module, name) if (module, name) in _HARMLESS else nn.Module
 
     @classmethod

@@ -9,12 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from cxrflow.errors import CxrflowError
 from cxrflow.models import find_model
 from cxrflow.models.stored import STORED
-from cxrflow.records import CLASSES
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """A network for pictures of ``default_size`` with 3 planes, and 3 classes.
+    """The size of a network, for pictures of ``default_size``.
 
     parameters_m   millions of parameters
     macs_g         billions of multiply-accumulates in convolutions and matrix products for one picture
@@ -28,7 +27,7 @@ class Measures:
     gradcam_layer: str
 
 
-def measure(name: str, channels: int = 3, classes: int = len(CLASSES)) -> Measures:
+def measure(name: str, channels: int = 3, classes: int = 3) -> Measures:
     """Measure the network called ``name``. Raises CxrflowError as ``find_model``."""
     model = find_model(name)
     with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -44,18 +43,19 @@ def measure(name: str, channels: int = 3, classes: int = len(CLASSES)) -> Measur
     )
 
 
-def check_size(name: str, channels: int, size: int, key: str = "images.size") -> None:
+def check_size(name: str, channels: int, size: int, classes: int, key: str = "images.size") -> None:
     """Raise CxrflowError as ``find_model``, and where the network called ``name`` does not take pictures of ``size``.
 
     channels  planes of its pictures
-    size      side of its pictures in pixels
-    key       the parameter that says so
+    size      side of its pictures (pixels)
+    classes   number of its outputs
+    key       the parameter that sets the size
     """
-    if name == STORED:  # the bundle that it comes from tells
+    if name == STORED:  # training/start.py compares it with the bundle that it comes from
         return
     model = find_model(name)
     with torch.device("meta"), torch.inference_mode():
-        network = model.architecture(channels, len(CLASSES)).eval()
+        network = model.architecture(channels, classes).eval()
         if _takes(network, channels, size):
             return
         near = [next((s for s in sizes if _takes(network, channels, s)), None) for sizes in _around(size)]

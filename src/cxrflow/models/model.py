@@ -1,4 +1,4 @@
-"""What the rest of cxrflow knows of a network."""
+"""A network as the rest of cxrflow knows it, and its input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ class Model:
 
     architecture     (input channels, classes) -> network with random weights: float (n, channels, size, size), roughly
                      zero mean and unit variance, to logits (n, classes)
-    gradcam_layer    (network, side of its pictures in pixels) -> the layer whose output, a map (n, planes, height,
-                     width), Grad-CAM is taken at
+    gradcam_layer    (network, side of its pictures in pixels) -> the layer that Grad-CAM uses; its output is a map
+                     (n, planes, height, width)
     default_size     side of the pictures that its authors used (pixels)
-    load_pretrained  puts the weights that its name promises into such a network, all but those of the last layer;
-                     None where it begins at random. Raises CxrflowError where they are not to be had.
-    pretrained_on    the collections that those weights have seen
-    imagenet         loads weights trained on ImageNet for such a network of three planes: its ``state_dict``, the last
-                     layer among it, and the name of what they have seen; None where there are none. Raises where they
-                     cannot be had.
+    load_pretrained  loads pretrained weights into all layers of such a network but the last; None where training begins
+                     with random weights. Raises CxrflowError where they cannot be downloaded or read.
+    pretrained_on    the collections that those weights were trained on
+    imagenet         loads ImageNet weights for such a network with three planes: its ``state_dict``, last layer
+                     included, and the name of the data set; None where there are none. Raises where they cannot be
+                     downloaded.
     """
 
     architecture: Callable[[int, int], nn.Module]
@@ -32,7 +32,7 @@ class Model:
     imagenet: Callable[[], tuple[dict[str, torch.Tensor], str]] | None = None
 
     def build(self, channels: int, classes: int) -> nn.Module:
-        """The network that training begins with: ``architecture``, and the weights that its name promises, if any."""
+        """The network that training begins with: ``architecture``, with its pretrained weights where it has any."""
         network = self.architecture(channels, classes)
         if self.load_pretrained is not None:
             self.load_pretrained(network)

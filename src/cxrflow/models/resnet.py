@@ -1,11 +1,8 @@
 """ResNet-18, 34, 50, 101 and 152 (He et al. 2015, arXiv:1512.03385), torchvision's."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import nn
-
-if TYPE_CHECKING:
-    from torchvision.models import ResNet
 
 
 def build_resnet18(channels: int, classes: int) -> nn.Module:
@@ -36,21 +33,23 @@ def build_resnet152(channels: int, classes: int) -> nn.Module:
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
     """The last block of the last stage for pictures of 224 pixels and more, of the third stage below that.
 
-    At 224 the last stage's map is 7 x 7, as in Selvaraju et al. 2017 (section 3). The 4 x 4 that it has at 128
-    could not tell a lung from the heart; the third stage's has twice the side.
+    At 224 pixels the last stage's map is 7 x 7, as in Selvaraju et al. 2017 (section 3). At 128 it is 4 x 4, too coarse
+    to tell a lung from the heart; the third stage's map has twice the side.
     """
     from torchvision.models import ResNet
 
     if not isinstance(network, ResNet):
         raise TypeError(f"expected a ResNet, got {type(network).__name__}")
-    return network.layer4[-1] if size >= 7 * 32 else network.layer3[-1]
+    layer: nn.Module = network.layer4[-1] if size >= 7 * 32 else network.layer3[-1]
+    return layer
 
 
-def _build(name: str, channels: int, classes: int) -> "ResNet":
+def _build(name: str, channels: int, classes: int) -> nn.Module:
     from torchvision import models  # takes as long to import as torch itself; other networks do without it
 
-    network: ResNet = models.get_model(name, num_classes=classes)
+    network: Any = models.get_model(name, num_classes=classes)
     if channels != 3:
         network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-    return network
+    built: nn.Module = network
+    return built

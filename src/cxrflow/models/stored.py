@@ -1,6 +1,6 @@
-"""A network that comes as an ONNX graph, as imported ones do, turned into PyTorch that can be trained further.
+"""A network stored as an ONNX graph, as imported ones are, converted to a PyTorch module that can be trained further.
 
-The graph says how the network is built (onnx2torch builds it); its weights are kept apart, as its ``state_dict``.
+onnx2torch builds the module from the graph; its weights are stored separately, as its ``state_dict``.
 """
 
 import math
@@ -11,27 +11,27 @@ from torch import fx, nn
 
 from cxrflow.errors import CxrflowError
 
-#: The name of a network that is in no registry: how it is built lies with its bundle.
+#: The name of a network that is in no registry: its bundle holds the graph that it is built from.
 STORED = "onnx"
-#: Floats with more elements than this are weights: ``structure`` goes without them. What is smaller may be an argument
-#: of an operation, which no ``state_dict`` holds.
+#: Float tensors with more elements than this are weights, which ``structure`` leaves out. Smaller ones may be arguments
+#: of operations, which a ``state_dict`` does not hold.
 _SMALL = 16
 
 
 class StoredNetwork(nn.Module):
     """Float (n, channels, size, size) to logits (n, classes), as the ONNX graph computes them.
 
-    structure      the graph without its weights: with the ``state_dict`` it makes the same network again
-    gradcam_layer  the layer whose output is the last that still is a map
-    order          int64 (classes,), part of the ``state_dict``: the graph's output that each logit is
+    structure      the graph without its weights: together with the ``state_dict`` it rebuilds the network
+    gradcam_layer  the last layer whose output is a map
+    order          int64 (classes,), part of the ``state_dict``: the column of the graph's output for each logit
     """
 
     order: torch.Tensor
 
     def __init__(self, graph: bytes) -> None:
-        """Build the network of an ONNX file that has one input and one output; weights that it goes without are 0.
+        """Build the network of an ONNX file with one input and one output; weights left out of it are 0.
 
-        Raises CxrflowError where onnx2torch is not installed, or the graph is no such network.
+        Raises CxrflowError where onnx2torch is not installed, or cannot convert the graph.
         """
         super().__init__()
         try:
@@ -49,9 +49,9 @@ class StoredNetwork(nn.Module):
             inferred = onnx.shape_inference.infer_shapes(model).graph
             self._gradcam = _module_of(network, _last_map(inferred))
             classes = inferred.output[0].type.tensor_type.shape.dim[1].dim_value
-        except Exception as error:  # of many kinds, for all that a file may hold
+        except Exception as error:  # a damaged file can raise anything
             reason = " ".join(str(error).split())[:200]
-            raise CxrflowError(f"the ONNX graph is damaged, or onnx2torch cannot do what it does ({reason}).") from None
+            raise CxrflowError(f"the ONNX graph is damaged, or onnx2torch cannot convert it ({reason}).") from None
         _fix_shapes(network)
         _make_trainable(network)
         self.network = network
@@ -62,17 +62,19 @@ class StoredNetwork(nn.Module):
 
     @property
     def gradcam_layer(self) -> nn.Module:
-        """The layer that Grad-CAM is taken at."""
-        return self.network.get_submodule(self._gradcam)
+        """The layer that Grad-CAM uses."""
+        layer: nn.Module = self.network.get_submodule(self._gradcam)
+        return layer
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, classes) of images (n, channels, size, size)."""
-        return self.network(images)[:, self.order]
+        logits: torch.Tensor = self.network(images)[:, self.order]
+        return logits
 
 
 def _last_map(graph: Any) -> str:
-    """The value nearest to the output that is a map (n, channels, height, width): what a convolution gives, and what
-    follows it without turning its axes. ``graph`` has its shapes inferred."""
+    """The name of the last map (n, channels, height, width) before the output: the result of a convolution or of layers
+    after it that do not transpose the axes. ``graph`` has its shapes inferred."""
     made_by = {value: node for node in graph.node for value in node.output}
     dims = {value.name: value.type.tensor_type.shape.dim for value in graph.value_info}
     found, value = "", graph.output[0].name
@@ -95,7 +97,7 @@ def _module_of(network: fx.GraphModule, value: str) -> str:
 
 
 def _fix_shapes(network: fx.GraphModule) -> None:
-    """Reshape to numbers instead of to a tensor of numbers, so that the network can be traced and exported."""
+    """Reshape to constant numbers instead of a tensor of them, so that the network can be traced and exported."""
     for node in list(network.graph.nodes):
         if node.op == "call_module" and type(network.get_submodule(node.target)).__name__ == "OnnxReshape":
             images, shape = node.args
@@ -114,7 +116,7 @@ def _fix_shapes(network: fx.GraphModule) -> None:
 
 
 def _make_trainable(network: fx.GraphModule) -> None:
-    """Turn the weights that onnx2torch takes for constants, those of dense layers and their biases, to parameters."""
+    """Turn the weights and biases of dense layers, which onnx2torch treats as constants, into parameters."""
     constants = getattr(network, "initializers", nn.Module())  # where there are any
     for name, value in list(constants.named_buffers()):
         if value.is_floating_point() and value.ndim > 0:

@@ -9,15 +9,14 @@ from cxrflow.params import Augmentation
 
 
 def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator) -> torch.Tensor:
-    """Flip, rotate, shift, zoom, stretch each image by its own random amounts, and change its brightness, contrast and
-    gamma.
+    """Flip, rotate, shift, zoom and stretch each image by its own random amounts, and change its brightness, contrast
+    and gamma: the paper's augmentation, and COVID-Net's.
 
     images  float (n, channels, size, size) in [0, 1]
-    random  on the CPU: the amounts do not depend on the device
-    Returns the same shape, dtype and range; what comes from outside the picture repeats its border, since black wedges
-    would be a signal that only training images carry. Contrast is stretched about the picture's mean; gamma, the
-    exponent of the grey values, is what detectors and their processing differ in. Facts: the paper's augmentation, and
-    COVID-Net's.
+    random  a CPU generator, so that the amounts do not depend on the device
+    Returns the same shape, dtype and range. Pixels from outside the picture repeat its border: black wedges would be a
+    signal that only training images carry. Contrast is stretched about the picture's mean; gamma, the exponent of the
+    grey values, is what detectors and their processing differ in.
     """
     n = len(images)
 
@@ -40,12 +39,12 @@ def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator)
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     if params.gamma:
-        moved = moved ** _of_each(gamma, images)
+        moved = moved ** _per_image(gamma, images)
     if params.contrast:
         mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-        moved = mean + (moved - mean) * _of_each(contrast, images)
-    return (moved * _of_each(brightness, images)).clamp(0, 1)
+        moved = mean + (moved - mean) * _per_image(contrast, images)
+    return (moved * _per_image(brightness, images)).clamp(0, 1)
 
 
-def _of_each(amounts: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+def _per_image(amounts: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     return amounts.to(images)[:, None, None, None]

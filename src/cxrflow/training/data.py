@@ -5,26 +5,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as Batched
 
-from cxrflow.images.prepare import Store
-from cxrflow.records import CLASSES
+from cxrflow.dataset import Dataset
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-class RadiographBatches(Dataset[Batch]):
-    """A data set whose item is a whole batch: indexed by a list of positions.
+class RadiographBatches(Batched[Batch]):
+    """A PyTorch data set whose item is a whole batch: indexed by a list of positions.
 
-    Gives uint8 (n, 1, size, size) and int64 (n,), positions in CLASSES.
+    Gives the pictures, uint8 (n, 1, size, size), and the numbers of their classes, int64 (n,), in the task's order.
     """
 
-    def __init__(self, store: Store, records: pd.DataFrame) -> None:
-        self._images = store.images
-        self._rows = store.rows_of(records.image_id)
-        self.labels = records.label.map(CLASSES.index).to_numpy(dtype=np.int64)
+    def __init__(self, dataset: Dataset) -> None:
+        self._images, self._rows = dataset.store.images, dataset.rows
+        self.labels = dataset.truth
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,42 +42,41 @@ class RadiographBatches(Dataset[Batch]):
         return mean, math.sqrt(max(squares / count - mean**2, 1e-12))
 
 
-@dataclass(frozen=True)
-class Place:
-    """Which of several training processes this one is: ``rank`` of ``world``."""
+@dataclass(frozen=True, slots=True)
+class Process:
+    """DDP rank and world size of this process: ``rank`` of ``world``."""
 
     rank: int = 0
     world: int = 1
 
-    def part(self, batch: np.ndarray) -> list[int]:
-        """What this process takes of a batch."""
-        return batch[self.rank :: self.world].tolist()
+    def part(self, batch: NDArray[np.int64]) -> list[int]:
+        """This rank's share of a batch: every ``world``-th position."""
+        share: list[int] = batch[self.rank :: self.world].tolist()
+        return share
 
 
 class BalancedBatches(Sampler[list[int]]):
-    """Shuffled batches, a share of each drawn from COVID-19 images (the paper's ``sample_weight_covid``).
+    """Shuffled batches, a fixed share of each drawn from the positive class (the paper's ``sample_weight_covid``).
 
-    The other images pass once an epoch; the COVID-19 ones are drawn with replacement as often as the share takes.
-    Without a share, or without COVID-19 images, all images pass once. The order depends on seed and epoch alone, so
-    that a resumed run goes on as an uninterrupted one would; of several processes each takes its part of the same
-    batches.
+    The other images pass once an epoch; positive ones are drawn with replacement, as many as the share asks for.
+    Without a share, or without positive images, every image passes once. The order depends on seed and epoch alone, so
+    a resumed run continues as an uninterrupted one. All DDP ranks draw the same batches; each takes its part.
     """
 
     def __init__(
         self,
-        labels: np.ndarray,
+        positive: NDArray[np.bool_],
         batch_size: int,
-        covid_share: float | None,
+        share: float | None,
         seed: int,
-        place: Place = Place(),
+        process: Process = Process(),
     ) -> None:
-        self._place = place
-        covid = CLASSES.index("covid")
-        covid_share = covid_share if (labels == covid).any() else None
-        self._covid = np.flatnonzero(labels == covid) if covid_share is not None else np.empty(0, dtype=np.int64)
-        self._others = np.flatnonzero(labels != covid) if covid_share is not None else np.arange(len(labels))
-        self._covid_per_batch = round(batch_size * (covid_share or 0))
-        self._others_per_batch = batch_size - self._covid_per_batch
+        """positive: bool (n,), whether each image is of the positive class; share: of a batch, in [0, 1)."""
+        self._process = process
+        drawn = positive if share is not None and positive.any() else np.zeros_like(positive)
+        self._positive, self._others = np.flatnonzero(drawn), np.flatnonzero(~drawn)
+        self._positive_per_batch = round(batch_size * (share or 0)) if drawn.any() else 0
+        self._others_per_batch = batch_size - self._positive_per_batch
         self._seed = seed
         self._epoch = 0
 
@@ -87,36 +85,35 @@ class BalancedBatches(Sampler[list[int]]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        # One image has no variance for batch normalisation: a last batch that leaves a process with fewer than two is
-        # dropped.
+        # Batch normalisation needs two images: a last batch that leaves a rank with fewer is dropped.
         full, rest = divmod(len(self._others), self._others_per_batch)
-        return full + (rest >= 2 * self._place.world)
+        return full + (rest >= 2 * self._process.world)
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng([self._seed, self._epoch])
         others = random.permutation(self._others)
         for batch in range(len(self)):
             chosen = others[batch * self._others_per_batch : (batch + 1) * self._others_per_batch]
-            # a short last batch keeps the share
-            count = round(self._covid_per_batch * len(chosen) / self._others_per_batch)
-            covid = random.choice(self._covid, count) if count else self._covid[:0]
-            yield self._place.part(random.permutation(np.concatenate([chosen, covid])))
+            # A short last batch keeps the share.
+            count = round(self._positive_per_batch * len(chosen) / self._others_per_batch)
+            positive = random.choice(self._positive, count) if count else self._positive[:0]
+            yield self._process.part(random.permutation(np.concatenate([chosen, positive])))
 
 
 class PlainBatches(Sampler[list[int]]):
-    """Every image once, in order, in batches of nearly one size; of several processes each takes its part of them."""
+    """Every image once, in order, in batches of nearly equal size; each DDP rank takes its part of them."""
 
-    def __init__(self, count: int, batch_size: int, place: Place = Place()) -> None:
-        self._count, self._batches, self._place = count, math.ceil(count / batch_size), place
+    def __init__(self, count: int, batch_size: int, process: Process = Process()) -> None:
+        self._count, self._batches, self._process = count, math.ceil(count / batch_size), process
 
     def __len__(self) -> int:
         return self._batches
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in np.array_split(np.arange(self._count), self._batches):
-            yield self._place.part(batch)
+            yield self._process.part(batch)
 
 
 def loader(data: RadiographBatches, batches: Sampler[list[int]]) -> DataLoader[Batch]:
-    """A loader that passes whole batches through: nothing is decoded, so that no worker process is needed."""
+    """A loader that passes whole batches through. Nothing is decoded, so it starts no worker process."""
     return DataLoader(data, sampler=batches, batch_size=None)

@@ -1,4 +1,4 @@
-"""The training module: a network passed in, its loss, optimiser, schedule and the figures of each epoch."""
+"""The training module: the loss, optimiser, learning rates and per-epoch figures of a network passed in."""
 
 import math
 from collections.abc import Callable
@@ -14,42 +14,49 @@ from torchmetrics.classification import MulticlassAUROC, MulticlassConfusionMatr
 
 from cxrflow.models.model import to_input
 from cxrflow.params import Training
-from cxrflow.records import CLASSES
+from cxrflow.task import Task
 from cxrflow.training.augmentation import augment
 from cxrflow.training.cells import GroupDro
 from cxrflow.training.data import Batch
 
-#: What chooses the epoch: macro AUROC on val and, where epochs tie (easy data reach 1 early), the lower loss, which
-#: moves it by less than two images changing places do.
+#: Monitored to choose the epoch: macro AUROC on val, with ties (easy data reach 1 early) broken by the lower loss. The
+#: loss term is smaller than what two images changing places in the ranking contribute.
 CHOICE = "choice"
 _TIE = 1e-5
 
 
 class TrainingModule(lightning.LightningModule):
-    """Trains ``network``; ``history`` holds one dict per epoch with losses and figures on val, ``origin`` what is known
-    of what the weights saw before: pretrained_on, listed and scale, as ``start.Start`` has them; ``robust`` turns the
-    losses of a batch into its loss in place of their mean, where it is set."""
+    """Trains ``network``.
 
-    def __init__(self, network: nn.Module, params: Training, channels: int, mean: float, std: float) -> None:
+    network  float (n, channels, size, size) to logits (n, classes), in the order of ``task``
+    scale    mean and standard deviation that its input is normalised with, as shares of white
+    Attributes: ``history``, a dict per epoch with losses and figures on val; ``origin``, saved in checkpoints: classes,
+    sources, and pretrained_on, listed and scale as in ``start.Start``; ``robust``, the loss over the cells of a batch
+    that replaces the mean loss where it is set.
+    """
+
+    def __init__(
+        self, network: nn.Module, task: Task, params: Training, channels: int, scale: tuple[float, float]
+    ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
         self.history: list[dict[str, float]] = []
         self.origin: dict[str, Any] = {"pretrained_on": [], "listed": True}
         self.robust: GroupDro | None = None
-        self._params = params
-        self.input = (channels, mean, std)
+        self._task, self._params = task, params
+        self.input = (channels, *scale)
         self._figures = MetricCollection(
             {
-                "auroc": MulticlassAUROC(len(CLASSES), average="none", thresholds=None),
-                "confusion": MulticlassConfusionMatrix(len(CLASSES)),
+                "auroc": MulticlassAUROC(len(task.order), average="none", thresholds=None),
+                "confusion": MulticlassConfusionMatrix(len(task.order)),
             }
         )
         self._learning_rate = params.learning_rate
-        # Of several processes together; a loss that is not a number stays one.
+        # Synchronised over DDP ranks; NaN is kept, so that it is noticed.
         self._train_loss, self._val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
 
     def on_train_start(self) -> None:
-        """Rate and decay of a checkpoint that training goes on from are those of its own run: take these params'."""
+        """Replace the learning rate and weight decay that a checkpoint restored from its own run by these params'."""
         schedule = self.lr_schedulers()
         assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)  # noqa: S101
         rate = self._params.learning_rate
@@ -68,11 +75,11 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, ...], batch_index: int) -> torch.Tensor:
         """One step: augment, normalise, weighted cross-entropy."""
         images, labels, *cells = batch
-        # Seeded by the place in training, not by what was drawn before: a resumed run draws the same.
+        # Seeded by epoch, batch and rank, not by earlier draws: a resumed run draws the same.
         place = [self._params.seed, self.current_epoch, batch_index, self.global_rank]
         drawn = int(np.random.SeedSequence(place).generate_state(1)[0])
         random = torch.Generator().manual_seed(drawn)
-        torch.manual_seed(drawn)  # dropout draws from it
+        torch.manual_seed(drawn)  # for dropout
         changed = augment(images.float() / 255, self._params.augmentation, random)
         logits = self.network(to_input(changed, *self.input))
         if self.robust is None:
@@ -83,30 +90,30 @@ class TrainingModule(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Figures and loss of one batch of val, images as they are."""
+        """Figures and loss of one batch of val, without augmentation."""
         images, labels = batch
         logits = self.network(to_input(images.float() / 255, *self.input))
         self._val_loss.update(self._loss(logits, labels), len(labels))
         self._figures.update(logits.softmax(dim=1), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Enter the epoch in ``history`` and log what checkpoint and early stopping look at."""
+        """Append the epoch to ``history`` and log what checkpoints and early stopping monitor."""
         values = self._figures.compute()
         confusion = values["confusion"].double()  # true class on rows
-        there = confusion.sum(dim=1) > 0  # of a class without an image there is no AUROC
+        present = confusion.sum(dim=1) > 0  # a class without an image has no AUROC
         row = {
             "epoch": float(self.current_epoch),
             "learning_rate": self._learning_rate,
             "train_loss": float(self._train_loss.compute()),
             "val_loss": float(self._val_loss.compute()),
-            "val_macro_auroc": float(values["auroc"][there].mean()),
+            "val_macro_auroc": float(values["auroc"][present].mean()),
         }
-        for kept in (self._figures, self._train_loss, self._val_loss):
-            kept.reset()
+        for metric in (self._figures, self._train_loss, self._val_loss):
+            metric.reset()
         right = confusion.diagonal()
-        for position, name in enumerate(CLASSES):
+        for position, name in enumerate(self._task.order):
             row[f"val_sensitivity_{name}"] = float(right[position] / confusion[position].sum())
-            # not a number, and a gap in the curve, where the class was never predicted
+            # NaN, a gap in the curve, where the class was never predicted.
             row[f"val_ppv_{name}"] = float(right[position] / confusion[:, position].sum())
         if not math.isfinite(row["train_loss"] + row["val_loss"]):
             raise FloatingPointError(
@@ -125,26 +132,26 @@ class TrainingModule(lightning.LightningModule):
         return [optimiser], [torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_factor(self._params))]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the history with the weights, so that a resumed run has all of it."""
+        """Save history and origin with the weights."""
         checkpoint["history"] = self.history
         checkpoint["origin"] = self.origin
         if self.robust is not None:
             checkpoint["robust"] = self.robust.weights
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the history up again."""
+        """Restore the history and, where the cells are as many, the weights of group DRO."""
         self.history = checkpoint["history"]
-        weights = checkpoint.get("robust")  # of a start with other cells they would mean nothing
+        weights = checkpoint.get("robust")
         if self.robust is not None and weights is not None and len(weights) == len(self.robust.weights):
             self.robust.weights.copy_(weights)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-        weights = logits.new_tensor([self._params.loss_weights[name] for name in CLASSES])
+        weights = logits.new_tensor([self._params.loss_weights.get(name, 1.0) for name in self._task.order])
         return functional.cross_entropy(logits, labels, weight=weights, reduction=reduction)
 
 
 def learning_rate_factor(params: Training) -> Callable[[int], float]:
-    """Factor on the learning rate by epoch: the paper's step, or a linear warm-up and then half a cosine to 0."""
+    """Learning-rate factor by epoch: the paper's steps, or a linear warm-up and cosine annealing to 0."""
     schedule = params.schedule
 
     def factor(epoch: int) -> float:

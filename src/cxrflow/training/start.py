@@ -1,6 +1,6 @@
 """Where training starts from: random weights, ImageNet, a file, a bundle, or a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,8 +15,12 @@ from torch import nn
 from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_trained_on
 from cxrflow.errors import CxrflowError
 from cxrflow.models import find_model
-from cxrflow.models.stored import STORED
+from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import IMAGENET, SCRATCH, Images
+from cxrflow.task import Task
+from cxrflow.training.checkpoints import read_checkpoint
+
+State = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,14 @@ class Start:
     """What training begins with.
 
     network        on the CPU
-    pretrained_on  the collections that its weights have seen; empty from scratch
-    seen           rows as ``bundle.seen_rows`` gives them, of all images that they have seen and that are listed
-    listed         False where they have seen radiographs that nobody listed
-    checkpoint     a checkpoint of an earlier training, whose optimiser and schedule go on; or None
-    epochs         that the checkpoint has been trained for
+    pretrained_on  the collections that its weights were trained on before; empty from scratch
+    seen           rows as ``bundle.seen_rows`` gives them, of all listed images that its weights were trained on
+    listed         False where the weights were trained on radiographs that nobody listed
+    checkpoint     a checkpoint of an earlier training, whose optimiser and schedule continue; or None
+    epochs         epochs that the checkpoint was trained for
     digest         SHA-256 (hexadecimal) of the weights; empty from scratch
-    scale          mean and standard deviation of the pixels that the weights were trained with, which their input
-                   keeps; None where it takes those of the new training images
+    scale          mean and standard deviation of the pixels that the weights were trained with, which normalise their
+                   input further on; None where those of the new training images do
     """
 
     network: nn.Module
@@ -44,22 +48,27 @@ class Start:
     scale: tuple[float, float] | None = None
 
 
-def begin(model: str, start: str, images: Images, classes: int) -> Start:
+def begin(model: str, start: str, images: Images, task: Task) -> Start:
     """Build the network called ``model`` with the weights that ``start`` (``training.start``) names.
 
-    start  ``scratch``: random, or those that a name as xrv:... promises; ``imagenet``: the library's own, from its
-           cache or the network; a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of
-           a bundle; or a checkpoint of a training (.ckpt), which then goes on with its optimiser and schedule
-    A first convolution of three planes serves a network of one by the sum over its planes, which gives the same for a
-    grey picture, and the other way round. Last layers for another number of classes are left at random.
-    Raises CxrflowError where weights are absent, damaged, of another network, or cannot be downloaded.
+    start  ``scratch``: random weights, or the pretrained ones that a name such as xrv:... stands for; ``imagenet``: the
+           library's ImageNet weights, from its cache or downloaded; a file of weights (.safetensors, or .pth with
+           nothing but tensors in it); the folder of a bundle; or a checkpoint of a training (.ckpt), whose optimiser
+           and schedule then continue
+    A first convolution for three planes becomes one for a grey picture by summing over its planes, which gives the same
+    output, and the other way round. The last layer of a bundle of the same classes is taken over with its rows in the
+    order of ``task``; that of a bundle of other classes, or of weights for another number of classes, stays random. A
+    file of weights does not name its classes: a last layer for as many is taken over as it is.
+    Raises CxrflowError where weights are absent, damaged, of another network, or cannot be downloaded, or where a
+    checkpoint or an imported network is of other classes.
     """
     known = None if model == STORED else find_model(model)
+    classes = len(task.order)
     if start == SCRATCH and known is not None:
         return Start(known.build(images.channels, classes), known.pretrained_on, listed=known.load_pretrained is None)
     path = Path(start)
     if (path / DESCRIPTION).exists():
-        return _from_bundle(path, model, images, classes)
+        return _from_bundle(path, model, images, task)
     if known is None:
         raise CxrflowError(
             f"training.start: {start} is no bundle, and a network called {STORED} comes from one; name its folder."
@@ -75,20 +84,23 @@ def begin(model: str, start: str, images: Images, classes: int) -> Start:
             f"{IMAGENET} or the path of one."
         )
     if path.suffix == ".ckpt":
-        return _from_checkpoint(path, network)
+        return _from_checkpoint(path, network, task)
     fit_state(network, _state_of(path), str(path))
     return Start(network, (f"unknown ({path.name})",), listed=False, digest=_digest(network))
 
 
-def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Load ``state`` into ``network``; the first convolution and the last layers may differ as ``begin`` says.
+def fit_state(network: nn.Module, state: State, where: str, random: Collection[str] = ()) -> None:
+    """Load ``state`` into ``network``; the first convolution and the last layer may differ as ``begin`` says.
 
-    where  what the weights are called in an error
+    where   what the weights are called in an error
+    random  names of tensors that keep their random values
     """
     own = network.state_dict()
     taken: dict[str, torch.Tensor] = {}
     left: list[str] = []
     for name, ours in own.items():
+        if name in random:
+            continue
         theirs = state.get(name)
         if theirs is not None and theirs.shape == ours.shape:
             taken[name] = theirs
@@ -101,7 +113,7 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str)
     left += [name for name in state if name not in own]
 
     def is_last(name: str) -> bool:
-        """Of the layer that comes last, or of a second one that gives the classes."""
+        """Whether it belongs to the last layer, or to a second one that gives the classes."""
         if name.rpartition(".")[0] == last:
             return True
         both = name in own and name in state
@@ -115,22 +127,31 @@ def fit_state(network: nn.Module, state: Mapping[str, torch.Tensor], where: str)
     network.load_state_dict(own | taken)
 
 
-def _from_bundle(path: Path, model: str, images: Images, classes: int) -> Start:
-    bundle, other = read_bundle(path)
+def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
+    bundle, network = read_bundle(path)
     if bundle.model != model:
         raise CxrflowError(f"training.start: {path} holds a {bundle.model}, not a {model}; set training.model to it.")
-    network = other
-    if model != STORED:
-        network = find_model(model).architecture(images.channels, classes)
-        fit_state(network, other.state_dict(), str(path))
-    elif (bundle.images.size, bundle.images.channels, len(bundle.classes)) != (images.size, images.channels, classes):
-        raise CxrflowError(
-            f"training.start: the imported network in {path} keeps its images.size {bundle.images.size}, its "
-            f"images.channels {bundle.images.channels} and {len(bundle.classes)} classes; set the first two to these."
-        )
+    same_classes = set(bundle.task.order) == set(task.order)
+    rows = [bundle.task.order.index(name) for name in task.order] if same_classes else []
+    if isinstance(network, StoredNetwork):
+        if (bundle.images.size, bundle.images.channels) != (images.size, images.channels) or not same_classes:
+            raise CxrflowError(
+                f"training.start: the imported network in {path} keeps its images.size {bundle.images.size}, its "
+                f"images.channels {bundle.images.channels} and its classes {', '.join(bundle.task.order)}; set all to "
+                "these."
+            )
+        network.order.copy_(network.order[rows])
+    else:
+        state, architecture = network.state_dict(), find_model(model).architecture
+        per_class = _per_class(architecture, images.channels, len(bundle.task.order))
+        network = architecture(images.channels, len(task.order))
+        if same_classes:
+            fit_state(network, state | {name: state[name][rows] for name in per_class}, str(path))
+        else:
+            fit_state(network, state, str(path), per_class)
     before = tuple(dict.fromkeys((*bundle.pretrained_on, *bundle.sources)))
     return Start(
-        network.train(),  # a bundle's is read for scoring
+        network.train(),  # read_bundle leaves it in evaluation mode
         before,
         read_trained_on(path),
         bundle.seen == "listed",
@@ -139,22 +160,35 @@ def _from_bundle(path: Path, model: str, images: Images, classes: int) -> Start:
     )
 
 
+def _per_class(architecture: Callable[[int, int], nn.Module], channels: int, classes: int) -> list[str]:
+    """Names of the tensors with one row per class: those whose shape depends on the number of classes."""
+    with torch.device("meta"):
+        these, more = (architecture(channels, count).state_dict() for count in (classes, classes + 1))
+    return [name for name, tensor in these.items() if tensor.shape != more[name].shape]
+
+
 def _digest(network: nn.Module) -> str:
     return sha256(save(network.state_dict())).hexdigest()
 
 
-def _from_checkpoint(path: Path, network: nn.Module) -> Start:
-    """What is known of a checkpoint; its weights are loaded with its optimiser, when training goes on."""
+def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
+    """What is known of a checkpoint. Its weights and optimiser are loaded by Lightning when training continues."""
     held = _load(path)
     try:
         state, origin, epochs = held["state_dict"], held["origin"], held["epoch"] + 1
         before = tuple(dict.fromkeys((*origin["pretrained_on"], *origin["sources"])))
+        classes = tuple(origin["classes"])
         mean, std = origin["scale"]
     except (KeyError, TypeError):
         raise CxrflowError(
             f"training.start: {path} is no checkpoint of this version's `cxrflow training`; name another."
         ) from None
     theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
+    if classes != task.order:
+        raise CxrflowError(
+            f"training.start: {path} is of a training for {', '.join(classes)}, in this order, not for "
+            f"{', '.join(task.order)}; start from its bundle, which can take other classes."
+        )
     if theirs != {name: tensor.shape for name, tensor in network.state_dict().items()}:
         raise CxrflowError(
             f"training.start: {path} is of another network, or of other images.channels; set training.model to its own."
@@ -163,28 +197,29 @@ def _from_checkpoint(path: Path, network: nn.Module) -> Start:
         seen = read_trained_on(path.parent)
     except CxrflowError:
         raise CxrflowError(
-            f"training.start: {path} lies without the {TRAINED_ON} that training writes beside it, so what it has seen "
-            "is unknown; keep the two together."
+            f"training.start: {path} lies without the {TRAINED_ON} that training writes beside it, so what it was "
+            "trained on is unknown; keep the two together."
         ) from None
     known = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
     return Start(network, before, seen, origin["listed"], path, **known)
 
 
 def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
-    """Weights of a convolution for pictures of another number of planes, 1 or 3; None where they differ in more.
+    """Weights of a convolution adapted to pictures of another number of planes, 1 or 3; None where more differs.
 
-    TResNet's first convolution sees each square of 4 x 4 pixels as planes, pixel by pixel, of each its 3 planes (Ridnik
+    The first convolution of TResNet sees each square of 4 x 4 pixels as planes, pixel by pixel, each with its 3 (Ridnik
     et al. 2020, arXiv:2003.13630, section 2.1; timm's ``SpaceToDepth``): 48 planes, or 16.
     """
     alike = theirs.ndim == ours.ndim == 4 and theirs.shape[0] == ours.shape[0] and theirs.shape[2:] == ours.shape[2:]
     if not alike or {theirs.shape[1], ours.shape[1]} not in ({1, 3}, {16, 48}):
         return None
     if theirs.shape[1] > ours.shape[1]:
-        return theirs.unflatten(1, (-1, 3)).sum(dim=2)
+        outputs, planes, *sides = theirs.shape
+        return theirs.reshape(outputs, planes // 3, 3, *sides).sum(dim=2)
     return theirs.repeat_interleave(3, dim=1) / 3
 
 
-def _imagenet(model: str) -> tuple[dict[str, torch.Tensor], str]:
+def _imagenet(model: str) -> tuple[State, str]:
     load = find_model(model).imagenet
     if load is None:
         raise CxrflowError(f"training.start: there are no ImageNet weights for {model}; set it to {SCRATCH}.")
@@ -198,7 +233,7 @@ def _imagenet(model: str) -> tuple[dict[str, torch.Tensor], str]:
         ) from None
 
 
-def _state_of(path: Path) -> dict[str, torch.Tensor]:
+def _state_of(path: Path) -> State:
     state = _load(path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise CxrflowError(f"training.start: {path} is no state_dict of tensors; save its state_dict as .safetensors.")
@@ -207,13 +242,11 @@ def _state_of(path: Path) -> dict[str, torch.Tensor]:
 
 def _load(path: Path) -> Any:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_file(path) if path.suffix == ".safetensors" else read_checkpoint(path)
     except UnpicklingError:
         raise CxrflowError(
             f"training.start: {path} holds more than tensors, or is damaged, and nothing else is ever unpickled; save "
             "its state_dict as .safetensors."
         ) from None
-    except Exception as error:  # a damaged file raises anything
+    except Exception as error:  # a damaged file can raise anything
         raise CxrflowError(f"training.start: {path} holds no weights ({' '.join(str(error).split())[:200]}).") from None

@@ -3,123 +3,104 @@
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
 from scipy.optimize import minimize_scalar
 from torch import distributed
 
 import cxrflow
 from cxrflow.bundle import TRAINED_ON, Bundle, seen_rows, write_bundle
+from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
-from cxrflow.images.prepare import Store, check_steps
+from cxrflow.images.prepare import check_steps
 from cxrflow.model_card import write_card
 from cxrflow.models.measure import check_size
 from cxrflow.models.model import to_input
 from cxrflow.params import Images, Training, check_start
-from cxrflow.records import CLASSES
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
-from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting
-from cxrflow.training.data import BalancedBatches, Place, PlainBatches, RadiographBatches, loader
+from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting, read_checkpoint
+from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, loader
 from cxrflow.training.module import CHOICE, TrainingModule
-from cxrflow.training.start import begin
+from cxrflow.training.start import Start, begin
+
+_CODE = ("training", "models", "bundle.py", "dataset.py", "task.py")
 
 
-class _Sides(TypedDict):
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Batches of the training and validation images, and the records of both, training first."""
+
     train: CellBatches
     val: RadiographBatches
+    used: pd.DataFrame
+    is_positive: NDArray[np.bool_]  # of the training images
 
 
 def train(
-    records: pd.DataFrame,
-    store: Store,
-    images: Images,
-    params: Training,
-    out: Path,
-    classes: Sequence[str] = CLASSES,
+    dataset: Dataset, images: Images, params: Training, out: Path, classes: Sequence[str] | None = None
 ) -> Bundle | None:
-    """Train on the rows of split ``train``, choose on ``val``; write ``bundle``, ``history.csv`` and ``checkpoints``.
+    """Train on the split ``train``, choose the epoch on ``val``; write ``bundle``, ``history.csv`` and ``checkpoints``.
 
-    records  kept rows only (columns of records.py)
-    out      results folder; an interrupted run that was begun with the same params, data and code goes on from the
-             last whole epoch in ``out/checkpoints``
-    classes  those that must have images on both sides; of another ``records`` holds none, the network learns nothing,
-             and the macro AUROC that chooses the epoch is without it
-    Started by ``torchrun``, each process takes its part of every batch; all but the first return None.
-    Raises CxrflowError where one of ``classes`` has no image on the training or validation side, the store was prepared
-    by other steps, the network does not take pictures of that size, the loss is no longer a number, or memory does not
-    suffice.
+    out      results folder; an interrupted run resumes from the last whole epoch in ``out/checkpoints`` where that was
+             begun with the same params, data and code
+    classes  those that must have images on both sides, by default all of the task. A class without images is not
+             learned, and is left out of the macro AUROC that chooses the epoch.
+    Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
+    Raises CxrflowError where one of ``classes`` has no training or validation image, the images were prepared by other
+    steps, the network does not take pictures of that size, the loss is NaN, or the machine is out of memory.
     """
-    place = _join()
+    process = _join()
     check_start(params, out)
-    check_steps(store, images)
-    usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
-    sides = {side: usable[usable.split == side] for side in ("train", "val")}
-    for side, rows in sides.items():
-        if absent := [c for c in classes if not (rows.label == c).any()]:
-            raise CxrflowError(f"training: no {side} image of class {', '.join(absent)}; set another metadata.split.")
-    data: _Sides = {"train": CellBatches(store, sides["train"]), "val": RadiographBatches(store, sides["val"])}
-    used = pd.concat(sides.values())
-    digests = {
-        "data": digest([used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), store.steps]),
-        "params": digest([images.model_dump(), params.model_dump()]),
-        "code": code_digest(Path(cxrflow.__file__).parent, ("training", "models", "bundle.py", "records.py")),
-    }
+    check_steps(dataset.store, images)
+    sides = _sides(dataset, classes or dataset.task.order)
     lightning.seed_everything(params.seed, verbose=False)
-    check_size(params.model, images.channels, images.size)
-    start = begin(params.model, params.start, images, len(CLASSES))
-    if start.digest:
-        digests["start"] = start.digest
+    check_size(params.model, images.channels, images.size, len(dataset.task.order))
+    start = begin(params.model, params.start, images, dataset.task)
     if start.epochs >= params.epochs:
         raise CxrflowError(
             f"training.epochs: {params.start} has been trained for {start.epochs} epochs; set the new total above that."
         )
-    mean, std = start.scale or data["train"].mean_and_std()
-    module = TrainingModule(start.network, params, images.channels, mean, std)
-    if params.robust == "group_dro":
-        module.robust = GroupDro(data["train"].cell_count, params.robust_step)
-    sources = {str(source): len(rows) for source, rows in used.groupby("source")}
-    module.origin = {
-        "pretrained_on": list(start.pretrained_on),
-        "sources": list(sources),
-        "listed": start.listed,
-        "scale": [mean, std],
-    }
-    seen = pd.concat([seen_rows(used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
+    digests = _digests(dataset, sides.used, images, params) | ({"start": start.digest} if start.digest else {})
+    module = _module(start, sides, dataset, images, params)
+    seen = pd.concat([seen_rows(sides.used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
     checkpoints = out / "checkpoints"
-    if place.rank == 0:
+    if process.rank == 0:
         _open_checkpoints(checkpoints, digests, seen)
-    if place.world > 1:
+    if process.world > 1:
         distributed.barrier()
     finished = checkpoints / "finished"
-    if finished.exists():  # DVC removed the other outputs of a run whose checkpoints stand
-        module.history = torch.load(checkpoints / "last.ckpt", weights_only=True)["history"]
+    if finished.exists():  # DVC removed the other outputs of a finished run, whose checkpoints persist
+        module.history = read_checkpoint(checkpoints / "last.ckpt")["history"]
     else:
-        _fit(module, data, params, place, start.checkpoint, checkpoints, out)
-    if place.rank > 0:
+        _fit(module, sides, start.checkpoint, params, out, process)
+    if process.rank > 0:
         return None
     write_whole(finished, b"")
     write_history(module.history, out / "history.csv")
-    best = torch.load(checkpoints / "best.ckpt", weights_only=True)
+    best = read_checkpoint(checkpoints / "best.ckpt")
     chosen = int(best["epoch"])
     module.load_state_dict(best["state_dict"])
     figures = next(row for row in module.history if row["epoch"] == chosen)
     on_val = {k.removeprefix("val_"): v for k, v in figures.items() if k.startswith("val_")}
+    _, mean, std = module.input
     bundle = Bundle(
         cxrflow=cxrflow.__version__,
+        task=dataset.task,
         model=params.model,
-        classes=CLASSES,
         images=images,
         mean=mean,
         std=std,
-        temperature=fit_temperature(*_logits(module, data["val"], params.batch_size)),
-        sources=sources,
+        temperature=fit_temperature(*_logits(module, sides.val, params.batch_size)),
+        sources=_sources(sides.used),
         pretrained_on=start.pretrained_on,
         seen="listed" if start.listed else "unknown",
         epoch=chosen,
@@ -127,16 +108,54 @@ def train(
         digests=digests,
     )
     write_bundle(out / "bundle", module.network, bundle, seen)
-    write_card(out / "bundle", usable, params)
+    write_card(out / "bundle", dataset.records, params)
     return bundle
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def _sides(dataset: Dataset, classes: Sequence[str]) -> _Sides:
+    """Raises CxrflowError where one of ``classes`` has no image on a side."""
+    train, val = dataset.split("train"), dataset.split("val")
+    for name, side in (("train", train), ("val", val)):
+        if absent := [c for c in classes if c not in side.labels]:
+            raise CxrflowError(f"training: no {name} image of class {', '.join(absent)}; set another metadata.split.")
+    used = pd.concat([train.records, val.records])
+    return _Sides(CellBatches(train), RadiographBatches(val), used, train.labels == dataset.task.positive)
+
+
+def _digests(dataset: Dataset, used: pd.DataFrame, images: Images, params: Training) -> dict[str, str]:
+    """What a resumed run must have in common with the interrupted one, and what the bundle says of its origin."""
+    rows, task = used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), dataset.task
+    return {
+        "data": digest([rows, dataset.store.steps, list(task.classes.items()), task.positive]),
+        "params": digest([images.model_dump(), params.model_dump()]),
+        "code": code_digest(Path(cxrflow.__file__).parent, _CODE),
+    }
+
+
+def _sources(used: pd.DataFrame) -> dict[str, int]:
+    return {str(source): len(rows) for source, rows in used.groupby("source")}
+
+
+def _module(start: Start, sides: _Sides, dataset: Dataset, images: Images, params: Training) -> TrainingModule:
+    scale = start.scale or sides.train.mean_and_std()
+    module = TrainingModule(start.network, dataset.task, params, images.channels, scale)
+    if params.robust == "group_dro":
+        module.robust = GroupDro(sides.train.cell_count, params.robust_step)
+    module.origin = {
+        "classes": list(dataset.task.order),
+        "pretrained_on": list(start.pretrained_on),
+        "sources": list(_sources(sides.used)),
+        "listed": start.listed,
+        "scale": list(scale),
+    }
+    return module
+
+
+def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
     """Temperature that minimises the cross-entropy on val (Guo et al. 2017, section 4.2), between 0.05 and 20.
 
     logits  float (n, classes); labels int (n,)
     """
-
     values, truth = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
 
     def cross_entropy(log_temperature: float) -> float:
@@ -147,21 +166,21 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def running_mean(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
-    """How the mean of the weights follows them: (mean, weights, steps so far) to the next mean.
+    """An exponential moving average of the weights: (mean, weights, steps so far) to the next mean.
 
-    An exponential moving average whose decay grows to ``decay`` as (1 + steps) / (10 + steps), so that a short training
-    does not end near its random start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``).
+    Its decay warms up to ``decay`` as (1 + steps) / (10 + steps), so that a short training does not end near its random
+    start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``).
     """
 
-    def following(mean: torch.Tensor, weights: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
+    def update(mean: torch.Tensor, weights: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
         kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
         return mean * kept + weights * (1 - kept)
 
-    return following
+    return update
 
 
 class _Stop(EarlyStopping):
-    """Early stopping that an interrupted run takes up where it was, and one that goes on from another run begins."""
+    """Early stopping whose state an interrupted run restores, and a run from another's checkpoint begins anew."""
 
     def __init__(self, patience: int, same_run: bool) -> None:
         super().__init__("val_macro_auroc", mode="max", patience=patience, check_on_train_epoch_end=True)
@@ -172,7 +191,7 @@ class _Stop(EarlyStopping):
             super().load_state_dict(state_dict)
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        trainer.should_stop = self.wait_count >= self.patience  # a run killed when it had stopped, before its end
+        trainer.should_stop = self.wait_count >= self.patience  # a run killed between stopping and its end
 
 
 class _History(lightning.Callback):
@@ -193,18 +212,18 @@ def write_history(history: list[dict[str, float]], path: Path) -> None:
     write_whole(path, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
 
 
-def _join() -> Place:
-    """This process among those that ``torchrun`` started."""
-    place = Place(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
-    if place.world > 1 and not distributed.is_initialized():
+def _join() -> Process:
+    """DDP rank and world size as ``torchrun`` sets them; joins the process group."""
+    process = Process(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    if process.world > 1 and not distributed.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return place
+    return process
 
 
 def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame) -> None:
-    """Make the folder ready for a run with these digests: the checkpoints of any other run are removed."""
+    """Prepare the folder for a run with these digests: checkpoints of any other run are removed."""
     if begun_by_same(folder, digests):
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -213,27 +232,22 @@ def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame)
 
 
 def _fit(
-    module: TrainingModule,
-    data: _Sides,
-    params: Training,
-    place: Place,
-    begun_by: Path | None,
-    checkpoints: Path,
-    out: Path,
+    module: TrainingModule, sides: _Sides, begun_by: Path | None, params: Training, out: Path, process: Process
 ) -> None:
-    if min(params.batch_size // 2, len(data["val"])) < place.world:
+    """begun_by: the checkpoint of another run that this one begins with, or None."""
+    if min(params.batch_size // 2, len(sides.val)) < process.world:
         raise CxrflowError(
-            f"training: batches of {params.batch_size} and {len(data['val'])} validation images are too few for "
-            f"{place.world} processes; start fewer."
+            f"training: batches of {params.batch_size} and {len(sides.val)} validation images are too few for "
+            f"{process.world} processes; start fewer."
         )
-    if params.robust != "none" and place.world > 1:
+    if params.robust != "none" and process.world > 1:
         raise CxrflowError("training.robust: its weights are kept by one process; start training without torchrun.")
-    train = data["train"]
-    balanced: BalancedBatches | SourceBalancedBatches
+    checkpoints = out / "checkpoints"
+    batches: BalancedBatches | SourceBalancedBatches
     if params.balance == "source_and_class":
-        balanced = SourceBalancedBatches(train.chances(), params.batch_size, params.seed, place)
+        batches = SourceBalancedBatches(sides.train.chances(), params.batch_size, params.seed, process)
     else:
-        balanced = BalancedBatches(train.labels, params.batch_size, params.sample_weight_covid, params.seed, place)
+        batches = BalancedBatches(sides.is_positive, params.batch_size, params.positive_share, params.seed, process)
     each_epoch: dict[str, Any] = {
         "dirpath": checkpoints,
         "save_on_train_epoch_end": True,
@@ -242,8 +256,8 @@ def _fit(
     best = ModelCheckpoint(filename="best", monitor=CHOICE, mode="max", **each_epoch)
     last = ModelCheckpoint(filename="last", **each_epoch)
     interrupted = checkpoints / "last.ckpt"
-    going_on = interrupted if interrupted.exists() else begun_by
-    stop = _Stop(params.early_stopping_epochs, going_on == interrupted)
+    resumed = interrupted if interrupted.exists() else begun_by
+    stop = _Stop(params.early_stopping_epochs, resumed == interrupted)
     averaged = [] if params.average is None else [WeightAveraging(avg_fn=running_mean(params.average))]
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
@@ -252,35 +266,38 @@ def _fit(
         plugins=[WholeFiles()],
         accelerator=accelerator(),
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        num_nodes=place.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        strategy="ddp" if place.world > 1 else "auto",
-        sync_batchnorm=place.world > 1 and torch.cuda.is_available(),  # torch has it for CUDA alone
+        num_nodes=process.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        strategy="ddp" if process.world > 1 else "auto",
+        sync_batchnorm=process.world > 1 and torch.cuda.is_available(),  # PyTorch has it for CUDA only
         precision="bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true",
         gradient_clip_val=params.gradient_clip,
-        # On a GPU some layers have no deterministic gradient: they warn there; a CPU repeats every bit.
+        # On a GPU some layers have no deterministic gradient and warn; on a CPU every bit is repeated.
         deterministic="warn",
         num_sanity_val_steps=0,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    if going_on and place.rank == 0:
-        print(f"Going on after the last whole epoch in {going_on}")
+    if resumed and process.rank == 0:
+        print(f"Going on after the last whole epoch in {resumed}")
     with fitting(
-        f"training: memory does not suffice for batches of {params.batch_size}; lower training.batch_size or "
+        f"training: out of memory with batches of {params.batch_size}; lower training.batch_size or "
         "images.size, or take a smaller network.",
         f"To go on with what was trained, move {checkpoints} elsewhere first and set training.start to its last.ckpt.",
     ):
         trainer.fit(
             module,
-            loader(train, balanced),
-            loader(data["val"], PlainBatches(len(data["val"]), params.batch_size, place)),
-            ckpt_path=going_on,
+            loader(sides.train, batches),
+            loader(sides.val, PlainBatches(len(sides.val), params.batch_size, process)),
+            ckpt_path=resumed,
             weights_only=True,
         )
 
 
 @torch.inference_mode()
-def _logits(module: TrainingModule, data: RadiographBatches, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _logits(
+    module: TrainingModule, data: RadiographBatches, batch_size: int
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+    """Logits, float (n, classes), and labels, int64 (n,), of all images, computed on the CPU."""
     network = module.network.cpu().eval()
     parts = [
         network(to_input(images.float() / 255, *module.input))
