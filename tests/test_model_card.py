@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrflow import model_card
 from cxrflow.bundle import Bundle
 from cxrflow.evaluation.card import card_section
 from cxrflow.model_card import CARD, NOT_AUDITED, NOT_MEASURED, card, card_of, markdown_table, with_verdicts
 from cxrflow.params import Params
+from cxrflow.statistics.figure import Figure, missing
+from cxrflow.task import Task
 
 MITCHELL = (
     *("Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data"),
@@ -18,21 +21,25 @@ MITCHELL = (
 )
 
 
-@pytest.fixture
-def bundle(demo_params: Params) -> Bundle:
+def described(task: Task, params: Params) -> Bundle:
     return Bundle(
-        cxrflow="0", model="resnet18", classes=("covid", "normal", "pneumonia"), images=demo_params.images, mean=0.5,
-        std=0.2, temperature=1.25, sources={"a": 3}, epoch=7, validation={"macro_auroc": 0.875},
-        digests={"weights": "0123456789abcdef"},
+        cxrflow="0", model="resnet18", task=task, images=params.images, mean=0.5, std=0.2, temperature=1.25,
+        sources={"a": 3}, epoch=7, validation={"macro_auroc": 0.875}, digests={"weights": "0123456789abcdef"},
     )  # fmt: skip
 
 
 @pytest.fixture
-def records() -> pd.DataFrame:
+def bundle(task: Task, demo_params: Params) -> Bundle:
+    return described(task, demo_params)
+
+
+@pytest.fixture
+def records(task: Task) -> pd.DataFrame:
+    first, second, _ = task.order
     return pd.DataFrame(
         {
             "source": ["a", "a", "a", "b|c"], "split": ["train", "train", "test", "train"],
-            "label": ["covid", "normal", "normal", "covid"], "group_id": ["g1", "g1", "g2", "g3"],
+            "label": [first, second, second, first], "group_id": ["g1", "g1", "g2", "g3"],
             "age": [40, 60, np.nan, np.nan], "sex": ["F", None, "M", "F"], "view": ["AP", "PA", "PA", None],
         }
     )  # fmt: skip
@@ -54,36 +61,64 @@ def numbers(text: str) -> list[int]:
     return [n for r in ranges for n in range(int(r[0]), int(r[-1]) + 1)]
 
 
-def test_counts_people_and_sources_of_one_class(bundle, records, demo_params) -> None:
+def test_counts_people_and_sources_of_one_class(bundle, records, demo_params, task) -> None:
     text = card(bundle, records, demo_params.training)
+    names = " | ".join(task.names[name] for name in task.order)
+    assert f"| split | source | {names} | images | groups of patients |" in text
     assert "| train | a | 1 | 1 | 0 | 2 | 1 |" in text
     assert "| test | a | 0 | 1 | 0 | 1 | 1 |" in text
     assert r"| train | b\|c | 1 | 0 | 0 | 1 | 1 |" in text
     assert "| train | 50 (45 to 55) | 1 | F 2, unknown 1 | AP 1, PA 1, unknown 1 |" in text
-    assert "Sources of one class alone: b|c: covid." in text
+    assert f"Sources with images of one class only: b|c: {task.names[task.order[0]]}." in text
     assert "Epoch 7 kept" in text
     assert "macro_auroc 0.875" in text
     assert bundle.purpose in text
 
 
-def test_test_figures_take_the_place_kept_for_them(bundle, tmp_path: Path) -> None:
-    figure = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 5, "groups": 4}
-    part = {"n": 3, "images": {"covid": 2}, "accuracy": figure, "sensitivity": figure, "specificity": figure}
+def test_the_classes_are_those_of_the_bundle(two_classes, four_classes, demo_params) -> None:
+    text = card(described(two_classes, demo_params))
+    assert (
+        "- Classes, by findings: clear (no finding); pneumothorax (pneumothorax). Positive class: pneumothorax." in text
+    )
+    assert "one probability for each of 2 classes" in text
+    assert "Operating points for pneumothorax" in text
+    weighted = demo_params.training.model_copy(update={"loss_weights": {"other": 2.5}, "positive_share": None})
+    text = card(described(four_classes, demo_params), recipe=weighted)
+    assert "other pneumonia (pneumonia). Positive class: bacterial." in text
+    assert "Weights in the loss: other pneumonia 2.5, 1 for all other classes." in text
+    assert "Share of each batch drawn from bacterial images: not set." in text
+    plain = demo_params.training.model_copy(update={"loss_weights": {}, "positive_share": 0.25})
+    text = card(described(four_classes, demo_params), recipe=plain)
+    assert "Weights in the loss: 1 for all classes." in text
+    assert "Share of each batch drawn from bacterial images: 0.25." in text
+
+
+def test_no_class_of_the_default_task_is_in_the_template(task) -> None:
+    template = Path(model_card.__file__).with_suffix(".md").read_text()
+    words = "|".join(map(re.escape, {*task.order, *task.names.values()}))
+    assert not re.findall(rf"\b(?:{words})\b", template, re.IGNORECASE)
+
+
+def test_test_figures_take_the_place_kept_for_them(bundle, task, tmp_path: Path) -> None:
+    figure = Figure(0.9, 0.8, 0.95, 5, 4)
+    first, second, _ = task.order
+    part = {"n": 3, "images": {task.positive: 2}, "accuracy": figure, "sensitivity": figure, "specificity": figure}
     point = dict.fromkeys(("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_prevalence"), figure)
     of_class = dict.fromkeys(("sensitivity", "specificity", "ppv", "auroc"), figure)
-    test = dict.fromkeys(("covid", "normal", "pneumonia"), of_class) | {"macro_auroc": figure, "accuracy": figure}
-    test["covid"] = of_class | {"ppv": {"value": None, "reason": "no image was called covid"}}
+    test = dict.fromkeys(task.order, of_class) | {"macro_auroc": figure, "accuracy": figure}
+    test[first] = of_class | {"ppv": missing("no image was called it")}
     section = card_section(
         {
             "test": test, "n": 5, "groups": 4, "baseline": {"macro_auroc": figure}, "test_set": {"overlap": None},
-            "by_source": {"a": {"covid_vs_normal": figure}, "b": {}},
+            "by_source": {"a": {f"{first}_vs_{second}": figure}, "b": {}},
             "by_collection": {}, "by_view": {"PA": part | {"auroc": figure}}, "by_sex": {}, "by_age": {}, "by_day": {},
             "operating_points": {"cost_ratio": point | {"wanted": 10, "threshold": 0.25, "prevalence": 0.3}},
             "prevalence": 0.02,
             "calibration": {"ece": 0.05, "ece_if_calibrated": {"mean": 0.03, "p95": 0.04}, "brier": figure},
-            "prediction_sets": {"wanted": 0.9, "coverage": dict.fromkeys(("covid", "normal", "pneumonia"), figure)},
-            "cannot_tell": {"unanswerable": ["Anything of covid."]},
+            "prediction_sets": {"wanted": 0.9, "coverage": dict.fromkeys(task.order, figure)},
+            "cannot_tell": {"unanswerable": ["Anything of it."]},
         },
+        task,
         "the split *test*",
     )  # fmt: skip
     (tmp_path / CARD).write_text("first\n" + card(bundle))
@@ -91,17 +126,17 @@ def test_test_figures_take_the_place_kept_for_them(bundle, tmp_path: Path) -> No
     assert text.startswith("first")
     assert text.count(NOT_MEASURED) == 1
     assert section.startswith("On the split *test*: 5 images of 4 groups")
-    assert "none: no image was called covid" in section
-    assert "| a | covid vs normal | 0.900 (0.800 to 0.950) |" in section
-    said = "0.900 (0.800 to 0.950)"
+    assert "unknown (no image was called it)" in section
+    said, names = "0.900 (0.800 to 0.950)", task.names
+    assert f"| a | {names[first]} vs {names[second]} | {said} |" in section
     assert f"| view: PA | 3 | 2 | {said} | {said} | {said} | {said} |" in section
     assert "| PPV at 0.02 | NPV at 0.02 |" in section
     assert f"| cost_ratio 10, for a prevalence of 0.3 | 0.250 | {said} |" in section
     assert (
         "expected calibration error 0.050 (if calibrated, 0.030 on average and up to 0.040 19 times in 20)" in section
     )
-    assert f"0.9 wanted in each class: covid {said}, normal" in section
-    assert "- Anything of covid." in section
+    assert f"0.9 wanted in each class: {names[first]} {said}, {names[second]}" in section
+    assert "- Anything of it." in section
     assert card_of(tmp_path / "nowhere", bundle) == card(bundle)
 
 

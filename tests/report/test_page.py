@@ -38,10 +38,6 @@ def test_a_restated_figure_carries_its_numbers_in_full() -> None:
     assert filters.restated(missing("none")) == filters.figure(missing("none"))
 
 
-def test_a_pair_is_named_as_people_read_it(two_classes: Task) -> None:
-    assert filters.pair("air_vs_clear", two_classes) == "pneumothorax against clear"
-
-
 def test_fates_add_up_for_each_collection(two_classes: Task) -> None:
     rows = [("a", "kept: air", 3), ("a", "file is absent", 2), ("b", "kept: clear", 1)]
     fates = _fates(pd.DataFrame(rows, columns=["source", "fate", "rows"]), two_classes)
@@ -82,7 +78,7 @@ def test_the_page_is_of_its_task(
     assert f"Sensitivity for {html.escape(task.positive_name)}" in page
     assert page.count("(the positive class:") == 1
     for a, b in task.pairs:
-        assert html.escape(f"{task.names[a]} against {task.names[b]}") in page
+        assert f"<td>{html.escape(f'{task.names[a]} vs {task.names[b]}')}<td>" in page
     said = re.sub(r"<(style|pre)>.*?</\1>", "", page, flags=re.DOTALL).lower()
     foreign = [name for name in demo_params.task.order if name not in str(task)]
     assert foreign or task.order == demo_params.task.order

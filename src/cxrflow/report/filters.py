@@ -1,11 +1,10 @@
-"""How templates write figures and pairs of classes."""
+"""How templates write figures."""
 
 import json
 
 from markupsafe import Markup
 
 from cxrflow.statistics.figure import Figure
-from cxrflow.task import Task
 
 
 def figure(shown: Figure, digits: int = 2) -> Markup:
@@ -23,9 +22,3 @@ def restated(shown: Figure) -> Markup:
         return figure(shown)
     numbers = json.dumps([shown.value, shown.low, shown.high])
     return Markup("<span data-restated='{}'>{}</span>").format(numbers, figure(shown))
-
-
-def pair(key: str, task: Task) -> str:
-    """A key of ``by_source``, ``<a>_vs_<b>``, by the names of its classes."""
-    first, second = key.split("_vs_")
-    return f"{task.names[first]} against {task.names[second]}"

@@ -19,6 +19,7 @@ from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.operating import point_names
 from cxrflow.evaluation.plots import training_curves
 from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
+from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
 from cxrflow.metadata.overlap import meeting
@@ -158,7 +159,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = filters.figure
-    environment.filters["pair"] = filters.pair
+    environment.filters["pair"] = pair_in_words
     environment.filters["restated"] = filters.restated
     environment.filters["by_kind"] = lambda rows: {row["kind"]: row for row in rows}
     return environment
