@@ -11,6 +11,7 @@ _COHEN = "covid-chestxray-dataset (Cohen et al. 2020, arXiv:2006.11988), finding
 _NIH = "NIH ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315), Finding Labels"
 _RSNA = "RSNA Pneumonia Detection Challenge, stage 2 (Shih et al. 2019, Radiol Artif Intell 1: e180041), class"
 _KERMANY = "Chest X-Ray Images (Kermany et al. 2018, Cell 172: 1122-1131), folders"
+_GOOGLE = "NIH ChestX-ray14, adjudicated labels (Majkowska et al. 2020, Radiology 294: 421-431), columns"
 
 #: Each finding and where it is published.
 FINDINGS: dict[str, str] = {
@@ -21,6 +22,7 @@ FINDINGS: dict[str, str] = {
     "pneumonia/viral/sars": _COHEN,
     "pneumonia/viral/mers-cov": _COHEN,
     "pneumonia/viral/influenza": _COHEN,
+    "pneumonia/viral/influenza/h1n1": _COHEN,
     "pneumonia/viral/varicella": _COHEN,
     "pneumonia/viral/herpes": _COHEN,
     "pneumonia/bacterial": _KERMANY,
@@ -41,7 +43,7 @@ FINDINGS: dict[str, str] = {
     "acute respiratory distress syndrome": _COHEN,
     "tuberculosis": _COHEN,
     "cancer": _COHEN,
-    # The collection lists the image and says that its finding is not known ("todo", "Unknown").
+    # The collection lists the image and says that its finding is unknown ("todo", "Unknown").
     "not determined": _COHEN,
     "atelectasis": _NIH,
     "cardiomegaly": _NIH,
@@ -56,8 +58,11 @@ FINDINGS: dict[str, str] = {
     "nodule": _NIH,
     "pleural thickening": _NIH,
     "pneumothorax": _NIH,
+    "airspace opacity": _GOOGLE,
+    "fracture": _GOOGLE,
+    "nodule or mass": _GOOGLE,
     "lung opacity": _RSNA,
-    # "No Lung Opacity / Not Normal": abnormal, but not by an opacity that could be pneumonia.
+    # "No Lung Opacity / Not Normal": abnormal, without an opacity that could be pneumonia.
     "abnormal without lung opacity": _RSNA,
 }
 #: Other words for a finding, as people write them in tables of their own.
@@ -65,9 +70,11 @@ _SYNONYMS = {
     "covid": "pneumonia/viral/covid-19",
     "covid19": "pneumonia/viral/covid-19",
     "sars-cov-2": "pneumonia/viral/covid-19",
+    "mers": "pneumonia/viral/mers-cov",
     "ards": "acute respiratory distress syndrome",
     "normal": "no finding",
     "no findings": "no finding",
+    "infiltrate": "infiltration",  # in the NIH's own table of boxes
     "pleural effusion": "effusion",
 }
 
@@ -78,8 +85,11 @@ def under(finding: str, above: str) -> bool:
 
 
 def find_finding(word: str) -> str | None:
-    """The finding that ``word`` names: its path, a synonym, or the last part of a path; None where there is none."""
-    term = word.strip().casefold()
+    """The finding that ``word`` names by its path, a synonym, or the last part of its path; else None.
+
+    Case is ignored, and ``_`` is a space (NIH writes Pleural_Thickening).
+    """
+    term = word.strip().casefold().replace("_", " ")
     if term in FINDINGS:
         return term
     if term in _SYNONYMS:
@@ -89,6 +99,6 @@ def find_finding(word: str) -> str | None:
 
 
 def most_special(findings: Iterable[str]) -> tuple[str, ...]:
-    """The findings in their order, each once, without those of which another one is a special case."""
+    """The findings in their order, each once, without those above another one."""
     unique = list(dict.fromkeys(findings))
     return tuple(f for f in unique if not any(other != f and under(other, f) for other in unique))

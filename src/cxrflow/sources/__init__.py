@@ -1,15 +1,20 @@
 """The collections: one file each, one registry. A new collection is one file, one line here and one test."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from cxrflow.errors import CxrflowError
+from cxrflow.findings import find_finding
 from cxrflow.reading import ENDINGS
 from cxrflow.records import Record
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
 from cxrflow.sources.collection import Collection
 
-#: In this order: where two collections hold the same image, the earlier one keeps it.
+#: The order counts: of an image that two collections hold, the earlier collection keeps its own.
 SOURCES: dict[str, Collection] = {
     collection.name: collection
     for collection in (
@@ -27,10 +32,10 @@ SOURCES: dict[str, Collection] = {
 def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path, list[tuple[Collection, str]]]:
     """The collections below ``root``, or ``root`` itself where it is one, in the order of SOURCES.
 
-    A collection lies in a folder of its published name or of its name in SOURCES; any other folder with a table of
-    ``path``, ``label`` and ``patient`` is a user's own. ``wanted`` keeps only those named (by SOURCES, or by the
-    folder for a user's own).
+    The folder of a collection has its published name or its name in SOURCES; any other folder with a table of
+    ``path``, ``label`` and ``patient`` is a user's own collection.
 
+    wanted  keeps only the collections of these names (as in SOURCES; the folder's name for a user's own)
     Returns the folder that holds them and, for each, the collection and its folder's name.
     Raises CxrflowError where ``root`` is absent, holds none, or lacks a wanted one.
     """
@@ -61,20 +66,42 @@ def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path,
 
 
 def passed_over(root: Path, found: list[tuple[Collection, str]]) -> list[str]:
-    """Folders below ``root`` that hold a table or an image, at any depth, and are none of the collections found."""
+    """Folders in ``root`` that hold a table or an image at any depth and are not among the collections found."""
     taken = {folder for _, folder in found}
     others = [f for f in sorted(root.iterdir()) if f.is_dir() and f.name not in taken and not f.name.startswith(".")]
     return [f.name for f in others if any(p.suffix.lower() in (".csv", ".xlsx", *ENDINGS) for p in f.rglob("*"))]
 
 
-def read_collections(root: Path, found: list[tuple[Collection, str]], with_files: bool) -> list[Record]:
-    """The records of all collections that ``find_collections`` found, in its order."""
-    return [record for c, folder in found for record in c.read(root / folder, folder, with_files)]
+def read_collections(
+    root: Path,
+    found: list[tuple[Collection, str]],
+    with_files: bool,
+    finding_named: Callable[[str], str | None] = find_finding,
+) -> list[Record]:
+    """The records of all collections that ``find_collections`` found, in its order.
+
+    finding_named  the finding that a label in a user's own table stands for, or None
+    """
+    records: list[Record] = []
+    for collection, folder in found:
+        if collection is table.COLLECTION:
+            records += table.read(root / folder, folder, with_files, finding_named)
+        else:
+            records += collection.read(root / folder, folder, with_files)
+    return records
 
 
 def source_name(collection: Collection, folder: str) -> str:
-    """The name of a collection in records and figures: a user's own is called after its folder."""
+    """The name of a collection in records and figures: its own, or the folder's for a user's own."""
     return collection.name if collection.folder else folder
+
+
+def print_sources() -> None:
+    """Print the collections of the registry and the folders that they are looked for in."""
+    shown = Table("collection", "folder")
+    for collection in SOURCES.values():
+        shown.add_row(collection.name, collection.folder or "any, with a CSV table of path, label, patient")
+    Console().print(shown)
 
 
 def _recognise(folder: Path) -> Collection | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
-from cxrflow.sources.figure1 import label_of
+from cxrflow.sources.figure1 import findings_of
 
 NAME = "actualmed"
 
@@ -17,14 +17,14 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
 
 
 def _record(row: tables.Row, folder: str, line: int) -> Record:
-    label, reason = label_of(row["finding"])
+    findings, reason = findings_of(row["finding"])
     file = row["imagename"]
     return Record(
         image_id=f"{NAME}:{file or f'line {line}'}",
         source=NAME,
         path=f"{folder}/images/{file}",
         patient_id=f"{NAME}:{row['patientid']}" if row["patientid"] else None,
-        label=label,
+        findings=findings,
         finding=row["finding"] or None,
         view=row.get("view") or None,
         age=tables.years(row.get("age")),

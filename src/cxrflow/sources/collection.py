@@ -1,4 +1,4 @@
-"""What a collection is to the pipeline."""
+"""The contract of a source: a collection and the function that reads it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from cxrflow.records import Record
 class Collection:
     """One public collection, or the layout of a user's own.
 
-    name     as in parameters, records and figures
-    folder   the name under which it is published, or None for a user's own, recognised by its table
-    read     (folder, name of the folder, whether image files are at hand) -> one record per image that it lists;
-             paths in records start with the name of the folder.
+    name     in parameters, records and figures
+    folder   its name as published; None for a user's own, which is recognised by its table
+    read     (folder, name of the folder, whether image files are there) -> one record per image that it lists, with
+             its findings and no label; paths in records start with the name of the folder.
              Raises CxrflowError where a table or a column is missing.
     """
 

@@ -1,34 +1,60 @@
-"""covid-chestxray-dataset (Cohen et al. 2020, arXiv:2006.11988), with the label vocabularies of June 2020 and later."""
+"""covid-chestxray-dataset (Cohen et al. 2020, arXiv:2006.11988), in its vocabularies of June 2020 and later."""
 
 import re
 from pathlib import Path
 
+from cxrflow.findings import most_special
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
 
 NAME = "covid-chestxray"
 FRONTAL = {"PA", "AP", "AP SUPINE", "AP ERECT", "AP SEMI ERECT"}
-#: The organisms and kinds that the collection names in either vocabulary, all of them pneumonias.
-PNEUMONIA = re.compile(
-    r"PNEUMONIA|SARS|MERS|STREPTOCOCCUS|PNEUMOCYSTIS|KLEBSIELLA|LEGIONELLA|MYCOPLASMA|VARICELLA|INFLUENZA|LIPOID"
-    r"|E\.? ?COLI|BACTERIAL|CHLAMYDOPHILA|VIRAL|FUNGAL|ASPIRATION|HERPES|ASPERGILLOSIS|NOCARDIA|STAPHYLOCOCCUS|MRSA"
+#: Pattern of published words, in capitals -> finding; the most special first. "Streptococcus" (June 2020) and
+#: "Pneumonia/Bacterial/Streptococcus" (later) are the same finding.
+PUBLISHED = (
+    (r"COVID|SARS-COV-2", "pneumonia/viral/covid-19"),
+    (r"SARS(?!-COV-2)", "pneumonia/viral/sars"),
+    (r"MERS", "pneumonia/viral/mers-cov"),
+    (r"H1N1", "pneumonia/viral/influenza/h1n1"),
+    (r"INFLUENZA", "pneumonia/viral/influenza"),
+    (r"VARICELLA", "pneumonia/viral/varicella"),
+    (r"HERPES", "pneumonia/viral/herpes"),
+    (r"STREPTOCOCCUS", "pneumonia/bacterial/streptococcus"),
+    (r"MRSA", "pneumonia/bacterial/staphylococcus/mrsa"),
+    (r"STAPHYLOCOCCUS", "pneumonia/bacterial/staphylococcus"),
+    (r"KLEBSIELLA", "pneumonia/bacterial/klebsiella"),
+    (r"LEGIONELLA", "pneumonia/bacterial/legionella"),
+    (r"MYCOPLASMA", "pneumonia/bacterial/mycoplasma"),
+    (r"CHLAMYDOPHILA", "pneumonia/bacterial/chlamydophila"),
+    (r"E\.? ?COLI", "pneumonia/bacterial/e.coli"),
+    (r"NOCARDIA", "pneumonia/bacterial/nocardia"),
+    (r"PNEUMOCYSTIS", "pneumonia/fungal/pneumocystis"),
+    (r"ASPERGILLOSIS", "pneumonia/fungal/aspergillosis"),
+    (r"LIPOID", "pneumonia/lipoid"),
+    (r"ASPIRATION", "pneumonia/aspiration"),
+    (r"VIRAL", "pneumonia/viral"),
+    (r"BACTERIAL", "pneumonia/bacterial"),
+    (r"FUNGAL", "pneumonia/fungal"),
+    (r"PNEUMONIA", "pneumonia"),
+    (r"ARDS", "acute respiratory distress syndrome"),
+    (r"TUBERCULOSIS", "tuberculosis"),
+    (r"CANCER", "cancer"),
+    (r"EDEMA", "edema"),
+    (r"EMPHYSEMA", "emphysema"),
+    (r"FIBROSIS", "fibrosis"),
+    (r"PNEUMOTHORAX", "pneumothorax"),
+    (r"EFFUSION", "effusion"),
+    (r"TODO|UNKNOWN", "not determined"),
+    (r"^NO FINDING$", "no finding"),
 )
-OTHER = re.compile(r"ARDS|TODO|UNKNOWN|TUBERCULOSIS|CANCER|EDEMA|EMPHYSEMA|FIBROSIS|PNEUMOTHORAX|EFFUSION")
 
 
-def label_of(finding: str) -> tuple[str | None, str | None]:
-    """Label and reason for leaving out, one of them None, of a published finding (facts: label rules)."""
-    text = finding.upper()
-    if not text:
-        return None, tables.NO_FINDING_GIVEN
-    if "COVID" in text:
-        return "covid", None
-    if text == "NO FINDING":
-        return "normal", None
-    if PNEUMONIA.search(text):
-        return "pneumonia", None
-    return None, tables.NOT_IN_RULES if OTHER.search(text) else tables.UNKNOWN_LABEL
+def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
+    """Findings of the published words; and the reason for leaving the row out where none of the words is known."""
+    words = published.upper()
+    findings = most_special(finding for pattern, finding in PUBLISHED if re.search(pattern, words))
+    return findings, None if findings else tables.unknown(published)
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
@@ -38,7 +64,7 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
 
 
 def _record(row: tables.Row, folder: str, line: int) -> Record:
-    label, reason = label_of(row["finding"])
+    findings, reason = findings_of(row["finding"])
     if row["modality"].upper() != "X-RAY":
         reason = f"modality is {row['modality'] or 'not given'}, not X-ray"
     elif row["view"].upper() not in FRONTAL:
@@ -49,7 +75,7 @@ def _record(row: tables.Row, folder: str, line: int) -> Record:
         source=NAME,
         path=f"{folder}/{row['folder'] or 'images'}/{file}",
         patient_id=f"{NAME}:{row['patientid']}" if row["patientid"] else None,
-        label=label,
+        findings=findings,
         finding=row["finding"] or None,
         view=row["view"] or None,
         age=tables.years(row.get("age")),

@@ -1,4 +1,4 @@
-"""Figure1-COVID-chestxray-dataset (github.com/agchung): no image column, the file is the patient's id."""
+"""Figure1-COVID-chestxray-dataset (github.com/agchung): no image column, the patient's id names the file."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,14 @@ from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
 
 NAME = "figure1"
-FINDINGS = {"COVID-19": "covid", "PNEUMONIA": "pneumonia", "NO FINDING": "normal"}
+#: Published word, in capitals -> finding; Actualmed uses the same words.
+PUBLISHED = {"COVID-19": "pneumonia/viral/covid-19", "PNEUMONIA": "pneumonia", "NO FINDING": "no finding"}
 
 
-def label_of(finding: str) -> tuple[str | None, str | None]:
-    """Label and reason for leaving out, one of them None; the rule of Figure1 and Actualmed."""
-    if not finding:
-        return None, tables.NO_FINDING_GIVEN
-    label = FINDINGS.get(finding.upper())
-    return label, None if label else tables.UNKNOWN_LABEL
+def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
+    """Findings of a published word; and the reason for leaving the row out where the word is unknown."""
+    finding = PUBLISHED.get(published.upper())
+    return ((finding,), None) if finding else ((), tables.unknown(published))
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
@@ -30,7 +29,7 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
 
 def _record(row: tables.Row, folder: str, files: dict[str, str], line: int) -> Record:
     key = row["patientid"]
-    label, reason = label_of(row["finding"])
+    findings, reason = findings_of(row["finding"])
     # COVID-00003a and COVID-00003b are two images of one person.
     patient = re.sub(r"^(COVID-\d+)[a-z]$", r"\1", key)
     return Record(
@@ -38,7 +37,7 @@ def _record(row: tables.Row, folder: str, files: dict[str, str], line: int) -> R
         source=NAME,
         path=f"{folder}/images/{files.get(key, f'{key}.jpg')}",
         patient_id=f"{NAME}:{patient}" if patient else None,
-        label=label,
+        findings=findings,
         finding=row["finding"] or None,
         view=row.get("view") or None,
         age=tables.years(row.get("age")),

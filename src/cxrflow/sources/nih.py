@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14 (Wang et al. 2017): labels mined from reports, several per image."""
+"""NIH ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315): labels mined from reports, several per image."""
 
 from pathlib import Path
 
@@ -7,16 +7,35 @@ from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
 
 NAME = "nih"
+NO_FINDING = "No Finding"
+#: Published word -> finding.
+PUBLISHED = {
+    NO_FINDING: "no finding",
+    "Atelectasis": "atelectasis",
+    "Cardiomegaly": "cardiomegaly",
+    "Consolidation": "consolidation",
+    "Edema": "edema",
+    "Effusion": "effusion",
+    "Emphysema": "emphysema",
+    "Fibrosis": "fibrosis",
+    "Hernia": "hernia",
+    "Infiltration": "infiltration",
+    "Mass": "mass",
+    "Nodule": "nodule",
+    "Pleural_Thickening": "pleural thickening",
+    "Pneumonia": "pneumonia",
+    "Pneumothorax": "pneumothorax",
+}
 
 
-def label_of(findings: str) -> tuple[str | None, str | None]:
-    """Label and reason for leaving out, one of them None, of ``Finding Labels`` ("A|B")."""
-    names = set(findings.split("|"))
-    if not findings:
-        return None, tables.NO_FINDING_GIVEN
-    if "Pneumonia" in names:
-        return "pneumonia", None
-    return ("normal", None) if names == {"No Finding"} else (None, tables.NOT_IN_RULES)
+def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
+    """Findings of ``Finding Labels`` ("A|B"); and the reason for leaving the row out where none of them is known.
+
+    "No Finding" counts only where it stands alone: beside an unknown word it would call an abnormal image normal.
+    """
+    words = published.split("|")
+    findings = tuple(PUBLISHED[word] for word in words if word in PUBLISHED and (word != NO_FINDING or len(words) == 1))
+    return findings, None if findings else tables.unknown(published)
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
@@ -26,7 +45,7 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
 
 
 def _record(row: tables.Row, folder: str, line: int) -> Record:
-    label, reason = label_of(row["Finding Labels"])
+    findings, reason = findings_of(row["Finding Labels"])
     file = row["Image Index"]
     # The number before "_" in the file's name is the patient, zero-padded as nih_mapping.csv of RSNA has it.
     patient = file.split("_")[0] if "_" in file else row["Patient ID"].zfill(8)
@@ -35,7 +54,7 @@ def _record(row: tables.Row, folder: str, line: int) -> Record:
         source=NAME,
         path=f"{folder}/images/{file}",
         patient_id=f"{NAME}:{patient}" if patient.strip("0") else None,
-        label=label,
+        findings=findings,
         finding=row["Finding Labels"] or None,
         view=row.get("View Position") or None,
         age=tables.years(row.get("Patient Age")),

@@ -1,7 +1,7 @@
-"""COVID-19 Radiography Database, version 1 (Chowdhury et al. 2020): three Excel tables, three folders.
+"""COVID-19 Radiography Database, version 1 (Chowdhury et al. 2020, IEEE Access 8: 132665): three tables, three folders.
 
-Its NORMAL and Viral Pneumonia images are those of Kermany et al. 2018, children of one to five years; many of its
-COVID-19 images were taken from the pages that covid-chestxray-dataset took them from.
+Its NORMAL and Viral Pneumonia images are those of Kermany et al. 2018, of children aged one to five; many of its
+COVID-19 images come from the same web pages as those of covid-chestxray-dataset.
 """
 
 import re
@@ -12,20 +12,23 @@ from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
 
 NAME = "radiography"
-#: Folder -> table, label, paediatric. The second word of the last table is the publishers' own spelling.
-FOLDERS = {
-    "COVID-19": ("COVID-19.metadata.xlsx", "covid", False),
-    "NORMAL": ("NORMAL.metadata.xlsx", "normal", True),
-    "Viral Pneumonia": ("Viral Pneumonia.matadata.xlsx", "pneumonia", True),
+#: Folder -> finding.
+PUBLISHED = {"COVID-19": "pneumonia/viral/covid-19", "NORMAL": "no finding", "Viral Pneumonia": "pneumonia/viral"}
+#: Folder -> table; "matadata" is the publishers' own spelling.
+TABLES = {
+    "COVID-19": "COVID-19.metadata.xlsx",
+    "NORMAL": "NORMAL.metadata.xlsx",
+    "Viral Pneumonia": "Viral Pneumonia.matadata.xlsx",
 }
-#: COVID-19 images that the authors of COVID-Net discard from this collection (facts: label rules).
+PAEDIATRIC = {"NORMAL", "Viral Pneumonia"}
+#: Numbers of the COVID-19 images that the authors of COVID-Net discard from this collection.
 DISCARDED = {*range(100, 107), *range(110, 114), *range(122, 127), 217}
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
     """One record per row of the three tables."""
     records = []
-    for kind, (table, label, paediatric) in FOLDERS.items():
+    for kind, table in TABLES.items():
         there = {path.name for path in (folder / kind).iterdir()} if (folder / kind).is_dir() else set()
         for line, row in enumerate(tables.read_xlsx(folder / table, ("FILE NAME", "URL")), start=2):
             listed = row["FILE NAME"]
@@ -42,13 +45,13 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
                     image_id=f"{NAME}:{listed or f'{kind} line {line}'}",
                     source=NAME,
                     path=f"{name}/{kind}/{file}",
-                    # The patients are not published. A page of COVID-19 images is a case report: they are taken for
-                    # one person's, since two of them on two sides of the split would be a leak.
+                    # Patients are not published. A web page of COVID-19 images is a case report, so its images count
+                    # as one person's: on two sides of the split they would be a leak.
                     patient_id=f"{NAME}:{row['URL']}" if kind == "COVID-19" and row["URL"] else None,
-                    label=label,
+                    findings=(PUBLISHED[kind],),
                     finding=kind,
                     url=row["URL"] or None,
-                    paediatric=paediatric,
+                    paediatric=kind in PAEDIATRIC,
                     left_out=tables.problem(row, listed) or reason,
                 )
             )

@@ -14,14 +14,18 @@ from cxrflow.sources.collection import Collection
 
 NAME = "rsna"
 IMAGES = "stage_2_train_images"
+#: Findings of Target 1: an opacity that readers marked as suspicious for pneumonia.
+TARGET = ("lung opacity", "pneumonia")
+#: Published class of an image of Target 0 -> finding.
+PUBLISHED = {"Normal": "no finding", "No Lung Opacity / Not Normal": "abnormal without lung opacity"}
 _TAGS = ["PatientAge", "PatientSex", "ViewPosition"]
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
     """One record per image, however many boxes it has.
 
-    The collection's own ``patientId`` is one per image; the person is the NIH patient that ``nih_mapping.csv``
-    gives, so that the images of one person in both collections meet. View, age and sex come from the headers.
+    The collection's own ``patientId`` is one per image; the person is the NIH patient in ``nih_mapping.csv``, so that
+    one person's images in both collections form one group. View, age and sex come from the DICOM headers.
     """
     boxes = tables.read_csv(folder / "stage_2_train_labels.csv", ("patientId", "Target"))
     classes = tables.read_csv(folder / "stage_2_detailed_class_info.csv", ("patientId", "class"))
@@ -32,13 +36,13 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
     targets: dict[str, set[str]] = {}
     for row in boxes:
         targets.setdefault(row["patientId"], set()).add(row["Target"])
-    findings: dict[str, set[str]] = {key: set() for key in targets}
+    named: dict[str, set[str]] = {key: set() for key in targets}
     for row in classes:
-        findings.setdefault(row["patientId"], set()).add(row["class"])
+        named.setdefault(row["patientId"], set()).add(row["class"])
     records = []
-    for key in track(findings, "rsna: headers", disable=not with_files):
-        finding = " | ".join(sorted(findings[key]))
-        label, reason = label_of(targets.get(key, set()), finding)
+    for key in track(named, "rsna: headers", disable=not with_files):
+        published = " | ".join(sorted(named[key]))
+        findings, reason = findings_of(targets.get(key, set()), published)
         path = f"{IMAGES}/{key}.dcm"
         header = _header(folder, path) if with_files and key else {}
         records.append(
@@ -47,8 +51,8 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
                 source=NAME,
                 path=f"{name}/{path}",
                 patient_id=patients.get(key),
-                label=label,
-                finding=finding or None,
+                findings=findings,
+                finding=published or None,
                 view=header.get("ViewPosition"),
                 age=tables.years(header.get("PatientAge")),
                 sex=tables.sex(header.get("PatientSex")),
@@ -58,19 +62,17 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
     return records
 
 
-def label_of(targets: set[str], finding: str) -> tuple[str | None, str | None]:
-    """Label and reason for leaving out, one of them None, from an image's Target and detailed class."""
+def findings_of(targets: set[str], published: str) -> tuple[tuple[str, ...], str | None]:
+    """Findings of an image's Target and detailed class; and the reason for leaving it out where the two disagree."""
     if targets == {"1"}:
-        return "pneumonia", None
-    if targets == {"0"} and finding == "Normal":
-        return "normal", None
-    if targets == {"0"} and finding == "No Lung Opacity / Not Normal":
-        return None, tables.NOT_IN_RULES
-    return None, tables.NO_FINDING_GIVEN if not targets or not finding else tables.UNKNOWN_LABEL
+        return TARGET, None
+    if targets == {"0"} and published in PUBLISHED:
+        return (PUBLISHED[published],), None
+    return (), tables.unknown(published) if targets else None
 
 
 def _header(folder: Path, path: str) -> dict[str, str]:
-    """View, age and sex of a DICOM file; nothing where it cannot be read (its pixels will say why)."""
+    """View, age and sex from a DICOM header; empty where it cannot be read (reading the pixels gives the reason)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,21 +1,21 @@
 """A user's own images: a folder with a CSV table of ``path``, ``label``, ``patient`` and optional columns."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from cxrflow.errors import CxrflowError
-from cxrflow.records import CLASSES, Record
+from cxrflow.findings import find_finding
+from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
 
 REQUIRED = ("path", "label", "patient")
-_LABELS = {name: name for name in CLASSES} | {"covid-19": "covid", "covid19": "covid"}
 
 
 def find_table(folder: Path) -> Path | None:
-    """The CSV table of a user's own folder, whatever its name, or None. Raises CxrflowError where several fit.
+    """The CSV table in a user's own folder, whatever its name, or None. Raises CxrflowError where several fit.
 
-    Where none has all of REQUIRED, the first that lacks only one of them: reading it says which column is missing (or
-    written in capitals).
+    Without a table of all REQUIRED columns, it is the first that lacks only one: reading it names the missing column.
     """
     headers = {path: {name.lower() for name in tables.read_header(path)} for path in sorted(folder.glob("*.csv"))}
     lacking = {path: len(set(REQUIRED) - header) for path, header in headers.items()}
@@ -26,33 +26,36 @@ def find_table(folder: Path) -> Path | None:
     return next(iter(fits or [path for path, lacks in lacking.items() if lacks == 1]), None)
 
 
-def read(folder: Path, name: str, with_files: bool) -> list[Record]:
-    """One record per row: ``path`` below the folder, ``label`` covid, normal or pneumonia, ``patient`` any text.
+def read(
+    folder: Path, name: str, with_files: bool, finding_named: Callable[[str], str | None] = find_finding
+) -> list[Record]:
+    """One record per row: ``path`` below the folder, ``label`` a word for a finding, ``patient`` any text.
 
     Optional columns: ``finding``, ``view``, ``age`` (years), ``sex`` (M, F), ``day``, ``url``.
+
+    finding_named  the finding that a label stands for, or None
     """
     table = find_table(folder)
     if table is None:
         raise CxrflowError(f"{folder}: no CSV table with the columns {', '.join(REQUIRED)}; add one.")
-    return [_record(row, name, line) for line, row in enumerate(tables.read_csv(table, REQUIRED), start=2)]
+    rows = tables.read_csv(table, REQUIRED)
+    return [_record(row, name, line, finding_named(row["label"])) for line, row in enumerate(rows, start=2)]
 
 
-def _record(row: tables.Row, folder: str, line: int) -> Record:
-    label = _LABELS.get(row["label"].lower())
-    reason = None if label else (tables.UNKNOWN_LABEL if row["label"] else tables.NO_FINDING_GIVEN)
+def _record(row: tables.Row, folder: str, line: int, finding: str | None) -> Record:
     return Record(
         image_id=f"{folder}:{row['path'] or f'line {line}'}",
         source=folder,
         path=f"{folder}/{row['path']}",
         patient_id=f"{folder}:{row['patient']}" if row["patient"] else None,
-        label=label,
+        findings=(finding,) if finding else (),
         finding=row.get("finding") or row["label"] or None,
         view=row.get("view") or None,
         age=tables.years(row.get("age")),
         sex=tables.sex(row.get("sex")),
         day=tables.number(row.get("day")),
         url=row.get("url") or None,
-        left_out=tables.problem(row, row["path"]) or reason,
+        left_out=tables.problem(row, row["path"]) or (None if finding else tables.unknown(row["label"])),
     )
 
 

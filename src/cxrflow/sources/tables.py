@@ -1,4 +1,4 @@
-"""What the adapters share: label tables read as published, and their cells cleaned."""
+"""Label tables as published, and their cells cleaned: what all sources share."""
 
 import csv
 import io
@@ -11,13 +11,12 @@ import openpyxl
 from cxrflow.errors import CxrflowError
 
 Row = dict[str, str]
-#: Reasons that several collections share.
-NO_FINDING_GIVEN = "no finding given"
-NOT_IN_RULES = "finding is none of covid, normal, pneumonia"
+#: Reasons for leaving out a row that several collections share. A row without any finding needs none here: the task
+#: leaves it out (task.py, NO_FINDING_GIVEN).
 UNKNOWN_LABEL = "unknown label"
 NO_IMAGE = "row names no image"
 BAD_ROW = "row has more cells than the table's header"
-#: Key of the cells that a row has beyond the header.
+#: Key of the cells in excess of the header.
 SURPLUS = "\0surplus"
 _END = "\0end"
 
@@ -25,14 +24,14 @@ _END = "\0end"
 def read_csv(path: Path, required: tuple[str, ...]) -> list[Row]:
     """Rows of a CSV table, cells stripped; UTF-8, UTF-16 with its mark, or else ISO-8859-1.
 
-    A row with more cells than the header carries the key SURPLUS, so that the adapter can leave it out.
+    A row with more cells than the header carries the key SURPLUS, so that ``problem`` leaves it out.
     Raises CxrflowError where the table is absent, empty, malformed, or lacks a required column.
     """
     try:
         content = path.read_bytes()
     except OSError:
         raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
-    # Not str.splitlines, which also ends a line at a form feed or at what is "..." in Windows-1252.
+    # str.splitlines would also end a line at a form feed, or at the byte that is an ellipsis in Windows-1252.
     lines = chain(io.StringIO(_decode(content), newline=""), ("\n", _END))
     reader = csv.DictReader(lines, restkey=SURPLUS)
     try:
@@ -41,7 +40,7 @@ def read_csv(path: Path, required: tuple[str, ...]) -> list[Row]:
     except csv.Error as error:
         raise CxrflowError(f"{path}: not a readable CSV table (line {reader.line_num}: {error}).") from None
     if not cells or next(iter(cells.pop().values())) != _END:
-        raise CxrflowError(f"{path}: a quotation mark is opened and never closed, rows are lost in it; close it.")
+        raise CxrflowError(f"{path}: a quotation mark is never closed and swallows the rows after it; close it.")
     rows: list[Row] = []
     for raw in cells:
         surplus = " ".join(raw.pop(SURPLUS, None) or ()).strip()
@@ -51,7 +50,7 @@ def read_csv(path: Path, required: tuple[str, ...]) -> list[Row]:
 
 
 def read_header(path: Path) -> set[str]:
-    """Column names of a CSV table, read as ``read_csv`` does; none where it cannot be read."""
+    """Column names of a CSV table, read as by ``read_csv``; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
             first = _decode(file.read(100_000))
@@ -71,7 +70,7 @@ def read_xlsx(path: Path, required: tuple[str, ...]) -> list[Row]:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         cells = [["" if c is None else str(c).strip() for c in row] for row in book.worksheets[0].values]
         book.close()
-    except Exception as error:  # zip, XML and openpyxl each raise their own on a damaged file
+    except Exception as error:  # zip, XML and openpyxl raise different errors for a damaged file
         raise CxrflowError(f"{path}: not a readable Excel table ({error}).") from None
     header = [name.upper() for name in cells[0]] if cells else []
     _require(path, tuple(header), required)
@@ -84,10 +83,15 @@ def read_xlsx(path: Path, required: tuple[str, ...]) -> list[Row]:
 
 
 def problem(row: Row, key: str) -> str | None:
-    """The reason for leaving out a row that names no image or does not fit its table's header, else None."""
+    """Reason for leaving out a row that names no image (``key`` is empty) or has surplus cells, else None."""
     if SURPLUS in row:
         return BAD_ROW
     return None if key else NO_IMAGE
+
+
+def unknown(published: str) -> str | None:
+    """Reason for leaving out a row whose published words have no translation; None where there are no words."""
+    return UNKNOWN_LABEL if published else None
 
 
 def _decode(content: bytes) -> str:
