@@ -23,7 +23,7 @@ class Record:
     source        name of the collection
     path          of the image file, relative to the root that holds the collections, "/" between parts
     patient_id    the real person where known, prefixed with the collection that issued the number; else None
-    findings      what the collection says of it, in the vocabulary of findings.py; empty where nothing is known
+    findings      what the collection says of it, in the vocabulary of findings.py; empty where it says nothing known
     finding       the published words
     view          PA, AP, AP Supine, ... as published, or None
     age           years, or None
@@ -49,11 +49,15 @@ class Record:
     left_out: str | None = None
 
 
-#: Columns of ``records.csv``: the record, its findings joined by FINDINGS_JOINT, then what the metadata stage adds.
-#: label: the task's class, or None where the findings give none;
-#: content_hash: SHA-256 of the file's bytes; near_hash: 256-bit difference hash, both hexadecimal;
-#: frontal: how much the picture looks like a frontal chest radiograph, in [0, 1] (reading/frontal.py), NaN where no
-#: file was read; turned: it lay inverted in the file and is turned when read.
+#: Columns of ``records.csv``: the record, its findings joined by FINDINGS_JOINT, then what the metadata stage adds:
+#: label         class of the task, or None where the findings give none
+#: content_hash  SHA-256 of the file's bytes, hexadecimal
+#: near_hash     256-bit difference hash of the picture, hexadecimal
+#: frontal       how much the picture looks like a frontal chest radiograph, in [0, 1] (reading/frontal.py); NaN where
+#:               no file was read
+#: turned        True where the file stores it inverted, with bright air; reading turns it
+#: group_id      name of the group: one patient's images, their duplicates, and the patients that these link
+#: split         side of the split, one of SPLITS; None where the row is left out
 ADDED = ("label", "content_hash", "near_hash", "frontal", "turned", "group_id", "split")
 COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
 FINDINGS_JOINT = ";"
@@ -62,7 +66,7 @@ _FLAGS = ("paediatric", "turned")
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as a table with the columns COLUMNS, text as ``object`` with None for what is not known."""
+    """Records as a table of COLUMNS; text is ``object``, None where unknown."""
     rows = [asdict(record) | {"findings": FINDINGS_JOINT.join(record.findings) or None} for record in records]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return typed(frame)
@@ -77,7 +81,7 @@ def read_records(path: Path) -> pd.DataFrame:
     """Read a table that ``write_records`` wrote. Raises CxrflowError where there is none."""
     if not path.is_file():
         raise CxrflowError(f"{path}: no table of records there; run `cxrflow metadata`.")
-    # The end of a line is given because text may hold a lone carriage return, which pandas takes for one.
+    # Without lineterminator, pandas would end a line at a lone carriage return in a text.
     return typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n"))
 
 
@@ -88,7 +92,7 @@ def read_kept(path: Path) -> pd.DataFrame:
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with text as ``object`` and None for what is not known, whatever pandas made of it on the way."""
+    """The table with the dtypes of ``to_frame``: text ``object`` with None for unknown, numbers, flags."""
     out = frame.copy()
     for name in out.columns:
         if name in _NUMBERS:

@@ -1,4 +1,4 @@
-"""What a bundle has seen must not test it."""
+"""Images that a bundle has seen are left out of its test sets."""
 
 from pathlib import Path
 
@@ -6,20 +6,21 @@ import numpy as np
 import pandas as pd
 
 from cxrflow.bundle import Bundle, patient_digest, read_trained_on
-from cxrflow.metadata.near import MOST_BITS, hash_words
+from cxrflow.metadata.near import like_hashes
 
 SAME_IMAGE = "the bundle was trained or validated on this image"
 SAME_PATIENT = "the bundle was trained or validated on another image of this patient or group"
 
 
-def leave_out_seen(records: pd.DataFrame, bundle: Path) -> pd.DataFrame:
-    """Leave out what the bundle was trained or validated on: the same bytes, near repeats, patients, and their groups.
+def leave_out_seen(records: pd.DataFrame, bundle_folder: Path) -> pd.DataFrame:
+    """Leave out the images that the bundle was trained or validated on: the same bytes, near repeats, other images of
+    the same patients, and the groups of all these. Returns records (columns of records.py) with ``left_out`` set.
 
-    Without thumbnails of the seen images, near repeats are told by the difference hash alone, within the same number of
-    bits: rather an image too many left out than one that was seen. Of a bundle whose ``seen`` is unknown, only what it
-    lists can be left out.
+    The bundle holds no thumbnails, so near repeats are found by the difference hash alone, within the usual number of
+    bits: this leaves out some new images rather than keep one that was seen. Where the bundle's ``seen`` is unknown,
+    only the images that it lists can be left out.
     """
-    seen = read_trained_on(bundle)
+    seen = read_trained_on(bundle_folder)
     kept = records.left_out.isna()
     same = records.content_hash.isin(seen.content_hash.dropna())
     with_hash = records.index[kept & ~same & records.near_hash.notna()]
@@ -33,21 +34,22 @@ def leave_out_seen(records: pd.DataFrame, bundle: Path) -> pd.DataFrame:
     return out
 
 
-def overlap(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
-    """What has to be said of what a bundle in ``folder`` may have seen of the test rows before; None: nothing.
+def seen_before(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
+    """A warning about test images that the bundle in ``folder`` may have seen, or None.
 
-    Its training and validation images are no test images by the split, or were left out; what its weights saw before
-    that, in pretraining, need not have been.
+    test  records (columns of records.py) without the bundle's own training and validation images: what is left is what
+          the weights saw before, in pretraining
     """
     said = []
     if bundle.seen == "unknown":
         said.append(
-            "Unknown: the network comes with no list of all its training images; these may be among them, and the "
-            "figures then too good."
+            "Unknown: the network comes without a list of all its training images; if these are among them, the "
+            "figures are too good."
         )
     known = {name.casefold() for name in bundle.pretrained_on}
     if met := [name for name in test.source.unique() if str(name).casefold() in known]:
-        said.append(f"It was pretrained on images of {' and '.join(met)}, of which there are test images, too.")
+        same = "collection" if len(met) == 1 else "collections"
+        said.append(f"It was pretrained on images of {' and '.join(met)}; the test set has images of the same {same}.")
     seen = read_trained_on(folder)
     by_person = test.patient_id.map(patient_digest).isin(seen.patient.dropna())
     if count := int((by_person | test.content_hash.isin(seen.content_hash.dropna())).sum()):
@@ -56,8 +58,5 @@ def overlap(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
 
 
 def _near_any(hashes: pd.Series, seen: pd.Series) -> np.ndarray:
-    """Whether each hash is within MOST_BITS of any seen one: bool (len(hashes),)."""
-    ours, theirs = hash_words(hashes.tolist()), hash_words(seen.tolist())
-    if not len(theirs):
-        return np.zeros(len(ours), dtype=bool)
-    return np.array([np.bitwise_count(theirs ^ one).sum(axis=1).min() <= MOST_BITS for one in ours], dtype=bool)
+    """Whether each hash is like a seen one: bool (len(hashes),)."""
+    return np.isin(np.arange(len(hashes)), like_hashes(hashes.tolist(), seen.tolist())[:, 0])

@@ -6,70 +6,105 @@ from pathlib import Path
 import ibis
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from rich.console import Console
 
 from cxrflow.engines import Engine
+from cxrflow.findings import find_finding
 from cxrflow.metadata import rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
-from cxrflow.metadata.groups import group_ids, split_of, with_children
+from cxrflow.metadata.groups import group_ids, with_children
 from cxrflow.metadata.near import near_pairs
-from cxrflow.params import Metadata
-from cxrflow.records import COLUMNS, to_frame, typed
+from cxrflow.metadata.sides import Sides, keep_sides, read_sides
+from cxrflow.params import Metadata, Sources
+from cxrflow.records import COLUMNS, TRUTH, Record, to_frame, typed
 from cxrflow.sources import find_collections, passed_over, read_collections, tables
+from cxrflow.task import Task
+
+#: Files in the working folder of ``build_records``.
+FINGERPRINTS, SIDES = "fingerprints.sqlite", "sides.csv"
 
 
 @dataclass(frozen=True)
 class Built:
-    """records: one row per image that a collection lists (columns of records.py); near: (pairs, 2) positions of near
-    repeats among all that was read, left out or not; near_repeats: how many of them the rules left to the groups;
-    root: the folder that their paths start at."""
+    """The records of a folder of collections.
+
+    records       one row per image that a collection lists, kept or not (columns of records.py), index 0 to n - 1
+    near          positions of near repeats among the records, left out or not, int64 (pairs, 2)
+    near_repeats  number of these pairs of which both images are compared after the rules: kept, or in conflict
+    root          folder that the paths of the records start at
+    sides         sides of the split and what to remember of them; None where all images are for testing
+    """
 
     records: pd.DataFrame
-    near: np.ndarray
+    near: NDArray[np.int64]
     near_repeats: int
     root: Path
+    sides: Sides | None = None
 
 
 def build_records(
-    root: Path, collections: list[str] | None, params: Metadata, engine: Engine, cache: Path, *, split: bool = True
+    sources: Sources, metadata: Metadata, task: Task, engine: Engine, work: Path, *, split: bool = True
 ) -> Built:
-    """Read every collection below ``root`` and apply the rules.
+    """Read every collection, label its records, and apply the rules.
 
-    cache   file of fingerprints, made where absent
-    split   whether to divide the groups; False puts all of them on the test side, as for an external evaluation
-    Raises CxrflowError where a folder, a table or a column is missing.
+    work    folder of the cache of fingerprints (made where absent) and of the remembered sides of the split (read
+            only: ``stage.run`` writes them)
+    split   whether to split the groups; False puts all of them on the test side, as for an external evaluation
+    Raises CxrflowError where a folder, a table or a column is missing, or the remembered sides are damaged.
     """
-    root, found = find_collections(root, collections)
+    root, found = find_collections(Path(sources.root), sources.collections)
     if others := passed_over(root, found):
         Console().print(f"Folders that are no collection, passed over: {', '.join(others)}", markup=False)
-    with_files = params.files == "required"
-    frame = to_frame(read_collections(root, found, with_files))
-    frame["image_id"] = _unique(frame.image_id)
+    remembered = read_sides(work / SIDES) if split else None
+    with_files = metadata.files == "required"
+
+    def finding_named(word: str) -> str | None:
+        return task.finding_named(word) or find_finding(word)
+
+    frame = _labelled(read_collections(root, found, with_files, finding_named), task)
+    frame["image_id"] = _unique(frame)
     prints: dict[str, Fingerprint] = {}
     if with_files:
-        prints = fingerprints(root, frame.path[frame.left_out.isna()].tolist(), engine, cache)
+        prints = fingerprints(root, frame.path[frame.left_out.isna()].tolist(), engine, work / FINGERPRINTS)
     frame = _with_fingerprints(frame, prints)
-    # What is for training alone is of no use where all is tested.
-    children_out = params.paediatric == "leave_out" or (params.paediatric == "train" and not split)
+    # Images that are for training alone are of no use where all is tested.
+    children_out = metadata.paediatric == "leave_out" or (metadata.paediatric == "train" and not split)
     frame = _apply_rules(frame, children_out, engine)
     everywhere = _near_repeats(frame, prints)
     near = everywhere[frame.left_out.isna().to_numpy()[everywhere].all(axis=1)]
     labels = frame.label.to_numpy()
     conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
     frame.loc[frame.index[conflict], "left_out"] = rules.CONFLICT
-    # Rows that name no image share a path that is none.
+    # All rows of a collection that name no image have one path, which is no file.
     named = frame.path.where(frame.left_out != tables.NO_IMAGE, None)
     frame["group_id"] = group_ids(frame.assign(path=named), near)
     kept = frame.left_out.isna()
-    frame["split"] = None
-    frame.loc[kept, "split"] = [split_of(group, params.split) if split else "test" for group in frame.group_id[kept]]
-    if params.paediatric == "train":
+    sides = None
+    if remembered is None:
+        frame["split"] = pd.Series("test", index=frame.index, dtype=object).where(kept, None)
+    else:
+        sides = keep_sides(frame, metadata.split, (root / TRUTH).is_dir(), remembered)
+        frame["split"] = sides.side.where(kept, None)
+    if metadata.paediatric == "train":
         frame.loc[kept & with_children(frame), "split"] = "train"
-    return Built(typed(frame[list(COLUMNS)]), everywhere, len(near), root)
+    return Built(typed(frame[list(COLUMNS)]), everywhere, len(near), root, sides)
 
 
-def _unique(ids: pd.Series) -> pd.Series:
-    """A row that repeats an id (a file listed twice) gets ``#2``, ``#3``, ...: every row stays countable."""
+def _labelled(records: list[Record], task: Task) -> pd.DataFrame:
+    """Records as a table, with the label that the task gives each, or its reason where the source gives none."""
+    answers = {findings: task.label_of(findings) for findings in {record.findings for record in records}}
+    frame = to_frame(records)
+    labels = [answers[record.findings][0] for record in records]
+    reasons = [record.left_out or answers[record.findings][1] for record in records]
+    return frame.assign(label=pd.Series(labels, dtype=object), left_out=pd.Series(reasons, dtype=object))
+
+
+def _unique(frame: pd.DataFrame) -> pd.Series:
+    """Ids that no two rows share: of several files with one id, each gets its path; of several rows that list one file,
+    the second and later ones get ``#2``, ``#3``, ..."""
+    files = frame.groupby("image_id").path.transform("nunique")
+    ids = frame.image_id.where(files < 2, frame.source + ":" + frame.path)
     again = ids.groupby(ids).cumcount()
     return ids.where(again == 0, ids + "#" + (again + 1).astype(str))
 
@@ -96,8 +131,8 @@ def _apply_rules(frame: pd.DataFrame, leave_out_children: bool, engine: Engine) 
     return frame.assign(left_out=done.left_out.to_numpy())
 
 
-def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> np.ndarray:
-    """Pairs of positions of rows that show nearly the same picture; of rows that name one file, the first alone."""
+def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> NDArray[np.int64]:
+    """Positions of rows that show nearly the same picture, int64 (pairs, 2); a file listed again counts once."""
     rows = np.flatnonzero(frame.near_hash.notna() & (frame.left_out != rules.LISTED_AGAIN))
     chosen = frame.iloc[rows]
     thumbnails = [prints[path].thumbnail or b"" for path in chosen.path]

@@ -1,8 +1,7 @@
-"""What tells two image files apart: the hash of the bytes, the hash of the picture, and a thumbnail; and whether the
-picture looks like a frontal radiograph.
+"""Fingerprint of an image file: hash of its bytes, hash of its picture, thumbnail, and score of the frontal check.
 
-Near repeats are found by a 256-bit difference hash and confirmed on thumbnails (see near.py). Reading every file here
-also finds, before any other work, those that cannot be read.
+near.py finds near repeats by a 256-bit difference hash and confirms them on thumbnails. Every file is read here, before
+any other work, so files that cannot be read are found first.
 """
 
 import hashlib
@@ -24,16 +23,22 @@ from cxrflow.reading import read
 
 #: Side of the thumbnail on which near repeats are confirmed (pixels).
 THUMBNAIL = 64
-#: Table of the cache; another name where its columns change, so that an older cache stays of no harm.
+#: Table of the cache; its name changes with its columns, so that an older cache is ignored.
 _TABLE = "fingerprint_2"
 _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """content_hash: SHA-256 of the bytes, hexadecimal; near_hash: 256 bits, hexadecimal; thumbnail: uint8
-    THUMBNAIL x THUMBNAIL as bytes; frontal: how much the picture looks like a frontal radiograph, in [0, 1]; turned:
-    whether it lay inverted in the file; left_out: why the file could not be read, all others then None."""
+    """What tells an image file from another; all but ``left_out`` are None where the file cannot be read.
+
+    content_hash  SHA-256 of the bytes, hexadecimal
+    near_hash     256-bit difference hash, hexadecimal
+    thumbnail     uint8, THUMBNAIL x THUMBNAIL, as bytes
+    frontal       how much the picture looks like a frontal radiograph, in [0, 1]
+    turned        whether it is stored inverted, with bright air
+    left_out      why the file cannot be read, or None
+    """
 
     content_hash: str | None
     near_hash: str | None
@@ -44,7 +49,7 @@ class Fingerprint:
 
 
 def fingerprint(item: tuple[str, str]) -> Fingerprint:
-    """Fingerprint of the file ``item = (root, path)``, where the path must not leave its first folder."""
+    """Fingerprint of the file ``item = (root, path)``; a path that leaves its first folder is not read."""
     root, relative = item
     try:
         folder, _, rest = relative.partition("/")
@@ -56,7 +61,7 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
     grey = reading.grey
     thumbnail: np.ndarray = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     eight_bits = thumbnail
-    if thumbnail.dtype == np.uint16:  # stretched: 12 bits in 16 would leave 16 shades, too few to tell pictures apart
+    if thumbnail.dtype == np.uint16:  # stretched, because 12 bits in 16 would leave 16 shades, too few to compare
         low, high = int(thumbnail.min()), int(thumbnail.max())
         eight_bits = np.rint((thumbnail - low) * (255 / max(high - low, 1))).astype(np.uint8)
     shown = difference_hash(grey), eight_bits.tobytes()
@@ -66,17 +71,18 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
 def difference_hash(grey: np.ndarray) -> str:
     """256-bit difference hash of a grey picture (height, width), hexadecimal.
 
-    Shrunk to 16 rows of 17, each bit says whether a pixel is darker than its right neighbour (Krawetz 2013, "Kind of
-    like that", at 16 x 16 in place of 8 x 8).
+    The picture is shrunk to 16 rows of 17 pixels; each bit says whether a pixel is darker than its right neighbour
+    (Krawetz 2013, "Kind of like that", there at 8 x 8).
     """
     small = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int32)
     return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()
 
 
 def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
-    """Fingerprint of every path below ``root``; those in ``cache`` are read again where file or code changed.
+    """Fingerprint of every path below ``root``, from ``cache`` where neither the file nor the code has changed.
 
-    The cache is written as the work goes on, so that an interrupted run goes on where it stopped.
+    The cache is written during the work: an interrupted run continues where it stopped.
+    Raises CxrflowError where the cache is damaged.
     """
     cache.parent.mkdir(parents=True, exist_ok=True)
     unique = list(dict.fromkeys(paths))
@@ -101,7 +107,7 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
             zip(todo, track(results, "reading images", total=len(todo), disable=not todo), strict=True), start=1
         ):
             found[path] = result
-            if result.left_out is None:  # what could not be read may be mended in place
+            if result.left_out is None:  # an unreadable file is tried again, it may have been repaired
                 store.execute(
                     f"insert or replace into {_TABLE} values (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                     (path, state[path], *astuple(result)[:-1]),
@@ -121,7 +127,7 @@ def _open(cache: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _state(root: Path, path: str, code: str) -> str | None:
-    """What changes when a file or the code does; None, never in the cache, where there is no such file."""
+    """Text that changes with the file and with the code; None, which the cache never holds, where there is no file."""
     try:
         stat = (root / path).stat()
     except (OSError, ValueError):

@@ -1,41 +1,54 @@
 """Groups of patients with their duplicates, and the split by group."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Split
-from cxrflow.records import CLASSES, SPLITS
+from cxrflow.records import SPLITS
+from cxrflow.task import Task
+
+Pairs = NDArray[np.int64]
+NO_PAIRS: Pairs = np.empty((0, 2), dtype=np.int64)
 
 
-def group_ids(frame: pd.DataFrame, near: np.ndarray) -> pd.Series:
-    """The group of every row: rows of one patient, one file or one picture are in one, and so on along the chain.
+def components(frame: pd.DataFrame, keys: Sequence[str], pairs: Pairs) -> NDArray[np.int32]:
+    """Number of the connected component of every row, int32 (n,). Two rows are connected that share a value of one of
+    the columns ``keys`` (unknown values connect nothing), or that ``pairs``, (pairs, 2) positions, names."""
+    edges = [pairs]
+    for key in keys:
+        codes, _ = pd.factorize(frame[key])
+        known = np.flatnonzero(codes >= 0)
+        _, first, value = np.unique(codes[known], return_index=True, return_inverse=True)
+        edges.append(np.stack([known, known[first[value]]], axis=1))
+    start, end = np.concatenate(edges).astype(np.int64).T
+    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(len(frame), len(frame)))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int32)
+
+
+def group_ids(frame: pd.DataFrame, near: Pairs) -> pd.Series:
+    """The group of every row: the connected component of rows that share patient, file or picture.
 
     frame   columns image_id, patient_id, path, content_hash; index 0..n-1
     near    (pairs, 2) positions of near repeats
-    The group is called after the first of its patients in the alphabet, or of its images where no patient is known:
-    neither adding nor reordering other rows renames it.
+    A group's name is the smallest of its patients, or of its images where no patient is known. It does not depend on
+    the order of rows, but a new member may change it: sides.py keeps the side of a group under any name.
     """
-    edges = [near]
-    for key in ("patient_id", "path", "content_hash"):
-        known = frame[frame[key].notna()]
-        first = known.groupby(key).image_id.transform(lambda ids: ids.index[0])
-        edges.append(np.stack([known.index.to_numpy(), first.to_numpy(dtype=np.int64)], axis=1))
-    pairs = np.concatenate(edges).astype(np.int64)
-    n = len(frame)
-    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    _, component = connected_components(graph, directed=False)
+    component = components(frame, ("patient_id", "path", "content_hash"), near)
     names = pd.DataFrame({"patient": frame.patient_id, "image": frame.image_id}).groupby(component)
     patient = names.patient.transform(lambda values: min((v for v in values if v is not None), default=None))
     return patient.where(patient.notna(), names.image.transform("min"))
 
 
 def split_of(group_id: str, split: Split) -> str:
-    """``train``, ``val`` or ``test``: the group's hash, as a number in [0, 1), against the wanted shares."""
+    """``train``, ``val`` or ``test`` for a new group: the hash of its name, as a number in [0, 1), against the shares
+    of ``split``."""
     number = int(hashlib.sha256(f"{split.seed}:{group_id}".encode()).hexdigest()[:13], 16) / 16**13
     if number < split.train:
         return "train"
@@ -43,18 +56,18 @@ def split_of(group_id: str, split: Split) -> str:
 
 
 def with_children(frame: pd.DataFrame) -> pd.Series:
-    """Rows of the groups that hold a child's kept image, bool, index of ``frame`` (columns paediatric, left_out,
-    group_id): what ``metadata.paediatric: train`` learns from and never tests."""
+    """Rows of the groups with a kept image of a child, bool, index of ``frame`` (columns paediatric, left_out,
+    group_id): ``metadata.paediatric: train`` trains on them and never tests on them."""
     children = frame.paediatric.astype(bool) & frame.left_out.isna()
     return frame.group_id.isin(frame.group_id[children])
 
 
-def check_classes(kept: pd.DataFrame) -> None:
-    """Raise CxrflowError where a class has too few groups for a training, a validation and a test side.
+def check_classes(kept: pd.DataFrame, task: Task) -> None:
+    """Raise CxrflowError where a class has no group on one of the sides of the split.
 
-    kept  the rows that stay, columns label, group_id, split
+    kept  the rows that are not left out, columns label, group_id, split
     """
-    for label in CLASSES:
+    for label in task.order:
         rows = kept[kept.label == label]
         groups = rows.groupby("split").group_id.nunique()
         if empty := [side for side in SPLITS if groups.get(side, 0) == 0]:

@@ -1,40 +1,42 @@
-"""Near repeats: the same picture resized, resaved or slightly cropped."""
+"""Near repeats: the same picture resized, saved again or slightly cropped."""
 
+import faiss
 import numpy as np
+from numpy.typing import NDArray
 
-#: Bits of 256 that the difference hashes of two repeats may differ in, and the least correlation of their
-#: 64 x 64 thumbnails. The usual 64-bit hash within 10 bits chains most radiographs into one group; these two
-#: together find only true repeats (design.md, "Duplicates").
+#: Most bits of 256 in which the difference hashes of two near repeats differ, and least correlation of their 64 x 64
+#: thumbnails. The usual 64-bit hash within 10 bits links most radiographs into one group; these two criteria together
+#: find only true repeats (design.md, "Duplicates").
 MOST_BITS = 14
 LEAST_CORRELATION = 0.97
-_ROWS = 512
 
 
-def near_pairs(hashes: list[str], thumbnails: list[bytes]) -> np.ndarray:
+def near_pairs(hashes: list[str], thumbnails: list[bytes]) -> NDArray[np.int64]:
     """Pairs of near repeats among n pictures.
 
     hashes      n difference hashes, hexadecimal, 256 bits
     thumbnails  n square uint8 thumbnails as bytes, all of one size
-    Returns (pairs, 2) int64, first < second, in ascending order. Memory grows with n, time with n squared
-    (22,000 pictures: 240 million comparisons of 4 words).
+    Returns (pairs, 2) int64, first < second, in ascending order.
     """
-    n = len(hashes)
-    words = hash_words(hashes)
-    candidates = []
-    for start in range(0, n, _ROWS):
-        block = words[start : start + _ROWS]
-        differing = np.zeros((len(block), n - start), dtype=np.uint16)
-        for word in range(4):
-            differing += np.bitwise_count(block[:, None, word] ^ words[None, start:, word])
-        rows, columns = np.nonzero(differing <= MOST_BITS)
-        candidates.append(np.stack([rows, columns], axis=1)[columns > rows] + start)
-    pairs = np.concatenate(candidates) if candidates else np.empty((0, 2), dtype=np.int64)
+    pairs = like_hashes(hashes, hashes)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
     return pairs[[_correlation(thumbnails[a], thumbnails[b]) >= LEAST_CORRELATION for a, b in pairs]]
 
 
-def hash_words(hashes: list[str]) -> np.ndarray:
-    """Difference hashes, 64 hexadecimal digits each, as uint64 (n, 4)."""
-    return np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint64).reshape(len(hashes), 4)
+def like_hashes(hashes: list[str], others: list[str]) -> NDArray[np.int64]:
+    """Positions in ``hashes`` and in ``others`` of hashes that differ in at most MOST_BITS bits, (pairs, 2) int64 in
+    ascending order. The search is exact; its time grows with the product of both numbers (22,000 each: 0.5 s)."""
+    if not hashes or not others:
+        return np.empty((0, 2), dtype=np.int64)
+    index = faiss.IndexBinaryFlat(256)
+    index.add(_bits(others))
+    limits, _, found = index.range_search(_bits(hashes), MOST_BITS + 1)  # below the radius
+    pairs = np.stack([np.repeat(np.arange(len(hashes)), np.diff(limits).astype(np.int64)), found], axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _bits(hashes: list[str]) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), 32)
 
 
 def _correlation(a: bytes, b: bytes) -> float:

@@ -1,4 +1,4 @@
-"""Which collection holds the pictures and the patients of which other: a table and a picture for people to look at."""
+"""Images and patients that collections have in common, as a table and as a picture."""
 
 import io
 
@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from cxrflow.metadata import rules
+from cxrflow.metadata.groups import components
 
-#: Why a picture that its collection offers may still be left out: it is compared all the same.
+#: Reasons for which a row is left out and still counts as an image that its collection offers.
 _OFFERED = (rules.PAEDIATRIC, rules.SAME_FILE, rules.SAME_URL, rules.CONFLICT)
 _COLUMNS = (
     *("collection", "other", "images", "same_file", "near", "same_url", "repeated", "other_label"),
@@ -25,25 +25,28 @@ _SHADES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cxrflow", "font.size": 9.5, "text.color": "#2B2F33"}
 
 
-def overlap(records: pd.DataFrame, near: np.ndarray) -> pd.DataFrame:
-    """How much of each collection is also in each, itself included: a row per ordered pair of collections.
+def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.DataFrame:
+    """Images and patients that each collection shares with each, itself included: a row per ordered pair.
 
-    records  columns of records.py, index 0..n-1; near  (pairs, 2) positions of near repeats among them
-    Compared is what a collection offers: its rows that are kept, that repeat something, or that show children.
+    records  columns of records.py, index 0..n-1
+    near     (pairs, 2) positions of near repeats among them
+    A collection offers its rows that are kept, and those left out as repeats or as children; these are compared.
     Columns:
-    collection, other   in the order that metadata reads them: of repeats, the earlier collection keeps its image
-    images              that ``collection`` offers
-    same_file           of them, those with the bytes of an image that ``other`` offers
-    near                those of the rest that show nearly the same picture (near.py), directly or along a chain
-    same_url            those of the rest that name the URL of such an image; pages with several images count, too.
-                        0 within a collection, where a URL often stands for a page
-    repeated            the three together; within a collection, all images that are there more than once
-    other_label         of the repeated by file or picture, those that carry another label there
-    patients            known by number in ``collection``, and shared_patients, of them also in ``other`` (within a
-                        collection all)
+    collection, other  in the order in which metadata reads them
+    images             number of images that ``collection`` offers
+    same_file          of them, those with the bytes of an image that ``other`` offers
+    near               of the rest, those that show nearly the same picture (near.py), directly or along a chain
+    same_url           of the rest, those that name the URL of such an image, which may be a page of several images; 0
+                       within a collection
+    repeated           sum of these three; within a collection, all images that are there more than once
+    other_label        of same_file and near, those with another label in ``other``
+    patients           number of known patients of ``collection``
+    shared_patients    of them, those that ``other`` has, too (all, within a collection)
     """
     order = list(dict.fromkeys(records.source))
-    rows = records.assign(picture=_pictures(records, near), url=_url_keys(records.url))
+    # One number for all files with the same bytes and for their near repeats.
+    pictures = components(records, ("content_hash",), near)
+    rows = records.assign(picture=pictures, url=_url_keys(records.url))
     offered = rows[records.left_out.isna() | records.left_out.isin(_OFFERED)]
     table = []
     for name in order:
@@ -70,8 +73,8 @@ def overlap(records: pd.DataFrame, near: np.ndarray) -> pd.DataFrame:
 
 
 def overlap_map(table: pd.DataFrame) -> bytes:
-    """The table of ``overlap`` as two matrices in SVG: of the images and patients of a row's collection, how many the
-    column's holds as well; shaded by their share."""
+    """The table of ``collection_overlap`` as an SVG of two matrices: how many images, and how many patients, of the
+    row's collection are also in the column's; shaded by share."""
     names = list(dict.fromkeys(table.collection))
     n, out = len(names), io.BytesIO()
     panels = (("Images also in …", "repeated", "images"), ("Patients also in …", "shared_patients", "patients"))
@@ -83,7 +86,7 @@ def overlap_map(table: pd.DataFrame) -> bytes:
             totals = table[whole].to_numpy().reshape(n, n)[:, 0]
             shown = counts.astype(float)
             if part == "shared_patients":
-                np.fill_diagonal(shown, np.nan)  # all of them, by definition
+                np.fill_diagonal(shown, np.nan)  # all, by definition
             axes = canvas.add_subplot(1, 2, column + 1)
             share = np.nan_to_num(shown / np.maximum(totals, 1)[:, None])
             axes.imshow(share, cmap=_SHADES, vmin=0, vmax=1)
@@ -91,7 +94,7 @@ def overlap_map(table: pd.DataFrame) -> bytes:
                 text = "–" if np.isnan(value) else f"{value:,.0f}" if value else "·"
                 colour = "white" if share[row, col] > 0.55 else "#2B2F33"
                 axes.text(col, row, text, ha="center", va="center", color=colour)
-            plain = [name.replace("$", r"\$") for name in names]  # else matplotlib reads mathematics
+            plain = [name.replace("$", r"\$") for name in names]  # matplotlib would read mathematics
             labels = [f"{name} ({total:,})" for name, total in zip(plain, totals, strict=True)]
             axes.set_xticks(range(n), plain, rotation=35, ha="left", rotation_mode="anchor")
             axes.set_yticks(range(n), labels)
@@ -108,17 +111,17 @@ def overlap_map(table: pd.DataFrame) -> bytes:
 
 
 def meeting(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``overlap`` that found anything: repeats, or patients of another collection."""
+    """The rows of ``collection_overlap`` with repeats, or with patients of another collection."""
     return table[(table.repeated > 0) | ((table.collection != table.other) & (table.shared_patients > 0))]
 
 
 def print_overlap(table: pd.DataFrame) -> None:
-    """Print which collections meet, or that none do."""
+    """Print which collections share images or patients, or that none do."""
     found = meeting(table)
     if found.empty:
         Console().print("No collection holds images or patients of another, nor images twice.")
         return
-    shown = Table("of", "also in", "images", "as", "patients", title="What one collection holds of another")
+    shown = Table("of", "also in", "images", "as", "patients", title="Images and patients in several collections")
     for row in found.to_dict("records"):
         within = row["collection"] == row["other"]
         ways = {"the same file": row["same_file"], "near repeats": row["near"], "the same URL": row["same_url"]}
@@ -133,20 +136,10 @@ def print_overlap(table: pd.DataFrame) -> None:
     Console().print(shown)
 
 
-def _pictures(records: pd.DataFrame, near: np.ndarray) -> np.ndarray:
-    """A number for each picture, int (n,): that of its file's bytes and of their near repeats, along the chain."""
-    known = np.flatnonzero(records.content_hash.notna())
-    _, first, kind = np.unique(records.content_hash[known].astype(str), return_index=True, return_inverse=True)
-    same = known[first[kind]]
-    pairs = np.concatenate([near, np.stack([known, same], axis=1)]).astype(np.int64)
-    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(records),) * 2)
-    return connected_components(graph, directed=False)[1]
-
-
 def _url_keys(urls: pd.Series) -> pd.Series:
     return urls.astype("string").str.replace(rules.URL_ENDS, "", regex=True).astype(object).where(urls.notna(), None)
 
 
 def _there(ours: pd.Series, theirs: pd.Series, within: bool) -> pd.Series:
-    """Which of ``ours`` are among ``theirs``; within one collection, which are there more than once."""
+    """Which of ``ours`` are among ``theirs``; within one collection, which occur more than once."""
     return ours.notna() & (ours.duplicated(keep=False) if within else ours.isin(theirs.dropna()))

@@ -1,8 +1,7 @@
-"""The rules that leave rows out after the collections have had their say, as Ibis expressions.
+"""The rules that leave out children and repeats, as Ibis expressions: one set for DuckDB and for Spark.
 
-One set of rules: DuckDB runs them in this process, Spark on its cluster. Each takes and returns a table of rows with
-the columns ``position`` (the order of collections and rows: the first of several repeats is kept), those of the record,
-and content_hash; a row is kept while its left_out is null.
+Each rule takes and returns a table of rows with the columns of the record that it names and ``position``, the row's
+place in the order of collections: of several repeats the first is kept. A row is kept while its ``left_out`` is null.
 """
 
 from typing import Any
@@ -14,12 +13,12 @@ LISTED_AGAIN = "listed again: an earlier row names the same file"
 SAME_FILE = "repeat: the same bytes as an earlier image"
 SAME_URL = "repeat: an earlier collection holds the image of this URL"
 CONFLICT = "repeats with different labels"
-#: What two addresses of one page may differ in.
+#: Parts in which two addresses of one page may differ.
 URL_ENDS = r"^https?://(www\.)?|/+$"
 
 
 def leave_out_repeats(table: Any, leave_out_children: bool) -> Any:
-    """Apply the rules in their order; every row comes back, with its reason where a rule left it out."""
+    """Apply the rules in their order. All rows are returned, with the reason where a rule leaves one out."""
     if leave_out_children:
         table = _leave_out(table, table.paediatric, PAEDIATRIC)
     for key, reason in (("path", LISTED_AGAIN), ("content_hash", SAME_FILE)):
@@ -38,12 +37,12 @@ def _leave_out(table: Any, condition: Any, reason: str) -> Any:
 
 
 def _among_kept(table: Any, key: str, value: Any) -> Any:
-    """``value`` where the row is kept and its key known, else null: what a window over the key may count."""
+    """``value`` where the row is kept and its key known, else null, which windows over the key ignore."""
     return ibis.cases((_kept(table) & table[key].notnull(), value), else_=ibis.null(value.type()))
 
 
 def _labels_of(table: Any, key: str) -> Any:
-    """1 where all kept rows of the same key carry one label, more where they differ."""
+    """1 where all kept rows of the same key have one label, 2 where they differ."""
     label = _among_kept(table, key, table.label)
     window = ibis.window(group_by=table[key])
     differ = label.max().over(window) != label.min().over(window)
@@ -51,12 +50,12 @@ def _labels_of(table: Any, key: str) -> Any:
 
 
 def _first_of(table: Any, key: str) -> Any:
-    """Position of the first kept row of the same key; null, so that no comparison holds, where the key is unknown."""
+    """Position of the first kept row of the same key; null where the key is unknown, so that no comparison holds."""
     return _among_kept(table, key, table.position).min().over(ibis.window(group_by=table[key]))
 
 
 def _leave_out_same_url(table: Any) -> Any:
-    """A page may show several images of one collection; another collection that names the page took them from it."""
+    """Leave out images whose URL an earlier collection names, too. Within one collection a page may show several."""
     url = table.url.re_replace(URL_ENDS, "")
     table = table.mutate(url_key=url)
     position = _among_kept(table, "url_key", table.position)

@@ -10,55 +10,60 @@ from rich.table import Table
 
 from cxrflow.engines import Engine
 from cxrflow.files import write_json, write_whole
-from cxrflow.metadata.build import Built, build_records
+from cxrflow.metadata.build import SIDES, Built, build_records
 from cxrflow.metadata.groups import check_classes
-from cxrflow.metadata.overlap import overlap, overlap_map, print_overlap
+from cxrflow.metadata.overlap import collection_overlap, overlap_map, print_overlap
+from cxrflow.metadata.sides import Sides, write_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.reading.frontal import FLAG
-from cxrflow.records import CLASSES, SPLITS, write_records
+from cxrflow.records import SPLITS, write_records
+from cxrflow.task import Task
 
 KEPT = "kept"
-#: Images that do not look like frontal radiographs are printed up to this number; summary.json lists all.
+#: Most images of a list that are printed; summary.json has all.
 _LISTED = 10
 
 
-def run(sources: Sources, params: Metadata, engine: Engine, data: Path, results: Path) -> Built:
-    """Print how the rows add up; write ``results/``: reconciliation, shares, overlap (a table and a picture), summary;
-    and ``data/records.csv``.
+def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: Path, results: Path) -> Built:
+    """Print how the rows add up; write reconciliation, shares, overlap (table and picture) and summary into
+    ``results``, and ``records.csv`` and the remembered sides of the split into ``data``.
 
-    Raises CxrflowError as ``build_records``, and where a class has too few groups: then the later stages get no
-    records, but what is to be known of any folder of collections stands in ``results``.
+    Raises CxrflowError as ``build_records``, and where a class has too few groups: then ``results`` is complete, but
+    ``data`` gets neither records nor sides.
     """
-    built = build_records(Path(sources.root), sources.collections, params, engine, data / "fingerprints.sqlite")
+    built = build_records(sources, metadata, task, engine, data)
     facts = summary(built)
     print_reconciliation(built.records)
-    print_sides(built.records, facts)
+    print_split(built.records, task, facts)
+    if built.sides is not None:
+        print_moved(built.sides)
     print_not_frontal(facts)
-    meets = overlap(built.records, built.near)
-    print_overlap(meets)
-    write_tables(built, meets, results)
-    check_classes(built.records[built.records.left_out.isna()])
+    overlap = collection_overlap(built.records, built.near)
+    print_overlap(overlap)
+    write_tables(built, overlap, results)
+    check_classes(built.records[built.records.left_out.isna()], task)
+    if built.sides is not None:
+        write_sides(built.sides.remembered, data / SIDES)
     write_records(built.records, data / "records.csv")
     return built
 
 
-def write_tables(built: Built, meets: pd.DataFrame, results: Path) -> None:
-    """Write what the page shows of the records into ``results``: reconciliation, shares, overlap, summary.
+def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
+    """Write reconciliation, shares, overlap and summary into ``results``.
 
-    meets  as ``overlap`` gives it; where no collection lists a row there is no picture of it
+    overlap  table of ``collection_overlap``; an empty one has no picture
     """
-    tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": meets}
+    tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": overlap}
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    if not meets.empty:
-        write_whole(results / "overlap.svg", overlap_map(meets))
+    if not overlap.empty:
+        write_whole(results / "overlap.svg", overlap_map(overlap))
     write_json(results / "summary.json", summary(built))
 
 
 def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
-    """Rows by collection and fate: columns source, fate, rows. Fate is ``kept: <class>`` or the reason for leaving out.
-
-    The rows add up to the rows of ``records``. Details, in parentheses at a reason's end, are not told apart.
+    """Rows by collection and fate: columns source, fate, rows. Fate is ``kept: <class>`` or the reason for leaving out,
+    without its details (in parentheses at its end). The rows add up to those of ``records``.
     """
     reason = records.left_out.astype("string").str.replace(r" \(.*\)$", "", regex=True)
     fate = reason.astype(object).where(records.left_out.notna(), KEPT + ": " + records.label.fillna(""))
@@ -81,8 +86,9 @@ def shares(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(built: Built) -> dict[str, Any]:
-    """Counts for the report: rows, kept, groups, near repeats, the largest group and who is in it; kept images that
-    do not look like frontal radiographs, least first, and those turned because they lay inverted."""
+    """Counts for the report: rows, kept, groups, near repeats, the largest group; images that joined groups moved to
+    train; kept images that do not look like frontal radiographs, worst first, and those stored inverted."""
+    moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = built.records[built.records.left_out.isna()]
     sizes = kept.groupby("group_id").size()
     largest = sizes.idxmax() if len(sizes) else None
@@ -101,6 +107,11 @@ def summary(built: Built) -> dict[str, Any]:
             "images": len(members),
             "patients": int(members.patient_id.nunique()),
         },
+        "moved": {
+            "groups": int(moved.group_id.nunique()),
+            "images": len(moved),
+            "list": moved.image_id.tolist(),
+        },
         "not_frontal": {
             "below": FLAG,
             "images": len(flagged),
@@ -114,7 +125,7 @@ def summary(built: Built) -> dict[str, Any]:
 
 
 def print_reconciliation(records: pd.DataFrame) -> None:
-    """Print what happened to every row."""
+    """Print the fate of the rows of every collection."""
     table = Table("collection", "fate", "rows", title="Every row, kept or left out")
     table.columns[2].justify = "right"
     for source, rows in reconciliation(records).groupby("source", sort=False):
@@ -127,14 +138,15 @@ def print_reconciliation(records: pd.DataFrame) -> None:
     Console().print(table)
 
 
-def print_sides(records: pd.DataFrame, facts: dict[str, Any]) -> None:
-    """Print who is on which side of the split, and the largest group."""
+def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> None:
+    """Print images and groups on each side of the split, by class, and the largest group."""
     console = Console()
     kept = records[records.left_out.isna()]
-    sides = Table("split", *CLASSES, "images", "groups", title="Sides of the split")
+    names = [escape(task.names[label]) for label in task.order]
+    sides = Table("split", *names, "images", "groups", title="Sides of the split")
     for side in SPLITS:
         rows = kept[kept.split == side]
-        by_class = [f"{(rows.label == c).sum():,}" for c in CLASSES]
+        by_class = [f"{(rows.label == c).sum():,}" for c in task.order]
         sides.add_row(side, *by_class, f"{len(rows):,}", f"{rows.group_id.nunique():,}")
     console.print(sides)
     largest = facts["largest_group"]
@@ -145,8 +157,28 @@ def print_sides(records: pd.DataFrame, facts: dict[str, Any]) -> None:
     )
 
 
+def print_moved(sides: Sides) -> None:
+    """Print which images moved to train because new links join groups of different sides, if any; and whether all
+    groups got their sides anew."""
+    console = Console()
+    if sides.anew:
+        console.print("No side of the split is kept from before: metadata.split is new here, or the collections are.")
+    moved = sides.moved
+    if moved.empty:
+        return
+    console.print(
+        f"New links join groups of different sides of the split; all of them go to train: {len(moved):,} images of "
+        f"{moved.group_id.nunique():,} groups moved.",
+        markup=False,
+    )
+    for image in moved[:_LISTED].itertuples():
+        console.print(f"  {image.image_id}: was on {image.side}", markup=False)
+    if (more := len(moved) - _LISTED) > 0:
+        console.print(f"  and {more:,} more, in summary.json", markup=False)
+
+
 def print_not_frontal(facts: dict[str, Any]) -> None:
-    """Print how many kept images do not look like frontal radiographs, which, and how many were turned."""
+    """Print how many kept images do not look like frontal radiographs, which, and how many are stored inverted."""
     console = Console()
     flagged = facts["not_frontal"]
     console.print(
