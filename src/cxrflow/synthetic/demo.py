@@ -110,7 +110,7 @@ def _other(job: Job) -> NDArray[np.float32]:
     grey = 0.6 * ((x / 0.9) ** 2 + (y / 0.65) ** 2 < 1)
     for side in (-1, 1):
         grey -= 0.5 * (((x - 0.4 * side) / 0.32) ** 2 + (y / 0.45) ** 2 < 1)
-    return np.clip(cv2.GaussianBlur(grey, (0, 0), 2) + rng.normal(0, 0.03, (h, w)), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(cv2.GaussianBlur(grey, (0, 0), 2) + rng.normal(0, 0.03, (h, w)), 0, 1), np.float32)
 
 
 def _png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:

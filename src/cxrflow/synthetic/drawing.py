@@ -144,7 +144,7 @@ def _ground_glass(body: Anatomy, rng: np.random.Generator) -> Map:
             clear *= 1 - rng.uniform(0.5, 1) * sigmoid((1 - distance) / 0.25)
         total = np.maximum(total, _within((1 - clear) * severity * rng.uniform(0.75, 1.2), lung))
     mottle = 1 + 0.25 * _noise(rng, 18) + 0.2 * _noise(rng, 45) + 0.08 * _noise(rng, 110)
-    return (total * np.clip(mottle, 0.25, 2)).astype(np.float32)
+    return np.asarray(total * np.clip(mottle, 0.25, 2), np.float32)
 
 
 def _within(fill: Map, lung: Mask) -> Map:

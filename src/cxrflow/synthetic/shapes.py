@@ -34,7 +34,7 @@ def spline(points: Points, closed: bool = False, steps: int = 10) -> Points:
 
 def sigmoid(x: Map) -> Map:
     """1 / (1 + exp(-x)) for any x."""
-    return 0.5 + 0.5 * np.tanh(0.5 * x)
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))
 
 
 @cache
@@ -46,7 +46,7 @@ def grid() -> tuple[Map, Map]:
 
 def pixels(points: Map) -> NDArray[np.int32]:
     """cm to pixels, with the 4 fractional bits that OpenCV's drawing takes."""
-    return np.round((points + np.array([SPAN / 2, 0])) * SCALE * 16 - 8).astype(np.int32)
+    return np.asarray(np.round((points + np.array([SPAN / 2, 0])) * SCALE * 16 - 8), np.int32)
 
 
 def polygon(points: Map) -> Map:
@@ -66,7 +66,7 @@ def blur(image: Map, cm: float) -> Map:
 
 def ellipsoid(x: Map, y: Map, cx: float, cy: float, rx: float, ry: float) -> Map:
     """Thickness of an ellipsoid, 1 at its centre, 0 outside."""
-    return np.sqrt(np.clip(1 - ((x - cx) / rx) ** 2 - ((y - cy) / ry) ** 2, 0, 1)).astype(np.float32)
+    return np.asarray(np.sqrt(np.clip(1 - ((x - cx) / rx) ** 2 - ((y - cy) / ry) ** 2, 0, 1)), np.float32)
 
 
 def rounded(outline: Map, radius: float) -> Map:
