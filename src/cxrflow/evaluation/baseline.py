@@ -1,7 +1,7 @@
-"""How far source, view, age and sex alone go, without a pixel: what a pooled figure has to be read beside.
+"""How far source, view, age and sex alone go, without a pixel: the baseline that a pooled figure has to beat.
 
-Where every COVID-19 image comes from one collection and every normal one from another, the name of the
-collection tells the class; a network can learn to see that name (DeGrave et al., Nat Mach Intell 2021; 3:
+Where every COVID-19 image comes from one collection and every normal one from another, the name of the collection
+gives the class away, and a network can learn to recognise the collection (DeGrave et al., Nat Mach Intell 2021; 3:
 610-619).
 """
 
@@ -16,7 +16,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from cxrflow.errors import CxrflowError
-from cxrflow.records import CLASSES
+from cxrflow.statistics.resampling import too_few_groups
+from cxrflow.task import Task
 
 _NAMED = ["source", "view", "sex"]
 _FOLDS = 5
@@ -25,11 +26,11 @@ _FOLDS = 5
 def fit_baseline(train: pd.DataFrame) -> Pipeline:
     """Class-balanced multinomial logistic regression of the label on source, view, sex and age.
 
-    train: records with source, view, sex, age and label. Not known is a category of its own (age: the median
-    and a mark that it is missing); a source, view or sex first met after training counts for nothing.
+    train: records with source, view, sex, age and label. An unknown view or sex is a category of its own; an unknown
+    age is the median with a missing-value indicator. A source, view or sex that training lacks has no effect.
 
-    Additive, so what it reaches is the least that these four give away. Raises CxrflowError where training
-    has fewer than two classes.
+    The model is additive, so its figure is a lower bound on what these four give away. Raises CxrflowError where
+    training has fewer than two classes.
     """
     if train["label"].nunique() < 2:
         raise CxrflowError("The baseline needs two classes to learn from; check the labels of train.")
@@ -44,33 +45,33 @@ def fit_baseline(train: pd.DataFrame) -> Pipeline:
     return model.fit(train, train["label"].to_numpy(str))
 
 
-def baseline_probabilities(baseline: Pipeline, table: pd.DataFrame) -> NDArray[np.float64]:
-    """Probabilities, float64 (n, 3) in the order of CLASSES; 0 for a class absent from training."""
-    probabilities = np.zeros((len(table), len(CLASSES)))
+def baseline_probabilities(baseline: Pipeline, table: pd.DataFrame, task: Task) -> NDArray[np.float64]:
+    """Probabilities, float64 (n, classes) in the order of the task; 0 for a class absent from training."""
+    probabilities = np.zeros((len(table), len(task.order)))
     if len(table):
-        probabilities[:, [CLASSES.index(name) for name in baseline.classes_]] = baseline.predict_proba(table)
+        probabilities[:, task.numbers(baseline.classes_)] = baseline.predict_proba(table)
     return probabilities
 
 
-def cross_fitted_baseline(table: pd.DataFrame, seed: int) -> tuple[NDArray[np.float64] | None, str]:
-    """The baseline on a set whose collections nobody trained on: each fifth predicted from the other four.
+def cross_fitted_baseline(table: pd.DataFrame, task: Task, seed: int) -> tuple[NDArray[np.float64] | None, str]:
+    """The baseline on a set that has no training images: each fifth is predicted from the other four.
 
-    table: as for ``fit_baseline``, with group_id; no group is on both sides. Returns the out-of-fold
-    probabilities (n, 3) and "", or None and the reason. Out-of-fold scores err slightly below chance where
-    nothing can be learned, since a fold rich in a class leaves the others poor in it.
+    table: as for ``fit_baseline``, with group_id; no group is on both sides. Returns the out-of-fold probabilities
+    (n, classes) and "", or None and the reason. Where nothing can be learned, out-of-fold scores fall slightly below
+    chance: a fold rich in a class leaves the others poor in it.
     """
     groups = table.groupby("label")["group_id"].nunique()
     if len(groups) < 2:
         return None, "fewer than two classes in the set"
     if groups.min() < _FOLDS:
-        return None, f"fewer than {_FOLDS} groups of {groups.idxmin()}"
+        return None, too_few_groups(int(groups.min()), _FOLDS, task.names[str(groups.idxmin())])
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
     labels = table["label"].to_numpy(str)
-    probabilities = np.zeros((len(table), len(CLASSES)))
+    probabilities = np.zeros((len(table), len(task.order)))
     for rest, fold in folds.split(table, labels, table["group_id"].to_numpy(str)):
-        if len(set(labels[rest])) < len(groups):
-            return None, "too few groups for every fold to learn every class"
-        probabilities[fold] = baseline_probabilities(fit_baseline(table.iloc[rest]), table.iloc[fold])
+        if absent := sorted(set(groups.index) - set(labels[rest])):
+            return None, f"all {task.names[absent[0]]} images are in one of the {_FOLDS} folds"
+        probabilities[fold] = baseline_probabilities(fit_baseline(table.iloc[rest]), table.iloc[fold], task)
     return probabilities, ""
 
 

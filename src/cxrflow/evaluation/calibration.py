@@ -1,42 +1,42 @@
-"""Whether a probability of 0.8 is right 8 times in 10, and what is gained by leaving the unsure images to people."""
+"""Calibration (is a probability of 0.8 right 8 times in 10?) and abstention (risk when unsure images are deferred)."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from cxrflow.records import CLASSES
-from cxrflow.statistics.intervals import Figure, missing, proportion
+from cxrflow.statistics.intervals import clustered_mean, proportion
 from cxrflow.statistics.resampling import group_index
+from cxrflow.statistics.scored import Scored
 
 _BINS = 10
 #: Shares of the images that are answered, the surest first, at which the risk is given.
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
-def calibration(
-    probabilities: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any], bootstrap: int, seed: int
-) -> dict[str, Any]:
-    """Calibration of the predicted class's probability.
+def calibration(scored: Scored) -> dict[str, Any]:
+    """Calibration of the predicted class's probability, which lies in [1/k, 1] for k classes.
 
-    probabilities  float (n, 3) in the order of CLASSES; labels  str (n,); groups  (n,)
-
-    ``bins``      reliability diagram: for each tenth of [1/3, 1] that has images, ``confidence`` (their mean), and the
+    ``bins``      reliability diagram: for each tenth of [1/k, 1] that has images, ``confidence`` (their mean), and the
                   figure ``right`` (share of them predicted rightly)
-    ``ece``       expected calibration error over these bins (Guo et al. 2017, equation 3, theirs are of [0, 1])
-    ``ece_if_calibrated``  mean and 95th percentile (``mean``, ``p95``) of the same error if every probability were
-                  exactly right: it is never 0 (consistency resampling: Broecker and Smith, Weather Forecast 2007; 22:
-                  651-661); the images of a group are taken to be right or wrong together
+    ``ece``       expected calibration error over these bins (Guo et al. 2017, equation 3, with bins of [0, 1])
+    ``ece_if_calibrated``  mean and 95th percentile (``mean``, ``p95``) of that error if every probability were exactly
+                  right; it is never 0 (consistency resampling: Broecker and Smith, Weather Forecast 2007; 22: 651-661).
+                  The images of a group are drawn right or wrong together
     ``brier``     squared distance between probabilities and the true class, in [0, 2] (Brier, Mon Weather Rev 1950; 78:
-                  1-3), with a 95 % interval from the variance between groups
+                  1-3), with a 95 % cluster-robust interval
+
+    The error is not torchmetrics' ``calibration_error``: its bins are of [0, 1], and consistency resampling would call
+    it a thousand times (it and scikit-learn's ``brier_score_loss``, which gives no interval, are references in tests).
     """
-    sure, right = _sure_and_right(probabilities, labels)
-    index = group_index(groups)
-    place = np.clip(((sure - 1 / 3) / (2 / 3) * _BINS).astype(int), 0, _BINS - 1)
-    rng = np.random.default_rng(seed)
-    chance = np.array([_ece(sure, rng.random(index.max() + 1)[index] < sure, place) for _ in range(bootstrap)])
-    truth = np.eye(len(CLASSES))[[CLASSES.index(label) for label in labels]]
+    sure, right = _sure_and_right(scored)
+    groups, index = scored.groups, group_index(scored.groups)
+    classes = len(scored.task.order)
+    place = np.clip(((sure - 1 / classes) / ((classes - 1) / classes) * _BINS).astype(int), 0, _BINS - 1)
+    rng = np.random.default_rng(scored.bootstrap.seed)
+    draws = range(scored.bootstrap.count)
+    chance = np.array([_ece(sure, rng.random(index.max() + 1)[index] < sure, place) for _ in draws])
+    truth = np.eye(classes)[scored.truth]
     return {
         "bins": [
             {"confidence": float(sure[place == b].mean()), "right": proportion(right[place == b], groups[place == b])}
@@ -45,41 +45,26 @@ def calibration(
         ],
         "ece": _ece(sure, right, place),
         "ece_if_calibrated": {"mean": float(chance.mean()), "p95": float(np.quantile(chance, 0.95))},
-        "brier": mean_figure(((probabilities - truth) ** 2).sum(axis=1), index),
+        "brier": clustered_mean(((scored.probabilities - truth) ** 2).sum(axis=1), groups),
     }
 
 
-def abstention(probabilities: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any]) -> list[dict[str, Any]]:
+def abstention(scored: Scored) -> list[dict[str, Any]]:
     """Risk against coverage (Geifman and El-Yaniv, NeurIPS 2017): for each of ANSWERED ``answered``, ``least`` (the
     smallest probability that is answered) and the figure ``risk`` (share of the answered images that are wrong)."""
-    sure, right = _sure_and_right(probabilities, labels)
-    descending = np.sort(sure)[::-1]
+    sure, right = _sure_and_right(scored)
+    groups, descending = scored.groups, np.sort(sure)[::-1]
     rows = []
     for share in ANSWERED:
         least = descending[max(int(np.ceil(share * len(sure) - 1e-9)), 1) - 1]
-        answered = sure >= least  # equals are answered together
+        answered = sure >= least  # images of equal probability are answered together
         risk = proportion(~right[answered], groups[answered])
         rows.append({"answered": float(answered.mean()), "least": float(least), "risk": risk})
     return rows
 
 
-def mean_figure(values: NDArray[Any], index: NDArray[np.intp]) -> Figure:
-    """Mean of values (n,) of groups numbered from 0, with the linearised between-group variance and t for the effective
-    number of groups (as ``intervals.proportion``); missing where that is below 2."""
-    n, mean = len(values), float(values.mean())
-    sizes = np.bincount(index).astype(float)
-    residuals = np.bincount(index, weights=values - mean)
-    effective = n**2 / (sizes**2).sum()
-    if effective < 2:
-        return missing("too few groups")
-    error = np.sqrt(effective / (effective - 1) * (residuals**2).sum()) / n
-    half = float(stats.t.ppf(0.975, effective - 1) * error)
-    return {"value": mean, "low": mean - half, "high": mean + half, "n": n, "groups": len(sizes)}
-
-
-def _sure_and_right(probabilities: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    predicted = np.array(CLASSES)[probabilities.argmax(axis=1)]
-    return probabilities.max(axis=1), predicted == labels
+def _sure_and_right(scored: Scored) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    return scored.probabilities.max(axis=1), np.asarray(scored.predicted == scored.truth)
 
 
 def _ece(sure: NDArray[Any], right: NDArray[np.bool_], place: NDArray[np.intp]) -> float:

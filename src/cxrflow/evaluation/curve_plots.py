@@ -6,50 +6,52 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from cxrflow.evaluation.plots import COLOURS, FAINT, INK, Kind, in_words, new_canvas
-from cxrflow.records import CLASSES, NAMES
-from cxrflow.statistics.intervals import Figure
+from cxrflow.evaluation.curves import Curve
+from cxrflow.evaluation.plots import ACCENT, FAINT, INK, Kind, new_canvas
+from cxrflow.statistics.figure import Figure, in_words
+from cxrflow.task import Task
 
 _DASHED = (0, (4, 3))
 
 
 def curve_panels(
-    curves: Mapping[str, Mapping[str, Any]],
-    aurocs: Mapping[str, Figure],
-    shares: Mapping[str, float],
-    points: Mapping[str, Mapping[str, Any]],
+    curves: Mapping[str, Mapping[str, Curve | Figure]],
+    figures: Mapping[str, Any],
+    task: Task,
     kind: Kind = "svg",
 ) -> bytes:
-    """ROC and precision-recall curves of ``curves.curves`` with their bands, and the operating points for COVID-19.
+    """ROC and precision-recall curves of ``curves.curves`` with their bands, and the operating points.
 
-    aurocs: each class's figure; shares: of each class in the set, a precision-recall curve's floor; points: as
-    ``operating.figures_at_points``. A class without a curve keeps its reason in the legend.
+    figures  as ``metrics.evaluate`` gives them, with ``operating_points``: the AUROC of each class goes into the
+             legend, its share of the images is the chance level of a precision-recall curve
+    A class without a curve has the reason in the legend.
     """
+    images = [sum(row) for row in figures["confusion"]["counts"]]
     with new_canvas(10.2, 5.0, kind) as (canvas, out):
         roc, precision = (canvas.add_subplot(1, 2, column + 1) for column in range(2))
         roc.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=_DASHED)
-        for name in CLASSES:
-            colour = COLOURS[name]
+        for name, count in zip(task.order, images, strict=True):
+            colour = task.colours[name]
             for axes, key in ((roc, "roc"), (precision, "precision_recall")):
                 curve = curves[name][key]
-                x, y = curve.get("x", []), curve.get("y", [])
-                label = f"{NAMES[name]}: {in_words(aurocs[name])}" if axes is roc else None
-                axes.plot(x, y, color=colour, label=label, clip_on=False)
-                if x:
-                    axes.fill_between(
-                        x, curve["low"], curve["high"], color=colour, alpha=0.2 if name == "covid" else 0.1, linewidth=0
-                    )
-            precision.axhline(shares[name], color=colour, linewidth=0.9, linestyle=_DASHED)
-        for point, marker in zip(points.values(), "osD", strict=False):
-            sensitivity, specificity, ppv = (point[key]["value"] for key in ("sensitivity", "specificity", "ppv"))
+                label = f"{task.names[name]}: {in_words(figures['test'][name]['auroc'])}" if axes is roc else None
+                if isinstance(curve, Figure):
+                    axes.plot([], [], color=colour, label=label)
+                    continue
+                axes.plot(curve["x"], curve["y"], color=colour, label=label, clip_on=False)
+                alpha = 0.2 if name == task.positive else 0.1
+                axes.fill_between(curve["x"], curve["low"], curve["high"], color=colour, alpha=alpha, linewidth=0)
+            precision.axhline(count / figures["n"], color=colour, linewidth=0.9, linestyle=_DASHED)
+        for point, marker in zip(figures["operating_points"].values(), "osD", strict=True):
+            sensitivity, specificity, ppv = (point[key] for key in ("sensitivity", "specificity", "ppv"))
             look: dict[str, Any] = {"color": INK, "markersize": 4.5, "zorder": 5, "clip_on": False}
-            if sensitivity is not None and specificity is not None:
-                roc.plot(1 - specificity, sensitivity, marker, **look)
-            if sensitivity is not None and ppv is not None:
-                precision.plot(sensitivity, ppv, marker, **look)
+            if sensitivity.known and specificity.known:
+                roc.plot(1 - specificity.value, sensitivity.value, marker, **look)
+            if sensitivity.known and ppv.known:
+                precision.plot(sensitivity.value, ppv.value, marker, **look)
         for axes, title, x, y in (
             (roc, "ROC, one class against the rest", "1 − specificity", "sensitivity"),
-            (precision, "Precision and recall (dashed: by chance)", "sensitivity (recall)", "PPV (precision)"),
+            (precision, "Precision and recall (dashed: chance)", "sensitivity (recall)", "PPV (precision)"),
         ):
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=x, ylabel=y, title=title)
         look = {"alignment": "left", "handlelength": 1.4, "frameon": True, "edgecolor": "none"}
@@ -58,9 +60,10 @@ def curve_panels(
 
 
 def calibration_panels(
-    calibration: Mapping[str, Any], abstention: Sequence[Mapping[str, Any]], kind: Kind = "svg"
+    calibration: Mapping[str, Any], abstention: Sequence[Mapping[str, Any]], classes: int, kind: Kind = "svg"
 ) -> bytes:
-    """Reliability diagram of ``calibration.calibration``, and risk against coverage of ``calibration.abstention``."""
+    """Reliability diagram of ``calibration.calibration`` for a number of classes, and risk against coverage of
+    ``calibration.abstention``."""
     with new_canvas(10.2, 4.4, kind) as (canvas, out):
         reliability, risk = (canvas.add_subplot(1, 2, column + 1) for column in range(2))
         reliability.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=_DASHED)
@@ -71,11 +74,11 @@ def calibration_panels(
         )
         for row in calibration["bins"]:
             at = (row["confidence"], 0.02)
-            reliability.annotate(str(row["right"]["n"]), at, ha="center", fontsize=8, color=FAINT)
-        reliability.set(xlim=(0.3, 1.02), ylim=(0, 1.02), xlabel="probability of the predicted class")
+            reliability.annotate(str(row["right"].n), at, ha="center", fontsize=8, color=FAINT)
+        reliability.set(xlim=(1 / classes - 1 / 30, 1.02), ylim=(0, 1.02), xlabel="probability of the predicted class")
         reliability.set(ylabel="share that is right", title="Reliability (below: images)")
         _bars(risk, [row["answered"] for row in abstention], [row["risk"] for row in abstention], "-")
-        most = max(row["risk"]["high"] for row in abstention)
+        most = max(row["risk"].high for row in abstention)
         risk.set(
             xlim=(0.45, 1.02), ylim=(0, min(1.0, 1.15 * most)), xlabel="share of images answered, the surest first"
         )
@@ -84,6 +87,6 @@ def calibration_panels(
 
 
 def _bars(axes: Axes, x: Sequence[float], figures: Sequence[Figure], line: str = "") -> None:
-    values = np.array([[figure[key] for key in ("value", "low", "high")] for figure in figures]).T
+    values = np.array([(figure.value, figure.low, figure.high) for figure in figures]).T
     errors = np.abs(values[1:] - values[0])
-    axes.errorbar(x, values[0], errors, fmt=f"o{line}", color=COLOURS["normal"], markersize=4.5, linewidth=1.3)
+    axes.errorbar(x, values[0], errors, fmt=f"o{line}", color=ACCENT, markersize=4.5, linewidth=1.3)

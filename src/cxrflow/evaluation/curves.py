@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves of each class against the rest, with bands that count groups."""
+"""ROC and precision-recall curves of each class against the rest, with confidence bands that count groups."""
 
 from typing import Any
 
@@ -6,41 +6,39 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cxrflow.records import CLASSES
-from cxrflow.statistics.intervals import missing
+from cxrflow.statistics.figure import Figure, missing
+from cxrflow.statistics.intervals import wilson
 from cxrflow.statistics.resampling import effective_groups, resamples
+from cxrflow.statistics.scored import Scored
 
-#: Where the curves are read: at these shares of false alarms (ROC), at these sensitivities (precision-recall).
+#: Abscissae: 1 - specificity of the ROC curve, sensitivity of the precision-recall curve.
 GRID = np.linspace(0, 1, 101)
 _Z = float(stats.norm.ppf(0.975))
 
-Curve = dict[str, Any]
+#: ``x`` (GRID), ``y``, ``low`` and ``high``, 101 floats each.
+Curve = dict[str, list[float]]
 
 
-def curves(
-    probabilities: NDArray[Any], labels: NDArray[Any], groups: NDArray[Any], bootstrap: int, seed: int
-) -> dict[str, dict[str, Curve]]:
+def curves(scored: Scored) -> dict[str, dict[str, Curve | Figure]]:
     """For each class ``roc`` (sensitivity at each 1 - specificity of GRID) and ``precision_recall`` (PPV at each
-    sensitivity of GRID): lists ``x``, ``y``, ``low``, ``high``; or value None and the reason where one side is absent.
+    sensitivity of GRID); a missing figure with the reason where the class is absent or the only one.
 
-    probabilities  float (n, 3) in the order of CLASSES; labels  str (n,); groups  (n,)
-
-    The band is pointwise, 95 %, from resamples of groups: their variance at each place says how many independent images
-    the place is worth, never more than the groups there, and Wilson's interval of so many is the band. Percentiles of
-    the resamples would have no width where the curve is at 0 or 1.
+    The band is a pointwise 95 % Wilson interval. Its sample size at a point is the effective one: p (1 - p) over the
+    variance of the bootstrap over groups, at most the effective number of groups that the point rests on. Percentiles
+    of the resamples would have no width where the curve is at 0 or 1.
     """
-    out: dict[str, dict[str, Curve]] = {}
-    for c, name in enumerate(CLASSES):
-        positive = labels == name
+    out: dict[str, dict[str, Curve | Figure]] = {}
+    groups = scored.groups
+    for c, name in enumerate(scored.task.order):
+        positive, said = scored.labels == name, scored.task.names[name]
         if not positive.any() or positive.all():
-            reason = missing(f"no {name} image in the set" if not positive.any() else f"every image is {name}")
+            reason = missing(f"no {said} image in the set" if not positive.any() else f"every image is {said}")
             out[name] = {"roc": reason, "precision_recall": reason}
             continue
-        scores = probabilities[:, c]
+        scores = np.asarray(scored.probabilities[:, c])
         one = np.ones((1, len(scores)))
-        drawn = [
-            _both(scores, positive, weights) for weights in resamples([positive, ~positive], groups, bootstrap, seed)
-        ]
+        sides = [positive, ~positive]
+        drawn = [_both(scores, positive, weights) for weights in resamples(sides, groups, scored.bootstrap)]
         roc, precision = (part[0] for part in _both(scores, positive, one))
         few = np.full(len(GRID), effective_groups(groups[positive]))
         called = [effective_groups(groups[scores >= at]) for at in _thresholds(scores[positive])]
@@ -56,8 +54,8 @@ def _both(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sensitivity at each 1 - specificity of GRID, and PPV at each sensitivity of GRID, float (b, 101) each.
 
-    A place between two thresholds takes the lower threshold's PPV and a straight line of sensitivities, as the area
-    under the curve does (ties count half).
+    Between two thresholds the sensitivity is interpolated linearly, as in the area under the curve (ties count half),
+    and the PPV is that of the lower threshold.
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
@@ -69,7 +67,7 @@ def _both(
     roc, precision = np.empty((len(weights), len(GRID))), np.empty((len(weights), len(GRID)))
     for row in range(len(weights)):
         x, y = false[row] / false[row, -1], found[row] / found[row, -1]
-        # Of several places with the same 1 - specificity, interp takes the last, the top of the step.
+        # At a vertical step interp takes the last point, its top.
         roc[row] = np.interp(GRID, np.r_[0.0, x], np.r_[0.0, y])
         reached = np.searchsorted(y, np.minimum(np.maximum(GRID, 1e-9), y[-1]) - 1e-12)
         precision[row] = ppv[row, reached]
@@ -77,18 +75,22 @@ def _both(
 
 
 def _thresholds(scores: NDArray[Any]) -> NDArray[Any]:
-    """The score from which on each sensitivity of GRID is reached, float (101,); scores: of the class, (n,)."""
+    """The threshold at which each sensitivity of GRID is reached, float (101,); scores: of the class's images, (n,)."""
     descending = np.sort(scores)[::-1]
-    return descending[np.maximum(np.ceil(GRID * len(scores) - 1e-9).astype(int) - 1, 0)]
+    return np.asarray(descending[np.maximum(np.ceil(GRID * len(scores) - 1e-9).astype(int) - 1, 0)])
 
 
 def _band(curve: NDArray[Any], drawn: NDArray[Any], groups: NDArray[Any]) -> Curve:
+    """The curve with its band.
+
+    curve   float (101,)
+    drawn   the curve in each resample, float (b, 101)
+    groups  effective number of groups that each point rests on, float (101,)
+    """
     groups = np.maximum(groups, 1.0)
     inner = (curve * groups + 0.5) / (groups + 1)  # away from 0 and 1, where no resample varies
     variance = np.maximum(drawn.var(axis=0, ddof=1), 1e-12)
-    widen = (stats.t.ppf(0.975, np.maximum(groups - 1, 1)) / _Z) ** 2
-    worth = np.clip(inner * (1 - inner) / variance / widen, 1.0, groups)
-    centre = (curve + _Z**2 / (2 * worth)) / (1 + _Z**2 / worth)
-    half = _Z / (1 + _Z**2 / worth) * np.sqrt(curve * (1 - curve) / worth + _Z**2 / (4 * worth**2))
-    low, high = np.clip(np.minimum(centre - half, curve), 0, 1), np.clip(np.maximum(centre + half, curve), 0, 1)
+    widen = (stats.t.ppf(0.975, np.maximum(groups - 1, 1)) / _Z) ** 2  # t for the number of groups in place of z
+    low, high = wilson(curve, np.clip(inner * (1 - inner) / variance / widen, 1.0, groups))
+    low, high = np.clip(np.minimum(low, curve), 0, 1), np.clip(np.maximum(high, curve), 0, 1)
     return {"x": GRID.tolist(), "y": curve.tolist(), "low": low.tolist(), "high": high.tolist()}

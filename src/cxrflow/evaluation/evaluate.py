@@ -1,155 +1,197 @@
-"""Score a test set once, enter it in the ledger, write the figures and what they were computed from."""
+"""Score a test set once, enter the look in the ledger, and write the figures with their predictions and pictures."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation import curve_plots, ledger, plots
+from cxrflow.evaluation import curve_plots, plots
 from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_baseline, fit_baseline
 from cxrflow.evaluation.calibration import abstention, calibration
 from cxrflow.evaluation.card import card_section
 from cxrflow.evaluation.conformal import set_figures
 from cxrflow.evaluation.curves import curves
+from cxrflow.evaluation.ledger import LEDGER, enter, test_set_hash
 from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.predictions import write_predictions
-from cxrflow.evaluation.seen import leave_out_seen, overlap
+from cxrflow.evaluation.seen import leave_out_seen, seen_before
 from cxrflow.evaluation.subgroups import subgroups
 from cxrflow.files import write_json, write_whole
-from cxrflow.images.prepare import Store, prepare_images
+from cxrflow.images.prepare import prepare_images
 from cxrflow.metadata import stage
 from cxrflow.metadata.build import Built, build_records
 from cxrflow.metadata.groups import with_children
-from cxrflow.metadata.overlap import overlap as meets
+from cxrflow.metadata.overlap import collection_overlap
 from cxrflow.model_card import CARD, NOT_MEASURED, card_of
-from cxrflow.params import Evaluation, Metadata
+from cxrflow.params import Evaluation, Metadata, Sources
 from cxrflow.predictor import Predictor
-from cxrflow.records import CLASSES, write_records
-from cxrflow.statistics.intervals import missing
-
-LEDGER = "ledger.csv"
+from cxrflow.records import write_records
+from cxrflow.statistics.figure import Figure, missing, to_json
+from cxrflow.statistics.resampling import Bootstrap
+from cxrflow.statistics.scored import Scored
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """Pixel-free probabilities (n, 3) of the test rows, or None and the reason; and what they were learned from."""
+class _Baseline:
+    """Probabilities without a pixel, float (n, classes), or None and the reason; and what they were learned from."""
 
-    probabilities: np.ndarray | None
+    probabilities: NDArray[np.float64] | None
     reason: str
     learned_from: str
 
 
-def evaluate_split(
-    predictor: Predictor, records: pd.DataFrame, store: Store, params: Evaluation, out: Path
-) -> dict[str, Any]:
-    """The stage: figures on the rows of split ``test``, the baseline learned from the rows of split ``train``.
+@dataclass(frozen=True)
+class _TestSet:
+    """What is scored and what is known of it.
 
-    records  kept rows (columns of records.py); store  their prepared images
+    images    the test images
+    held      label, source and group_id of all images of the same collections, of all splits
+    baseline  of the test images
+    said      the test set in words, such as ``the split *test*``
     """
-    usable = records[records.image_id.isin(store.index.image_id[store.index.left_out.isna()])]
-    test, train = usable[usable.split == "test"], usable[usable.split == "train"]
-    baseline = Baseline(baseline_probabilities(fit_baseline(train), test), "", "the training images' table rows")
-    children = with_children(usable)
-    # Children whom nothing tests (metadata.paediatric: train) are no other hospital to ask.
-    held = usable if (usable.split[children] != "train").any() else usable[~children]
-    return _score(predictor, test, held, store, baseline, params, out, out / LEDGER, "the split *test*")
+
+    images: Dataset
+    held: pd.DataFrame
+    baseline: _Baseline
+    said: str
+
+
+def evaluate_split(predictor: Predictor, dataset: Dataset, params: Evaluation, out: Path) -> dict[str, Any]:
+    """The stage: figures on the split ``test``; the baseline is learned from the split ``train``.
+
+    Writes ``metrics.json``, ``summary.json``, ``predictions.csv``, ``curves.json``, the model card and ``plots`` into
+    ``out``, and enters the look in the ledger there. Returns the figures, as ``metrics.json`` holds them but typed.
+    Raises CxrflowError where the bundle answers another question than the labels, before any scoring.
+    """
+    predictor.check_task(dataset.task)
+    test, train = dataset.split("test"), dataset.split("train")
+    blind = baseline_probabilities(fit_baseline(train.records), test.records, dataset.task)
+    held, children = dataset.records, with_children(dataset.records)
+    # Children used for training alone (metadata.paediatric: train) do not count as another hospital.
+    if (held.split[children] == "train").all():
+        held = held[~children]
+    baseline = _Baseline(blind, "", "the training images' table rows")
+    return _score(predictor, _TestSet(test, held, baseline, "the split *test*"), params, out, out / LEDGER)
 
 
 def evaluate_collections(
     predictor: Predictor,
-    root: Path,
+    sources: Sources,
     metadata: Metadata,
     params: Evaluation,
     engine: Engine,
     out: Path,
-    ledger_file: Path,
+    ledger: Path,
 ) -> tuple[dict[str, Any], Built]:
-    """The same figures on every kept image of the collections below ``root``, which the bundle must not have seen.
+    """The same figures on every kept image of other collections, labelled by the bundle's own task.
 
     Images that the bundle was trained or validated on, their near repeats, and other images of the same patients are
     left out, and so are those that could not be prepared. Writes ``records.csv`` and the tables of the metadata stage
     (in ``metadata``) beside the figures; returns the figures and what was built, with every reason for leaving out.
     """
-    # Without the files there would be no hashes to tell seen images by, whatever the parameter file says.
+    task = predictor.bundle.task
+    # Seen images are recognised by hashes of the files, so the files are required whatever the parameters say.
     metadata = metadata.model_copy(update={"files": "required"})
-    built = build_records(root, None, metadata, engine, out / "fingerprints.sqlite", split=False)
+    built = build_records(sources, metadata, task, engine, out, split=False)
     records = leave_out_seen(built.records, predictor.folder)
     kept = records[records.left_out.isna()]
     write_records(records, out / "records.csv")
-    nothing = f"{root}: no image is left to evaluate of {len(records)} rows; {out / 'records.csv'} says why for each."
+    nothing = (
+        f"{sources.root}: no image is left to evaluate of {len(records)} rows; {out / 'records.csv'} says why for each."
+    )
     if kept.empty:
         raise CxrflowError(nothing)
     store = prepare_images(kept, built.root, predictor.bundle.images, engine, out / "images")
-    records.loc[kept.index, "left_out"] = store.index.left_out.to_numpy()
-    usable = records[records.left_out.isna()]
+    dataset = Dataset.join(kept, store, task)
+    unprepared = dataset.left_out.set_index("image_id").left_out
+    records["left_out"] = records.left_out.where(records.left_out.notna(), records.image_id.map(unprepared))
     records.loc[records.left_out.notna(), "split"] = None
     write_records(records, out / "records.csv")
-    if usable.empty:
+    if len(dataset) == 0:
         raise CxrflowError(nothing)
     evaluated = replace(built, records=records)
-    # Which collection holds which does not change with what a bundle has seen.
-    stage.write_tables(evaluated, meets(built.records, built.near), out / "metadata")
-    probabilities, reason = cross_fitted_baseline(usable, params.seed)
-    baseline = Baseline(probabilities, reason, "the other four fifths of these collections' groups")
-    scored = f"the collections in `{root}`"
-    return _score(predictor, usable, usable, store, baseline, params, out, ledger_file, scored), evaluated
+    # The overlap of the collections does not depend on what a bundle has seen.
+    stage.write_tables(evaluated, collection_overlap(built.records, built.near), out / "metadata")
+    blind, reason = cross_fitted_baseline(dataset.records, task, params.seed)
+    baseline = _Baseline(blind, reason, "the other four fifths of these collections' groups")
+    test_set = _TestSet(dataset, dataset.records, baseline, f"the collections in `{sources.root}`")
+    return _score(predictor, test_set, params, out, ledger), evaluated
 
 
-def _score(
-    predictor: Predictor,
-    test: pd.DataFrame,
-    held: pd.DataFrame,
-    store: Store,
-    baseline: Baseline,
-    params: Evaluation,
-    out: Path,
-    ledger_file: Path,
-    scored: str,
-) -> dict[str, Any]:
-    test_set = ledger.test_set_hash(test)
-    ledger.enter(ledger_file, datetime.now(UTC), predictor.bundle.digests["weights"], test_set)
-    probabilities = predictor.stored_scores(store, test.image_id)
-    figures = evaluate(test, probabilities, params.bootstrap, params.seed)
-    labels, groups = test.label.to_numpy(str), test.group_id.to_numpy(str)
-    figures["operating_points"] = figures_at_points(test, probabilities, predictor.bundle, params.prevalence)
+def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Path, ledger: Path) -> dict[str, Any]:
+    images, bundle, bootstrap = test_set.images, predictor.bundle, Bootstrap(params.bootstrap, params.seed)
+    scored = Scored(images.task, images.records, predictor.score(images), bootstrap)
+    test_hash = test_set_hash(images.records)
+    enter(ledger, bundle.digests["weights"], test_hash)
+    figures = evaluate(scored)
+    figures["operating_points"] = figures_at_points(scored, bundle, params.prevalence)
     figures["prevalence"] = params.prevalence
-    figures["calibration"] = calibration(probabilities, labels, groups, params.bootstrap, params.seed)
-    figures["abstention"] = abstention(probabilities, labels, groups)
-    figures["prediction_sets"] = set_figures(probabilities, labels, groups, predictor.bundle.prediction_sets)
-    figures |= subgroups(test, probabilities, params.bootstrap, params.seed)
-    figures["cannot_tell"] = cannot_tell(figures, test, held)
-    if baseline.probabilities is None:
-        beside: dict[str, Any] = missing(baseline.reason)
-    else:
-        beside = dict(macro_auroc(test, baseline.probabilities, params.bootstrap, params.seed))
-    figures["baseline"] = {"macro_auroc": beside, "learned_from": baseline.learned_from}
+    figures["calibration"] = calibration(scored)
+    figures["abstention"] = abstention(scored)
+    figures["prediction_sets"] = set_figures(scored, bundle.prediction_sets)
+    figures |= subgroups(scored)
+    figures["cannot_tell"] = cannot_tell(figures, scored, test_set.held)
+    blind = test_set.baseline.probabilities
+    beside = missing(test_set.baseline.reason) if blind is None else macro_auroc(replace(scored, probabilities=blind))
+    figures["baseline"] = {"macro_auroc": beside, "learned_from": test_set.baseline.learned_from}
     figures["test_set"] = {
-        "hash": test_set,
-        "bundle": predictor.bundle.digests["weights"],
-        "overlap": overlap(predictor.bundle, predictor.folder, test),
+        "hash": test_hash,
+        "bundle": bundle.digests["weights"],
+        "overlap": seen_before(bundle, predictor.folder, images.records),
     }
-    called = [CLASSES[k] for k in probabilities.argmax(axis=1)]
-    write_predictions(test, probabilities, out / "predictions.csv", prediction=called)
-    aurocs = {name: figures["test"][name]["auroc"] for name in CLASSES}
-    shares = {name: float((labels == name).mean()) for name in CLASSES}
-    drawn = curves(probabilities, labels, groups, params.bootstrap, params.seed)
+    called = np.array(images.task.order)[scored.predicted]
+    write_predictions(images, scored.probabilities, out / "predictions.csv", prediction=called)
+    _draw(figures, scored, out)
+    card = card_of(predictor.folder, bundle).replace(NOT_MEASURED, card_section(figures, images.task, test_set.said))
+    write_whole(out / CARD, card.encode())
+    write_json(out / "metrics.json", to_json(figures))
+    write_json(out / "summary.json", summary(figures))
+    return figures
+
+
+def _draw(figures: dict[str, Any], scored: Scored, out: Path) -> None:
+    task, drawn = scored.task, curves(scored)
+    pooled, beside = figures["test"]["macro_auroc"], figures["baseline"]["macro_auroc"]
     pictures = {
-        "confusion": plots.confusion_panels(figures["confusion"]),
-        "curves": curve_plots.curve_panels(drawn, aurocs, shares, figures["operating_points"]),
-        "calibration": curve_plots.calibration_panels(figures["calibration"], figures["abstention"]),
-        "within_sources": plots.within_sources(figures["by_source"], figures["test"]["macro_auroc"], beside),
+        "confusion": plots.confusion_panels(figures["confusion"], task),
+        "curves": curve_plots.curve_panels(drawn, figures, task),
+        "calibration": curve_plots.calibration_panels(figures["calibration"], figures["abstention"], len(task.order)),
+        "within_sources": plots.within_sources(figures["by_source"], pooled, beside, task),
     }
     for name, picture in pictures.items():
         write_whole(out / "plots" / f"{name}.svg", picture)
-    write_json(out / "curves.json", drawn)
-    card = card_of(predictor.folder, predictor.bundle).replace(NOT_MEASURED, card_section(figures, scored))
-    write_whole(out / CARD, card.encode())
-    write_json(out / "metrics.json", figures)
-    return figures
+    write_json(out / "curves.json", to_json(drawn))
+
+
+def summary(figures: dict[str, Any]) -> dict[str, float | int | None]:
+    """The figures for ``dvc metrics``, flat; None where one is missing.
+
+    ``positive_sensitivity`` and ``positive_specificity`` are those of the most probable class,
+    ``sensitivity_at_specificity`` that at the threshold of the wanted specificity on val.
+    """
+    points, macro = figures["operating_points"], figures["test"]["macro_auroc"]
+
+    def value(figure: Figure) -> float | None:
+        return figure.value if figure.known else None
+
+    return {
+        "macro_auroc": value(macro),
+        "macro_auroc_low": macro.low if macro.known else None,
+        "macro_auroc_high": macro.high if macro.known else None,
+        "baseline_macro_auroc": value(figures["baseline"]["macro_auroc"]),
+        "accuracy": value(figures["test"]["accuracy"]),
+        "positive_sensitivity": value(points["argmax"]["sensitivity"]),
+        "positive_specificity": value(points["argmax"]["specificity"]),
+        "sensitivity_at_specificity": value(points["specificity"]["sensitivity"]),
+        "ece": figures["calibration"]["ece"],
+        "n": figures["n"],
+        "groups": figures["groups"],
+    }

@@ -1,7 +1,7 @@
-"""How often a test set has been looked at: a figure chosen from many looks promises too much.
+"""How often a test set has been looked at: the best figure of many looks is optimistic.
 
-Each look is a row of a CSV file that is only ever added to (Dwork et al., Science 2015; 349: 636-638, on why
-reuse wears a held-out set out).
+Each look is a row of a CSV file that is only ever appended to (Dwork et al., Science 2015; 349: 636-638, on how reuse
+of a held-out set leads to overfitting it).
 """
 
 import csv
@@ -14,13 +14,15 @@ import pandas as pd
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
 
+#: The ledger beside the figures of the evaluation stage.
+LEDGER = "ledger.csv"
 COLUMNS = ["when", "bundle", "test_set_hash"]
 
 
 def test_set_hash(table: pd.DataFrame) -> str:
-    """SHA-256 (hexadecimal) of the images and labels of a test set, whatever their order.
+    """SHA-256 (hexadecimal) of the images and labels of a test set, in any order.
 
-    table: label, and content_hash, or image_id where that is not known.
+    table: label, and content_hash, or image_id where the hash is unknown.
     """
     images = table["image_id"]
     if "content_hash" in table:
@@ -28,24 +30,24 @@ def test_set_hash(table: pd.DataFrame) -> str:
     return digest(sorted(zip(images.astype(str), table["label"].astype(str), strict=True)))
 
 
-test_set_hash.__test__ = False  # type: ignore[attr-defined]  # the name is not a test's
+test_set_hash.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever its name
 
 
-def enter(ledger: Path, when: datetime, bundle: str, test_set: str) -> None:
-    """Add one look: ``bundle`` (hash or name) at ``test_set`` (``test_set_hash``); when: with a time zone.
+def enter(ledger: Path, bundle: str, test_set: str) -> None:
+    """Add one look now: ``bundle`` (hash or name) at ``test_set`` (``test_set_hash``).
 
-    The file is written anew as a whole, so that a killed run leaves the old one. Raises CxrflowError where
-    the ledger is damaged.
+    The file is replaced as a whole, so that a killed run leaves the old one. Raises CxrflowError where the ledger is
+    damaged.
     """
     rows = _rows(ledger)
-    rows.append([when.astimezone(UTC).isoformat(timespec="seconds"), bundle, test_set])
+    rows.append([datetime.now(UTC).isoformat(timespec="seconds"), bundle, test_set])
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
     write_whole(ledger, text.getvalue().encode())
 
 
 def times_looked_at(ledger: Path, test_set: str) -> int:
-    """Number of looks at ``test_set``, 0 where there is no ledger; CxrflowError where it is damaged."""
+    """Number of looks at ``test_set``, 0 where there is no ledger; raises CxrflowError where it is damaged."""
     return sum(row[2] == test_set for row in _rows(ledger))
 
 

@@ -1,70 +1,71 @@
-"""Every figure of an evaluation from a table of images and their class probabilities."""
+"""Sensitivity, specificity, PPV, AUROC and the confusion matrix of one test set, pooled and within each source."""
 
-from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from cxrflow.errors import CxrflowError
-from cxrflow.records import CLASSES
-from cxrflow.statistics.intervals import Figure, Question, aurocs, proportion
-
-Probabilities = NDArray[np.floating[Any]]
+from cxrflow.statistics.figure import Figure
+from cxrflow.statistics.intervals import Question, aurocs, proportion
+from cxrflow.statistics.scored import Scored
 
 
-def evaluate(table: pd.DataFrame, probabilities: Probabilities, bootstrap: int, seed: int) -> dict[str, Any]:
-    """All figures of one test set, as JSON takes them.
+def evaluate(scored: Scored) -> dict[str, Any]:
+    """All figures of one test set; the predicted class is the most probable one, the first of equals.
 
-    table: one row per image with label (one of CLASSES), source and group_id; its index plays no part.
-    probabilities: float (n, 3) in the order of CLASSES, rows sum to 1; the prediction is the largest, the
-    first of equals. bootstrap: resamples of groups for each AUROC, drawn from ``seed``.
-
-    Returns ``test`` (macro_auroc, accuracy, and for each class sensitivity, specificity, ppv and auroc, one
-    class against the rest), ``by_source`` (for each source and each pair of classes it has, ``<a>_vs_<b>``:
-    the AUROC of p_a / (p_a + p_b) among its images of the two, where knowing the source cannot help),
-    ``confusion`` (counts, by_row, by_column), ``n`` and ``groups``. Figures are as in ``intervals.Figure``.
-
-    Raises CxrflowError where the inputs do not fit together.
+    ``test``       ``macro_auroc``, ``accuracy``, and for each class, one against the rest, ``sensitivity``,
+                   ``specificity``, ``ppv`` and ``auroc``
+    ``by_source``  for each source and each pair of classes it has, ``<a>_vs_<b>``: the AUROC of p_a / (p_a + p_b) among
+                   its images of the two, where knowing the source cannot help
+    ``confusion``  as ``confusion`` gives it
+    ``n``, ``groups``   images and groups of patients
     """
-    probabilities = _checked(table, probabilities)
-    truth, groups = _truth(table), table["group_id"].to_numpy()
-    predicted = probabilities.argmax(axis=1)
-    per_class, macro = _one_against_rest(truth, probabilities, groups, bootstrap, seed)
+    names, truth, predicted, groups = scored.task.names, scored.truth, scored.predicted, scored.groups
+    per_class, macro = one_against_rest(scored)
     test: dict[str, Any] = {"macro_auroc": macro, "accuracy": proportion(predicted == truth, groups)}
-    for c, name in enumerate(CLASSES):
-        is_class, called = truth == c, predicted == c
-        absent, full = f"no {name} image in the set", f"every image in the set is {name}"
+    for c, name in enumerate(scored.task.order):
+        is_class, called, said = truth == c, predicted == c, names[name]
+        absent, full = f"no {said} image in the set", f"every image in the set is {said}"
         test[name] = {
             "sensitivity": proportion(called[is_class], groups[is_class], absent),
             "specificity": proportion(~called[~is_class], groups[~is_class], full),
-            "ppv": proportion(is_class[called], groups[called], f"no image was called {name}"),
+            "ppv": proportion(is_class[called], groups[called], f"no image was called {said}"),
             "auroc": per_class[name],
         }
     return {
         "test": test,
-        "by_source": _by_source(table["source"].to_numpy(), truth, probabilities, groups, bootstrap, seed),
-        "confusion": confusion(truth, predicted),
-        "n": len(table),
-        "groups": int(table["group_id"].nunique()),
+        "by_source": _by_source(scored),
+        "confusion": confusion(truth, predicted, len(scored.task.order)),
+        "n": len(scored),
+        "groups": len(np.unique(groups)),
     }
 
 
-def macro_auroc(table: pd.DataFrame, probabilities: Probabilities, bootstrap: int, seed: int) -> Figure:
-    """Mean of the classes' AUROC, one against the rest, alone; arguments and errors as for ``evaluate``."""
-    probabilities = _checked(table, probabilities)
-    return _one_against_rest(_truth(table), probabilities, table["group_id"].to_numpy(), bootstrap, seed)[1]
+def macro_auroc(scored: Scored) -> Figure:
+    """Unweighted mean of the AUROC of each class against the rest."""
+    return one_against_rest(scored)[1]
 
 
-def confusion(truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]]) -> dict[str, Any]:
+def one_against_rest(scored: Scored) -> tuple[dict[str, Figure], Figure]:
+    """The AUROC of each class against the rest, and their unweighted mean, from the same resamples of groups."""
+    names, truth = scored.task.names, scored.truth
+    questions = {
+        name: Question(scored.probabilities[:, c], truth == c, names[name]) for c, name in enumerate(scored.task.order)
+    }
+    return aurocs(questions, scored.groups, scored.bootstrap)
+
+
+def confusion(
+    truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int
+) -> dict[str, list[list[Any]]]:
     """Confusion matrix, true class on rows, from class numbers (n,).
 
-    ``counts`` int 3 x 3; ``by_row`` shares of each true class (sensitivity on the diagonal); ``by_column``
-    shares of each predicted class (PPV on the diagonal); None where a row or column is empty.
+    ``counts``     int, classes x classes
+    ``by_row``     shares of each true class (sensitivity on the diagonal); None where a row is empty
+    ``by_column``  shares of each predicted class (PPV on the diagonal); None where a column is empty
     """
-    counts = confusion_matrix(truth, predicted, labels=range(len(CLASSES)))
+    counts = confusion_matrix(truth, predicted, labels=range(classes))
 
     def shares(totals: NDArray[np.int64]) -> list[list[float | None]]:
         whole = np.broadcast_to(totals, counts.shape)
@@ -80,61 +81,14 @@ def confusion(truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any
     }
 
 
-def _one_against_rest(
-    truth: NDArray[np.int64], probabilities: Probabilities, groups: NDArray[Any], bootstrap: int, seed: int
-) -> tuple[dict[str, Figure], Figure]:
-    questions = {name: Question(probabilities[:, c], truth == c, name) for c, name in enumerate(CLASSES)}
-    return aurocs(questions, groups, bootstrap, seed)
-
-
-def _by_source(
-    sources: NDArray[Any],
-    truth: NDArray[np.int64],
-    probabilities: Probabilities,
-    groups: NDArray[Any],
-    bootstrap: int,
-    seed: int,
-) -> dict[str, dict[str, Figure]]:
+def _by_source(scored: Scored) -> dict[str, dict[str, Figure]]:
+    names, labels, groups = scored.task.names, scored.labels, scored.groups
     figures: dict[str, dict[str, Figure]] = {}
-    for source in sorted(set(sources)):
-        pairs = {}
-        for a, b in combinations(range(len(CLASSES)), 2):
-            among = (sources == source) & np.isin(truth, (a, b))
-            if len(set(truth[among])) < 2:
-                continue
-            p_a, p_b = probabilities[among, a], probabilities[among, b]
-            share = np.divide(p_a, p_a + p_b, out=np.full(len(p_a), 0.5), where=p_a + p_b > 0)
-            question = Question(share, truth[among] == a, CLASSES[a], CLASSES[b])
-            pairs[f"{CLASSES[a]}_vs_{CLASSES[b]}"] = aurocs({"": question}, groups[among], bootstrap, seed)[1]
-        figures[str(source)] = pairs
+    for source in sorted(set(scored.sources)):
+        pairs = figures[str(source)] = {}
+        for a, b in scored.task.pairs:
+            among = (scored.sources == source) & scored.among(a, b)
+            if len(set(labels[among])) == 2:
+                question = Question(scored.share(a, b)[among], labels[among] == a, names[a], names[b])
+                pairs[f"{a}_vs_{b}"] = aurocs({"": question}, groups[among], scored.bootstrap)[1]
     return figures
-
-
-def _truth(table: pd.DataFrame) -> NDArray[np.int64]:
-    return np.array([CLASSES.index(label) for label in table["label"]], dtype=np.int64)
-
-
-def _checked(table: pd.DataFrame, probabilities: Probabilities) -> Probabilities:
-    values = np.asarray(probabilities)
-    absent = [name for name in ("label", "source", "group_id") if name not in table]
-    if absent:
-        raise CxrflowError(f"The table to evaluate lacks the column {absent[0]}; pass records.")
-    if len(table) == 0:
-        raise CxrflowError("There is no image to evaluate; see which records are kept and in the test split.")
-    if values.shape != (len(table), len(CLASSES)):
-        raise CxrflowError(
-            f"Probabilities of shape {values.shape} do not fit {len(table)} images; "
-            f"pass one row per image with the columns {', '.join(CLASSES)}."
-        )
-    unknown = sorted({str(label) for label in table["label"]} - set(CLASSES))
-    if unknown:
-        raise CxrflowError(f"Label {unknown[0]} is not one of {', '.join(CLASSES)}; leave such images out.")
-    for name in ("source", "group_id"):
-        if table[name].isna().any():
-            count = int(table[name].isna().sum())
-            raise CxrflowError(f"{count} of the images to evaluate have no {name}; give every image one.")
-    if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
-        raise CxrflowError("Some probabilities are not finite; see whether the training loss became NaN.")
-    if values.min() < 0 or np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() > 1e-3:
-        raise CxrflowError("Some rows are not probabilities adding up to 1; pass softmax outputs.")
-    return values

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation, as SVG or PNG bytes; figures come in as they are shown."""
+"""The pictures of an evaluation, as SVG or PNG bytes; they show figures and compute none."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -13,15 +13,15 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from cxrflow.records import CLASSES, NAMES
-from cxrflow.statistics.intervals import Figure
+from cxrflow.statistics.figure import Figure, in_words
+from cxrflow.task import Task
 
 Kind = Literal["svg", "png"]
 
-#: Of the classes everywhere; apart from one another under red-green blindness and in grey print.
-COLOURS = {"covid": "#C8553D", "normal": "#3A7D7C", "pneumonia": "#E0A030"}
-INK, FAINT = "#2B2F33", "#8A9096"
+#: Text and lines; grid and chance lines; data that belong to no class.
+INK, FAINT, ACCENT = "#2B2F33", "#8A9096", "#3A7D7C"
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
+_WIDEST_FLAT = 11  # characters of a class name under a cell of the confusion matrix
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cxrflow",
@@ -47,15 +47,16 @@ _STYLE = {
 }
 
 
-def confusion_panels(confusion: Mapping[str, Any], kind: Kind = "svg") -> bytes:
+def confusion_panels(confusion: Mapping[str, Any], task: Task, kind: Kind = "svg") -> bytes:
     """The confusion matrix of ``metrics.confusion`` as counts, as shares of each row and of each column."""
     panels = (
         ("counts", "Images"),
         ("by_row", "Share of each true class\n(diagonal: sensitivity)"),
         ("by_column", "Share of each predicted class\n(diagonal: PPV)"),
     )
-    names = [NAMES[name] for name in CLASSES]
-    with new_canvas(10.2, 3.9, kind) as (canvas, out):
+    names = [_plain(task.names[name]) for name in task.order]
+    more = max(len(names) - 3, 0) * 0.75  # inches, for the cells of a fourth class and so on
+    with new_canvas(10.2 + 3 * more, 3.9 + more, kind) as (canvas, out):
         canvas.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
         for column, (key, title) in enumerate(panels):
             axes = canvas.add_subplot(1, 3, column + 1)
@@ -67,10 +68,13 @@ def confusion_panels(confusion: Mapping[str, Any], kind: Kind = "svg") -> bytes:
                 style: dict[str, Any] = {"color": "white" if shade[row, col] > 0.55 else INK, "fontsize": 12}
                 weight = "bold" if row == col else "normal"
                 axes.text(col, row, text, ha="center", va="center", fontweight=weight, **style)
-            axes.set_xticks(range(3), names)
-            axes.set_yticks(range(3), names if column == 0 else [])
-            axes.set_xticks(np.arange(0.5, 2), minor=True)
-            axes.set_yticks(np.arange(0.5, 2), minor=True)
+            axes.set_xticks(range(len(names)), names)
+            if max(map(len, names)) > _WIDEST_FLAT:
+                axes.tick_params(axis="x", rotation=30)
+            axes.set_yticks(range(len(names)), names if column == 0 else [])
+            between = np.arange(0.5, len(names) - 1)
+            axes.set_xticks(between, minor=True)
+            axes.set_yticks(between, minor=True)
             axes.grid(which="minor", color="white", linewidth=2)
             axes.tick_params(which="both", length=0)
             axes.spines[:].set_visible(False)
@@ -81,12 +85,12 @@ def confusion_panels(confusion: Mapping[str, Any], kind: Kind = "svg") -> bytes:
     return out.getvalue()
 
 
-def training_curves(history: pd.DataFrame, chosen: int | None, kind: Kind = "svg") -> bytes:
+def training_curves(history: pd.DataFrame, task: Task, chosen: int | None, kind: Kind = "svg") -> bytes:
     """Losses, and sensitivity and PPV of each class on val, by epoch; the chosen epoch is marked.
 
-    history: one row per epoch: epoch, train_loss, val_loss, val_macro_auroc, and for each class
-    val_sensitivity_<class> and val_ppv_<class>; a value that is missing leaves a gap. chosen: the epoch whose
-    weights are kept, or None.
+    history  one row per epoch: epoch, train_loss, val_loss, val_macro_auroc, and for each class
+             val_sensitivity_<class> and val_ppv_<class>; a missing value leaves a gap
+    chosen   the epoch whose weights are kept, or None
     """
     epochs = history["epoch"]
     marker = "o" if len(history) < 25 else None
@@ -104,9 +108,9 @@ def training_curves(history: pd.DataFrame, chosen: int | None, kind: Kind = "svg
         panels[0].set_ylim(bottom=0)
         panels[0].legend(loc="best", handlelength=1.8)
         for axes, key in zip(panels[1:], ("sensitivity", "ppv"), strict=True):
-            for name in CLASSES:
-                values = history[f"val_{key}_{name}"]
-                axes.plot(epochs, values, color=COLOURS[name], label=NAMES[name], marker=marker, markersize=3)
+            for name in task.order:
+                values, said = history[f"val_{key}_{name}"], _plain(task.names[name])
+                axes.plot(epochs, values, color=task.colours[name], label=said, marker=marker, markersize=3)
             axes.set_ylim(-0.02, 1.02)
         handles, names = panels[1].get_legend_handles_labels()
         canvas.legend(handles, names, loc="outside lower right", ncols=3, handlelength=1.4)
@@ -116,12 +120,11 @@ def training_curves(history: pd.DataFrame, chosen: int | None, kind: Kind = "svg
 
 
 def within_sources(
-    by_source: Mapping[str, Mapping[str, Figure]], pooled: Figure, baseline: Figure, kind: Kind = "svg"
+    by_source: Mapping[str, Mapping[str, Figure]], pooled: Figure, baseline: Figure, task: Task, kind: Kind = "svg"
 ) -> bytes:
-    """Forest plot: pooled macro AUROC, the baseline's without a pixel, then each pair of classes in a source.
+    """Forest plot: the pooled macro AUROC, the baseline's without a pixel, then each pair of classes in a source.
 
-    by_source: as ``metrics.evaluate`` gives it; pooled, baseline: figures. A figure without a value keeps its
-    row, with the reason.
+    by_source: as ``metrics.evaluate`` gives it. A missing figure keeps its row, with the reason.
     """
     rows: list[tuple[str, Figure | None, str, str]] = [
         ("all sources, macro", None, INK, ""),
@@ -130,22 +133,25 @@ def within_sources(
     ]
     for source, pairs in by_source.items():
         if pairs:
-            rows.append((source.replace("$", r"\$"), None, INK, ""))  # else matplotlib reads mathematics
+            rows.append((_plain(source), None, INK, ""))
         for pair, within in pairs.items():
             first, second = pair.split("_vs_")
-            rows.append((f"{NAMES[first]} vs {NAMES[second]}", within, COLOURS[first], "o"))
-    with new_canvas(7.4, 1.1 + 0.3 * len(rows), kind) as (canvas, out):
+            said = _plain(f"{task.names[first]} vs {task.names[second]}")
+            rows.append((said, within, task.colours[first], "o"))
+    # The labels take 0.46 of the width of the axes, and more where they are longer than those above.
+    more = 0.017 * max(max(len(row[0]) for row in rows) - 27, 0)
+    with new_canvas(7.4 + 4 * more, 1.1 + 0.3 * len(rows), kind) as (canvas, out):
         axes = canvas.add_subplot()
         for place, (label, figure, colour, marker) in enumerate(rows):
             side = axes.get_yaxis_transform()
             start, weight = (-0.46, "bold") if figure is None else (-0.43, "normal")
-            axes.text(start, place, label, transform=side, va="center", fontweight=weight)
+            axes.text(start - more, place, label, transform=side, va="center", fontweight=weight)
             if figure is None:
                 continue
-            axes.text(1.03, place, in_words(figure), transform=side, va="center")
-            if figure["value"] is not None:
-                axes.plot([figure["low"], figure["high"]], [place, place], color=colour, linewidth=1.6)
-                axes.plot(figure["value"], place, marker, color=colour, markersize=4.5, clip_on=False)
+            axes.text(1.03, place, _plain(in_words(figure)), transform=side, va="center")
+            if figure.known:
+                axes.plot([figure.low, figure.high], [place, place], color=colour, linewidth=1.6)
+                axes.plot(figure.value, place, marker, color=colour, markersize=4.5, clip_on=False)
         axes.axvline(0.5, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="AUROC (95 % interval; dashed: chance)")
         axes.set_yticks([])
@@ -155,7 +161,8 @@ def within_sources(
 
 @contextmanager
 def new_canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas, io.BytesIO]]:
-    """A canvas in the house style, and the bytes it becomes on leaving: same input, same bytes."""
+    """A canvas in the house style, ``width`` x ``height`` inches, and its bytes, filled on leaving the context. The
+    same drawing gives the same bytes."""
     out = io.BytesIO()
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="white")
@@ -164,11 +171,9 @@ def new_canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas
         canvas.savefig(out, format=kind, dpi=160, metadata=metadata, bbox_inches="tight", pad_inches=0.08)
 
 
-def in_words(figure: Figure) -> str:
-    """``0.91 (0.88 to 0.94)``, or why there is none."""
-    if figure["value"] is None:
-        return str(figure["reason"])
-    return f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
+def _plain(text: str) -> str:
+    """Text in which matplotlib finds no mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _auroc_at(history: pd.DataFrame, epoch: int) -> str:

@@ -1,4 +1,4 @@
-"""The table of scored images that evaluations leave behind, and from which later stages reckon."""
+"""``predictions.csv``: the images of an evaluation with their probabilities, which later stages read."""
 
 from pathlib import Path
 from typing import Any
@@ -7,17 +7,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrflow.dataset import Dataset
+from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
-from cxrflow.records import CLASSES
+
+COLUMNS = ["image_id", "source", "group_id", "label"]
 
 
-def write_predictions(scored: pd.DataFrame, probabilities: NDArray[np.floating[Any]], path: Path, **more: Any) -> None:
+def write_predictions(dataset: Dataset, probabilities: NDArray[np.floating[Any]], path: Path, **more: Any) -> None:
     """Write image_id, source, group_id and label of each image, the columns ``more``, and its probabilities as CSV.
 
-    probabilities  float (n, 3) in the order of CLASSES, or NaN where an image was not scored. They are written to nine
-                   significant digits, however small: of a sure network whose probabilities of two classes are both
-                   next to nothing, which of them is the greater must not be lost.
+    probabilities  float (n, classes) in the order of the task, or NaN where an image was not scored. They are written
+                   with nine significant digits, however small: the order of two classes with probabilities near 0
+                   matters within sources.
     """
-    table = scored[["image_id", "source", "group_id", "label"]].assign(**more)
-    table[list(CLASSES)] = probabilities
+    table = dataset.records[COLUMNS].assign(**more)
+    table[list(dataset.task.order)] = probabilities
     write_whole(path, table.to_csv(index=False, lineterminator="\n", float_format="%.9g").encode())
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read what ``write_predictions`` wrote: text columns as ``str``. Raises CxrflowError where there is none."""
+    try:
+        return pd.read_csv(path, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False, na_values=[""])
+    except OSError:
+        raise CxrflowError(f"{path}: no predictions there; run `cxrflow evaluation`.") from None
