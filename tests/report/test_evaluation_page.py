@@ -1,4 +1,4 @@
-"""`cxrflow evaluate` on a user's own collection leaves a page that holds its figures and nothing from outside."""
+"""`cxrflow validate-external` on a user's own collection leaves a page of its figures, with nothing from outside."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cxrflow.bundle import Bundle, OperatingPoint, PredictionSets, seen_rows, write_bundle
+from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.cli import app
 from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
@@ -24,49 +24,49 @@ from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.models import MODELS
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
-from cxrflow.records import CLASSES, read_records
+from cxrflow.records import read_records
+from cxrflow.task import Task
 
 PROJECT = Path(__file__).parents[2]
 OUTSIDE = ('src="http', 'href="http', "url(http", "@import", "<script src", "<link", "fetch(")
 
 
 @pytest.fixture
-def bundle(demo_params: Params, tmp_path: Path) -> Callable[..., Path]:
+def bundle(bundle_of: Callable[[Task], Bundle], tmp_path: Path) -> Callable[..., Path]:
     """Writes a ResNet-18 with random weights that has seen the given rows, its description changed; its folder."""
 
-    def write(used: pd.DataFrame, **changes: Any) -> Path:
+    def write(task: Task, used: pd.DataFrame, **changes: Any) -> Path:
         torch.manual_seed(1)
-        described = Bundle(
-            cxrflow="0", model="resnet18", classes=CLASSES, images=demo_params.images.model_copy(update={"size": 32}),
-            mean=0.5, std=0.25, temperature=1.5, sources={"elsewhere": len(used)}, epoch=0, validation={}, digests={},
-            thresholds={"specificity": OperatingPoint(wanted=0.9, threshold=0.4, sensitivity=0.5, specificity=0.9)},
-            prediction_sets=PredictionSets(coverage=0.9, least=dict.fromkeys(CLASSES, 0.2)),
-        )  # fmt: skip
-        network = MODELS["resnet18"].build(1, 3)
-        write_bundle(tmp_path / "bundle", network, described.model_copy(update=changes), seen_rows(used))
+        network = MODELS["resnet18"].build(1, len(task.order))
+        write_bundle(tmp_path / "bundle", network, bundle_of(task).model_copy(update=changes), seen_rows(used))
         return tmp_path / "bundle"
 
     return write
 
 
 @pytest.mark.parametrize(
-    ("classes", "changes"),
+    ("asked", "absent", "changes"),
     [
-        (CLASSES, {}),
-        # What others trained, on a collection without COVID-19.
-        (CLASSES[1:], {"thresholds": {}, "prediction_sets": None, "seen": "unknown", "sources": {}}),
+        ("two_classes", None, {}),
+        ("four_classes", None, {}),
+        # What others trained, on a collection without the positive class.
+        ("task", "positive", {"thresholds": {}, "prediction_sets": None, "seen": "unknown", "sources": {}}),
     ],
 )
 def test_the_page_holds_the_figures_and_nothing_from_outside(
-    classes: tuple[str, ...],
+    asked: str,
+    absent: str | None,
     changes: dict[str, Any],
+    request: pytest.FixtureRequest,
     own: Callable[..., Path],
     bundle: Callable[..., Path],
     drawn: list[np.ndarray],
     tmp_path: Path,
 ) -> None:
+    task: Task = request.getfixturevalue(asked)
+    classes = [name for name in task.order if absent is None or name != task.positive]
     rows = [(f"{k}.png", classes[k % len(classes)], f"p{k // 2}") for k in range(len(drawn))]
-    rows.append(("nowhere.png", "normal", "p99"))
+    rows.append(("nowhere.png", classes[0], "p99"))
     root = own(rows, {f"{k}.png": picture for k, picture in enumerate(drawn)})
     first = hashlib.sha256((root / "mine" / "0.png").read_bytes()).hexdigest()
     seen = pd.DataFrame({"split": ["train"], "content_hash": [first], "near_hash": [None], "patient_id": [None]})
@@ -74,12 +74,13 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
     params.write_text((PROJECT / "params.yaml").read_text().replace("bootstrap: 1000", "bootstrap: 100"))
     named = {
         "sources": root,
-        "bundle": bundle(seen, **changes),
+        "bundle": bundle(task, seen, **changes),
         "params": params,
         "out": out,
         "ledger": tmp_path / "ledger.csv",
     }
-    done = CliRunner().invoke(app, ["evaluate", *(str(part) for n, v in named.items() for part in (f"--{n}", v))])
+    options = [str(part) for name, value in named.items() for part in (f"--{name}", value)]
+    done = CliRunner().invoke(app, ["validate-external", *options])
     assert done.exit_code == 0, done.output
     assert done.output.strip().endswith(f"Page: {out / 'index.html'}")
     page = (out / "index.html").read_text()
@@ -88,7 +89,9 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
 
     figures = json.loads((out / "metrics.json").read_text())
     assert figures["n"] == len(drawn) - 2
-    shown = [figures["test"][name][kind] for name in CLASSES for kind in ("sensitivity", "specificity", "ppv", "auroc")]
+    shown = [
+        figures["test"][name][kind] for name in task.order for kind in ("sensitivity", "specificity", "ppv", "auroc")
+    ]
     shown += [figures["test"]["accuracy"], figures["test"]["macro_auroc"], figures["baseline"]["macro_auroc"]]
     shown += [figures["operating_points"]["specificity"]["sensitivity"], figures["prediction_sets"]["coverage"]["all"]]
     shown += [part["accuracy"] for part in figures["by_sex"].values()]
@@ -99,7 +102,9 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
         else:
             value, low, high = (f"{figure[key]:.2f}" for key in ("value", "low", "high"))
             assert f'<b>{value}</b> <span class="interval">{low} to {high}</span>' in page
-    assert ("no covid image in the set" in page) == ("covid" not in classes)
+    assert (f"no {task.positive_name} image in the set" in page) == (task.positive not in classes)
+    for name in task.order:
+        assert f'style="--class: {task.colours[name]}">{task.names[name]}</span>' in page
     assert ("<b>Overlap with training:</b> Unknown" in page) == ("seen" in changes)
     assert ("patients that it never saw" in page) == ("seen" not in changes)
 
@@ -113,7 +118,7 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
     ids = set(re.findall(r'id="([\w-]+)"', page))
     assert set(re.findall(r'href="#([\w-]+)"', page)) <= ids
     assert not {"audit", "training"} & ids
-    assert "The audit, the curves of training" in page
+    assert "The audit, the training curves" in page
     pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
     assert len(pictures) == page.count("<img") == len(list((out / "explanation").glob("*.png"))) > 0
     for picture in pictures:
@@ -129,10 +134,11 @@ def test_an_image_that_cannot_be_prepared_is_left_out_with_its_reason(
     drawn: list[np.ndarray],
     engine: object,
     demo_params: Params,
+    task: Task,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rows = [(f"{k}.png", CLASSES[k % 3], f"p{k}") for k in range(len(drawn))]
+    rows = [(f"{k}.png", task.order[k % 3], f"p{k}") for k in range(len(drawn))]
     root = own(rows, {f"{k}.png": picture for k, picture in enumerate(drawn)})
 
     def prepare(*asked: Any) -> Store:
@@ -143,8 +149,9 @@ def test_an_image_that_cannot_be_prepared_is_left_out_with_its_reason(
     monkeypatch.setattr("cxrflow.evaluation.evaluate.prepare_images", prepare)
     none = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
     how, out = demo_params.evaluation.model_copy(update={"bootstrap": 100}), tmp_path / "out"
+    sources = demo_params.sources.model_copy(update={"root": str(root)})
     figures, built = evaluate_collections(
-        Predictor(bundle(none)), root, demo_params.metadata, how, engine, out, tmp_path / "ledger.csv"
+        Predictor(bundle(task, none)), sources, demo_params.metadata, how, engine, out, tmp_path / "ledger.csv"
     )
     assert figures["n"] == built.records.left_out.isna().sum() == len(drawn) - 1
     written = read_records(out / "records.csv")
