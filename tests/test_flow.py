@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cxrflow.audit import TESTS
+from cxrflow.audit.registry import TESTS
 from cxrflow.cli import app
 from cxrflow.errors import CxrflowError
 from cxrflow.reading.frontal import FLAG

@@ -155,8 +155,9 @@ def explanation(params: ParamsFile = PARAMS) -> None:
 @commands.command()
 def audit(params: ParamsFile = PARAMS) -> None:
     """Does it see the disease or the hospital? Tests on the test split, each with a verdict in words."""
-    from cxrflow.audit.audit import Audited, print_verdicts
     from cxrflow.audit.audit import audit as run
+    from cxrflow.audit.audit import print_verdicts
+    from cxrflow.audit.context import Audited
     from cxrflow.dataset import Dataset
     from cxrflow.evaluation.predictions import read_predictions
     from cxrflow.predictor import Predictor
