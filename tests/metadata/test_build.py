@@ -11,17 +11,19 @@ from cxrflow.params import Sources
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import COLUMNS, Record, read_records, to_frame
 from cxrflow.sources import tables
+from cxrflow.task import NO_FINDING_GIVEN, Task
 
 
 @pytest.fixture
-def build(how, engine, tmp_path):
-    """Builds records without a demand on classes; ``how`` may be changed by keywords."""
+def build(how, demo_params, engine, tmp_path):
+    """Builds records without a demand on classes; ``how`` and the task may be changed by keywords."""
 
     def run(root, **changes) -> pd.DataFrame:
-        split = changes.pop("split", False)
+        split, task = changes.pop("split", False), changes.pop("task", demo_params.task)
         changes["split"] = changes.pop("shares", how.split)
         params = how.model_copy(update=changes)
-        return build_records(root, None, params, engine, tmp_path / "cache", split=split).records
+        sources = Sources(root=str(root), collections=None)
+        return build_records(sources, params, task, engine, tmp_path / "work", split=split).records
 
     return run
 
@@ -63,7 +65,7 @@ def test_bad_input_is_left_out_counted_and_listed(own, build, tmp_path) -> None:
         "good.png": None,
         "other.jpg": None,
         "label.png": tables.UNKNOWN_LABEL,
-        "no label.png": tables.NO_FINDING_GIVEN,
+        "no label.png": NO_FINDING_GIVEN,
         "absent.png": "file is absent",
         "truncated.jpg": "image is damaged",
         "empty.png": "file is empty",
@@ -143,14 +145,15 @@ MANY = [[f"{n}.png", LABELS[n % 3], f"p{n // 2}"] for n in range(120)]
 
 
 def test_what_is_no_frontal_radiograph_is_kept_and_listed_and_inverted_ones_turned(
-    own, how, engine, tmp_path, drawn, picture, capsys
+    own, how, demo_params, engine, tmp_path, drawn, picture, capsys
 ) -> None:
     pictures = {f"{n}.png": grey for n, grey in enumerate(drawn[:9])}
     pictures["4.png"] = 255 - pictures["4.png"]
     rows = [[path, LABELS[n % 3], f"p{n}"] for n, path in enumerate(pictures)]
     rows += [["x.png", "covid", "x"], ["absent.png", "covid", "y"]]
     root = own(rows, pictures | {"x.png": picture(1)})
-    built = build_records(root, None, how, engine, tmp_path / "cache", split=False)
+    sources = Sources(root=str(root), collections=None)
+    built = build_records(sources, how, demo_params.task, engine, tmp_path, split=False)
     records = built.records.set_index("path")
     assert records.frontal.isna().tolist() == [False] * 10 + [True]
     assert records.index[records.turned].tolist() == ["mine/4.png"]
@@ -177,17 +180,20 @@ def test_adding_and_reordering_rows_moves_nobody(own, build) -> None:
     assert set(after.split) == {"train", "val", "test"}
 
 
-def test_too_few_groups_stop_the_stage_once_the_rows_are_accounted_for(own, how, engine, tmp_path, capsys) -> None:
+def test_too_few_groups_stop_the_stage_once_the_rows_are_accounted_for(
+    own, how, demo_params, engine, tmp_path, capsys
+) -> None:
+    task = demo_params.task
     rows = [[path, label, "p0" if label == "covid" else p] for path, label, p in MANY]
     sources = Sources(root=str(own(rows, {})), collections=None)
     params = how.model_copy(update={"files": "ignored"})
     with pytest.raises(CxrflowError, match="class covid has 1 groups of patients, too few to split") as stopped:
-        stage.run(sources, params, engine, tmp_path / "data", tmp_path / "results")
+        stage.run(sources, params, task, engine, tmp_path / "data", tmp_path / "results")
     assert "\n" not in str(stopped.value)
     assert "kept: covid" in capsys.readouterr().out
-    assert not (tmp_path / "data" / "records.csv").exists()
+    assert not (tmp_path / "data").exists()  # neither records nor sides
     with pytest.raises(CxrflowError, match="class covid has 0 groups"):
-        stage.run(Sources(root=str(own([], {})), collections=None), how, engine, tmp_path / "d", tmp_path / "r")
+        stage.run(Sources(root=str(own([], {})), collections=None), how, task, engine, tmp_path / "d", tmp_path / "r")
 
 
 def test_another_seed_is_another_split_of_the_same_groups(own, build, how) -> None:
@@ -198,6 +204,69 @@ def test_another_seed_is_another_split_of_the_same_groups(own, build, how) -> No
     assert not after.split.equals(before.split)
 
 
+KINDS = Task(
+    classes={
+        "covid": ("pneumonia/viral/covid-19",),
+        "viral": ("pneumonia/viral",),
+        "bacterial": ("pneumonia/bacterial",),
+        "clear": ("no finding",),
+    },
+    positive="viral",
+)
+SICK = Task(classes={"well": ("no finding",), "sick": ("pneumonia",)}, positive="sick")
+WORDS = ["COVID-19", "sars", "klebsiella", "normal", "pneumonia", "edema", "flu", ""]
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        (SICK, ["sick", "sick", "sick", "well", "sick", None, None, None]),
+        (KINDS, ["covid", "viral", "bacterial", "clear", None, None, None, None]),
+    ],
+)
+def test_another_task_labels_the_same_findings_otherwise(own, build, task, labels) -> None:
+    records = build(own([[f"{n}.png", word, f"p{n}"] for n, word in enumerate(WORDS)], {}), files="ignored", task=task)
+    assert records.label.tolist() == labels
+    none = f"finding is none of {', '.join(task.order)}"
+    reasons = [None if label else none for label in labels[:-2]] + [tables.UNKNOWN_LABEL, NO_FINDING_GIVEN]
+    assert records.left_out.tolist() == reasons
+    assert records.findings[1] == "pneumonia/viral/sars"
+
+
+@pytest.mark.parametrize("task", [SICK, KINDS])
+def test_the_stage_serves_any_number_of_classes(own, how, engine, tmp_path, task, capsys) -> None:
+    rows = [[f"{n}.png", task.order[n % len(task.order)], f"p{n}"] for n in range(160)]
+    sources = Sources(root=str(own(rows, {})), collections=None)
+    params = how.model_copy(update={"files": "ignored"})
+    built = stage.run(sources, params, task, engine, tmp_path / "data", tmp_path / "results")
+    assert built.records.label.value_counts().to_dict() == dict.fromkeys(task.order, 160 // len(task.order))
+    shares = pd.read_csv(tmp_path / "results" / "shares.csv")
+    assert set(shares.label) == set(task.order)
+    printed = capsys.readouterr().out
+    assert all(f"kept: {name}" in printed for name in task.order)
+
+
+def test_a_conflict_is_one_of_labels_and_not_of_findings(own, build) -> None:
+    """One bacterial image listed under two words: no conflict where both are one class, one where they are two."""
+    rows = [["a.png", "klebsiella", "p1"], ["a.png", "covid", "p1"]]
+    root = own(rows, {"a.png": 1})
+    assert build(root, task=SICK).left_out.tolist() == [None, rules.LISTED_AGAIN]
+    assert build(root, task=KINDS).left_out.tolist() == [rules.CONFLICT, rules.CONFLICT]
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart_in_any_order(tmp_path, write_csv, build) -> None:
+    header = ["patientid", "finding", "view", "modality", "folder", "filename"]
+    rows = [["1", "SARS", "PA", "X-ray", "images", "a.jpg"], ["2", "SARS", "PA", "X-ray", "more", "a.jpg"]]
+    ids = {}
+    for name, order in (("one", rows), ("two", rows[::-1])):
+        folder = tmp_path / name / "covid-chestxray"
+        write_csv(folder / "metadata.csv", [header, *order, ["3", "SARS", "PA", "X-ray", "images", "b.jpg"]])
+        records = build(tmp_path / name, files="ignored")
+        ids[name] = dict(zip(records.image_id, records.patient_id, strict=True))
+    assert ids["one"] == ids["two"]
+    assert "covid-chestxray:b.jpg" in ids["one"]
+
+
 def test_what_a_table_says_is_printed_as_it_is(capsys) -> None:
     reason = "view is [/b], not frontal"
     stage.print_reconciliation(to_frame([Record("a:1", "[/a]", "p", left_out=reason)]))
@@ -206,7 +275,7 @@ def test_what_a_table_says_is_printed_as_it_is(capsys) -> None:
     assert reason in printed
 
 
-def test_the_stage_writes_and_prints_what_adds_up(own, how, engine, tmp_path, capsys) -> None:
+def test_the_stage_writes_and_prints_what_adds_up(own, how, demo_params, engine, tmp_path, capsys) -> None:
     rows = [
         *MANY,
         ["x.png", "[/flu]", "[/p]"],
@@ -215,7 +284,7 @@ def test_the_stage_writes_and_prints_what_adds_up(own, how, engine, tmp_path, ca
     ]
     root = own(rows, {}, folder="[b]mine")
     sources, params = Sources(root=str(root), collections=None), how.model_copy(update={"files": "ignored"})
-    built = stage.run(sources, params, engine, tmp_path / "data", tmp_path / "results")
+    built = stage.run(sources, params, demo_params.task, engine, tmp_path / "data", tmp_path / "results")
     written = read_records(tmp_path / "data" / "records.csv")
     pd.testing.assert_frame_equal(written, built.records)
     assert tuple(written.columns) == COLUMNS
@@ -228,4 +297,5 @@ def test_the_stage_writes_and_prints_what_adds_up(own, how, engine, tmp_path, ca
     assert shares.images.sum() == 129
     printed = " ".join(capsys.readouterr().out.split())
     assert "129 + 2 = 131" in printed
+    assert "split ┃ COVID-19 ┃ normal ┃ pneumonia ┃" in printed
     assert "Largest group: [b]mine:[/w], 9 images of 1 patients." in printed

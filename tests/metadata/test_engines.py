@@ -11,18 +11,28 @@ import pytest
 from cxrflow.engines import LocalEngine, open_engine
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata.build import build_records
+from cxrflow.params import Sources
 
 
-def both(root: Path, how, spark, cache: Path, *, split: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The records that either engine builds, each with its own cache."""
-    local, there = (
-        build_records(root, None, how, engine, cache / type(engine).__name__, split=split).records
-        for engine in (LocalEngine(), spark)
-    )
-    return local, there
+@pytest.fixture
+def both(how, demo_params, spark, tmp_path):
+    """Builds the records with either engine, each with its own cache."""
+
+    def run(root: Path, *, split: bool, **changes: object) -> tuple[pd.DataFrame, pd.DataFrame]:
+        sources, params = Sources(root=str(root), collections=None), how.model_copy(update=changes)
+        local, there = (
+            build_records(sources, params, demo_params.task, engine, tmp_path / type(engine).__name__, split=split)
+            for engine in (LocalEngine(), spark)
+        )
+        if split:
+            pd.testing.assert_frame_equal(local.sides.remembered, there.sides.remembered)
+            pd.testing.assert_frame_equal(local.sides.moved, there.sides.moved)
+        return local.records, there.records
+
+    return run
 
 
-def test_spark_and_local_agree_on_every_rule(own, how, spark, tmp_path) -> None:
+def test_spark_and_local_agree_on_every_rule(own, both) -> None:
     columns = ["url", "age", "day", "finding"]
     first = [
         ["a.png", "covid", "p1", "https://www.a.org/1/", "50", "", "é"],
@@ -42,7 +52,7 @@ def test_spark_and_local_agree_on_every_rule(own, how, spark, tmp_path) -> None:
     own(first, {"a.png": 1, "b.png": 2, "c.png": 3, "d.png": 4}, folder="first", columns=columns)
     root = own(second, {"e.png": 5, "f.png": 2, "g.png": 3, "h.jpg": 4}, folder="second", columns=columns)
     (root / "first" / "text.png").write_text("text")
-    local, there = both(root, how, spark, tmp_path, split=False)
+    local, there = both(root, split=False)
     pd.testing.assert_frame_equal(local, there)
     reasons = local.set_index("image_id").left_out
     # a, b, d and h are kept; every other row meets a rule of its own
@@ -51,9 +61,8 @@ def test_spark_and_local_agree_on_every_rule(own, how, spark, tmp_path) -> None:
     assert reasons["first:c.png"] == reasons["second:g.png"]
 
 
-def test_spark_and_local_agree_on_the_complete_tables(real_data, how, spark, tmp_path) -> None:
-    ignored = how.model_copy(update={"files": "ignored", "paediatric": "keep"})
-    local, there = both(real_data / "metadata-full", ignored, spark, tmp_path, split=True)
+def test_spark_and_local_agree_on_the_complete_tables(real_data, both) -> None:
+    local, there = both(real_data / "metadata-full", split=True, files="ignored", paediatric="keep")
     pd.testing.assert_frame_equal(local, there)
     rsna = local[(local.source == "rsna") & local.left_out.isna()]
     assert rsna.label.value_counts().to_dict() == {"normal": 8_851, "pneumonia": 6_012}

@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata.groups import check_classes, group_ids, split_of
+from cxrflow.metadata.groups import NO_PAIRS, check_classes, group_ids, split_of
 from cxrflow.params import Split
-from cxrflow.records import CLASSES
+from cxrflow.task import Task
 
-NONE_NEAR = np.empty((0, 2), dtype=np.int64)
 SPLIT = Split(train=0.65, val=0.15, test=0.2, seed=0)
 
 
@@ -35,8 +34,8 @@ def test_by_patient_by_file_by_content_and_along_the_chain() -> None:
 
 
 def test_a_single_row_and_none() -> None:
-    assert group_ids(table(("a", "1", "h")), NONE_NEAR).tolist() == ["a"]
-    assert group_ids(table(), NONE_NEAR).tolist() == []
+    assert group_ids(table(("a", "1", "h")), NO_PAIRS).tolist() == ["a"]
+    assert group_ids(table(), NO_PAIRS).tolist() == []
 
 
 ROW = st.tuples(
@@ -49,7 +48,7 @@ ROW = st.tuples(
 @given(st.lists(ROW, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_reordering_renames_nobody_and_groups_are_closed(rows, random) -> None:
     frame = table(*rows)
-    groups = group_ids(frame, NONE_NEAR)
+    groups = group_ids(frame, NO_PAIRS)
     for key in ("patient_id", "path", "content_hash"):
         assert groups.groupby(frame[key]).nunique().eq(1).all()
     # Not coarser than the obvious closure, repeated until nothing changes.
@@ -62,15 +61,15 @@ def test_reordering_renames_nobody_and_groups_are_closed(rows, random) -> None:
     assert groups.nunique() == len(set(member))
     order = list(range(len(rows)))
     random.shuffle(order)
-    again = group_ids(frame.iloc[order].reset_index(drop=True), NONE_NEAR)
+    again = group_ids(frame.iloc[order].reset_index(drop=True), NO_PAIRS)
     assert dict(zip(frame.image_id.iloc[order], again, strict=True)) == dict(zip(frame.image_id, groups, strict=True))
 
 
 @given(st.lists(ROW, min_size=1, max_size=8), st.integers(1, 5))
 def test_adding_strangers_renames_nobody(rows, strangers) -> None:
-    alone = group_ids(table(*rows), NONE_NEAR)
+    alone = group_ids(table(*rows), NO_PAIRS)
     more = [("0 first in the alphabet" + str(n), f"other {n}", None) for n in range(strangers)]
-    assert group_ids(table(*rows, *more), NONE_NEAR).tolist()[: len(rows)] == alone.tolist()
+    assert group_ids(table(*rows, *more), NO_PAIRS).tolist()[: len(rows)] == alone.tolist()
 
 
 @given(st.tuples(*[st.integers(1, 20)] * 3), st.integers(0, 5))
@@ -111,14 +110,24 @@ def kept(**sides: list[str]) -> pd.DataFrame:
 ALL = ["train", "val", "test"]
 
 
-def test_a_class_on_every_side_passes() -> None:
-    check_classes(kept(covid=ALL, normal=ALL, pneumonia=[*ALL, "train"]))
+def task(*labels: str) -> Task:
+    findings = ("no finding", "pneumonia", "effusion", "mass")
+    return Task(classes={label: (finding,) for label, finding in zip(labels, findings, strict=False)}, positive="a")
 
 
-@pytest.mark.parametrize("label", CLASSES)
+FOUR = ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_class_on_every_side_passes(count) -> None:
+    labels = FOUR[:count]
+    check_classes(kept(**(dict.fromkeys(labels, ALL) | {"b": [*ALL, "train"]})), task(*labels))
+
+
+@pytest.mark.parametrize("label", FOUR)
 @pytest.mark.parametrize(
     ("sides", "groups", "none"), [(["train", "val"], 2, "test"), (["val"], 1, "train, test"), ([], 0, "val")]
 )
 def test_a_class_with_too_few_groups_stops_at_once(label, sides, groups, none) -> None:
     with pytest.raises(CxrflowError, match=rf"class {label} has {groups} groups.*none in .*{none}"):
-        check_classes(kept(**(dict.fromkeys(CLASSES, ALL) | {label: sides})))
+        check_classes(kept(**(dict.fromkeys(FOUR, ALL) | {label: sides})), task(*FOUR))

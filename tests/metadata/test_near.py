@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxrflow.metadata.fingerprint import THUMBNAIL, difference_hash, fingerprint
-from cxrflow.metadata.near import MOST_BITS, hash_words, near_pairs
+from cxrflow.metadata.near import LEAST_CORRELATION, MOST_BITS, like_hashes, near_pairs
 
 SAME = bytes(range(256)) * (THUMBNAIL**2 // 256)
 
 
-@given(st.lists(st.integers(0, 2**256 - 1), max_size=8))
-def test_words_hold_the_bits_of_the_hash(numbers) -> None:
-    words = hash_words([f"{number:064x}" for number in numbers])
-    assert words.shape == (len(numbers), 4)
-    assert [int(np.bitwise_count(row).sum()) for row in words] == [number.bit_count() for number in numbers]
+def test_of_two_lists_the_like_hashes_are_named_by_their_positions() -> None:
+    ours, seen = [0, 2**256 - 1, 5], [2**14 - 1, 2**15 - 1, 4]  # 14 bits from 0, 15 bits, 1 bit from 0 and from 5
+    hashes, others = ([f"{number:064x}" for number in numbers] for numbers in (ours, seen))
+    assert like_hashes(hashes, others).tolist() == [[0, 0], [0, 2], [2, 0], [2, 1], [2, 2]]
+    assert like_hashes(hashes, []).shape == like_hashes([], others).shape == (0, 2)
 
 
 @given(st.data())
@@ -40,8 +40,8 @@ def test_pairs_are_those_of_the_obvious_search(data) -> None:
     assert near_pairs([f"{n:064x}" for n in numbers], [SAME] * len(numbers)).tolist() == expected
 
 
-def test_pairs_across_blocks() -> None:
-    """More pictures than are compared at once; the repeats lie at both ends."""
+def test_pairs_among_many() -> None:
+    """More pictures than the search compares at once; the repeats lie at both ends."""
     random = np.random.default_rng(0)
     hashes = [random.bytes(32).hex() for _ in range(1300)]
     for first, second in ((0, 1299), (1, 600), (511, 512), (700, 1200), (1297, 1298)):
@@ -56,6 +56,21 @@ def test_a_like_hash_alone_is_not_enough() -> None:
     x = np.frombuffer(SAME, np.uint8)
     assert near_pairs(["0" * 64] * 2, [SAME, (x // 2 + 90).astype(np.uint8).tobytes()]).tolist() == [[0, 1]]
     assert near_pairs(["0" * 64] * 2, [SAME, (255 - x).tobytes()]).tolist() == []
+
+
+@pytest.mark.parametrize(("wanted", "near"), [(0.98, True), (0.96, False), (0.6, False)])
+def test_thumbnails_must_correlate_as_closely_as_the_limit_says(wanted, near) -> None:
+    """A thumbnail mixed with another one that is uncorrelated with it, in the shares that give the correlation."""
+    random = np.random.default_rng(0).normal(size=(2, THUMBNAIL**2))
+    first = random[0] - random[0].mean()
+    other = random[1] - random[1].mean()
+    other -= first * (first @ other) / (first @ first)
+    other *= np.linalg.norm(first) / np.linalg.norm(other)
+    mixed = wanted * first + np.sqrt(1 - wanted**2) * other
+    thumbnails = [np.rint(128 + 25 * grey).clip(0, 255).astype(np.uint8) for grey in (first, mixed)]
+    assert np.corrcoef(*thumbnails)[0, 1] == pytest.approx(wanted, abs=0.005)
+    assert (wanted > LEAST_CORRELATION) == near
+    assert near_pairs(["0" * 64] * 2, [grey.tobytes() for grey in thumbnails]).tolist() == ([[0, 1]] if near else [])
 
 
 def test_flat_pictures_are_near_only_to_their_equals() -> None:

@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata import rules
 from cxrflow.metadata.build import build_records
-from cxrflow.metadata.overlap import meeting, overlap, overlap_map, print_overlap
+from cxrflow.metadata.overlap import collection_overlap, meeting, overlap_map, print_overlap
 from cxrflow.metadata.stage import run
 from cxrflow.params import Sources
 from cxrflow.records import Record, to_frame
@@ -18,10 +17,8 @@ NONE = np.empty((0, 2), dtype=np.int64)
 
 def rows(*given: tuple[str, dict[str, object]]) -> pd.DataFrame:
     """Records of (source, what differs from the default)."""
-    records = [
-        Record(f"{source}:{k}", source, f"{source}/{k}.png", label="covid") for k, (source, _) in enumerate(given)
-    ]
-    frame = to_frame(records)
+    records = [Record(f"{source}:{k}", source, f"{source}/{k}.png") for k, (source, _) in enumerate(given)]
+    frame = to_frame(records).assign(label=pd.Series(["covid"] * len(records), dtype=object))
     for position, (_, values) in enumerate(given):
         for name, value in values.items():
             frame.at[position, name] = value
@@ -46,7 +43,7 @@ def test_a_copy_is_counted_once_by_the_surest_sign() -> None:
         ("b", {"content_hash": "6"}),
         ("b", {"left_out": "file is absent"}),
     )
-    table = overlap(records, np.array([[1, 4]]))
+    table = collection_overlap(records, np.array([[1, 4]]))
     of_b, of_a = between(table, "b", "a"), between(table, "a", "b")
     assert [of_b[k] for k in ("images", "same_file", "near", "same_url", "repeated")] == [4, 1, 1, 1, 3]
     assert [of_a[k] for k in ("images", "same_file", "near", "same_url", "repeated")] == [3, 1, 1, 1, 3]
@@ -56,7 +53,7 @@ def test_a_copy_is_counted_once_by_the_surest_sign() -> None:
 
 def test_near_repeats_count_along_their_chain() -> None:
     records = rows(*[(source, {"content_hash": str(k)}) for k, source in enumerate("abc")])
-    table = overlap(records, np.array([[0, 1], [1, 2]]))
+    table = collection_overlap(records, np.array([[0, 1], [1, 2]]))
     assert between(table, "c", "a")["near"] == 1
 
 
@@ -69,7 +66,7 @@ def test_repeats_within_a_collection_and_shared_people() -> None:
         ("b", {"content_hash": "4", "patient_id": "p2"}),
         ("b", {"content_hash": "5", "patient_id": "p9", "left_out": "no finding given"}),
     )
-    table = overlap(records, NONE)
+    table = collection_overlap(records, NONE)
     itself = between(table, "a", "a")
     assert (itself["same_file"], itself["near"], itself["same_url"], itself["repeated"]) == (2, 0, 0, 2)
     assert (between(table, "a", "b")["shared_patients"], between(table, "a", "b")["patients"]) == (1, 2)
@@ -79,8 +76,8 @@ def test_repeats_within_a_collection_and_shared_people() -> None:
 
 def test_the_picture_shows_every_collection_and_is_the_same_twice() -> None:
     records = rows(("a", {"content_hash": "0"}), ("m$n<i>", {"content_hash": "0", "left_out": rules.SAME_FILE}))
-    picture = overlap_map(overlap(records, NONE))
-    assert picture == overlap_map(overlap(records, NONE))
+    picture = overlap_map(collection_overlap(records, NONE))
+    assert picture == overlap_map(collection_overlap(records, NONE))
     text = picture.decode()
     assert "Images also in" in text
     assert "&lt;i&gt;" in text
@@ -88,36 +85,28 @@ def test_the_picture_shows_every_collection_and_is_the_same_twice() -> None:
 
 
 def test_collections_that_share_nothing_are_said_to(capsys: pytest.CaptureFixture[str]) -> None:
-    print_overlap(overlap(rows(("a", {"content_hash": "0"}), ("b", {})), NONE))
+    print_overlap(collection_overlap(rows(("a", {"content_hash": "0"}), ("b", {})), NONE))
     assert "No collection holds" in capsys.readouterr().out
 
 
-def test_files_of_two_folders_are_told_apart_and_found_again(own, how, tmp_path) -> None:
+def test_files_of_two_folders_are_told_apart_and_found_again(own, how, demo_params, engine, tmp_path) -> None:
     own([["one.png", "covid", "p1"], ["two.png", "normal", "p2"]], {"one.png": 1, "two.png": 2}, "first")
     root = own([["copy.png", "covid", "q1"], ["new.png", "normal", "q2"]], {"copy.png": 1, "new.png": 3}, "second")
-    built = build_records(root, None, how, LocalEngine(), tmp_path / "cache", split=False)
-    table = overlap(built.records, built.near)
+    sources = Sources(root=str(root), collections=None)
+    built = build_records(sources, how, demo_params.task, engine, tmp_path, split=False)
+    table = collection_overlap(built.records, built.near)
     assert between(table, "second", "first")["same_file"] == 1
     assert between(table, "first", "second")["repeated"] == 1
 
 
-def test_a_folder_without_a_class_has_its_overlap_all_the_same(own, how, tmp_path) -> None:
+def test_a_folder_without_a_class_has_its_overlap_all_the_same(own, how, demo_params, engine, tmp_path) -> None:
     """As NIH and RSNA have no COVID-19: nothing can be trained on them, but they can be compared."""
     own([["one.png", "normal", "p1"], ["two.png", "normal", "p2"]], {"one.png": 1, "two.png": 2}, "first")
     root = own([["copy.png", "normal", "q1"], ["new.png", "normal", "q2"]], {"copy.png": 1, "new.png": 3}, "second")
     sources = Sources(root=str(root), collections=None)
     with pytest.raises(CxrflowError, match="class covid has 0 groups"):
-        run(sources, how, LocalEngine(), tmp_path / "data", tmp_path / "results")
+        run(sources, how, demo_params.task, engine, tmp_path / "data", tmp_path / "results")
     table = pd.read_csv(tmp_path / "results" / "overlap.csv")
     assert between(table, "second", "first")["same_file"] == 1
     assert (tmp_path / "results" / "overlap.svg").exists()
     assert not (tmp_path / "data" / "records.csv").exists()  # no later stage goes on with it
-
-
-def test_the_radiography_covid_images_show_the_pictures_of_covid_chestxray(real_data, how, tmp_path) -> None:
-    """All 65 that the rule of URLs leaves out are the same pictures, and RSNA's people are NIH's."""
-    built = build_records(real_data / "sources", None, how, LocalEngine(), tmp_path / "cache")
-    table = overlap(built.records, built.near)
-    found = between(table, "radiography", "covid-chestxray")
-    assert found["same_file"] + found["near"] == found["repeated"] == 65
-    assert between(table, "rsna", "nih")["shared_patients"] == 24

@@ -6,16 +6,19 @@ import pytest
 from cxrflow.engines import LocalEngine
 from cxrflow.metadata import rules
 from cxrflow.metadata.build import Built, build_records
+from cxrflow.metadata.overlap import collection_overlap
 from cxrflow.metadata.stage import reconciliation, summary
+from cxrflow.params import Sources
 
 
 @pytest.fixture(scope="module")
-def build(real_data, how, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("real") / "cache"
+def build(real_data, how, demo_params, tmp_path_factory):
+    work = tmp_path_factory.mktemp("real")
+    sources = Sources(root=str(real_data / "sources"), collections=None)
 
     def run(paediatric: str) -> Built:
         params = how.model_copy(update={"paediatric": paediatric})
-        return build_records(real_data / "sources", None, params, LocalEngine(), cache)
+        return build_records(sources, params, demo_params.task, LocalEngine(), work)
 
     return run
 
@@ -47,6 +50,14 @@ def test_the_radiography_covid_images_repeat_covid_chestxray(built) -> None:
     records = built.records
     repeats = records[(records.source == "radiography") & (records.label == "covid")]
     assert repeats.left_out.tolist() == [rules.SAME_URL] * 65
+
+
+def test_the_same_pictures_and_people_are_found_in_two_collections(built) -> None:
+    """All 65 images that the rule of URLs leaves out are the same pictures, and RSNA's people are NIH's."""
+    table = collection_overlap(built.records, built.near).set_index(["collection", "other"])
+    found = table.loc["radiography", "covid-chestxray"]
+    assert found.same_file + found.near == found.repeated == 65
+    assert table.loc[("rsna", "nih"), "shared_patients"] == 24
 
 
 def test_no_group_is_on_two_sides_and_every_class_on_each(built) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from cxrflow.params import Params
 from cxrflow.records import Record
 from cxrflow.sources import SOURCES
 
@@ -15,9 +16,16 @@ Table = list[list[str]]
 
 @dataclass
 class Tiny:
-    """folder: where it lies; tables: file name -> rows, the first the header; labels: of its records, in order;
-    columns: what each table cannot do without; main: the table that names images; unknown: a row of it with a
-    finding that no rule knows; nameless: one that names no image."""
+    """A tiny collection.
+
+    folder    name of its folder
+    tables    file name -> rows, the first the header
+    labels    of its records in the default task, in order
+    columns   table -> columns that it needs
+    main      the table that names images
+    nameless  a row of it that names no image
+    unknown   a row of it with a word for which the source has no finding
+    """
 
     folder: str
     tables: dict[str, Table]
@@ -217,6 +225,12 @@ def make_tiny(tmp_path: Path) -> Callable[[str], Tiny]:
 def tiny(name: str, make_tiny: Callable[[str], Tiny]) -> Tiny:
     """The tiny collection of ``name``, not yet written."""
     return make_tiny(name)
+
+
+@pytest.fixture(scope="session")
+def label(demo_params: Params) -> Callable[[Record], str | None]:
+    """The class of a record in the default task, or None."""
+    return lambda record: demo_params.task.label_of(record.findings)[0]
 
 
 @pytest.fixture

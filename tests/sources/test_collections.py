@@ -5,45 +5,71 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 
 from cxrflow.errors import CxrflowError
-from cxrflow.sources import covid_chestxray, nih, read_collections, rsna
+from cxrflow.findings import FINDINGS, find_finding
+from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, read_collections, rsna, tables
 from cxrflow.sources import find_collections as find
+from cxrflow.task import NO_FINDING_GIVEN, Task
+
+VIRAL, BACTERIAL, FUNGAL = "pneumonia/viral", "pneumonia/bacterial", "pneumonia/fungal"
+COVID, ARDS = f"{VIRAL}/covid-19", "acute respiratory distress syndrome"
 
 
 @pytest.mark.parametrize(
-    ("finding", "label"),
+    ("published", "findings", "label"),
     [
         # the vocabulary of June 2020
-        ("COVID-19", "covid"),
-        ("COVID-19, ARDS", "covid"),
-        ("SARS", "pneumonia"),
-        ("Streptococcus", "pneumonia"),
-        ("Pneumocystis", "pneumonia"),
-        ("Klebsiella", "pneumonia"),
-        ("Legionella", "pneumonia"),
-        ("E.Coli", "pneumonia"),
-        ("Varicella", "pneumonia"),
-        ("Chlamydophila", "pneumonia"),
-        ("Lipoid", "pneumonia"),
-        ("Influenza", "pneumonia"),
-        ("No Finding", "normal"),
-        ("ARDS", None),
+        ("COVID-19", [COVID], "covid"),
+        ("COVID-19, ARDS", [COVID, ARDS], "covid"),
+        ("SARS", [f"{VIRAL}/sars"], "pneumonia"),
+        ("Streptococcus", [f"{BACTERIAL}/streptococcus"], "pneumonia"),
+        ("Pneumocystis", [f"{FUNGAL}/pneumocystis"], "pneumonia"),
+        ("Klebsiella", [f"{BACTERIAL}/klebsiella"], "pneumonia"),
+        ("Legionella", [f"{BACTERIAL}/legionella"], "pneumonia"),
+        ("Mycoplasma Bacterial Pneumonia", [f"{BACTERIAL}/mycoplasma"], "pneumonia"),
+        ("Bacterial", [BACTERIAL], "pneumonia"),
+        ("E.Coli", [f"{BACTERIAL}/e.coli"], "pneumonia"),
+        ("Varicella", [f"{VIRAL}/varicella"], "pneumonia"),
+        ("Chlamydophila", [f"{BACTERIAL}/chlamydophila"], "pneumonia"),
+        ("Lipoid", ["pneumonia/lipoid"], "pneumonia"),
+        ("Influenza", [f"{VIRAL}/influenza"], "pneumonia"),
+        ("No Finding", ["no finding"], "normal"),
+        ("ARDS", [ARDS], None),
         # the later one
-        ("Pneumonia/Viral/COVID-19", "covid"),
-        ("Pneumonia/Bacterial/Streptococcus", "pneumonia"),
-        ("Pneumonia/Fungal/Pneumocystis", "pneumonia"),
-        ("Pneumonia/Viral/MERS-CoV", "pneumonia"),
-        ("Pneumonia", "pneumonia"),
-        ("Tuberculosis", None),
-        ("Unknown", None),
-        ("todo", None),
-        ("", None),
-        ("Banana", None),
+        ("Pneumonia/Viral/COVID-19", [COVID], "covid"),
+        ("Pneumonia/Bacterial/Streptococcus", [f"{BACTERIAL}/streptococcus"], "pneumonia"),
+        ("Pneumonia/Bacterial/Staphylococcus/MRSA", [f"{BACTERIAL}/staphylococcus/mrsa"], "pneumonia"),
+        ("Pneumonia/Fungal/Pneumocystis", [f"{FUNGAL}/pneumocystis"], "pneumonia"),
+        ("Pneumonia/Viral/MERS-CoV", [f"{VIRAL}/mers-cov"], "pneumonia"),
+        ("Pneumonia/Viral/Influenza/H1N1", [f"{VIRAL}/influenza/h1n1"], "pneumonia"),
+        ("Pneumonia", ["pneumonia"], "pneumonia"),
+        ("Tuberculosis", ["tuberculosis"], None),
+        ("Unknown", ["not determined"], None),
+        ("todo", ["not determined"], None),
+        # not negative, whatever it names beside
+        ("No Finding, Edema", ["edema"], None),
+        # SARS-CoV-2 is no SARS
+        ("SARS-CoV-2", [COVID], "covid"),
     ],
 )
-def test_both_vocabularies_of_covid_chestxray(finding, label) -> None:
-    found, reason = covid_chestxray.label_of(finding)
+def test_both_vocabularies_of_covid_chestxray(published, findings, label, demo_params) -> None:
+    assert covid_chestxray.findings_of(published) == (tuple(findings), None)
+    found, reason = demo_params.task.label_of(findings)
     assert found == label
-    assert (reason is None) == (label is not None)
+    assert reason == (None if label else "finding is none of covid, normal, pneumonia")
+
+
+@pytest.mark.parametrize(("published", "reason"), [("", NO_FINDING_GIVEN), ("Banana", tables.UNKNOWN_LABEL)])
+@pytest.mark.parametrize("source", [covid_chestxray, figure1, actualmed, nih])
+def test_no_word_and_an_unknown_word_are_told_apart(source, published, reason, demo_params) -> None:
+    findings, left_out = source.findings_of(published)
+    assert findings == ()
+    assert (left_out or demo_params.task.label_of(findings)[1]) == reason
+
+
+def test_every_translation_ends_in_the_vocabulary() -> None:
+    paths = {path for _, path in covid_chestxray.PUBLISHED} | set(rsna.TARGET)
+    paths |= {path for source in (figure1, radiography, rsna, nih) for path in source.PUBLISHED.values()}
+    assert paths <= set(FINDINGS)
 
 
 def test_covid_chestxray_leaves_out_ct_and_lateral_views(make_tiny, read) -> None:
@@ -103,7 +129,7 @@ def test_radiography_discards_these_and_no_others(make_tiny, read) -> None:
     tiny = make_tiny("radiography")
     header = tiny.tables["COVID-19.metadata.xlsx"][0]
     tiny.tables["COVID-19.metadata.xlsx"] = [header, *([f"COVID-19({n})", "PNG", "", ""] for n in range(1, 220))]
-    gone = [int(r.image_id[21:-1]) for r in read("radiography", tiny) if r.left_out and r.label == "covid"]
+    gone = [int(r.image_id[21:-1]) for r in read("radiography", tiny) if r.left_out and r.finding == "COVID-19"]
     # 100-106, 110-113, 122-126, 217
     assert gone == [100, 101, 102, 103, 104, 105, 106, 110, 111, 112, 113, 122, 123, 124, 125, 126, 217]
 
@@ -119,21 +145,20 @@ def test_a_damaged_excel_table_is_one_sentence(make_tiny) -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "finding", "label"),
+    ("targets", "published", "findings", "reason"),
     [
-        ({"1"}, "Lung Opacity", "pneumonia"),
-        ({"0"}, "Normal", "normal"),
-        ({"0"}, "No Lung Opacity / Not Normal", None),
-        ({"0", "1"}, "Lung Opacity", None),
-        ({"0"}, "Lung Opacity", None),
-        ({"0"}, "", None),
-        (set(), "Normal", None),
+        ({"1"}, "Lung Opacity", ("lung opacity", "pneumonia"), None),
+        ({"0"}, "Normal", ("no finding",), None),
+        ({"0"}, "No Lung Opacity / Not Normal", ("abnormal without lung opacity",), None),
+        ({"0", "1"}, "Lung Opacity", (), tables.UNKNOWN_LABEL),
+        ({"0"}, "Lung Opacity", (), tables.UNKNOWN_LABEL),
+        # nothing given: the task leaves it out
+        ({"0"}, "", (), None),
+        (set(), "Normal", (), None),
     ],
 )
-def test_rsna_rule(targets, finding, label) -> None:
-    found, reason = rsna.label_of(targets, finding)
-    assert found == label
-    assert (reason is None) == (label is not None)
+def test_rsna_rule(targets, published, findings, reason) -> None:
+    assert rsna.findings_of(targets, published) == (findings, reason)
 
 
 def test_rsna_boxes_are_one_record_and_patients_those_of_nih(make_tiny, read) -> None:
@@ -163,17 +188,21 @@ def test_rsna_takes_view_age_and_sex_from_the_header(make_tiny) -> None:
 
 
 @pytest.mark.parametrize(
-    ("findings", "label"),
+    ("published", "findings", "label"),
     [
-        ("Pneumonia", "pneumonia"),
-        ("Edema|Pneumonia", "pneumonia"),
-        ("No Finding", "normal"),
-        ("Hernia", None),
-        ("", None),
+        ("Pneumonia", ("pneumonia",), "pneumonia"),
+        ("Edema|Pneumonia", ("edema", "pneumonia"), "pneumonia"),
+        ("Pleural_Thickening", ("pleural thickening",), None),
+        ("No Finding", ("no finding",), "normal"),
+        ("Hernia", ("hernia",), None),
+        ("Banana|Pneumonia", ("pneumonia",), "pneumonia"),
+        ("No Finding|Hernia", ("hernia",), None),
+        ("No Finding|Banana", (), None),
     ],
 )
-def test_nih_rule(findings, label) -> None:
-    assert nih.label_of(findings)[0] == label
+def test_nih_rule(published, findings, label, demo_params) -> None:
+    assert nih.findings_of(published) == (findings, None if findings else tables.UNKNOWN_LABEL)
+    assert demo_params.task.label_of(findings)[0] == label
 
 
 def test_nih_age_and_patient(make_tiny, read) -> None:
@@ -186,6 +215,32 @@ def test_a_users_own_table_is_called_after_its_folder(make_tiny, read) -> None:
     first, _, third = read("table", make_tiny("table"))
     assert (first.image_id, first.source, first.patient_id) == ("hospital:a/1.png", "hospital", "hospital:p1")
     assert (first.age, first.finding, third.finding, third.patient_id) == (50, "é", "lobar", None)
+
+
+@pytest.mark.parametrize(
+    ("word", "finding"),
+    [
+        # as before there were tasks
+        ("covid", COVID), ("COVID-19", COVID), ("covid19", COVID), ("Normal", "no finding"), ("pneumonia", "pneumonia"),
+        # any finding, by its path or its last word
+        ("pneumothorax", "pneumothorax"), ("Pneumonia/Viral/SARS", f"{VIRAL}/sars"),
+        ("klebsiella", f"{BACTERIAL}/klebsiella"), ("Pleural_Thickening", "pleural thickening"),
+        # a class of the task below, by its name and by what people read
+        ("sick", "tuberculosis"), ("White Plague", "tuberculosis"), ("well", "no finding"),
+    ],
+)  # fmt: skip
+def test_a_users_label_is_a_class_of_the_task_or_any_finding(make_tiny, word, finding) -> None:
+    task = Task(
+        classes={"sick": ("tuberculosis",), "well": ("no finding",)}, positive="sick", names={"sick": "White plague"}
+    )
+    tiny = make_tiny("table")
+    tiny.tables["any name.csv"] = [["path", "label", "patient"], ["a.png", word, "p"], ["b.png", "flu", "p"]]
+    tiny.write()
+    known, flu = read_collections(
+        *find(tiny.root), False, lambda label: task.finding_named(label) or find_finding(label)
+    )
+    assert (known.findings, known.left_out) == ((finding,), None)
+    assert (flu.findings, flu.left_out) == ((), tables.UNKNOWN_LABEL)
 
 
 def test_two_tables_that_fit_are_refused_others_beside_are_not(make_tiny) -> None:

@@ -3,11 +3,13 @@
 import pytest
 
 from cxrflow.errors import CxrflowError
+from cxrflow.findings import FINDINGS, most_special
 from cxrflow.sources import SOURCES, find_collections, read_collections, source_name, tables
+from cxrflow.task import NO_FINDING_GIVEN
 
 
-def test_labels_are_those_counted_by_hand(name, tiny, read) -> None:
-    assert [record.label for record in read(name, tiny)] == tiny.labels
+def test_labels_are_those_counted_by_hand(name, tiny, read, label) -> None:
+    assert [label(record) for record in read(name, tiny)] == tiny.labels
 
 
 def test_records_keep_the_contract(name, tiny, read) -> None:
@@ -18,7 +20,10 @@ def test_records_keep_the_contract(name, tiny, read) -> None:
         assert record.source == source
         assert record.image_id.startswith(f"{source}:")
         assert record.path.startswith(f"{tiny.folder}/")
-        assert (record.label is None) == (record.left_out is not None)
+        assert set(record.findings) <= set(FINDINGS)
+        assert record.findings == most_special(record.findings)
+        assert not record.findings or record.finding
+        assert record.left_out is None
         assert record.patient_id is None or record.patient_id.split(":")[0] in (source, "nih")
         assert record.age is None or 0 < record.age <= 120
         assert record.sex in ("M", "F", None)
@@ -71,14 +76,18 @@ def test_a_row_that_names_no_image_is_left_out(name, tiny, read) -> None:
     assert len(records) == len(tiny.labels) + 1
 
 
-def test_an_unknown_label_is_left_out_not_guessed(name, tiny, read) -> None:
+def test_an_unknown_label_is_left_out_not_guessed(name, tiny, read, demo_params) -> None:
+    task = demo_params.task
     if tiny.unknown is None:
         assert name == "radiography"  # its folders are its labels
         return
     tiny.add(tiny.unknown)
     added = read(name, tiny)[-1]
-    assert added.label is None
-    assert added.left_out in (tables.UNKNOWN_LABEL, tables.NOT_IN_RULES, tables.NO_FINDING_GIVEN)
+    assert added.findings == ()
+    # RSNA's row has a Target and no class
+    assert (added.left_out or task.label_of(added.findings)[1]) == (
+        NO_FINDING_GIVEN if name == "rsna" else tables.UNKNOWN_LABEL
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1", "cp1252"])

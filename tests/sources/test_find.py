@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.sources import SOURCES, find_collections
+from cxrflow.sources import SOURCES, find_collections, print_sources
 
 
 @pytest.fixture
@@ -53,6 +53,14 @@ def test_a_missing_folder_and_an_empty_one_stop_at_once(root) -> None:
         find_collections(root / "nowhere")
     with pytest.raises(CxrflowError, match="no collection found"):
         find_collections(root / "notes")
+
+
+def test_the_registry_is_printed(capsys) -> None:
+    print_sources()
+    printed = capsys.readouterr().out
+    assert all(
+        collection.name in printed and (collection.folder or "any, with") in printed for collection in SOURCES.values()
+    )
 
 
 def test_a_users_table_without_patients_is_not_passed_over(root) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrflow.sources import SOURCES
+from cxrflow.sources import SOURCES, nih
 from cxrflow.sources.tables import read_csv
 
 
@@ -23,19 +23,57 @@ def test_one_record_per_published_row(full, name, rows) -> None:
     assert len(SOURCES[name].read(full / folder, folder, False)) == rows
 
 
-def test_radiography_by_folder(full) -> None:
+def test_radiography_by_folder(full, label) -> None:
     records = SOURCES["radiography"].read(full / "COVID-19-Radiography-Database", "r", False)
-    assert Counter(record.label for record in records) == {"covid": 219, "normal": 1341, "pneumonia": 1345}
+    assert Counter(map(label, records)) == {"covid": 219, "normal": 1341, "pneumonia": 1345}
     assert sum(record.paediatric for record in records) == 1341 + 1345
     assert sum(record.left_out is not None for record in records) == 17
 
 
-def test_rsna_images_and_patients(full) -> None:
+def test_covid_chestxray_by_finding(full) -> None:
+    """All 673 published findings are translated; the counts are of the words in the table itself."""
+    records = SOURCES["covid-chestxray"].read(full / "covid-chestxray-dataset", "c", False)
+    assert Counter(record.findings for record in records) == {
+        ("pneumonia/viral/covid-19",): 526,
+        ("pneumonia/viral/covid-19", "acute respiratory distress syndrome"): 12,
+        ("no finding",): 23,
+        ("pneumonia/fungal/pneumocystis",): 17,
+        ("pneumonia/bacterial/streptococcus",): 17,
+        ("pneumonia/viral/sars",): 16,
+        ("pneumonia",): 14,
+        ("pneumonia/bacterial/klebsiella",): 8,
+        ("pneumonia/bacterial/mycoplasma",): 8,
+        ("pneumonia/bacterial/legionella",): 6,
+        ("pneumonia/lipoid",): 5,
+        ("pneumonia/viral/varicella",): 5,
+        ("acute respiratory distress syndrome",): 4,
+        ("pneumonia/bacterial/e.coli",): 4,
+        ("pneumonia/bacterial",): 4,
+        ("pneumonia/bacterial/chlamydophila",): 2,
+        ("pneumonia/viral/influenza",): 2,
+    }
+
+
+def test_every_published_word_of_nih_has_a_finding(real_data) -> None:
+    rows = read_csv(real_data / "tables/nih-chestxray14/Data_Entry_2017_v2020.csv", ("Finding Labels",))
+    words = Counter(word for row in rows for word in row["Finding Labels"].split("|"))
+    assert set(words) == set(nih.PUBLISHED)
+    findings = Counter(finding for row in rows for finding in nih.findings_of(row["Finding Labels"])[0])
+    assert findings == {nih.PUBLISHED[word]: count for word, count in words.items()}
+    assert findings["pneumonia"] == 1_431  # Wang et al., version of 2020
+
+
+def test_rsna_images_and_patients(full, label) -> None:
     folder = full / "rsna-pneumonia-detection-challenge"
     boxes = read_csv(folder / "stage_2_train_labels.csv", ("Target",))
     assert (len(boxes), sum(row["Target"] == "1" for row in boxes)) == (30_227, 9_555)
     records = SOURCES["rsna"].read(folder, folder.name, False)
-    assert Counter(record.label for record in records) == {"normal": 8_851, "pneumonia": 6_012, None: 11_821}
+    assert Counter(map(label, records)) == {"normal": 8_851, "pneumonia": 6_012, None: 11_821}
+    assert Counter(record.findings for record in records) == {
+        ("no finding",): 8_851,
+        ("lung opacity", "pneumonia"): 6_012,
+        ("abnormal without lung opacity",): 11_821,
+    }
     assert len(records) == 26_684
     assert len({record.patient_id for record in records}) == 11_439
-    assert len({record.patient_id for record in records if record.label == "pneumonia"}) == 2_359
+    assert len({record.patient_id for record in records if label(record) == "pneumonia"}) == 2_359

@@ -12,13 +12,15 @@ import pytest
 
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Demo
-from cxrflow.records import CLASSES, to_frame
+from cxrflow.records import to_frame
 from cxrflow.sources import SOURCES, find_collections, read_collections
 from cxrflow.synthetic.demo import write_demo
 from cxrflow.synthetic.drawing import Style, draw
 from cxrflow.synthetic.layouts import plan
 from cxrflow.synthetic.patient import make_patient
 
+#: What is drawn: synthetic/drawing.py.
+KINDS = ("covid", "normal", "pneumonia")
 PARAMS = Demo(patients=60, seed=3, shortcut="none", shortcut_strength=1.0)
 
 
@@ -39,9 +41,12 @@ def real_sources() -> Path:
 
 
 @pytest.fixture(scope="module")
-def records(demo) -> pd.DataFrame:
+def records(demo, demo_params) -> pd.DataFrame:
     root, found = find_collections(demo)
-    return to_frame(read_collections(root, found, with_files=True))
+    read = read_collections(root, found, with_files=True)
+    labels = [demo_params.task.label_of(record.findings) for record in read]
+    reasons = [record.left_out or reason for record, (_, reason) in zip(read, labels, strict=True)]
+    return to_frame(read).assign(label=[label for label, _ in labels], left_out=pd.Series(reasons, dtype=object))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +109,7 @@ def test_leaves_a_folder_of_something_else_alone(tmp_path):
 
 def test_every_collection_is_there_with_every_class_it_can_have(kept):
     have = kept.groupby("source")["label"].agg(set).to_dict()
-    expected = {name: set(CLASSES) for name in (set(SOURCES) - {"table"}) | {"demo-hospital"}}
+    expected = {name: set(KINDS) for name in (set(SOURCES) - {"table"}) | {"demo-hospital"}}
     expected |= {"rsna": {"normal", "pneumonia"}, "nih": {"normal", "pneumonia"}}
     assert have == expected
     adults = kept[~kept.paediatric]
@@ -212,7 +217,7 @@ def test_the_boxes_of_rsna_enclose_the_opacity(demo):
 
 
 def test_style_and_build_do_not_tell_the_class():
-    jobs = [job for job in plan(1500, 1)[0] if job.kind in CLASSES]
+    jobs = [job for job in plan(1500, 1)[0] if job.kind in KINDS]
     kinds = np.array([job.kind for job in jobs])
     for folder in ("covid-chestxray-dataset", "demo-hospital"):
         here = np.array([job.path.startswith(folder) for job in jobs])
@@ -225,7 +230,7 @@ def test_style_and_build_do_not_tell_the_class():
 
 def _assert_alike(values: np.ndarray, kinds: np.ndarray, what: str) -> None:
     """Class means differ by less than four standard errors."""
-    for kind in CLASSES:
+    for kind in KINDS:
         a, b = values[kinds == kind].astype(float), values[kinds != kind].astype(float)
         error = values.astype(float).std() * np.sqrt(1 / len(a) + 1 / len(b))
         assert abs(a.mean() - b.mean()) <= 4 * error, what
