@@ -36,6 +36,10 @@ class Figure:
         elif not all(map(math.isfinite, numbers)) or not self.low <= self.value <= self.high:
             raise ValueError(f"no figure: {self.value} with the interval {self.low} to {self.high}")
 
+    def __eq__(self, other: object) -> bool:
+        """Two missing figures are equal where their reasons are, though NaN is not equal to itself."""
+        return isinstance(other, Figure) and self.to_dict() == other.to_dict()
+
     @property
     def known(self) -> bool:
         """Whether there is a value."""
