@@ -81,7 +81,7 @@ def bundle_of(demo_params: Params) -> Callable[[Task], Bundle]:
 
     def make(task: Task) -> Bundle:
         return Bundle(
-            cxrflow="0", model="resnet18", task=task, images=demo_params.images.model_copy(update={"size": 32}),
+            cxrflow="0", model="crnn", task=task, images=demo_params.images.model_copy(update={"size": 32}),
             mean=0.5, std=0.25, temperature=1.5, sources={"hospital": 90}, epoch=1, validation={"macro_auroc": 0.8},
             digests={"weights": "cd" * 32},
             thresholds={"specificity": OperatingPoint(wanted=0.9, threshold=0.4, sensitivity=0.5, specificity=0.9)},
@@ -91,12 +91,12 @@ def bundle_of(demo_params: Params) -> Callable[[Task], Bundle]:
     return make
 
 
-@pytest.fixture
-def results(bundle_of: Callable[[Task], Bundle], tmp_path: Path) -> Callable[[Task], Path]:
-    """Writes what the stages before the report leave for a task (no weights); the folder of the results."""
+@pytest.fixture(scope="session")
+def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Task], Path]:
+    """Writes what the stages before the report leave for a task (no weights); the new folder of the results."""
 
     def write(task: Task) -> Path:
-        out = tmp_path / "results"
+        out = tmp_path_factory.mktemp("results")
         write_description(out / "training" / "bundle", bundle_of(task))
         epochs = {"epoch": [0, 1], "train_loss": [1, 0.5], "val_loss": [1, 0.8], "val_macro_auroc": [0.5, 0.8]}
         by_class = {f"val_{key}_{name}": [0.5, 0.8] for name in task.order for key in ("sensitivity", "ppv")}

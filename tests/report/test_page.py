@@ -53,23 +53,28 @@ def test_a_stage_that_has_not_run_is_named(demo_params: Params, tmp_path: Path) 
 
 @pytest.mark.parametrize("absent", ["evaluation/metrics.json", "metadata/overlap.svg", "audit/where.png"])
 def test_a_file_that_is_absent_is_named(
-    absent: str, results: Callable[[Task], Path], two_classes: Task, demo_params: Params
+    absent: str, results: Callable[[Task], Path], task: Task, demo_params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = results(two_classes)
+    monkeypatch.setattr("cxrflow.report.page.training_curves", lambda *_: b"<svg></svg>")  # which takes its time
+    folder = results(task)
     (folder / absent).unlink()
     with pytest.raises(CxrflowError, match=f"{absent} is absent"):
         write_report(demo_params, folder)
 
 
-@pytest.mark.parametrize(("asked", "brier"), [("two_classes", "0.50"), ("task", "0.67"), ("four_classes", "0.75")])
-def test_the_page_is_of_its_task(
-    asked: str, brier: str, results: Callable[[Task], Path], demo_params: Params, request: pytest.FixtureRequest
-) -> None:
-    # Names come from people and may hold anything.
-    task: Task = request.getfixturevalue(asked)
+@pytest.fixture(scope="module", params=["two_classes", "task", "four_classes"])
+def shown(
+    request: pytest.FixtureRequest, results: Callable[[Task], Path], demo_params: Params
+) -> tuple[Task, Path, str]:
+    """A task, what the report reads of it, and the page; the names come from people and may hold anything."""
+    task: Task = request.getfixturevalue(request.param)
     task = task.model_copy(update={"names": task.names | {task.order[0]: "<b>first</b> & foremost"}})
-    page = _page(write_report(demo_params, results(task)))
+    folder = results(task)
+    return task, folder, write_report(demo_params, folder).read_text()
 
+
+def test_the_page_is_of_its_task(shown: tuple[Task, Path, str], demo_params: Params) -> None:
+    task, _, page = shown
     for name in task.order:
         said = html.escape(task.names[name])
         assert f'<span class="class" style="--class: {task.colours[name]}">{said}</span>' in page
@@ -83,16 +88,14 @@ def test_the_page_is_of_its_task(
     foreign = [name for name in demo_params.task.order if name not in str(task)]
     assert foreign or task.order == demo_params.task.order
     assert not [name for name in foreign if re.search(rf"\b{name}\b", said)]
+    brier = {2: "0.50", 3: "0.67", 4: "0.75"}[len(task.order)]
     assert f"equal probabilities for all classes would score {brier}" in page
     assert "Of 3 tests <b>1 found a shortcut</b>" in page
     assert "7 findings of more than one class (a, b)" in page
 
 
-def test_every_figure_is_shown_and_every_row_has_a_cell_for_each_head(
-    results: Callable[[Task], Path], four_classes: Task, demo_params: Params
-) -> None:
-    folder = results(four_classes)
-    page = _page(write_report(demo_params, folder))
+def test_every_figure_is_shown(shown: tuple[Task, Path, str]) -> None:
+    _, folder, page = shown
     for figure in _figures(json.loads((folder / "evaluation" / "metrics.json").read_text())):
         if NOT_SHOWN.search(figure["at"]):
             continue
@@ -103,7 +106,10 @@ def test_every_figure_is_shown_and_every_row_has_a_cell_for_each_head(
             value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
             counts = f"<small class=counts>{figure['counts']}</small>" if "counts" in figure else ""
             assert f'<b>{value}</b> <span class="interval">{low} to {high}</span>{counts}' in page
-    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+
+
+def test_every_row_of_a_table_has_a_cell_for_each_head(shown: tuple[Task, Path, str]) -> None:
+    tables = re.findall(r"<table.*?</table>", shown[2], re.DOTALL)
     assert len(tables) == 11
     for table in tables:
         heads, *rows = (_cells(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL))
@@ -111,15 +117,13 @@ def test_every_figure_is_shown_and_every_row_has_a_cell_for_each_head(
         assert set(rows) == {heads}, table
 
 
-def test_the_parts_of_the_page_are_there_in_their_order(
-    results: Callable[[Task], Path], two_classes: Task, demo_params: Params
-) -> None:
-    page = _page(write_report(demo_params, results(two_classes)))
+def test_the_parts_of_the_page_are_there_in_their_order(shown: tuple[Task, Path, str]) -> None:
+    task, _, page = shown
     sections = re.findall(r'<section id="([\w-]+)"', page)
     assert sections[:3] == ["result", "audit", "data"]
     assert re.findall(r'href="#([\w-]+)"', page.split("</nav>")[0]) == sections
     assert page.count("<svg") == page.count("</svg>") == 7
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 2 + len(task.order)
     assert page.count("data-restated=") == 5  # of three operating points, one PPV is unknown
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
 
@@ -129,10 +133,6 @@ def test_no_class_of_the_default_task_is_in_a_template(path: Path, task: Task) -
     words = {*task.order, *task.names.values()}
     found = re.findall(rf"\b(?:{'|'.join(map(re.escape, words))})\b", path.read_text(), re.IGNORECASE)
     assert not found
-
-
-def _page(path: Path) -> str:
-    return path.read_text()
 
 
 def _cells(row: str) -> int:
