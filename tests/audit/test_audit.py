@@ -1,65 +1,92 @@
 """The whole audit, of a network that had a mark to read and of one that had not."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cxrflow.audit.audit import audit
-from cxrflow.audit.pictures import Pictures
+from cxrflow.audit.context import Audited
 from cxrflow.audit.verdicts import FOUND
-from cxrflow.evaluation.evaluate import LEDGER, evaluate_split
-from cxrflow.images.prepare import Store, steps_digest
-from cxrflow.params import Params
+from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.evaluate import evaluate_split
+from cxrflow.evaluation.metrics import macro_auroc
+from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.predictor import Predictor
-from cxrflow.records import Record, to_frame
+from cxrflow.task import Task
 from cxrflow.training.train import train
 
-N, SIDE = 360, 32
+N, EPOCHS = 360, 10
 
 
-@pytest.mark.parametrize("marked", [True, False])
+@pytest.fixture
+def trained(hospital: Callable[..., Audited]) -> Callable[..., Audited]:
+    """Makes the context of a network trained on the hospital, where the mark follows the class or nothing."""
+
+    def make(marked: bool, task: Task) -> Audited:
+        rng, classes = np.random.default_rng(4), len(task.order)
+        labels = rng.integers(0, classes, N)
+        mark = labels if marked else rng.integers(0, classes, N)
+        split = np.array(["train", "val", "test"])[np.arange(N) % 6 // 2]
+        context = hospital(labels, mark, task=task, split=split, epochs=EPOCHS, early_stopping_epochs=EPOCHS)
+        if marked:  # the disease shows in every second picture alone, so that the mark is worth reading
+            context.dataset.store.images[::2] = hospital(labels * 0, mark, task=task).dataset.store.images[::2]
+        context.dataset.records["group_id"] = context.dataset.records.image_id
+        params, out = context.params, context.root
+        context.params = params.model_copy(
+            update={"audit": params.audit.model_copy(update={"heat_maps": 20, "retrain_epochs": EPOCHS})}
+        )
+        train(context.dataset, params.images, params.training, out / "training")
+        context.predictor = Predictor(out / "training" / "bundle")
+        evaluate_split(context.predictor, context.dataset, params.evaluation, out / "evaluation")
+        context.predictions = read_predictions(out / "evaluation" / "predictions.csv")
+        context.ledger = out / "evaluation" / "ledger.csv"
+        return context
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("marked", "classes"), [(True, "task"), (False, "task"), (True, "two_classes"), (False, "four_classes")]
+)
 def test_a_planted_mark_raises_the_alarm_and_disease_alone_does_not(
-    pictures: Callable[..., Pictures], demo_params: Params, tmp_path: Path, marked: bool
+    trained: Callable[..., Audited], request: pytest.FixtureRequest, marked: bool, classes: str
 ) -> None:
-    rng = np.random.default_rng(4)
-    labels = rng.integers(0, 3, N)
-    made = pictures(mark=labels if marked else rng.integers(0, 3, N), labels=labels)
-    if marked:  # the disease shows in every second picture alone, so that the mark is worth reading
-        made.images[::2] = pictures(mark=labels, labels=np.zeros_like(labels)).images[::2]
-    table = made.table.assign(group_id=made.table.image_id)
-    hashes = [f"{k:064x}" for k in range(N)]
-    records = to_frame(Record(row.image_id, row.source, row.image_id, None, row.label) for row in table.itertuples())
-    records = records.assign(
-        content_hash=hashes, near_hash=hashes, turned=False, group_id=table.group_id,
-        split=np.array(["train", "val", "test"])[np.arange(N) % 6 // 2],
-    )  # fmt: skip
-    steps = demo_params.images.model_copy(update={"size": SIDE})
-    index = records[["image_id", "content_hash"]].assign(left_out=None, top=0, left=0, side=SIDE)
-    store = Store(made.images, made.lungs, index, steps_digest(steps))
-    recipe = demo_params.training.model_copy(
-        update={"model": "timm:resnet10t", "learning_rate": 3e-3, "epochs": 10, "early_stopping_epochs": 10}
-    )
-    params = demo_params.model_copy(
-        update={
-            "images": steps,
-            "training": recipe,
-            "evaluation": demo_params.evaluation.model_copy(update={"bootstrap": 100}),
-            "audit": demo_params.audit.model_copy(update={"heat_maps": 20, "retrain_epochs": 10, "retrain_size": SIDE}),
-        }
-    )
-    train(records, store, steps, recipe, tmp_path / "training")
-    predictor = Predictor(tmp_path / "training" / "bundle")
-    out = tmp_path / "evaluation"
-    evaluated = evaluate_split(predictor, records, store, params.evaluation, out)
-    predictions = pd.read_csv(out / "predictions.csv")
-    book = out / LEDGER
-    audited = audit(predictor, records, store, predictions, evaluated, tmp_path, params, tmp_path / "audit", book)
-    found = {name for name, test in audited["tests"].items() if test["verdict"] == FOUND}
-    assert audited["apart"] == []
-    assert audited["alarm"] is marked
+    context = trained(marked, request.getfixturevalue(classes))
+    summary = audit(context)
+    found = {name for name, result in summary.results.items() if result.verdict == FOUND}
+    assert macro_auroc(context.scored).low > 0.75  # else calm would mean little
+    assert summary.apart == []
+    assert summary.alarm is marked
     assert found >= ({"retraining", "swaps"} if marked else set())
-    assert len(pd.read_csv(book)) == 4  # the network, and the three of test 3
-    assert set(pd.read_csv(book).test_set_hash) == {evaluated["test_set"]["hash"]}
+    looks = pd.read_csv(context.ledger)
+    assert len(looks) == 4  # the network, and the three of the test that trains again
+    assert len(set(looks.test_set_hash)) == 1
+
+
+def test_predictions_of_other_images_are_refused(hospital: Callable[..., Audited], untrained: Callable) -> None:
+    context = hospital(np.arange(12) % 3)
+    context.predictor = untrained(context.task)
+    context.predictions = context.predictions.assign(image_id="elsewhere:1")
+    with pytest.raises(CxrflowError, match="elsewhere:1 is not among the prepared images"):
+        audit(context)
+
+
+def test_a_bundle_of_another_task_is_refused(
+    hospital: Callable[..., Audited], untrained: Callable, two_classes: Task
+) -> None:
+    context = hospital(np.arange(12) % 3)
+    context.predictor = untrained(two_classes)
+    with pytest.raises(CxrflowError, match="pneumothorax"):
+        audit(context)
+
+
+def test_a_bundle_of_another_order_is_read_in_the_data_sets(
+    hospital: Callable[..., Audited], untrained: Callable, task: Task
+) -> None:
+    turned = task.model_copy(update={"classes": dict(reversed(task.classes.items()))})
+    context = hospital(np.arange(12) % 3)
+    context.predictor = untrained(Task.model_validate(turned.model_dump()))
+    images = context.dataset.pixels()
+    assert np.array_equal(context.scores(images), context.predictor.scores(images)[:, ::-1])

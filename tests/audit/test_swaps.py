@@ -1,87 +1,85 @@
-"""Pasted surroundings and exposure against scores whose reasons are known."""
+"""Pasted borders and exposure against scores whose reasons are known."""
 
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from cxrflow.audit.pictures import Pictures, grown, take
-from cxrflow.audit.swaps import donors, match_exposure, paste_frame, swaps
+from cxrflow.audit.context import Audited
+from cxrflow.audit.pictures import grown
+from cxrflow.audit.swaps import donors, match_exposure, paste_frame, run
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
 
-SIDE = 32
-DISEASE, MARK = np.s_[:, 10:20, 7:13], np.s_[:, 1:4, 1:10]
 LABELS = np.arange(60) // 2 % 3  # the two pictures of a group are of one class
 
 
+@pytest.mark.parametrize("classes", ["two_classes", "task", "four_classes"])
 def test_scores_that_read_the_mark_are_found_and_those_that_read_disease_are_not(
-    pictures: Callable[..., Pictures], reader: Callable
+    hospital: Callable[..., Audited], request: pytest.FixtureRequest, classes: str
 ) -> None:
-    tied = pictures(mark=LABELS, labels=LABELS)
-    by_mark, by_disease = swaps(tied, reader(MARK), 0), swaps(tied, reader(DISEASE), 0)
-    assert by_mark["verdict"] == FOUND
-    towards = by_mark["figures"]["towards"]["surroundings"]
-    assert towards["value"] == pytest.approx(1, abs=0.05)  # sure of the class pasted, where it was sure of its own
-    assert by_disease["verdict"] == NOT_FOUND
-    assert by_disease["figures"]["towards"]["surroundings"]["value"] == pytest.approx(0, abs=1e-9)
+    task = request.getfixturevalue(classes)
+    labels = np.arange(20 * len(task.order)) // 2 % len(task.order)
+    by_mark, by_disease = (run(hospital(labels, task=task, reads=what)) for what in ("mark", "disease"))
+    assert by_mark.verdict == FOUND
+    towards = by_mark.figures["towards"]["surroundings"]
+    assert towards.value == pytest.approx(1, abs=0.05)  # sure of the class pasted, where it was sure of its own
+    assert "another class's border pasted in" in by_mark.words
+    assert by_disease.verdict == NOT_FOUND
+    assert by_disease.figures["towards"]["surroundings"].value == pytest.approx(0, abs=1e-9)
 
 
-def test_a_mark_that_is_tied_to_nothing_is_no_shortcut(pictures: Callable[..., Pictures], reader: Callable) -> None:
-    loose = pictures(mark=np.random.default_rng(3).permutation(LABELS), labels=LABELS)
-    assert swaps(loose, reader(MARK), 0)["figures"]["towards"]["surroundings"]["low"] < 0.03
+def test_a_mark_that_is_tied_to_nothing_is_no_shortcut(hospital: Callable[..., Audited]) -> None:
+    loose = hospital(LABELS, np.random.default_rng(3).permutation(LABELS), reads="mark")
+    assert run(loose).figures["towards"]["surroundings"].low < 0.03
 
 
-def test_scores_that_read_exposure_are_found(pictures: Callable[..., Pictures]) -> None:
-    darker = pictures(mark=np.zeros(60, int), labels=np.zeros(60, int))
-    images = (darker.images * np.array([1.0, 0.7, 0.4])[LABELS][:, None, None]).astype(np.uint8)
-    table = darker.table.assign(label=[("covid", "normal", "pneumonia")[k] for k in LABELS])
-    tied = Pictures(table, images, darker.lungs)
+def test_scores_that_read_exposure_are_found(hospital: Callable[..., Audited]) -> None:
+    exposures = np.array([1.0, 0.7, 0.4])
 
     def reads_exposure(some: np.ndarray) -> np.ndarray:
-        apart = (some.mean(axis=(1, 2))[:, None] / 100 - np.array([1.0, 0.7, 0.4])) ** 2
+        apart = (some.mean(axis=(1, 2))[:, None] / 100 - exposures) ** 2
         weights = np.exp(-200 * apart)
         return weights / weights.sum(axis=1, keepdims=True)
 
-    found = swaps(tied, reads_exposure, 0)
-    assert found["verdict"] == FOUND
-    assert found["figures"]["towards"]["exposure"]["low"] > 0.5
+    context, plain = hospital(LABELS, reads=reads_exposure), hospital(LABELS * 0).dataset.pixels()
+    context.dataset.store.images[:] = plain * exposures[LABELS][:, None, None]
+    found = run(context)
+    assert found.verdict == FOUND
+    assert found.figures["towards"]["exposure"].low > 0.5
 
 
-def test_flips_are_counted_for_each_change(pictures: Callable[..., Pictures], reader: Callable) -> None:
-    flips = swaps(pictures(mark=LABELS, labels=LABELS), reader(DISEASE), 0)["figures"]["flips"]
-    assert flips["border of another source"]["value"] == flips["side marker of another source"]["value"] == 0
-    assert flips["darker"]["value"] > 0  # 15 % of 150 to 200 is more than half a class
-    one_source = swaps(pictures(mark=LABELS, labels=LABELS, sources=1), reader(DISEASE), 0)["figures"]["flips"]
-    assert one_source["border of another source"]["reason"] == "there is one source only"
-    assert one_source["blurred"]["value"] is not None
+def test_flips_are_counted_for_each_change(hospital: Callable[..., Audited]) -> None:
+    flips = run(hospital(LABELS)).figures["flips"]
+    assert flips["border of another source"].value == flips["side marker of another source"].value == 0
+    assert flips["darker"].value > 0  # 15 % of 150 to 200 is more than half a class
+    one_source = run(hospital(LABELS, sources=1)).figures["flips"]
+    assert one_source["border of another source"].reason == "there is one source only"
+    assert one_source["blurred"].known
 
 
-def test_one_class_alone_tells_nothing(pictures: Callable[..., Pictures], reader: Callable) -> None:
-    same = np.zeros(8, int)
-    found = swaps(pictures(mark=same, labels=same), reader(MARK), 0)
-    assert found["verdict"] == UNTOLD
-    assert "another class" in found["figures"]["towards"]["surroundings"]["reason"]
+def test_one_class_alone_tells_nothing(hospital: Callable[..., Audited]) -> None:
+    found = run(hospital(np.zeros(8, int), reads="mark"))
+    assert found.verdict == UNTOLD
+    assert "another class" in found.figures["towards"]["surroundings"].reason
 
 
-def test_a_frame_is_pasted_but_never_over_lungs(pictures: Callable[..., Pictures]) -> None:
-    made = pictures(mark=LABELS, labels=LABELS)
+def test_a_frame_is_pasted_but_never_over_lungs(hospital: Callable[..., Audited]) -> None:
+    made = hospital(LABELS).test
     rows, others = np.array([0, 1]), np.array([2, 5])
     pasted = paste_frame(made, rows, others)
-    frame = np.ones((SIDE, SIDE), bool)
+    frame = np.ones(made.images.shape[1:], bool)
     frame[5:-5, 5:-5] = False
     taken = frame & ~grown(made.lungs[:1], 0.03)[0]
     assert np.array_equal(pasted[:, taken], made.images[others][:, taken])
     assert np.array_equal(pasted[:, ~taken], made.images[rows][:, ~taken])
 
 
-def test_exposure_matches_what_lies_outside_the_lungs(pictures: Callable[..., Pictures]) -> None:
-    made = pictures(mark=LABELS, labels=LABELS)
+def test_exposure_matches_what_lies_outside_the_lungs(hospital: Callable[..., Audited]) -> None:
+    made = hospital(LABELS).test
     images = made.images.copy()
     images[1] = np.clip(images[1] * 0.5 + 10, 0, 255).astype(np.uint8)
-    matched = match_exposure(Pictures(made.table, images, made.lungs), np.array([0]), np.array([1]))[0]
+    matched = match_exposure(replace(made, images=images), np.array([0]), np.array([1]))[0]
     outside = ~grown(made.lungs[:1], 0.03)[0]
     for share in (0.1, 0.5, 0.9):
         assert np.quantile(matched[outside], share) == pytest.approx(np.quantile(images[1][outside], share), abs=2)
@@ -96,14 +94,3 @@ def test_donors_are_allowed_and_used_alike() -> None:
     assert chosen[7] == -1
     assert all(allowed[row, column] for row, column in enumerate(chosen) if row != 7)
     assert np.bincount(np.delete(chosen, 7), minlength=30).max() <= 5
-
-
-def test_stored_lungs_are_taken_and_pictures_shrunk(tmp_path: Path) -> None:
-    lungs = np.zeros((2, 64, 64), np.bool_)
-    lungs[:, 16:48, 8:28] = True
-    store = SimpleNamespace(images=np.full((2, 64, 64), 7, np.uint8), lungs=lungs, rows_of=lambda ids: np.array([1, 0]))
-    taken = take(pd.DataFrame({"image_id": ["b", "a"]}, index=[5, 3]), store, 32)  # type: ignore[arg-type]
-    assert taken.images.shape == (2, 32, 32)
-    assert (taken.images == 7).all()
-    assert taken.lungs[0].mean() == pytest.approx(lungs[0].mean(), abs=0.02)
-    assert list(taken.table.index) == [0, 1]

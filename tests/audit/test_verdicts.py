@@ -3,33 +3,44 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
-from cxrflow.audit.audit import conclude
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, apart, average, mean, percent, result, spoken
-from cxrflow.records import CLASSES
-from cxrflow.statistics.intervals import missing
+from cxrflow.audit.audit import Summary, conclude, print_verdicts
+from cxrflow.audit.registry import TESTS
+from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limits, Result, Verdict, any_found, apart
+from cxrflow.statistics.figure import Figure, missing
+from cxrflow.task import Task
 
 LIMITS = Limits(found=0.1, clear=0.3, none=0.0)
 
 
-def people(**counted: tuple[int, int, int]) -> pd.DataFrame:
-    """Sources with so many patients of COVID-19, normal and pneumonia, two images of each."""
+def people(task: Task, **counted: tuple[int, ...]) -> pd.DataFrame:
+    """Sources with so many patients of each class, two images of each."""
     kinds = [
         (source, label)
         for source, counts in counted.items()
-        for label, n in zip(CLASSES, counts, strict=True)
+        for label, n in zip(task.order, counts, strict=True)
         for _ in range(n)
     ]
     table = pd.DataFrame(kinds, columns=["source", "label"])
     return pd.concat([table.assign(group_id=table.index)] * 2)
 
 
-APART = people(a=(9, 0, 0), b=(0, 9, 0), c=(0, 0, 9))
-COVID_APART = people(a=(9, 0, 0), b=(0, 9, 9))
-MIXED = people(a=(5, 5, 0), b=(0, 9, 9), c=(9, 0, 9))
+@pytest.fixture
+def alone(task: Task) -> pd.DataFrame:
+    """Each class in a source of its own."""
+    return people(task, a=(9, 0, 0), b=(0, 9, 0), c=(0, 0, 9))
+
+
+@pytest.fixture
+def first_alone(task: Task) -> pd.DataFrame:
+    """The first class in a source of its own."""
+    return people(task, a=(9, 0, 0), b=(0, 9, 9))
+
+
+@pytest.fixture
+def mixed(task: Task) -> pd.DataFrame:
+    """Every pair of classes meets in some source."""
+    return people(task, a=(5, 5, 0), b=(0, 9, 9), c=(9, 0, 9))
 
 
 @pytest.mark.parametrize(
@@ -41,108 +52,95 @@ MIXED = people(a=(5, 5, 0), b=(0, 9, 9), c=(9, 0, 9))
     ],
 )
 def test_a_verdict_asks_for_the_whole_interval(low: float, high: float, verdict: str) -> None:
-    assert LIMITS.judge({"value": (low + high) / 2, "low": low, "high": high}) == verdict
+    assert LIMITS.judge(Figure((low + high) / 2, low, high)) == verdict
 
 
 def test_where_the_second_limit_lies_below_the_first_it_decides() -> None:
     limits = Limits(found=0.1, clear=0.0, none=0.0)
-    told = [limits.judge({"value": high - 0.02, "low": high - 0.04, "high": high}) for high in (-0.01, 0.09, 0.2)]
+    told = [limits.judge(Figure(high - 0.02, high - 0.04, high)) for high in (-0.01, 0.09, 0.2)]
     assert told == [NOT_FOUND, UNTOLD, FOUND]
 
 
 def test_without_a_figure_nothing_is_told() -> None:
     assert LIMITS.judge(missing("no images")) == UNTOLD
-    assert "no images" in spoken(missing("no images"))
-    assert "no images" in percent(missing("no images"))
 
 
-COVID_PAIRS = [("covid", "normal"), ("covid", "pneumonia")]
+def test_of_several_figures_one_finds_and_all_must_clear() -> None:
+    assert any_found([NOT_FOUND, FOUND, UNTOLD]) == FOUND
+    assert any_found([NOT_FOUND, NOT_FOUND]) == NOT_FOUND
+    assert any_found([NOT_FOUND, UNTOLD]) == any_found([]) == UNTOLD
 
 
-@pytest.mark.parametrize(
-    ("table", "pairs"),
-    [
-        (MIXED, []),
-        (COVID_APART, COVID_PAIRS),
-        (people(a=(9, 1, 4), b=(4, 9, 9)), COVID_PAIRS),  # a few odd patients are no meeting
-        (people(a=(9, 0, 0), b=(0, 9, 0)), [*COVID_PAIRS, ("normal", "pneumonia")]),
-    ],
-)
-def test_classes_are_apart_where_no_source_has_patients_of_both(table: pd.DataFrame, pairs: list) -> None:
-    assert apart(table) == pairs
+def test_classes_are_apart_where_no_source_has_patients_of_both(
+    task: Task, mixed: pd.DataFrame, alone: pd.DataFrame, first_alone: pd.DataFrame
+) -> None:
+    first, second, third = task.order
+    assert apart(mixed, task) == []
+    assert apart(first_alone, task) == [(first, second), (first, third)]
+    odd = people(task, a=(9, 1, 4), b=(4, 9, 9))
+    assert apart(odd, task) == [(first, second), (first, third)]  # a few odd patients are no meeting
+    assert apart(people(task, a=(9, 0, 0), b=(0, 9, 0)), task) == list(task.pairs)
 
 
-def all_seven(verdict: str) -> dict:
-    names = ("source_probe", "baseline", "retraining", "gap", "where", "swaps", "sanity")
-    return {name: result("?", verdict, "Words.") for name in names}
+def test_two_and_four_classes_are_apart_likewise(two_classes: Task, four_classes: Task) -> None:
+    assert apart(people(two_classes, a=(9, 9)), two_classes) == []
+    assert apart(people(two_classes, a=(9, 0), b=(0, 9)), two_classes) == [two_classes.order]
+    table = people(four_classes, a=(9, 9, 0, 0), b=(0, 0, 9, 9), c=(9, 0, 9, 0))
+    one, two, three, four = four_classes.order
+    assert apart(table, four_classes) == [(one, four), (two, three), (two, four)]
 
 
-def those(summary: dict, verdict: str) -> set[str]:
-    return {name for name, test in summary["tests"].items() if test["verdict"] == verdict}
+def every(verdict: Verdict) -> dict[str, Result]:
+    return {name: Result(verdict, "Words.", {}, ()) for name in TESTS}
 
 
-def test_where_all_classes_meet_verdicts_stay() -> None:
-    found, calm = conclude(all_seven(FOUND), MIXED), conclude(all_seven(NOT_FOUND), MIXED)
-    assert (found["alarm"], calm["alarm"], calm["apart"]) == (True, False, [])
-    assert found["verdicts"] == {FOUND: 7, NOT_FOUND: 0, UNTOLD: 0}
-    assert calm["verdicts"] == {FOUND: 0, NOT_FOUND: 7, UNTOLD: 0}
+def those(summary: Summary, verdict: str) -> set[str]:
+    return {name for name, result in summary.results.items() if result.verdict == verdict}
 
 
-def test_where_no_classes_meet_the_source_cannot_be_told_from_the_class() -> None:
-    found, calm = conclude(all_seven(FOUND), APART), conclude(all_seven(NOT_FOUND), APART)
+def test_where_all_classes_meet_verdicts_stay(task: Task, mixed: pd.DataFrame) -> None:
+    found, calm = conclude(every(FOUND), mixed, task), conclude(every(NOT_FOUND), mixed, task)
+    assert (found.alarm, calm.alarm, calm.apart) == (True, False, [])
+    assert found.verdicts == {FOUND: len(TESTS), NOT_FOUND: 0, UNTOLD: 0}
+    assert calm.verdicts == {FOUND: 0, NOT_FOUND: len(TESTS), UNTOLD: 0}
+
+
+def test_where_no_classes_meet_the_source_cannot_be_told_from_the_class(task: Task, alone: pd.DataFrame) -> None:
+    found, calm = conclude(every(FOUND), alone, task), conclude(every(NOT_FOUND), alone, task)
     assert those(found, UNTOLD) == {"source_probe", "baseline", "gap"}
-    assert "coincide" in found["tests"]["gap"]["words"]
-    assert (found["alarm"], calm["alarm"]) == (True, False)
+    assert "coincide" in found.results["gap"].words
+    assert (found.alarm, calm.alarm) == (True, False)
     assert those(calm, NOT_FOUND) == {"sanity"}
-    assert calm["verdicts"] == {FOUND: 0, NOT_FOUND: 1, UNTOLD: 6}
+    assert calm.verdicts == {FOUND: 0, NOT_FOUND: 1, UNTOLD: len(TESTS) - 1}
 
 
-def test_where_covid_is_in_a_source_of_its_own_no_test_clears_the_network() -> None:
-    calm = conclude(all_seven(NOT_FOUND), COVID_APART)
+def test_where_one_class_is_in_a_source_of_its_own_no_test_clears_the_network(
+    task: Task, first_alone: pd.DataFrame
+) -> None:
+    calm = conclude(every(NOT_FOUND), first_alone, task)
     assert those(calm, NOT_FOUND) == {"sanity"}
-    assert "COVID-19 and normal; COVID-19 and pneumonia" in calm["tests"]["swaps"]["words"]
-    assert calm["apart"] == [list(pair) for pair in COVID_PAIRS]
-    assert those(conclude(all_seven(FOUND), COVID_APART), FOUND) == set(calm["tests"])
+    first, second, third = (task.names[name] for name in task.order)
+    assert f"{first} and {second}; {first} and {third}" in calm.results["swaps"].words
+    assert those(conclude(every(FOUND), first_alone, task), FOUND) == set(calm.results)
 
 
-@given(st.lists(st.floats(-1, 1), min_size=4, max_size=30))
-def test_one_picture_a_group_gives_students_interval(values: list[float]) -> None:
-    figure = mean(np.array(values), np.arange(len(values)))
-    assert figure["value"] == pytest.approx(np.mean(values))
-    error = stats.sem(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), error) if error else (np.mean(values),) * 2
-    assert (figure["low"], figure["high"]) == (pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
+def test_of_two_classes_one_source_each_is_as_much_as_none(two_classes: Task) -> None:
+    """With one pair of classes, no pair meets where one does not."""
+    summary = conclude(every(FOUND), people(two_classes, a=(9, 0), b=(0, 9)), two_classes)
+    assert those(summary, UNTOLD) == {"source_probe", "baseline", "gap"}
+    assert "pneumothorax" in summary.results["gap"].words
 
 
-def test_copies_of_a_picture_in_its_group_add_nothing() -> None:
-    values = np.array([0.1, 0.4, -0.2, 0.3, 0.0])
-    once, thrice = mean(values, np.arange(5)), mean(np.repeat(values, 3), np.repeat(np.arange(5), 3))
-    assert [thrice[key] for key in ("value", "low", "high")] == pytest.approx(
-        [once[key] for key in ("value", "low", "high")]
-    )
-    assert (thrice["n"], thrice["groups"]) == (15, 5)
+def test_what_is_printed_is_every_verdict_with_its_question(
+    task: Task, mixed: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = {name: Result(NOT_FOUND, f"It is [{k}].", {}, ()) for k, name in enumerate(TESTS)}
+    print_verdicts(conclude(results, mixed, task))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"not found  {test.question} It is [{k}]." for k, test in enumerate(TESTS.values())]
 
 
-def test_few_groups_give_no_interval() -> None:
-    assert mean(np.ones(9), np.repeat([0, 1, 2], 3))["value"] is None
-    assert mean(np.empty(0), np.empty(0), "nothing there")["reason"] == "nothing there"
+def test_a_mean_of_few_groups_is_no_verdict() -> None:
+    from cxrflow.statistics.intervals import clustered_mean
 
-
-def test_intervals_hold_for_clustered_pictures() -> None:
-    """95 % intervals of a mean of 0, 400 draws of 25 groups of 1 to 4 alike pictures: coverage within 0.92 and 0.98."""
-    rng = np.random.default_rng(0)
-    held = 0
-    for _ in range(400):
-        groups = np.repeat(np.arange(25), rng.integers(1, 5, 25))
-        values = rng.normal(0, 1, 25)[groups] + rng.normal(0, 0.5, len(groups))
-        figure = mean(values, groups)
-        held += figure["low"] <= 0 <= figure["high"]
-    assert 0.92 <= held / 400 <= 0.98
-
-
-def test_an_average_leaves_out_what_is_unknown() -> None:
-    known = {"value": 0.6, "low": 0.5, "high": 0.8, "n": 10, "groups": 5}
-    other = {"value": 0.8, "low": 0.6, "high": 0.9, "n": 20, "groups": 7}
-    together = average([known, missing("too few"), other])
-    assert together == {"value": pytest.approx(0.7), "low": 0.55, "high": pytest.approx(0.85), "n": 30, "groups": 12}
-    assert average([missing("too few")]) == missing("too few")
+    assert LIMITS.judge(clustered_mean(np.ones(9), np.repeat([0, 1, 2], 3))) == UNTOLD

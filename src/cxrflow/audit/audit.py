@@ -15,7 +15,6 @@ from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Result, Verdict, ap
 from cxrflow.evaluation.limits import FEW
 from cxrflow.evaluation.metrics import macro_auroc
 from cxrflow.files import write_json, write_whole
-from cxrflow.images.prepare import check_steps
 from cxrflow.statistics.figure import to_json
 from cxrflow.task import Task
 
@@ -60,12 +59,9 @@ class Summary:
 def audit(context: Audited) -> Summary:
     """Run every test; write ``audit.json``, ``audit.svg`` (all figures) and ``where.png`` (heat maps).
 
-    All figures are of the test split. Raises CxrflowError where the bundle answers another question than the data set's
-    labels, where the images were prepared by other steps than the bundle's, or where the predictions are of other
-    images.
+    All figures are of the test split. Raises CxrflowError as ``Audited.check``.
     """
-    context.predictor.check_task(context.task)
-    check_steps(context.dataset.store, context.predictor.bundle.images)
+    context.check()
     results = {name: test.run(context) for name, test in TESTS.items()}
     summary = conclude(results, context.dataset.split("test").records, context.task)
     write_whole(context.out / "audit.svg", plots.forest(summary.results, macro_auroc(context.scored)))

@@ -13,6 +13,7 @@ from cxrflow.audit.heat import Heat, heat_of
 from cxrflow.audit.pictures import Pictures, evenly, take
 from cxrflow.dataset import Dataset
 from cxrflow.explanation.explain import predicted_images
+from cxrflow.images.prepare import check_steps
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.resampling import Bootstrap
@@ -43,6 +44,13 @@ class Audited:
     root: Path
     out: Path
     ledger: Path
+
+    def check(self) -> None:
+        """Raise CxrflowError where the bundle answers another question than the data set's labels, where the images
+        were prepared by other steps than the bundle's, or where the predictions are of other images."""
+        self.predictor.check_task(self.task)
+        check_steps(self.dataset.store, self.predictor.bundle.images)
+        predicted_images(self.dataset, self.predictions)
 
     @property
     def task(self) -> Task:
