@@ -10,39 +10,42 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store
-from cxrflow.params import Images, Params, Training, load_params
+from cxrflow.params import Images, Training, load_params
+from cxrflow.task import Task
 from cxrflow.training import train as stage
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
-from cxrflow.training.data import Place
+from cxrflow.training.data import Process
 
-Tiny = Callable[..., tuple[pd.DataFrame, Store, Images]]
+Tiny = Callable[..., tuple[Dataset, Images]]
 
 
-def batches(sources: str, labels: list[str]) -> CellBatches:
+def batches(task: Task, sources: str, labels: list[str]) -> CellBatches:
     ids = [f"x:{k}" for k in range(len(sources))]
-    index = pd.DataFrame({"image_id": ids, "left_out": None})
-    store = Store(np.zeros((len(ids), 4, 4), np.uint8), None, index, "")
-    return CellBatches(store, pd.DataFrame({"image_id": ids, "source": list(sources), "label": labels}))
+    store = Store(np.zeros((len(ids), 4, 4), np.uint8), None, pd.DataFrame({"image_id": ids, "left_out": None}), "")
+    records = pd.DataFrame({"image_id": ids, "source": list(sources), "label": labels})
+    return CellBatches(Dataset.join(records, store, task))
 
 
-def test_classes_are_equally_frequent_within_each_source_and_sources_keep_their_share() -> None:
-    """Six images of a (1 covid, 2 normal, 3 pneumonia), two of b, of one class: by hand."""
-    data = batches("aaaaaabb", ["covid", *["normal"] * 2, *["pneumonia"] * 3, "covid", "covid"])
+def test_classes_are_equally_frequent_within_each_source_and_sources_keep_their_share(task: Task) -> None:
+    """Six images of a (1, 2 and 3 of the classes), two of b, of one class: by hand."""
+    first, second, third = task.order
+    data = batches(task, "aaaaaabb", [first, *[second] * 2, *[third] * 3, first, first])
     share = 6 / 8 / 3
     expected = [share, *[share / 2] * 2, *[share / 3] * 3, 1 / 8, 1 / 8]
     assert data.chances() == pytest.approx(expected)
     assert data.cells.tolist() == [0, 1, 1, 2, 2, 2, 3, 3]
     assert data.cell_count == 4
-    drawn = np.concatenate(list(SourceBalancedBatches(np.tile(data.chances() / 500, 500), 100, 1, Place())))
+    drawn = np.concatenate(list(SourceBalancedBatches(np.tile(data.chances() / 500, 500), 100, 1, Process())))
     assert len(drawn) == 4000
     assert np.bincount(drawn % 8, minlength=8) / 4000 == pytest.approx(expected, abs=0.03)
 
 
 def test_the_draw_depends_on_seed_and_epoch_alone_and_processes_share_it() -> None:
     def drawn(epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
-        sampler = SourceBalancedBatches(np.full(10, 0.1), 4, 1, Place(rank, world))
+        sampler = SourceBalancedBatches(np.full(10, 0.1), 4, 1, Process(rank, world))
         list(sampler)
         sampler.set_epoch(epoch)
         return list(sampler)
@@ -83,23 +86,34 @@ def test_the_worst_group_comes_to_weigh_most_and_gradients_pass_through_the_loss
     assert losses.grad[0] == pytest.approx(float(robust.weights[0]) / 2)
 
 
-@pytest.fixture
-def two_sources(tiny: Tiny) -> tuple[pd.DataFrame, Store, Images]:
-    records, store, steps = tiny(90)
-    return records.assign(source=np.where(np.arange(90) % 2, "a", "b")), store, steps
+@pytest.fixture(scope="session")
+def two_sources(tiny: Tiny, four_classes: Task) -> tuple[Dataset, Images]:
+    dataset, steps = tiny(100, four_classes)
+    records = dataset.records.assign(source=np.where(np.arange(100) % 2, "a", "b"))
+    return Dataset.join(records, dataset.store, four_classes), steps
+
+
+@pytest.fixture(scope="session")
+def plainly(two_sources: tuple[Dataset, Images], training: Training, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights after training without either."""
+    out = tmp_path_factory.mktemp("plain")
+    stage.train(*two_sources, training, out)
+    return (out / "bundle" / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"robust": "group_dro", "robust_step": 0.1}, {"balance": "source_and_class", "sample_weight_covid": None}],
+    "change", [{"robust": "group_dro", "robust_step": 0.1}, {"balance": "source_and_class", "positive_share": None}]
 )
 def test_an_interrupted_training_ends_with_the_same_bytes(
-    two_sources, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+    two_sources: tuple[Dataset, Images],
+    training: Training,
+    plainly: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, object],
 ) -> None:
-    small = {"model": "crnn", "epochs": 4, "batch_size": 16, "learning_rate": 0.002}
-    training = Training.model_validate(params.training.model_dump() | small | change)
+    training = Training.model_validate(training.model_dump() | change)
     stage.train(*two_sources, training, tmp_path / "whole")
-    plain = Training.model_validate(params.training.model_dump() | small)
     write = stage.write_history
 
     def stop(history, path) -> None:
@@ -114,17 +128,17 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     held = torch.load(tmp_path / "again" / "checkpoints" / "last.ckpt", weights_only=True)
     assert held["epoch"] == 1
     if "robust" in change:
+        assert held["robust"].shape == (8,)  # two sources of four classes
         assert held["robust"].sum() == pytest.approx(1, abs=1e-5)
         assert held["robust"].std() > 0
     stage.train(*two_sources, training, tmp_path / "again")
     weights = [(tmp_path / name / "bundle" / "model.safetensors").read_bytes() for name in ("whole", "again")]
     assert weights[0] == weights[1]
-    stage.train(*two_sources, plain, tmp_path / "plain")
-    assert weights[0] != (tmp_path / "plain" / "bundle" / "model.safetensors").read_bytes()
+    assert weights[0] != plainly
 
 
-def test_a_share_of_covid_and_balance_by_source_contradict_one_another(tmp_path: Path) -> None:
+def test_a_positive_share_and_balance_by_source_contradict_one_another(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("balance: covid_share", "balance: source_and_class"))
-    with pytest.raises(CxrflowError, match="set sample_weight_covid to null"):
+    (tmp_path / "params.yaml").write_text(text.replace("balance: positive_share", "balance: source_and_class"))
+    with pytest.raises(CxrflowError, match="set positive_share to null"):
         load_params(tmp_path / "params.yaml")

@@ -5,33 +5,36 @@ import pandas as pd
 import pytest
 import torch
 
+from cxrflow.dataset import Dataset
 from cxrflow.images.prepare import Store
 from cxrflow.params import Augmentation
+from cxrflow.task import Task
 from cxrflow.training.augmentation import augment
 from cxrflow.training.data import BalancedBatches, PlainBatches, RadiographBatches, loader
 
-LABELS = np.array([0] * 10 + [1] * 50 + [2] * 41)
+POSITIVE = np.arange(101) < 10
 STILL = Augmentation(flip=0, rotate_degrees=0, shift=0, zoom=0, aspect=0, brightness=0, contrast=0, gamma=0)
 
 
-def test_each_batch_has_the_wanted_share_of_covid_and_the_others_pass_once() -> None:
-    batches = list(BalancedBatches(LABELS, batch_size=30, covid_share=0.33, seed=1))
-    covid = [sum(LABELS[p] == 0 for p in batch) for batch in batches]
-    assert covid == [10, 10, 10, 10, 6]  # round(0.33 * 30), and as large a share of the short last batch
-    others = [p for batch in batches for p in batch if LABELS[p] != 0]
+def test_each_batch_has_the_wanted_share_of_the_positive_class_and_the_others_pass_once() -> None:
+    batches = list(BalancedBatches(POSITIVE, batch_size=30, share=0.33, seed=1))
+    positive = [int(POSITIVE[batch].sum()) for batch in batches]
+    assert positive == [10, 10, 10, 10, 6]  # round(0.33 * 30), and as large a share of the short last batch
+    others = [p for batch in batches for p in batch if not POSITIVE[p]]
     assert sorted(others) == list(range(10, 101))
     assert [len(b) for b in batches] == [30, 30, 30, 30, 17]
 
 
-def test_without_a_share_every_image_passes_once() -> None:
-    batches = list(BalancedBatches(LABELS, batch_size=20, covid_share=None, seed=1))
+@pytest.mark.parametrize(("positive", "share"), [(POSITIVE, None), (np.zeros(101, dtype=bool), 0.33)])
+def test_without_a_share_or_a_positive_image_every_image_passes_once(positive: np.ndarray, share: float | None) -> None:
+    batches = list(BalancedBatches(positive, batch_size=20, share=share, seed=1))
     assert [len(b) for b in batches] == [20] * 5  # a 101st image alone would have no variance to normalise by
     assert len({p for batch in batches for p in batch}) == 100
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[list[int]]:
-        batches = BalancedBatches(LABELS, 30, 0.33, seed)
+        batches = BalancedBatches(POSITIVE, 30, 0.33, seed)
         list(batches)
         batches.set_epoch(epoch)
         return list(batches)
@@ -41,15 +44,15 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert order(1, 3) != order(2, 3)
 
 
-def test_the_loader_passes_whole_batches() -> None:
+def test_the_loader_passes_whole_batches(four_classes: Task) -> None:
     images = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4)
-    index = pd.DataFrame({"image_id": list("abcdef"), "left_out": None})
-    records = pd.DataFrame({"image_id": ["f", "b", "a"], "label": ["pneumonia", "covid", "normal"]})
-    data = RadiographBatches(Store(images, None, index, ""), records)
+    store = Store(images, None, pd.DataFrame({"image_id": list("abcdef"), "left_out": None}), "")
+    records = pd.DataFrame({"image_id": ["f", "b", "a"], "label": ["other", "clear", "viral"]})
+    data = RadiographBatches(Dataset.join(records, store, four_classes))
     got = list(loader(data, PlainBatches(len(data), 2)))
     assert [tuple(i.shape) for i, _ in got] == [(2, 1, 4, 4), (1, 1, 4, 4)]
     assert torch.equal(got[0][0][0, 0], torch.from_numpy(images[5]))
-    assert got[0][1].tolist() == [2, 0]
+    assert [labels.tolist() for _, labels in got] == [[3, 0], [1]]
     chosen = images[[5, 1, 0]] / 255
     assert data.mean_and_std() == pytest.approx((chosen.mean(), chosen.std()))
 
