@@ -1,6 +1,9 @@
-"""Two bundles on the same images: differences, and intervals that hold."""
+"""Two bundles on the same images: the images that count, looks that are entered, and what is refused."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,217 +12,193 @@ import pytest
 import torch
 
 from cxrflow.bundle import Bundle, OperatingPoint, seen_rows, write_bundle
-from cxrflow.engines import LocalEngine
+from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.operating import choose_on_val
-from cxrflow.evaluation.tables import print_comparison
-from cxrflow.images.prepare import Store, steps_digest
-from cxrflow.images.steps import prepare_image
+from cxrflow.images.registry import prepare_image
 from cxrflow.models import MODELS
-from cxrflow.params import Params
+from cxrflow.params import Params, Sources
 from cxrflow.predictor import Predictor
 from cxrflow.reading import read_radiograph
-from cxrflow.records import CLASSES
-from cxrflow.studies.compare import compare_stored, differences
+from cxrflow.studies.compare import Comparison, compare_collections, compare_stored, print_comparison
+from cxrflow.task import Task
 
-NAMES = np.array(CLASSES)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+Two = tuple[Comparison, Dataset]
+#: Threshold of both bundles' operating point: below 1 / 4, the mean probability of four classes.
+AT = 0.2
 
 
-def study(rng: np.random.Generator, gap: float, groups: int = 90) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Two networks that see much the same; the second tells the classes apart by ``gap`` more."""
-    index = np.repeat(np.arange(groups), rng.integers(1, 4, groups))
-    truth = index % 3
-    alike = rng.normal(size=(groups, 3))[index] + 0.3 * rng.normal(size=(len(index), 3))
-    logits = [alike + 0.4 * rng.normal(size=alike.shape) + far * np.eye(3)[truth] for far in (1.2, 1.2 + gap)]
-    table = pd.DataFrame({"label": NAMES[truth], "group_id": index.astype(str)})
-    return table, softmax(logits[0]), softmax(logits[1])
-
-
-def points(*thresholds: float | None, wanted: tuple[float, float] = (0.98, 0.98)) -> tuple:
-    """Operating points with these thresholds; what they reached on val plays no part."""
-    return tuple(
-        at and OperatingPoint(wanted=w, threshold=at, sensitivity=0.5, specificity=0.5)
-        for at, w in zip(thresholds, wanted, strict=True)
+def bundle_of(params: Params, seed: int, seen: pd.DataFrame, folder: Path, **changes: Any) -> Predictor:
+    """An untrained network's bundle, opened."""
+    torch.manual_seed(seed)
+    point = OperatingPoint(wanted=0.9, threshold=AT, sensitivity=0.5, specificity=0.9)
+    bundle = Bundle(
+        **{"cxrflow": "0", "model": "crnn", "task": params.task, "images": params.images, "mean": 0.5, "std": 0.2}
+        | {"temperature": 1.0, "sources": {}, "epoch": 0, "validation": {}, "digests": {}}
+        | {"thresholds": {"specificity": point}}
+        | changes
     )
-
-
-def test_a_difference_is_that_of_the_two_figures_and_changes_sign_with_their_order() -> None:
-    table, first, second = study(np.random.default_rng(0), 1.0)
-    there = differences(table, first, second, points(0.6, 0.5), 200, 0)
-    back = differences(table, second, first, points(0.5, 0.6), 200, 0)
-    for name, figures in there.items():
-        gap = figures["difference"]
-        assert gap["value"] == pytest.approx(figures["b"]["value"] - figures["a"]["value"])
-        assert gap["low"] < gap["value"] < gap["high"]
-        turned = back[name]["difference"]
-        assert (turned["low"], turned["high"]) == pytest.approx((-gap["high"], -gap["low"]))
-    covid = (table.label == "covid").to_numpy()
-    assert there["sensitivity"]["a"]["value"] == np.mean(first[covid, 0] >= 0.6)
-    assert there["specificity"]["b"]["value"] == np.mean(second[~covid, 0] < 0.5)
-
-
-def test_pairs_say_more_than_two_sets_of_images() -> None:
-    table, first, second = study(np.random.default_rng(0), 0.3)
-    figures = differences(table, first, second, points(None, None), 300, 0)["macro_auroc"]
-    width = {name: figure["high"] - figure["low"] for name, figure in figures.items()}
-    assert width["difference"] < 0.8 * np.hypot(width["a"], width["b"])
-
-
-def test_pairs_say_more_of_covid_where_a_class_is_absent_too() -> None:
-    """Without normal images there is no macro AUROC; that of COVID-19 against the rest is still of the same images."""
-    rng, held = np.random.default_rng(5), []
-    for seed in range(100):
-        table, first, second = study(rng, 0.0)
-        there = (table.label != "normal").to_numpy()
-        figures = differences(table[there], first[there], second[there], points(None, None), 100, seed)
-        assert figures["macro_auroc"]["difference"]["reason"] == "no normal image in the set"
-        width = {name: figure["high"] - figure["low"] for name, figure in figures["covid_auroc"].items()}
-        assert width["difference"] < 0.9 * np.hypot(width["a"], width["b"])
-        held.append(figures["covid_auroc"]["difference"]["low"] <= 0 <= figures["covid_auroc"]["difference"]["high"])
-    assert 0.9 <= np.mean(held) <= 0.99
-
-
-def test_intervals_hold_no_difference_where_there_is_none() -> None:
-    rng = np.random.default_rng(3)
-    held = {"macro_auroc": [], "covid_auroc": [], "sensitivity": [], "specificity": []}
-    for seed in range(120):
-        for name, figures in differences(*study(rng, 0.0), points(0.5, 0.5), 100, seed).items():
-            held[name].append(figures["difference"]["low"] <= 0 <= figures["difference"]["high"])
-    for name, hits in held.items():
-        assert 0.9 <= np.mean(hits) <= 1, name
-    assert 0.92 <= np.mean(list(held.values())) <= 0.985
-
-
-def test_the_same_answers_differ_by_nothing_that_is_known() -> None:
-    table, first, _ = study(np.random.default_rng(0), 0)
-    figures = differences(table, first, first, points(0.5, 0.5), 100, 0)
-    for name in figures:
-        gap = figures[name]["difference"]
-        assert gap["value"] == 0
-        assert gap["low"] < 0 < gap["high"]
-
-
-def test_what_is_absent_is_said() -> None:
-    table, first, second = study(np.random.default_rng(0), 0)
-    figures = differences(table, first, second, points(0.5, None), 100, 0)
-    assert figures["sensitivity"]["difference"]["reason"] == "a bundle has no operating point"
-    figures = differences(table, first, second, points(0.5, 0.5, wanted=(0.98, 0.9)), 100, 0)
-    assert "different specificities, 0.98 and 0.9" in figures["specificity"]["difference"]["reason"]
-    without = (table.label != "covid").to_numpy()
-    figures = differences(table[without], first[without], second[without], points(0.5, 0.5), 100, 0)
-    assert figures["macro_auroc"]["difference"]["reason"] == "no covid image in the set"
-    assert figures["sensitivity"]["difference"]["value"] is None
-    assert figures["specificity"]["difference"]["value"] is not None
+    network = MODELS["crnn"].build(params.images.channels, len(bundle.task.order))
+    write_bundle(folder, network, bundle, seen_rows(seen))
+    return Predictor(folder)
 
 
 @pytest.fixture
-def stored(demo_params: Params, tmp_path: Path) -> tuple[tuple[Predictor, Predictor], pd.DataFrame, Store]:
+def two(
+    short: Callable[..., Params], drawn_set: Callable[..., Dataset], engine: Any, tmp_path: Path
+) -> Callable[[Task], Two]:
     """Two small networks, of which the second has seen the first six images, and thirty images."""
-    steps = demo_params.images.model_copy(update={"size": 32})
-    pictures = np.random.default_rng(0).integers(0, 256, (30, 32, 32)).astype(np.uint8)
-    records = pd.DataFrame(
-        {
-            "image_id": [f"x:{k}" for k in range(30)], "label": NAMES[np.arange(30) % 3], "source": "x",
-            "patient_id": [f"x:p{k}" for k in range(30)], "group_id": [f"g{k}" for k in range(30)], "split": "test",
-            "content_hash": [f"{k:064x}" for k in range(30)], "left_out": None,
-            "near_hash": ["".join(f"{b:02x}" for b in np.random.default_rng(k).bytes(32)) for k in range(30)],
-        }
-    )  # fmt: skip
-    point = OperatingPoint(wanted=0.9, threshold=0.3, sensitivity=0.5, specificity=0.9)
-    predictors = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        bundle = Bundle(
-            cxrflow="0", model="crnn", classes=CLASSES, images=steps, mean=0.5, std=0.2, temperature=1.0,
-            sources={}, epoch=0, validation={}, digests={}, thresholds={"specificity": point},
-        )  # fmt: skip
-        seen = seen_rows(records[:6] if seed == 2 else records[:0])
-        write_bundle(tmp_path / str(seed), MODELS["crnn"].build(steps.channels, 3), bundle, seen)
-        predictors.append(Predictor(tmp_path / str(seed)))
-    index = records[["image_id", "content_hash"]].assign(left_out=None)
-    return (predictors[0], predictors[1]), records, Store(pictures, None, index, steps_digest(steps))
+
+    def make(task: Task) -> Two:
+        params, classes = short(task), len(task.order)
+        plan = [("x", task.order[k % classes], 1) for k in range(30)]
+        hashes = ["".join(f"{b:02x}" for b in np.random.default_rng(k).bytes(32)) for k in range(30)]
+        dataset = drawn_set(task, plan, split="test", near_hash=hashes)
+        first = bundle_of(params, 1, dataset.records[:0], tmp_path / "1")
+        second = bundle_of(params, 2, dataset.records[:6], tmp_path / "2")
+        out, ledger = tmp_path / "out", tmp_path / "ledger.csv"
+        return Comparison(first, second, params.evaluation, engine, out, ledger), dataset
+
+    return make
+
+
+@pytest.fixture
+def stored(two: Callable[[Task], Two], task: Task) -> Two:
+    return two(task)
+
+
+@pytest.fixture(params=["task", "two_classes", "four_classes"])
+def any_stored(request: pytest.FixtureRequest, two: Callable[[Task], Two]) -> Two:
+    return two(request.getfixturevalue(request.param))
 
 
 def test_images_that_either_has_seen_are_left_out_and_both_looks_are_entered(
-    stored: tuple, demo_params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    any_stored: Two, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    both, records, store = stored
-    params = demo_params.evaluation.model_copy(update={"bootstrap": 100})
-    out, book = tmp_path / "out", tmp_path / "ledger.csv"
-    result = compare_stored(both, records, tmp_path, store, params, LocalEngine(), out, book)
+    comparison, dataset = any_stored
+    task = dataset.task
+    result = compare_stored(comparison, dataset, tmp_path)
     assert result["n"] == 24
-    assert (out / "comparison.json").exists()
-    ledger = pd.read_csv(book)
-    assert ledger.bundle.tolist() == [predictor.bundle.digests["weights"] for predictor in both]
+    assert (tmp_path / "out" / "comparison.json").exists()
+    ledger = pd.read_csv(tmp_path / "ledger.csv")
+    assert ledger.bundle.tolist() == [p.bundle.digests["weights"] for p in (comparison.a, comparison.b)]
     assert len(set(ledger.test_set_hash)) == 1
-    scores = [predictor.stored_scores(store, records.image_id[6:]) for predictor in both]
-    covid = (records.label[6:] == "covid").to_numpy()
-    assert result["figures"]["sensitivity"]["a"]["value"] == np.mean(scores[0][covid, 0] >= 0.3)
-    print_comparison(result)
-    assert "B - A" in capsys.readouterr().out
+    left = dataset.where(np.arange(30) >= 6)
+    by_hand = comparison.a.scores(left.pixels())[left.labels == task.positive, task.positive_column]
+    assert result["figures"]["sensitivity"]["a"].value == np.mean(by_hand >= AT)
+    print_comparison(result, task)
+    printed = capsys.readouterr().out
+    assert "B - A" in printed
+    assert task.positive_name in printed
 
 
-def test_nothing_left_is_one_clear_sentence(stored: tuple, demo_params: Params, tmp_path: Path) -> None:
-    both, records, store = stored
-    with pytest.raises(CxrflowError, match="have seen every image"):
-        compare_stored(
-            both, records[:6], tmp_path, store, demo_params.evaluation, LocalEngine(), tmp_path, tmp_path / "ledger.csv"
-        )
+def test_the_order_of_a_bundles_classes_plays_no_part(stored: Two, tmp_path: Path) -> None:
+    """The second bundle is the first one, its outputs in another order: not an image is scored otherwise."""
+    comparison, dataset = stored
+    task, bundle, network = dataset.task, comparison.a.bundle, comparison.a.network
+    turned = task.model_copy(update={"classes": {name: task.classes[name] for name in reversed(task.order)}})
+    layers = [m for m in network.modules() if isinstance(m, torch.nn.Linear) and m.out_features == len(task.order)]
+    with torch.no_grad():
+        for parameter in (layers[-1].weight, layers[-1].bias):
+            parameter.copy_(parameter.flip(0))
+    other = bundle.model_copy(update={"task": Task.model_validate(turned.model_dump())})
+    write_bundle(tmp_path / "turned", network, other, seen_rows(dataset.records[:0]))
+    a, b = Predictor(tmp_path / "1"), Predictor(tmp_path / "turned")
+    assert b.bundle.task.order == tuple(reversed(task.order))
+    found = compare_stored(replace(comparison, a=a, b=b), dataset, tmp_path)
+    for figures in found["figures"].values():
+        assert figures["difference"].value == pytest.approx(0, abs=1e-9)
 
 
-def test_a_bundle_of_other_image_steps_gets_images_of_its_own(
-    stored: tuple, demo_params: Params, tmp_path: Path
+def test_another_question_is_refused_in_one_sentence_before_any_work(
+    stored: Two, two_classes: Task, short: Callable[..., Params], tmp_path: Path
 ) -> None:
-    """The second bundle takes 40 pixels where 32 are stored; one file cannot be read and counts for neither."""
-    (first, second), records, store = stored
-    steps = demo_params.images.model_copy(update={"size": 40})
-    larger = second.bundle.model_copy(update={"images": steps})
-    write_bundle(second.folder, MODELS["crnn"].build(steps.channels, 3), larger, seen_rows(records[:0]))
-    both = first, Predictor(second.folder)
-    (tmp_path / "x").mkdir()
-    files = [f"x/{k}.png" for k in range(len(records))]
-    for file, picture in zip(files, store.images, strict=True):
-        cv2.imwrite(str(tmp_path / file), cv2.resize(picture, (80, 80)))
-    (tmp_path / files[7]).write_bytes(b"no picture")
-    records = records.assign(path=files, turned=False)
-    params = demo_params.evaluation.model_copy(update={"bootstrap": 100})
-    result = compare_stored(both, records, tmp_path, store, params, LocalEngine(), tmp_path, tmp_path / "ledger.csv")
+    comparison, dataset = stored
+    other = bundle_of(short(two_classes), 3, dataset.records[:0], tmp_path / "3")
+    with pytest.raises(CxrflowError, match=r"tells apart .*pneumothorax"):
+        replace(comparison, b=other)
+    both = replace(comparison, a=other, b=other)
+    with pytest.raises(CxrflowError, match=r"tells apart .*pneumothorax"):
+        compare_stored(both, dataset, tmp_path)
+    assert not comparison.ledger.exists()
+
+
+def test_nothing_left_is_one_clear_sentence(stored: Two, tmp_path: Path) -> None:
+    comparison, dataset = stored
+    with pytest.raises(CxrflowError, match="have seen every image"):
+        compare_stored(comparison, dataset.where(np.arange(6)), tmp_path)
+
+
+def on_disk(dataset: Dataset, root: Path) -> Dataset:
+    """The data set whose records name files, and the files of twice the size."""
+    (root / "x").mkdir()
+    files = [f"x/{k}.png" for k in range(len(dataset))]
+    for file, picture in zip(files, dataset.pixels(), strict=True):
+        cv2.imwrite(str(root / file), cv2.resize(picture, (80, 80)))
+    return Dataset.join(dataset.records.assign(path=files, turned=False), dataset.store, dataset.task)
+
+
+@pytest.fixture
+def larger(stored: Two, short: Callable[..., Params], tmp_path: Path) -> Two:
+    """The second bundle takes 40 pixels where 32 are stored, and has seen none of the images."""
+    comparison, dataset = stored
+    params = short(dataset.task)
+    steps = params.images.model_copy(update={"size": 40})
+    second = bundle_of(params, 2, dataset.records[:0], tmp_path / "larger", images=steps)
+    return replace(comparison, b=second), dataset
+
+
+def test_a_bundle_of_other_image_steps_gets_images_of_its_own(larger: Two, tmp_path: Path) -> None:
+    """One file cannot be read and counts for neither."""
+    comparison, dataset = larger
+    dataset = on_disk(dataset, tmp_path)
+    (tmp_path / "x/7.png").write_bytes(b"no picture")
+    result = compare_stored(comparison, dataset, tmp_path)
     assert result["n"] == 29
-    left = records.drop(index=7)
-    pictures = [prepare_image(read_radiograph(tmp_path / file), steps).image for file in left.path]
-    covid = (left.label == "covid").to_numpy()
-    by_hand = np.mean(both[1].scores(np.stack(pictures))[covid, 0] >= 0.3)
-    assert result["figures"]["sensitivity"]["b"]["value"] == pytest.approx(by_hand)
+    left = dataset.where(np.arange(30) != 7)
+    steps = comparison.b.bundle.images
+    pictures = [prepare_image(read_radiograph(tmp_path / file), steps).image for file in left.records.path]
+    positive, column = left.labels == dataset.task.positive, dataset.task.positive_column
+    by_hand = np.mean(comparison.b.scores(np.stack(pictures))[positive, column] >= AT)
+    assert result["figures"]["sensitivity"]["b"].value == pytest.approx(by_hand)
 
 
-def test_where_the_files_are_gone_is_one_clear_sentence(stored: tuple, demo_params: Params, tmp_path: Path) -> None:
-    (first, second), records, store = stored
-    larger = second.bundle.model_copy(update={"images": demo_params.images.model_copy(update={"size": 40})})
-    write_bundle(second.folder, MODELS["crnn"].build(larger.images.channels, 3), larger, seen_rows(records[:0]))
-    gone = records.assign(path=[f"x/{k}.png" for k in range(len(records))], turned=False)
-    both, params, book = (first, Predictor(second.folder)), demo_params.evaluation, tmp_path / "ledger.csv"
+def test_where_the_files_are_gone_is_one_clear_sentence(larger: Two, tmp_path: Path) -> None:
+    comparison, dataset = larger
+    gone = dataset.records.assign(path=[f"x/{k}.png" for k in range(30)], turned=False)
     with pytest.raises(CxrflowError, match="are the files there"):
-        compare_stored(both, gone, tmp_path, store, params, LocalEngine(), tmp_path, book)
-    assert not book.exists()  # nothing was looked at
+        compare_stored(comparison, Dataset.join(gone, dataset.store, dataset.task), tmp_path)
+    assert not comparison.ledger.exists()  # nothing was looked at
 
 
-def test_what_is_chosen_on_val_is_written_into_the_bundle_and_weights_stay(stored: tuple, demo_params: Params) -> None:
-    both, records, store = stored
-    folder, scores = both[0].folder, both[0].stored_scores(store, records.image_id[:20])
+def test_other_collections_are_labelled_by_the_task_of_the_bundles(
+    two: Callable[[Task], Two], two_classes: Task, own: Callable[..., Path], params: Params
+) -> None:
+    """Of a user's own collection whose labels are findings, those of another task are in no class."""
+    comparison, _ = two(two_classes)
+    labels = ["no finding", "pneumothorax", "pneumonia"]
+    rows = [(f"{k}.png", labels[k % 3], f"p{k}") for k in range(12)]
+    root = own(rows, {row[0]: seed for seed, row in enumerate(rows)})
+    result = compare_collections(comparison, Sources(root=str(root), collections=None), params.metadata)
+    assert result["n"] == 8
+    assert result["figures"]["positive_auroc"]["a"].n == 8
+
+
+def test_what_is_chosen_on_val_is_written_into_the_bundle_and_weights_stay(stored: Two, params: Params) -> None:
+    comparison, dataset = stored
+    first, task = comparison.a, dataset.task
     split = np.where(np.arange(30) < 20, "val", "test")
-    chosen = choose_on_val(folder, records.assign(split=split), store, demo_params.evaluation)
-    covid = (records.label[:20] == "covid").to_numpy()
-    again = Predictor(folder).bundle
+    val = dataset.where(np.arange(20))
+    scores, positive = first.score(val)[:, task.positive_column], val.labels == task.positive
+    chosen = choose_on_val(first.folder, dataset.divided(split), params.evaluation)
+    again = Predictor(first.folder).bundle
     assert again == chosen
-    assert again.digests == both[0].bundle.digests
+    assert again.digests == first.bundle.digests
     for name in ("specificity", "cost_ratio"):
         point = again.thresholds[name]
-        assert point.sensitivity == np.mean(scores[covid, 0] >= point.threshold)
-        assert point.specificity == np.mean(scores[~covid, 0] < point.threshold)
-    assert again.thresholds["specificity"].specificity >= demo_params.evaluation.specificity
-    assert again.prediction_sets.least.keys() == set(CLASSES)
-    assert again.prediction_sets.least["covid"] == 0  # seven patients are too few to exclude it at 0.9
+        assert point.sensitivity == np.mean(scores[positive] >= point.threshold)
+        assert point.specificity == np.mean(scores[~positive] < point.threshold)
+    assert again.thresholds["specificity"].specificity >= params.evaluation.specificity
+    assert again.prediction_sets is not None
+    assert again.prediction_sets.least.keys() == set(task.order)
+    assert again.prediction_sets.least[task.positive] == 0  # seven patients are too few to exclude it at 0.9

@@ -1,86 +1,113 @@
 """Out of fold: each image once, by a network that has seen nobody of its group."""
 
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from cxrflow.bundle import read_trained_on
-from cxrflow.images.prepare import Store, steps_digest
+from cxrflow.dataset import Dataset
 from cxrflow.params import Params
-from cxrflow.records import CLASSES
-from cxrflow.studies.cross_validate import cross_validate, folds_of
+from cxrflow.studies import cross_validate as module
+from cxrflow.studies.cross_validate import cross_validate
+from cxrflow.task import Task
 
 
-def test_groups_stay_together_and_adding_rows_moves_nobody() -> None:
-    groups = pd.Series([f"g{k // 3}" for k in range(900)])
-    fold = folds_of(groups, 5)
-    assert pd.Series(fold).groupby(groups).nunique().eq(1).all()
-    assert np.bincount(fold, minlength=5).min() > 120
-    assert np.array_equal(folds_of(groups.iloc[::-1], 5), fold[::-1])
+def within_folds(table: pd.DataFrame, a: str, b: str) -> float:
+    """The share of pairs of images of classes a and b of one fold that are in the right order, counted one by one."""
+    won = pairs = 0.0
+    share = (table[a] / (table[a] + table[b])).to_numpy()
+    for fold in (0, 1):
+        yes, no = (share[(table.fold == fold) & (table.label == name)] for name in (a, b))
+        won += (yes[:, None] > no).sum() + (yes[:, None] == no).sum() / 2
+        pairs += len(yes) * len(no)
+    return won / pairs
 
 
-def test_every_image_is_scored_by_a_network_without_its_group(demo_params: Params, tmp_path) -> None:
-    random = np.random.default_rng(0)
-    count = 300
-    labels = random.integers(0, 3, count)
-    images = random.integers(60, 120, (count, 32, 32)).astype(np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[:, 10 * label : 10 * label + 10] += 60
-    ids = [f"x:{k}" for k in range(count)]
-    records = pd.DataFrame(
-        {
-            "image_id": ids, "source": "x", "patient_id": [f"x:p{k // 2}" for k in range(count)],
-            "group_id": [f"p{k // 2}" for k in range(count)], "label": [CLASSES[k] for k in labels], "split": "train",
-            "content_hash": [f"{k:064x}" for k in range(count)],
-            "near_hash": [f"{k * 7919:064x}" for k in range(count)],
-            "view": None, "age": np.nan, "sex": None,
-        }
-    )  # fmt: skip
-    steps = demo_params.images.model_copy(update={"size": 32})
-    index = pd.DataFrame({"image_id": ids, "content_hash": records.content_hash, "left_out": None})
-    store = Store(images, None, index, steps_digest(steps))
-    training = demo_params.training.model_copy(update={"model": "crnn", "epochs": 3, "batch_size": 16})
-    evaluation = demo_params.evaluation.model_copy(update={"bootstrap": 100})
+def test_every_image_is_scored_by_a_network_without_its_group(
+    drawn_set: Callable[..., Dataset], short: Callable[..., Params], task: Task, tmp_path: Path
+) -> None:
+    count = 180
+    labels = np.random.default_rng(0).integers(0, 3, count)
+    dataset = drawn_set(
+        task, [("x", task.order[label], 1) for label in labels], group_id=[f"p{k // 2}" for k in range(count)]
+    )
+    params, records = short(epochs=4, batch_size=16, learning_rate=0.003), dataset.records
 
     def run() -> dict:
-        return cross_validate(records, store, steps, training, evaluation, 2, tmp_path / "out", tmp_path / "ledger.csv")
+        return cross_validate(dataset, params, 2, tmp_path / "out", tmp_path / "ledger.csv")
 
     figures = run()
     assert figures["n"] == count
-    assert figures["test"]["macro_auroc"]["value"] > 0.8
+    assert figures["test"]["macro_auroc"].value > 0.8
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
-    assert table[list(CLASSES)].sum(axis=1).to_numpy() == pytest.approx(np.ones(count), abs=1e-4)
+    assert table[list(task.order)].sum(axis=1).to_numpy() == pytest.approx(np.ones(count), abs=1e-4)
     for fold in (0, 1):
         seen = set(read_trained_on(tmp_path / "out" / f"fold{fold}" / "bundle").content_hash)
         held_out = set(records.content_hash[table.fold.to_numpy() == fold])
         assert seen | held_out == set(records.content_hash)
         assert not seen & held_out
-    assert set(table.image_id) == set(ids)
-    # by hand: pairs of images of one fold in the right order
-    won = pairs = 0
-    share = (table.covid / (table.covid + table.pneumonia)).to_numpy()
-    for fold in (0, 1):
-        yes, no = (share[(table.fold == fold) & (table.label == name)] for name in ("covid", "pneumonia"))
-        won += (yes[:, None] > no).sum() + (yes[:, None] == no).sum() / 2
-        pairs += len(yes) * len(no)
-    assert figures["within_folds"]["x"]["covid_vs_pneumonia"]["value"] == pytest.approx(won / pairs)
-    at = figures["covid_at_specificity"]
-    others = np.sort(table.covid[table.label != "covid"])[::-1]
-    above = (table.covid[table.label == "covid"] > others[int(0.02 * len(others))]).mean()
+    assert table.groupby("group_id").fold.nunique().eq(1).all()
+    assert len(pd.read_csv(tmp_path / "ledger.csv")) == 1
+    for a, b in task.pairs:
+        assert figures["within_folds"]["x"][f"{a}_vs_{b}"].value == pytest.approx(within_folds(table, a, b))
+    at = figures["at_specificity"]
+    scores, positive = table[task.positive], table.label == task.positive
+    others = np.sort(scores[~positive])[::-1]
     assert at["wanted"] == 0.98
-    assert at["roc"]["value"] == pytest.approx(above, abs=0.05)
-    assert at["specificity"]["value"] > 0.9
-    assert at["sensitivity"]["low"] <= at["sensitivity"]["value"] <= at["sensitivity"]["high"]
+    assert at["roc"].value == pytest.approx((scores[positive] > others[int(0.02 * len(others))]).mean(), abs=0.05)
+    assert at["specificity"].value > 0.9
+    assert at["sensitivity"].low <= at["sensitivity"].value <= at["sensitivity"].high
     before = (tmp_path / "out" / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     assert run() == figures
     assert (tmp_path / "out" / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+    assert len(pd.read_csv(tmp_path / "ledger.csv")) == 1
 
-    alone = pd.Series(np.arange(count) < 40)  # 20 people
-    place = tmp_path / "alone"
-    short = training.model_copy(update={"epochs": 2})
-    cross_validate(records, store, steps, short, evaluation, 2, place, tmp_path / "ledger.csv", alone)
-    assert set(pd.read_csv(place / "predictions.csv").image_id) == set(ids[40:])
-    for fold in (0, 1):
-        seen = read_trained_on(place / f"fold{fold}" / "bundle")
-        assert set(seen.split[seen.content_hash.isin(records.content_hash[alone])]) == {"train"}
-        assert set(records.content_hash[alone]) <= set(seen.content_hash)
+
+@pytest.mark.parametrize("name", ["two_classes", "four_classes"])
+def test_two_classes_and_four_have_their_own_figures(
+    name: str,
+    drawn_set: Callable[..., Dataset],
+    short: Callable[..., Params],
+    untrained: Callable[[ModuleType], list[Dataset]],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    task = request.getfixturevalue(name)
+    dataset = drawn_set(task, [("x", label, 30) for label in task.order])
+    given = untrained(module)
+    figures = cross_validate(dataset, short(task), 2, tmp_path / "out", tmp_path / "ledger.csv")
+    assert len(given) == 2
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    one_against_rest = [roc_auc_score(table.label == label, table[label]) for label in task.order]
+    assert figures["test"]["macro_auroc"].value == pytest.approx(np.mean(one_against_rest))
+    assert list(figures["within_folds"]["x"]) == [f"{a}_vs_{b}" for a, b in task.pairs]
+    for a, b in task.pairs:
+        assert figures["within_folds"]["x"][f"{a}_vs_{b}"].value == pytest.approx(within_folds(table, a, b))
+    assert figures["at_specificity"]["sensitivity"].n == 30
+    assert figures["at_specificity"]["specificity"].n == 30 * (len(task.order) - 1)
+    assert figures["baseline"]["macro_auroc"].known
+
+
+def test_children_are_learned_from_in_every_fold_and_scored_in_none(
+    drawn_set: Callable[..., Dataset],
+    short: Callable[..., Params],
+    untrained: Callable[[ModuleType], list[Dataset]],
+    task: Task,
+    tmp_path: Path,
+) -> None:
+    dataset = drawn_set(task, [("x", label, 40) for label in task.order] * 2, paediatric=np.arange(240) < 20)
+    given, params = untrained(module), short()
+    with_children = params.metadata.model_copy(update={"paediatric": "train"})
+    params = params.model_copy(update={"metadata": with_children})
+    cross_validate(dataset, params, 2, tmp_path, tmp_path / "ledger.csv")
+    children = dataset.records.image_id[:20]
+    assert set(pd.read_csv(tmp_path / "predictions.csv").image_id) == set(dataset.records.image_id[20:])
+    for learned in given:
+        assert set(learned.records.split[learned.records.image_id.isin(children)]) == {"train"}
+        assert set(children) <= set(learned.records.image_id)
+        assert set(learned.records.split) == {"train", "val"}

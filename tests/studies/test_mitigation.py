@@ -1,63 +1,98 @@
-"""Mitigations: each changes its own keys alone; figures are put together as said."""
+"""Mitigations: each changes its own keys alone; figures are put together as said; the whole runs from the files."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cxrflow.evaluation import mitigation as module
+from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
+from cxrflow.statistics.figure import Figure, to_json
+from cxrflow.studies import mitigation as module
 from cxrflow.studies.mitigation import MITIGATIONS, mitigation, print_mitigation, with_mitigation
+from cxrflow.task import Task
 
 
 def test_each_mitigation_changes_its_own_keys_alone(demo_params: Params) -> None:
-    plain = with_mitigation(demo_params.images, demo_params.training, "none")
+    plain = with_mitigation(demo_params, "none")
     for name, change in MITIGATIONS.items():
-        changed = with_mitigation(demo_params.images, demo_params.training, name)
-        for section, before, after in zip(("images", "training"), plain, changed, strict=True):
-            old, new = before.model_dump(), after.model_dump()
+        changed = with_mitigation(demo_params, name)
+        for section in ("images", "training"):
+            old, new = (getattr(params, section).model_dump() for params in (plain, changed))
             assert {key: new[key] for key in new if new[key] != old[key]}.items() <= change.get(section, {}).items()
         assert name == "none" or plain != changed
 
 
 def test_every_figure_is_where_it_belongs(
-    demo_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo_params: Params, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Within each fold all normal images score above all pneumonia ones; between the folds none does."""
+    """Within each fold all images of one class score above all of another; between the folds none does."""
     asked = []
-    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 8, "groups": 8}
+    figure = Figure(0.5, 0.4, 0.6, 8, 8)
+    (first, high, low) = (task.positive, *(name for name in task.order if name != task.positive))
 
     def prepare(records: pd.DataFrame, root: Path, steps: Any, engine: Any, out: Path) -> Path:
         return out
 
-    def cross_validate(records: Any, store: Path, steps: Any, recipe: Any, *rest: Any) -> dict[str, Any]:
-        asked.append((store.parent.name, steps.harmonise, recipe.robust))
-        normal = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1])
+    def cross_validate(store: Path, params: Params, folds: int, out: Path, ledger: Path) -> dict[str, Any]:
+        asked.append((store.parent.name, params.images.harmonise, params.training.robust))
+        share = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1])
         table = pd.DataFrame({"source": "a", "group_id": [f"g{k}" for k in range(8)], "fold": [0] * 4 + [1] * 4})
-        table["label"] = ["normal", "normal", "pneumonia", "pneumonia"] * 2
-        table = table.assign(covid=0.0, normal=normal, pneumonia=1 - normal)
-        rest[2].mkdir(parents=True)
-        table.to_csv(rest[2] / "predictions.csv", index=False)
+        table["label"] = [high, high, low, low] * 2
+        table = table.assign(**{first: 0.0, high: share, low: 1 - share})
+        out.mkdir(parents=True)
+        table.to_csv(out / "predictions.csv", index=False)
         return {"test": {"macro_auroc": figure}}
 
     def leave_one_out(*given: Any) -> dict[str, Any]:
-        return {"all": {"normal_vs_pneumonia": figure, "covid_vs_normal": figure, "covid_vs_pneumonia": figure}}
+        return {"all": {f"{a}_vs_{b}": figure for a, b in task.pairs}}
 
     for function in (cross_validate, leave_one_out):
         monkeypatch.setattr(module, function.__name__, function)
     monkeypatch.setattr(module, "prepare_images", prepare)
-    sections = demo_params.images, demo_params.training, demo_params.evaluation
+    monkeypatch.setattr(module, "kept_records", lambda *given: (pd.DataFrame(), tmp_path))
+    monkeypatch.setattr(module, "Dataset", SimpleNamespace(join=lambda records, store, task: store))
     names = ("harmonised", "group DRO")
-    found = mitigation(pd.DataFrame(), tmp_path, *sections, None, tmp_path / "out", names=names)
+    found = mitigation(tmp_path, demo_params, None, 3, names, tmp_path / "out")
     assert asked == [("harmonised", "percentiles", "none"), ("none", "none", "group_dro")]
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == found
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == to_json(found)
     for name in names:
         assert found[name]["pooled"] == figure
-        assert found[name]["within"]["normal_vs_pneumonia"]["value"] == 1
-        assert found[name]["within"]["covid_vs_normal"]["value"] is None
-        assert found[name]["left_out"]["covid_vs_normal"] == figure
-    print_mitigation(found)
-    assert "sources left out" in " ".join(capsys.readouterr().out.split())
+        assert found[name]["within"][f"{high}_vs_{low}"].value == 1
+        assert not found[name]["within"][f"{first}_vs_{high}"].known
+        assert found[name]["left_out"][f"{first}_vs_{high}"] == figure
+    print_mitigation(found, task)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "sources left out" in printed
+    assert printed.count("against") == len(task.pairs)
+
+
+def test_an_unknown_name_is_refused_before_any_work(demo_params: Params, tmp_path: Path) -> None:
+    with pytest.raises(CxrflowError, match="magic is none of none, lungs alone"):
+        mitigation(tmp_path / "absent", demo_params, None, 3, ["magic"], tmp_path / "out")
+
+
+def test_it_runs_from_the_files_of_the_collections_to_the_figures(
+    short: Callable[..., Params], two_classes: Task, own: Callable[..., Path], engine: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, picture: Callable[..., np.ndarray],
+) -> None:  # fmt: skip
+    """Two collections of a user's own; the studies themselves are tested elsewhere."""
+    sizes = []
+
+    def study(dataset: Any, params: Params, *rest: Any) -> dict[str, Any]:
+        sizes.append((len(dataset), dataset.size, sorted(set(dataset.records.source))))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "cross_validate", study)
+    for folder in ("here", "there"):
+        rows = [(f"{k}.png", two_classes.order[k % 2], f"{folder}{k}") for k in range(4)]
+        root = own(rows, {row[0]: k + 10 * len(folder) for k, row in enumerate(rows)}, folder)
+    with pytest.raises(KeyboardInterrupt):
+        mitigation(root, short(two_classes), engine, 2, ["harmonised"], tmp_path / "out")
+    assert sizes == [(8, 32, ["here", "there"])]
+    assert (tmp_path / "out" / "harmonised" / "images" / "index.csv").exists()

@@ -16,6 +16,7 @@ from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import enter, test_set_hash
+from cxrflow.evaluation.metrics import one_against_rest
 from cxrflow.evaluation.seen import leave_out_seen, seen_before
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images, steps_digest
@@ -23,7 +24,7 @@ from cxrflow.metadata.build import build_records
 from cxrflow.params import Evaluation, Metadata, Sources
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import Figure, in_words, missing, to_json
-from cxrflow.statistics.intervals import Question, aurocs, proportion, weighted_auroc
+from cxrflow.statistics.intervals import proportion, weighted_auroc
 from cxrflow.statistics.resampling import LEAST_GROUPS, Bootstrap, effective_groups, group_index, resamples
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
@@ -108,14 +109,7 @@ def differences(first: Scored, second: Scored, points: Points) -> dict[str, dict
     """
     task, groups, pair = first.task, first.groups, (first, second)
     sides = [first.labels == name for name in task.order]
-    auroc = [
-        aurocs(
-            {n: Question(p.probabilities[:, c], sides[c], task.names[n]) for c, n in enumerate(task.order)},
-            groups,
-            p.bootstrap,
-        )
-        for p in pair
-    ]
+    auroc = [one_against_rest(scored) for scored in pair]
     differ = len(np.unique(groups[(np.abs(first.probabilities - second.probabilities) > 1e-9).any(axis=1)]))
     figures = {
         "macro_auroc": {"a": auroc[0][1], "b": auroc[1][1]},

@@ -84,7 +84,7 @@ def cross_validate(dataset: Dataset, params: Params, folds: int, out: Path, ledg
     figures["folds"] = folds
     figures["within_folds"] = _within_folds(scored, fold)
     figures["at_specificity"] = _at_specificity(scored, called, specificity)
-    write_predictions(usable.records, probabilities, out / "predictions.csv", fold=fold)
+    write_predictions(usable, probabilities, out / "predictions.csv", fold=fold)
     write_json(out / "metrics.json", to_json(figures))
     return figures
 

@@ -87,46 +87,42 @@ def figure_names(task: Task) -> dict[str, str]:
     return {"macro_auroc": "macro AUROC", "positive_auroc": f"{task.positive_name} AUROC"} | pairs
 
 
-def compared(scores: dict[str, Scored]) -> dict[str, dict[str, dict[str, Figure]]]:
-    """For each entry of ``scores`` its ``macro_auroc``, ``positive_auroc`` and, for each pair of classes,
-    ``<a>_vs_<b>`` within sources: each a ``figure`` and its ``difference`` from the first entry's.
+def compared(honest: Scored, leaky: Scored) -> dict[str, dict[str, Figure]]:
+    """``macro_auroc``, ``positive_auroc`` and, for each pair of classes, ``<a>_vs_<b>`` within sources: of each the
+    ``figure`` with a leak, and its ``difference`` from that without one.
 
-    scores  the same images in the same order, one row for each image and seed, with the column fold (of each seed its
-            own). Images are compared within a fold, since two networks may be calibrated differently, and for a pair of
-            classes within a source too; folds and sources are weighted by their number of pairs.
+    honest, leaky  the same images in the same order, scored without and with the leak: one row for each image and seed,
+                   with the column fold (of each seed its own). Images are compared within a fold, since two networks
+                   may be calibrated differently, and for a pair of classes within a source too; folds and sources are
+                   weighted by their number of pairs.
 
-    The 95 % intervals are value +- t times the standard error of a bootstrap over groups, the same resamples for all
-    entries, so that differences are paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13),
-    with t for the effective number of groups of the rarest class. They hold for these networks: how another training
-    varies is not in them. A pair is missing where no source has both classes in one fold; all figures are missing
-    where a class has fewer than four effective groups.
+    The 95 % intervals are value +- t times the standard error of a bootstrap over groups, the same resamples for both,
+    so that differences are paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), with t
+    for the effective number of groups of the rarest class. They hold for these networks: how another training varies is
+    not in them. A pair is missing where no source has both classes in one fold; all figures are missing where a class
+    has fewer than four effective groups.
     """
-    first = next(iter(scores.values()))
-    names = list(figure_names(first.task))
-    sides = [first.labels == name for name in first.task.order]
-    rarest = min(effective_groups(first.groups[side]) for side in sides)
+    task, groups = leaky.task, leaky.groups
+    sides = [leaky.labels == name for name in task.order]
+    rarest = min(effective_groups(groups[side]) for side in sides)
     if rarest < LEAST_GROUPS:
         none = missing(too_few_groups(int(rarest)))
-        return {name: {key: {"figure": none, "difference": none} for key in names} for name in scores}
-    every = [np.ones((1, len(first)), dtype=np.int64), *resamples(sides, first.groups, first.bootstrap)]
-    drawn = {name: np.concatenate([_areas(scored, weights) for weights in every]) for name, scored in scores.items()}
+        return {key: {"figure": none, "difference": none} for key in figure_names(task)}
+    every = [np.ones((1, len(leaky)), dtype=np.int64), *resamples(sides, groups, leaky.bootstrap)]
+    without, drawn = (np.concatenate([_areas(scored, weights) for weights in every]) for scored in (honest, leaky))
     t = stats.t.ppf(0.975, rarest - 1)
-    reference = next(iter(drawn.values()))
-    n, groups = first.table.image_id.nunique(), first.table.group_id.nunique()
+    n, count = leaky.table.image_id.nunique(), leaky.table.group_id.nunique()
 
     def figure(draws: NDArray[np.float64], lowest: float) -> Figure:
         value = float(draws[0])
         if np.isnan(value):
             return missing("no fold, or no source in one fold, has images of both sides")
         half = float(t * np.nanstd(draws[1:], ddof=1))
-        return Figure(value, max(value - half, lowest), min(value + half, 1.0), n, groups)
+        return Figure(value, max(value - half, lowest), min(value + half, 1.0), n, count)
 
     return {
-        name: {
-            key: {"figure": figure(draws[:, k], 0.0), "difference": figure((draws - reference)[:, k], -1.0)}
-            for k, key in enumerate(names)
-        }
-        for name, draws in drawn.items()
+        key: {"figure": figure(drawn[:, k], 0.0), "difference": figure((drawn - without)[:, k], -1.0)}
+        for k, key in enumerate(figure_names(task))
     }
 
 

@@ -100,7 +100,7 @@ def leave_one_out(dataset: Dataset, params: Params, out: Path, ledger: Path) -> 
         "all": everything,
         "test_set": {"hash": test_set_hash(tested), "bundle": together},
     }
-    write_predictions(dataset.records, probabilities, out / "predictions.csv")
+    write_predictions(dataset, probabilities, out / "predictions.csv")
     write_json(out / "metrics.json", to_json(found))
     return found
 
@@ -128,7 +128,9 @@ def _untaught(rest: Dataset, label: str, source: str) -> str | None:
         return f"without {source} there is no {name} to {absent}"
     train = rest.split("train")
     groups = len(set(train.groups[train.labels == label]))
-    return None if groups >= LEAST_GROUPS else f"without {source} {too_few_groups(groups, LEAST_GROUPS, name)} to train on"
+    return (
+        None if groups >= LEAST_GROUPS else f"without {source} {too_few_groups(groups, LEAST_GROUPS, name)} to train on"
+    )
 
 
 def _lacks(rest: Dataset, label: str) -> str | None:

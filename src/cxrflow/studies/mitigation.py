@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
 from cxrflow.params import Images, Params, Training
@@ -99,7 +99,7 @@ def print_mitigation(found: dict[str, Any], task: Task) -> None:
 def _by_source_and_fold(predictions: Path, params: Params) -> Scored:
     """What cross-validation wrote, the fold in the name of the source: images are compared within a fold, too, since
     the networks of two folds may be calibrated differently."""
-    table = pd.read_csv(predictions)
+    table = read_predictions(predictions)
     table["source"] = [f"{row.source}, fold {row.fold}" for row in table.itertuples()]
     probabilities = table[list(params.task.order)].to_numpy(dtype=np.float64)
     return Scored(params.task, table, probabilities, Bootstrap(params.evaluation.bootstrap, params.evaluation.seed))
