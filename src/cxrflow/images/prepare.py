@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
 from rich.progress import track
 
 import cxrflow
@@ -108,6 +109,14 @@ def open_store(folder: Path) -> Store:
     if steps is None or len(index) != len(images):
         raise CxrflowError(f"{folder}: no prepared images there; run `cxrflow images`.")
     return Store(images, lungs, index, steps)
+
+
+def print_prepared(store: Store) -> None:
+    """Print how many images were prepared, and each that was left out with its reason."""
+    left_out = store.index[store.index.left_out.notna()]
+    Console().print(f"{len(store.index) - len(left_out):,} images prepared, {len(left_out)} left out.")
+    for row in left_out.itertuples():
+        Console().print(f"  {row.image_id}: {row.left_out}", markup=False)
 
 
 def steps_digest(steps: Images) -> str:

@@ -18,6 +18,7 @@ import pytorch_lightning as lightning
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from rich.console import Console
 from rich.progress import track
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -156,6 +157,17 @@ def run(records: pd.DataFrame, root: Path, epochs: int, out: Path) -> dict[str, 
     figures = {"trained_on": int((rows.split == "train").sum()), "epochs": epochs, **sides}
     write_json(out / "lungs.json", figures | {"sha256": hashlib.sha256(network).hexdigest(), "bytes": len(network)})
     return figures
+
+
+def print_segmenter(figures: dict[str, Any], out: Path) -> None:
+    """Print what ``run`` gave, and where the network lies."""
+    for side in ("val", "test"):
+        f = figures[side]
+        Console().print(
+            f"{side}: Dice {f['mean']:.3f} on average, {f['p10']:.3f} 10th percentile, {f['least']:.3f} least, "
+            f"{f['empty']} empty, of {f['images']} images; {f['milliseconds']:.0f} ms an image."
+        )
+    Console().print(f"Network: {out / WEIGHTS.name}", soft_wrap=True)
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:

@@ -1,13 +1,16 @@
 """Parameters, multiply-accumulates, Grad-CAM layer and sizes of a network, without its weights."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 import torch
+from rich.console import Console
+from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cxrflow.errors import CxrflowError
-from cxrflow.models import find_model
+from cxrflow.models import MODELS, find_model
 from cxrflow.models.stored import STORED
 
 
@@ -40,6 +43,27 @@ def measure(name: str, channels: int = 3, classes: int = 3) -> Measures:
         macs_g=round(counter.get_total_flops() / 2e9, 6),
         default_size=model.default_size,
         gradcam_layer=next(path for path, module in network.named_modules() if module is layer),
+    )
+
+
+def print_models(as_json: bool) -> None:
+    """Print every network of the registry with its measures: a table for people, or a list of objects in JSON."""
+    measured = [measure(name) for name in MODELS]
+    if as_json:
+        print(json.dumps([asdict(row) for row in measured], indent=2))
+        return
+    table = Table("model", "parameters (M)", "MACs (G)", "default size", "Grad-CAM layer")
+    for row in measured:
+        figures = f"{row.parameters_m:.1f}", f"{row.macs_g:.2f}", str(row.default_size)
+        table.add_row(row.name, *figures, row.gradcam_layer)
+    Console().print(table)
+    Console().print(
+        "With 3 planes and 3 classes, multiply-accumulates and layer at the default size; any other size goes too.\n"
+        "timm:NAME    most convolutional networks of timm, such as timm:tresnet_m, with random weights\n"
+        "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
+        "(pip install 'cxrflow\\[xrv]')",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
