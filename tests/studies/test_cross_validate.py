@@ -31,12 +31,12 @@ def within_folds(table: pd.DataFrame, a: str, b: str) -> float:
 def test_every_image_is_scored_by_a_network_without_its_group(
     drawn_set: Callable[..., Dataset], short: Callable[..., Params], task: Task, tmp_path: Path
 ) -> None:
-    count = 180
+    count = 150
     labels = np.random.default_rng(0).integers(0, 3, count)
     dataset = drawn_set(
         task, [("x", task.order[label], 1) for label in labels], group_id=[f"p{k // 2}" for k in range(count)]
     )
-    params, records = short(epochs=4, batch_size=16, learning_rate=0.003), dataset.records
+    params, records = short(epochs=3, batch_size=16, learning_rate=0.005), dataset.records
 
     def run() -> dict:
         return cross_validate(dataset, params, 2, tmp_path / "out", tmp_path / "ledger.csv")

@@ -1,4 +1,4 @@
-"""Folds by a hash of the group; looks of several networks are entered once; shortened parameters are checked."""
+"""Folds by a hash of the group; several networks are entered in the ledger once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
-from cxrflow.studies.folds import enter_together, folds_of, one_process, only_trained, shortened
+from cxrflow.studies.folds import enter_together, folds_of, one_process, only_trained
 from cxrflow.task import Task
 
 
@@ -52,14 +52,3 @@ def test_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(CxrflowError, match="leaks: runs as one process"):
         one_process("leaks")
-
-
-def test_shortened_parameters_change_size_epochs_and_network_alone(demo_params: Params) -> None:
-    short = shortened(demo_params, 64, 5, "crnn")
-    assert (short.images.size, short.training.epochs, short.training.early_stopping_epochs) == (64, 5, 5)
-    assert short.training.model == "crnn"
-    back = shortened(short, demo_params.images.size, demo_params.training.epochs, demo_params.training.model)
-    same = {"early_stopping_epochs": demo_params.training.early_stopping_epochs}
-    assert back.model_copy(update={"training": back.training.model_copy(update=same)}) == demo_params
-    with pytest.raises(CxrflowError, match="warmup_epochs must be below epochs"):
-        shortened(demo_params, 64, 1, "crnn")

@@ -38,7 +38,8 @@ def test_each_leak_lets_in_what_it_says(
 ) -> None:  # fmt: skip
     params, records, task = short(), grouped.records, grouped.task
     with_children = params.metadata.model_copy(update={"paediatric": "train"})
-    params = params.model_copy(update={"metadata": with_children})
+    few = params.evaluation.model_copy(update={"bootstrap": 40})
+    params = params.model_copy(update={"metadata": with_children, "evaluation": few})
     trained: dict[str, pd.DataFrame] = {}
 
     def train(dataset: Dataset, images: Any, recipe: Any, out: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_class_that_only_the_source_left_out_has_does_not_take_the_others_away
     nothing of it, and as well as any of these plain pictures."""
     records, task, (first, second, third) = sources.records, sources.task, rare
     only_x = sources.where(((records.label != first) & (records.source != "z")) | (records.source == "x"))
-    params = short(epochs=6, learning_rate=0.003)
+    params = short(epochs=4, learning_rate=0.005)
     figures = leave_one_out(only_x, params, tmp_path, tmp_path / "ledger.csv")
     x, pair = figures["sources"]["x"], f"{second}_vs_{third}"
     assert x[pair].n == 40

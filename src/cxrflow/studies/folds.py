@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
@@ -72,22 +71,6 @@ def kept_records(sources: Path, params: Params, engine: Engine, out: Path) -> tu
     metadata = params.metadata.model_copy(update={"files": "required"})
     built = build_records(Sources(root=str(sources), collections=None), metadata, params.task, engine, out)
     return built.records[built.records.left_out.isna()].reset_index(drop=True), built.root
-
-
-def shortened(params: Params, size: int, epochs: int, model: str) -> Params:
-    """The parameters with small images, few epochs and another network: enough to compare many trainings.
-
-    size  side of the images (pixels)
-    Raises CxrflowError where these do not fit the other parameters.
-    """
-    values = params.model_dump()
-    values["images"] |= {"size": size}
-    values["training"] |= {"model": model, "epochs": epochs, "early_stopping_epochs": epochs}
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise CxrflowError(f"size {size}, epochs {epochs}: {problems}; choose others.") from None
 
 
 def _bundle_of(metrics: Path) -> str | None:
