@@ -41,9 +41,15 @@ def group_ids(frame: pd.DataFrame, near: Pairs) -> pd.Series:
     the order of rows, but a new member may change it: sides.py keeps the side of a group under any name.
     """
     component = components(frame, ("patient_id", "path", "content_hash"), near)
-    names = pd.DataFrame({"patient": frame.patient_id, "image": frame.image_id}).groupby(component)
-    patient = names.patient.transform(lambda values: min((v for v in values if v is not None), default=None))
-    return patient.where(patient.notna(), names.image.transform("min"))
+    patient, image = (_smallest(frame[column], component) for column in ("patient_id", "image_id"))
+    return patient.where(patient.notna(), image)
+
+
+def _smallest(names: pd.Series, component: NDArray[np.int32]) -> pd.Series:
+    """The smallest known name in the component of every row, NaN where none is known."""
+    known = names.astype(object).dropna().sort_values()
+    first = known.groupby(component[known.index]).first()
+    return pd.Series(component, index=names.index).map(first)
 
 
 def split_of(group_id: str, split: Split) -> str:

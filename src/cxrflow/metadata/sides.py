@@ -69,11 +69,12 @@ def keep_sides(frame: pd.DataFrame, split: Split, drawn: bool, remembered: pd.Da
     hashed = {group: split_of(group, split) for group in frame.group_id[new].unique()}
     side[: len(frame)] = side[: len(frame)].where(~new, frame.group_id.map(hashed).to_numpy())
     ours = rows.assign(split=key, side=side).dropna(subset=["image_id", "side"])[list(COLUMNS)]
+    table = pd.concat([remembered[remembered.split != key], ours], ignore_index=True)
     now = pd.Series(side.to_numpy()[: len(frame)], index=frame.index, dtype=object)
     moved = kept & here.side.notna() & (here.side != now)
     return Sides(
         side=now.where(now.notna(), None),
-        remembered=pd.concat([remembered[remembered.split != key], ours], ignore_index=True),
+        remembered=table.where(table.notna(), None),
         moved=here.loc[moved, ["image_id", "group_id", "side"]].reset_index(drop=True),
         anew=before.empty and not remembered.empty,
     )
