@@ -45,9 +45,9 @@ def run(context: Audited) -> Result:
     }
     towards = {"surroundings": _towards(context, paste_frame), "exposure": _towards(context, match_exposure)}
     words = (
-        "With another class's border pasted in, instead of another one of its own class, a picture's probability of "
-        f"the other class changes by {in_words(towards['surroundings'])} on average; with another class's exposure, by "
-        f"{in_words(towards['exposure'])}. "
+        "With another class's border pasted in, a picture's probability of that class changes by "
+        f"{in_words(towards['surroundings'])} on average, against a border of its own class; with another class's "
+        f"exposure, by {in_words(towards['exposure'])}. "
         "Predictions that flip: " + ", ".join(f"{name} {in_percent(figure)}" for name, figure in flips.items()) + "."
     )
     return Result(
