@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from cxrflow.bundle import TRAINED_ON, Bundle, patient_digest
-from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT, leave_out_seen, overlap
+from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT, leave_out_seen, seen_before
 from cxrflow.params import Params
 
 
@@ -46,19 +46,23 @@ def test_what_was_seen_in_pretraining_is_said(tmp_path: Path, demo_params: Param
     seen = pd.DataFrame([{"split": "pretraining", "content_hash": "aa", "near_hash": None, "patient": None}])
     seen.to_csv(tmp_path / TRAINED_ON, index=False)
     bundle = Bundle(
-        cxrflow="0", model="crnn", classes=("covid", "normal", "pneumonia"), images=demo_params.images, mean=0, std=1,
+        cxrflow="0", model="crnn", task=demo_params.task, images=demo_params.images, mean=0, std=1,
         temperature=1, sources={"nih": 5}, epoch=0, validation={}, digests={},
     )  # fmt: skip
     test = pd.DataFrame(
         {"source": ["nih", "rsna"], "content_hash": ["bb", "cc"], "patient_id": [None, "rsna:1"]}, dtype=object
     )
-    assert overlap(bundle, tmp_path, test) is None
+    assert seen_before(bundle, tmp_path, test) is None
     pretrained = bundle.model_copy(update={"pretrained_on": ("NIH", "ImageNet-1k")})
-    assert overlap(pretrained, tmp_path, test) == (
-        "It was pretrained on images of nih, of which there are test images, too."
+    assert seen_before(pretrained, tmp_path, test) == (
+        "It was pretrained on images of nih; the test set has images of the same collection."
+    )
+    both = bundle.model_copy(update={"pretrained_on": ("NIH", "RSNA")})
+    assert str(seen_before(both, tmp_path, test)).endswith(
+        "nih and rsna; the test set has images of the same collections."
     )
     met = test.assign(content_hash=["aa", "cc"])
-    assert overlap(bundle, tmp_path, met) == (
+    assert seen_before(bundle, tmp_path, met) == (
         "1 of the 2 test images, or others of their patients, were seen in training."
     )
-    assert str(overlap(bundle.model_copy(update={"seen": "unknown"}), tmp_path, test)).startswith("Unknown")
+    assert str(seen_before(bundle.model_copy(update={"seen": "unknown"}), tmp_path, test)).startswith("Unknown")

@@ -66,7 +66,7 @@ def confusion_panels(confusion: Mapping[str, Any], task: Task, kind: Kind = "svg
             for (row, col), value in np.ndenumerate(values):
                 text = "–" if np.isnan(value) else f"{value:,.0f}" if key == "counts" else f"{value:.2f}"
                 style: dict[str, Any] = {"color": "white" if shade[row, col] > 0.55 else INK, "fontsize": 12}
-                weight = "bold" if row == col else "normal"
+                weight = "bold" if row == col else "regular"
                 axes.text(col, row, text, ha="center", va="center", fontweight=weight, **style)
             axes.set_xticks(range(len(names)), names)
             if max(map(len, names)) > _WIDEST_FLAT:
@@ -144,7 +144,7 @@ def within_sources(
         axes = canvas.add_subplot()
         for place, (label, figure, colour, marker) in enumerate(rows):
             side = axes.get_yaxis_transform()
-            start, weight = (-0.46, "bold") if figure is None else (-0.43, "normal")
+            start, weight = (-0.46, "bold") if figure is None else (-0.43, "regular")
             axes.text(start - more, place, label, transform=side, va="center", fontweight=weight)
             if figure is None:
                 continue
