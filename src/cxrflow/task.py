@@ -46,7 +46,7 @@ class Task(BaseModel):
         owner: dict[str, str] = {}
         for name, findings in classes.items():
             if not _NAME.fullmatch(name) or name in _RESERVED:
-                raise ValueError(f"{name} cannot name a class: use lower-case letters, digits and hyphens, as in covid")
+                raise ValueError(f"{name} cannot name a class: use lower-case letters, digits and hyphens")
             if not findings:
                 raise ValueError(f"{name} has no findings; name at least one")
             for finding in findings:

@@ -76,7 +76,7 @@ def panels(pictures: Pictures, heat: Heat) -> bytes:
 def _draw(axes: Axes, rows: list[_Row], labels: float) -> None:
     side = axes.get_yaxis_transform()
     for place, (name, figure, colour) in enumerate(rows):
-        weight = "bold" if figure is None else "normal"
+        weight = "bold" if figure is None else "regular"
         start = 0.1 - labels / _AXES
         name = name.replace("$", r"\$")  # else matplotlib reads mathematics
         axes.text(start, place, name, transform=side, va="center", fontweight=weight, color=colour)
