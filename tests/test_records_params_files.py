@@ -6,23 +6,26 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, code_digest, digest, write_json, write_whole
+from cxrflow.findings import FINDINGS
 from cxrflow.params import load_params, resolved_yaml, set_run
 from cxrflow.records import COLUMNS, Record, read_kept, read_records, to_frame, write_records
+from cxrflow.task import Task
 
 WORD = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1)
 TEXT = st.one_of(st.none(), WORD)
 NUMBER = st.one_of(st.none(), st.floats(-1e9, 1e9))
 RECORD = st.builds(
-    Record, WORD, st.just("a"), WORD, patient_id=TEXT, finding=TEXT, view=TEXT, age=NUMBER, day=NUMBER,
-    paediatric=st.booleans(), left_out=TEXT,
+    Record, WORD, st.just("a"), WORD, patient_id=TEXT, findings=st.lists(st.sampled_from(list(FINDINGS))).map(tuple),
+    finding=TEXT, view=TEXT, age=NUMBER, day=NUMBER, paediatric=st.booleans(), left_out=TEXT,
 )  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(st.lists(RECORD, max_size=5))
 def test_records_are_read_as_written(tmp_path_factory, records) -> None:
     path = tmp_path_factory.getbasetemp() / "records.csv"
@@ -33,9 +36,11 @@ def test_records_are_read_as_written(tmp_path_factory, records) -> None:
 
 
 def test_text_that_looks_like_nothing_stays_text(tmp_path) -> None:
-    write_records(to_frame([Record("a:1", "a", "p", patient_id="NA", finding="None", view="007")]), tmp_path / "r.csv")
+    odd = Record("a:1", "a", "p", patient_id="NA", findings=("mass", "edema"), finding="None", view="007")
+    write_records(to_frame([odd]), tmp_path / "r.csv")
     row = read_records(tmp_path / "r.csv").iloc[0]
     assert (row.patient_id, row.finding, row.view, row.label) == ("NA", "None", "007", None)
+    assert row.findings == "mass;edema"
     assert tuple(row.index) == COLUMNS
 
 
@@ -63,9 +68,10 @@ def change(path: Path, keys: str, value: object) -> None:
         ("images.sise", 4), ("images.size", 31), ("images.size", "large"), ("images.channels", 2),
         ("images.equalise", "some"),
         ("training.epochs", 0), ("training.learning_rate", 0), ("training.learning_rate", float("inf")),
-        ("training.weight_decay", float("nan")), ("training.sample_weight_covid", 1), ("metadata.paediatric", "maybe"),
+        ("training.weight_decay", float("nan")), ("training.positive_share", 1), ("metadata.paediatric", "maybe"),
         ("metadata.split", None), ("engine", "ray"), ("extra", 1), ("images", None), ("evaluation.bootstrap", 99),
-        ("training.augmentation.flip", 1.5),
+        ("training.augmentation.flip", 1.5), ("task.classes", {"covid": ["pneumonia"]}), ("task.positive", ["covid"]),
+        ("task", "covid"),
     ],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_named(params, keys, value) -> None:
@@ -91,9 +97,12 @@ def test_a_missing_key_is_named(params) -> None:
         ({"metadata.split.train": 0.9}, "add up to 1"),
         ({"metadata.split.train": 0.85, "metadata.split.val": 0}, "above 0"),
         (
-            {"training.loss_weights": {"covid": 1, "normal": 1}},
-            "loss_weights must name exactly covid, normal, pneumonia",
+            {"training.loss_weights": {"flu": 2}},
+            "loss_weights: flu is none of the task's classes covid, normal, pneumonia",
         ),
+        ({"training.sample_weight_covid": 0.33}, "sample_weight_covid is now positive_share"),
+        ({"training.balance": "source_and_class"}, "balance: source_and_class draws all images"),
+        ({"task.positive": "flu"}, "positive: flu is none of the classes"),
         ({"training.schedule.warmup_epochs": 14}, "warmup_epochs must be below epochs"),
     ],
 )
@@ -126,12 +135,17 @@ def test_every_file_of_overrides_fits_and_changes_only_what_it_names(params, nam
     after = load_params(params).model_dump()
     over = yaml.safe_load((params.parent / "params" / f"{name}.yaml").read_text())
 
+    if "task" in over:  # one thing: laid over as a whole
+        over["task"] = Task.model_validate(over["task"]).model_dump()
+        over["training"] = {"loss_weights": {}} | over.get("training", {})
+        before["task"] = {}
+
     def check(before: dict, after: dict, over: dict) -> None:
         for key, value in after.items():
             if isinstance(value, dict) and key in over:
-                check(before[key], value, over[key])
+                check(before.get(key, {}), value, over[key])
             elif key != "overrides":
-                assert value == over.get(key, before[key])
+                assert value == (over[key] if key in over else before[key])
 
     check(before, after, over)
     assert after != before | {"overrides": name}
@@ -145,7 +159,7 @@ def test_resolved_parameters_are_read_as_they_are(params, tmp_path) -> None:
 
 def test_set_run_changes_two_values_and_nothing_else(params) -> None:
     before = params.read_text().splitlines()
-    set_run(params, "../some/where", "real")
+    set_run(params, "../some/where", ["real"])
     after = params.read_text().splitlines()
     assert len(after) == len(before)
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 2
@@ -156,19 +170,21 @@ def test_set_run_changes_two_values_and_nothing_else(params) -> None:
         "real",
         real["images"]["size"],
     )
-    set_run(params, "data/demo", None)
+    set_run(params, "data/demo", ["real", "iteration1"])
+    assert load_params(params).overrides == ["real", "iteration1"]
+    set_run(params, "data/demo", [])
     assert params.read_text().splitlines() == before
-    set_run(params, "odd: #folder", None)
+    set_run(params, "odd: #folder", [])
     assert load_params(params).sources.root == "odd: #folder"
 
 
 def test_set_run_refuses_what_would_not_load_and_mends_what_does_not(params) -> None:
     before = params.read_text()
     with pytest.raises(CxrflowError, match="absent"):
-        set_run(params, "data/demo", "absent")
+        set_run(params, "data/demo", ["absent"])
     assert params.read_text() == before
     change(params, "overrides", "absent")
-    set_run(params, "data/demo", "real")
+    set_run(params, "data/demo", ["real"])
     assert load_params(params).overrides == "real"
 
 

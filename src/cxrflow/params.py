@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
@@ -286,7 +287,10 @@ def set_run(path: Path, sources: str, overrides: list[str]) -> None:
     editor.preserve_quotes = True
     editor.width = 4096
     values = editor.load(path)
-    values["overrides"], values["sources"]["root"] = names, sources
+    values["sources"]["root"] = sources
+    values["overrides"] = CommentedSeq(names) if isinstance(names, list) else names
+    if isinstance(names, list):
+        values["overrides"].fa.set_flow_style()  # on lines of its own it would lose the blank line after the key
     editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     text = io.StringIO()
     editor.dump(values, text)

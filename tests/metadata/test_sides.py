@@ -266,20 +266,26 @@ def rows_of(patients: range) -> list[list[str]]:
     return [[f"{p}.png", LABELS[p % 3], f"p{p:03}"] for p in patients]
 
 
-def test_a_collection_taken_out_and_put_back_moves_nobody(own, run, tmp_path, capsys) -> None:
-    """The second collection's patients, linked through a page, rename half of the first one's groups."""
-    own(rows_of(range(90)), {}, folder="mine")
-    before = run(tmp_path / "root")
-    again = [["../mine/x.png", "covid", ""]]
-    own(rows_of(range(90, 150)) + again, {}, folder="also")
-    run(tmp_path / "root")
-    (tmp_path / "root" / "also").rename(tmp_path / "away")
-    assert run(tmp_path / "root").split.equals(before.split)
-    (tmp_path / "away").rename(tmp_path / "root" / "also")
-    after = run(tmp_path / "root")
-    assert after.split[before.index].equals(before.split)
+def test_a_collection_taken_out_and_put_back_moves_nobody(own, run, tmp_path, how, capsys) -> None:
+    """The second collection holds 20 of the first one's files and gives their groups its own patients' names."""
+    pictures = {f"{p}.png": p for p in range(60)}
+    root = own(rows_of(range(60)), pictures, folder="mine")
+    before = run(root, files="required")
+    own(rows_of(range(20)), dict(list(pictures.items())[:20]), folder="also")
+    together = run(root, files="required")
+    copies = together.index[together.source == "also"]  # kept in place of the first one's files
+    originals = [name.replace("also", "mine") for name in copies]
+    assert together.group_id[originals].str.startswith("also:").all()
+    assert together.split[copies].tolist() == before.split[originals].tolist()
+    assert [split_of(group, how.split) for group in together.group_id[copies]] != together.split[copies].tolist()
+    others = before.index.difference(originals)
+    assert together.split[others].equals(before.split[others])
+    (root / "also").rename(tmp_path / "away")
+    assert run(root, files="required").split.equals(before.split)
+    (tmp_path / "away").rename(root / "also")
+    assert run(root, files="required").split.equals(together.split)
     assert "moved" not in capsys.readouterr().out
-    assert read_sides(tmp_path / "data" / SIDES).image_id.nunique() == 151
+    assert read_sides(tmp_path / "data" / SIDES).image_id.nunique() == 80
 
 
 def test_who_moved_is_printed_counted_and_moved_once(own, run, tmp_path, how, capsys) -> None:
