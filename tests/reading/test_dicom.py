@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading import dicom as module
-from cxrflow.reading import read_radiograph
-from cxrflow.reading.dicom import is_dicom, read_dicom
+from cxrflow.reading import is_dicom, read_radiograph
+from cxrflow.reading.dicom import read_dicom
 
 GREY = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))
 TWELVE = GREY.astype(np.uint16) * 16

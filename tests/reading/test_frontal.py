@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from cxrflow.reading import decode, read, read_radiograph
-from cxrflow.reading.frontal import FLAG, THUMBNAIL, WEIGHTS, probability, thumbnail, turn, weights
+from cxrflow.reading.frontal import FLAG, THUMBNAIL, WEIGHTS, probability, thumbnail, turn
 from cxrflow.synthetic.demo import _dicom
 from cxrflow.synthetic.layouts import plan
 
@@ -150,7 +150,7 @@ def test_any_real_dtype_gives_a_thumbnail(data, dtype) -> None:
     thumb = thumbnail(data.draw(arrays.arrays(dtype, SHAPE)))
     assert thumb.shape == (THUMBNAIL**2,)
     assert np.isfinite(thumb).all()
-    assert 0 <= probability(thumb[None], weights())[0] <= 1
+    assert 0 <= probability(thumb[None])[0] <= 1
 
 
 def test_the_weights_are_small_and_the_check_is_quick(drawn) -> None:

@@ -30,7 +30,7 @@ WHOLE += [saved("PNG", Image.fromarray(GREY).convert("P")), saved("TIFF", Image.
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"patient,label\n1,covid\n", "not an image"),
+        (b"patient,label\n1,sick\n", "not an image"),
         (WHOLE[1][:-200], "damaged"),
         (b"\0" * 500, "not an image"),
         (b"%PDF-1.7\n" + b"x" * 500, "not an image"),

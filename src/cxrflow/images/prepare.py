@@ -28,7 +28,7 @@ from cxrflow.params import Images
 
 #: What every picture depends on: files and folders of the package, and distributions.
 _CODE = ("reading", "images/registry.py", "images/steps.py")
-_LIBRARIES = ("opencv-python-headless", "pillow", "pydicom", "pylibjpeg", "simplejpeg")
+_LIBRARIES = ("opencv-python-headless", "pillow", "pydicom", "pylibjpeg", "imagecodecs")
 _JOURNAL, _BEGUN = "journal.jsonl", "begun.json"
 
 

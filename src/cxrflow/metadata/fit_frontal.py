@@ -1,7 +1,7 @@
 """Fit the network of reading/frontal.py on the training side of the collections, and measure it on the test side.
 
-Frontal are the radiographs that the collections list as such; not frontal are their CT slices and lateral views, the
-frontal ones inverted, lying, upside down or cut to a small part, and drawn noise, shapes, slopes and pages.
+Frontal are the radiographs that the collections list as such. Not frontal are their CT slices and lateral views, their
+frontal radiographs inverted, lying, upside down or cut to a small part, and drawn noise, shapes, slopes and pages.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
+from onnxruntime import InferenceSession
 from rich.console import Console
-from safetensors.numpy import save
 from sklearn.datasets import load_sample_images
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
@@ -26,60 +26,82 @@ from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, write_json, write_whole
 from cxrflow.metadata.build import build_records
 from cxrflow.metadata.groups import split_of
-from cxrflow.params import Metadata
+from cxrflow.params import Params, Sources
 from cxrflow.reading import decode
-from cxrflow.reading.frontal import FLAG, Weights, judge, load_weights, probability, thumbnail
-from cxrflow.sources import tables
+from cxrflow.reading.frontal import FLAG, THUMBNAIL, WEIGHTS, judge, open_network, probability, thumbnail
+from cxrflow.records import FINDINGS_JOINT
 
-#: Reasons for leaving a row out, and what its picture shows; None: the row is kept.
-_SHOWS = {
-    "": "frontal",
-    tables.NO_FINDING_GIVEN: "frontal",
-    tables.NOT_IN_RULES: "frontal",
-    "modality is CT, not X-ray": "ct",
-    "view is L, not frontal": "lateral",
-}
+#: Reasons for leaving a row out that say what its picture shows.
+_SHOWS = {"modality is CT, not X-ray": "ct", "view is L, not frontal": "lateral"}
+_KINDS = ("frontal", "ct", "lateral")
 _SIDE = 96
 _HIDDEN = (32, 16)
 _EXAMPLES = 50_000
 _FOLDS = 5
 
 
-def fit_frontal(sources: Path, params: Metadata, engine: Engine, out: Path) -> dict[str, Any]:
-    """Fit on the training side of the collections below ``sources``; write ``out/frontal.safetensors`` (the weights)
-    and ``out/figures.json`` (what they do on val and test, and five-fold over all sides); returns the figures.
+def fit_frontal(sources: Path, params: Params, engine: Engine, out: Path) -> dict[str, Any]:
+    """Fit on the training side of the collections below ``sources``; write the network and ``figures.json`` into
+    ``out``: figures on val and test, and by five-fold cross-validation over all sides, which are returned.
 
-    Raises CxrflowError where a collection cannot be read, or CT slices or lateral views are missing.
+    Raises CxrflowError where a collection cannot be read, CT slices or lateral views are missing, or onnx is not
+    installed.
     """
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise CxrflowError("writing the network needs onnx; `pip install 'cxrflow[onnx]'`.") from None
     rows = _rows(sources, params, engine, out)
-    path = out / "frontal.safetensors"
-    fitted = fit(rows[rows.side == "train"], _EXAMPLES)
-    write_whole(path, save({name: array.astype(np.float16) for name, array in fitted.items()}))
-    weights = load_weights(path)
+    content = fit(rows[rows.side == "train"], _EXAMPLES)
+    write_whole(out / WEIGHTS.name, content)
+    network = open_network(content)
     figures: dict[str, Any] = {
         "fitted_on": _counts(rows[rows.side == "train"]),
         **{
-            side: measure(rows[rows.side == side], _judged(rows[rows.side == side], weights))
+            side: measure(rows[rows.side == side], _judged(rows[rows.side == side], network))
             for side in ("val", "test")
         },
-        "photographs": _photographs(weights),
+        "photographs": _photographs(network),
         "five_fold": measure(rows, _five_fold(rows)),
     }
     write_json(out / "figures.json", figures)
     return figures
 
 
-def fit(rows: pd.DataFrame, examples: int) -> Weights:
-    """Weights of the network, fitted on varied pictures of ``rows`` (columns shows, picture) and drawn ones."""
+def fit(rows: pd.DataFrame, examples: int) -> bytes:
+    """The network as an ONNX file, fitted on varied pictures of ``rows`` (columns shows, picture) and drawn ones."""
     rng = np.random.default_rng(0)
-    pictures = {kind: np.stack(rows.picture[rows.shows == kind].tolist()) for kind in ("frontal", "ct", "lateral")}
+    pictures = {kind: np.stack(rows.picture[rows.shows == kind].tolist()) for kind in _KINDS}
     drawn = [_example(pictures, rng) for _ in range(examples)]
     network = MLPClassifier(_HIDDEN, alpha=0.1, batch_size=128, max_iter=25, tol=0, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of rounds is given
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
         network.fit(np.stack([thumbnail(picture) for picture, _ in drawn]), [label for _, label in drawn])
-    layers = enumerate(zip(network.coefs_, network.intercepts_, strict=True))
-    return {name: array for n, pair in layers for name, array in zip((f"weight{n}", f"bias{n}"), pair, strict=True)}
+    return to_onnx(list(zip(network.coefs_, network.intercepts_, strict=True)))
+
+
+def to_onnx(layers: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """Fully connected layers, ReLU between them, as the ONNX file that reading/frontal.py runs.
+
+    layers  weights (inputs, outputs) and bias (outputs,) of each; they are stored as float16, computed as float32
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, stored, value = [], [], "thumbnails"
+    for n, layer in enumerate(layers):
+        for name, array in zip((f"weight{n}", f"bias{n}"), layer, strict=True):
+            stored.append(numpy_helper.from_array(array.astype(np.float16), f"{name}_float16"))
+            nodes.append(helper.make_node("Cast", [f"{name}_float16"], [name], to=TensorProto.FLOAT))
+        last = n == len(layers) - 1
+        result = "logits" if last else f"sum{n}"
+        nodes.append(helper.make_node("Gemm", [value, f"weight{n}", f"bias{n}"], [result]))
+        if not last:
+            nodes.append(helper.make_node("Relu", [result], [value := f"layer{n}"]))
+    widths = {"thumbnails": THUMBNAIL**2, "logits": 1}
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", width)) for name, width in widths.items()]
+    graph = helper.make_graph(nodes, "frontal", ends[:1], ends[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 def measure(rows: pd.DataFrame, judged: pd.DataFrame) -> dict[str, Any]:
@@ -114,21 +136,26 @@ def print_figures(figures: dict[str, Any]) -> None:
             Console().print(f"  {key}: {figure}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _rows(sources: Path, params: Metadata, engine: Engine, out: Path) -> pd.DataFrame:
+def _rows(sources: Path, params: Params, engine: Engine, out: Path) -> pd.DataFrame:
     """One row per readable picture: source, group_id, side, shows, picture (uint8, _SIDE x _SIDE), thumbnail."""
-    params = params.model_copy(update={"paediatric": "keep", "files": "required"})
-    built = build_records(sources, None, params, engine, out / "fingerprints.sqlite")
-    records = built.records.assign(shows=built.records.left_out.fillna("").map(_SHOWS))
+    metadata = params.metadata.model_copy(update={"paediatric": "keep", "files": "required"})
+    found = Sources(root=str(sources), collections=None)
+    built = build_records(found, metadata, params.task, engine, out, split=False)
+    # Radiographs are frontal whatever their findings: those that only the task has no class for are used as well.
+    findings = built.records.findings.fillna("").unique()
+    no_class = {params.task.label_of(tuple(filter(None, joined.split(FINDINGS_JOINT))))[1] for joined in findings}
+    frontal = built.records.left_out.isna() | built.records.left_out.isin(no_class)
+    records = built.records.assign(shows=built.records.left_out.map(_SHOWS).where(~frontal, "frontal"))
     records = records[records.shows.notna()]
     seen: list[tuple[Any, Any]] = list(engine.map(partial(_picture, built.root), records.path.tolist()))
     records = records.assign(
-        side=[split_of(group, params.split) for group in records.group_id],
+        side=[split_of(group, metadata.split) for group in records.group_id],
         picture=[picture for picture, _ in seen],
         thumbnail=[thumb for _, thumb in seen],
     )
     records = records[records.picture.notna()].reset_index(drop=True)
     for side in ("train", "val", "test"):
-        if missing := {"frontal", "ct", "lateral"} - set(records.shows[records.side == side]):
+        if missing := set(_KINDS) - set(records.shows[records.side == side]):
             raise CxrflowError(f"{sources}: no {' and no '.join(sorted(missing))} picture on side {side} to fit on.")
     return records
 
@@ -183,7 +210,7 @@ def _varied(picture: np.ndarray, rng: Generator) -> np.ndarray:
         band, value = rng.integers(2, 14), rng.choice([0, 0, 255])
         across = out if rng.random() < 0.5 else out.T
         across[:band] = across[-band:] = value
-    return out
+    return np.asarray(out)
 
 
 def _drawn(rng: Generator) -> np.ndarray:
@@ -219,26 +246,26 @@ def _drawn(rng: Generator) -> np.ndarray:
                 left += width + int(rng.integers(1, 4))
             top += height + int(rng.integers(1, 5))
     out = (out - out.min()) * (255 / max(float(np.ptp(out)), 1e-6))
-    return (255 - out if rng.random() < 0.5 else out).astype(np.float32)
+    return np.asarray(255 - out if rng.random() < 0.5 else out, np.float32)
 
 
-def _judged(rows: pd.DataFrame, weights: Weights) -> pd.DataFrame:
+def _judged(rows: pd.DataFrame, network: InferenceSession) -> pd.DataFrame:
     thumbs = np.stack(rows.thumbnail.tolist())
-    score, turned = zip(*(judge(thumb, weights) for thumb in thumbs), strict=True)
-    inverse = [judge(-thumb, weights)[1] for thumb in thumbs]
-    found = {"plain": probability(thumbs, weights), "flagged": np.array(score) < FLAG, "turned": turned}
+    score, turned = zip(*(judge(thumb, network) for thumb in thumbs), strict=True)
+    inverse = [judge(-thumb, network)[1] for thumb in thumbs]
+    found = {"plain": probability(thumbs, network), "flagged": np.array(score) < FLAG, "turned": turned}
     return pd.DataFrame({**found, "inverse_turned": inverse}, index=rows.index)
 
 
 def _five_fold(rows: pd.DataFrame) -> pd.DataFrame:
-    """Every picture judged by weights fitted on the groups of the four other fifths."""
+    """Every picture judged by a network fitted on the groups of the four other folds."""
     fold = rows.group_id.map(lambda group: int(hashlib.sha256(group.encode()).hexdigest(), 16) % _FOLDS)
-    fitted = [fit(rows[fold != n], _EXAMPLES) for n in range(_FOLDS)]
+    fitted = [open_network(fit(rows[fold != n], _EXAMPLES)) for n in range(_FOLDS)]
     return pd.concat([_judged(rows[fold == n], fitted[n]) for n in range(_FOLDS)]).loc[rows.index]
 
 
-def _photographs(weights: Weights) -> dict[str, Any]:
-    """The two photographs that scikit-learn brings, and 500 squares cut out of each."""
+def _photographs(network: InferenceSession) -> dict[str, Any]:
+    """Of the two photographs that scikit-learn ships, and of 500 squares cut out of each: flagged, turned."""
     rng = np.random.default_rng(1)
     seen = []
     for colour in load_sample_images().images:
@@ -247,7 +274,7 @@ def _photographs(weights: Weights) -> dict[str, Any]:
         for side in rng.integers(60, min(grey.shape), 500):
             top, left = (int(rng.integers(0, length - side)) for length in grey.shape)
             seen.append(grey[top : top + side, left : left + side])
-    score, turned = zip(*(judge(thumbnail(grey), weights) for grey in seen), strict=True)
+    score, turned = zip(*(judge(thumbnail(grey), network) for grey in seen), strict=True)
     return {"flagged": _share(np.array(score) < FLAG), "turned": _share(np.array(turned))}
 
 

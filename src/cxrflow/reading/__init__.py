@@ -1,4 +1,4 @@
-"""Any file to a grey array, upright and with dark air, or a reason for leaving it out."""
+"""Any file to a grey array, upright, air dark; or the reason why it is left out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,20 @@ from cxrflow.errors import LeftOut
 from cxrflow.reading.frontal import invert, turn
 from cxrflow.reading.picture import read_picture
 
-#: A file larger than this is not opened (bytes).
+#: Larger files are not opened (bytes).
 LARGEST_FILE = 512 * 1024 * 1024
-#: File name endings that `cxrflow predict` looks for in a folder; the content decides how a file is read.
+#: File name endings of images, by which folders are searched; the content decides how a file is read.
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """grey: (height, width), uint8 or uint16, air dark; frontal: how much it looks like an upright frontal chest
-    radiograph, in [0, 1]; turned: whether it lay inverted in the file."""
+    """A radiograph as read.
+
+    grey     uint8 or uint16 (height, width), air dark
+    frontal  how much it looks like an upright frontal chest radiograph, in [0, 1] (frontal.py)
+    turned   whether it was stored inverted
+    """
 
     grey: np.ndarray
     frontal: float
@@ -29,7 +33,7 @@ class Reading:
 def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
     """Read one file: (height, width), uint8 or uint16, air dark. Raises LeftOut as ``read``.
 
-    turned  what ``read`` has said of this file, which is then not looked at again
+    turned  whether the file is stored inverted, where ``read`` has already told; None: find out
     """
     if turned is None:
         return read(path).grey
@@ -37,7 +41,7 @@ def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
 
 
 def read(path: Path) -> Reading:
-    """Read one file, look whether it is a frontal radiograph, and turn it where it is an inverted one.
+    """Read one file, score how frontal it looks, and turn it where it is an inverted radiograph.
 
     Raises LeftOut with the reason where the file is absent, empty, damaged, too large or no single grey image.
     """
@@ -45,7 +49,7 @@ def read(path: Path) -> Reading:
 
 
 def decode(path: Path) -> np.ndarray:
-    """One file's picture, (height, width), uint8 or uint16, with the greys that the file and its header say.
+    """One file's picture, uint8 or uint16 (height, width), its grey values as the file and its header give them.
 
     The content decides the format, not the name. Raises LeftOut as ``read``.
     """
@@ -76,7 +80,7 @@ def is_dicom(content: bytes) -> bool:
 
 
 def to_uint8(grey: np.ndarray) -> np.ndarray:
-    """uint8 as it is; uint16 with its least value at 0 and its greatest at 255 (12 bits in 16 would be near black)."""
+    """uint8 unchanged; uint16 with its minimum at 0 and its maximum at 255 (12 bits in 16 would be almost black)."""
     if grey.dtype == np.uint8:
         return grey
     low, high = int(grey.min()), int(grey.max())

@@ -1,4 +1,4 @@
-"""DICOM through pydicom: modality and VOI transformations, MONOCHROME1 turned, anything but one grey frame left out."""
+"""DICOM through pydicom: one grey frame, with modality and VOI transformations, MONOCHROME1 inverted."""
 
 import io
 import warnings
@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from cxrflow.errors import LeftOut
@@ -23,8 +24,9 @@ def read_dicom(content: bytes) -> np.ndarray:
     """Decode one grey frame: (height, width), uint8 or uint16, windowed as the header says, air dark.
 
     The order is the standard's (PS3.3 C.11, PS3.4 N.2): modality LUT or rescale, VOI LUT or window, then
-    MONOCHROME1 (PS3.3 C.7.6.3.1.2: lowest value white) turned.
-    Raises LeftOut where pixels are absent, damaged, coloured, of several frames or too many.
+    MONOCHROME1 (PS3.3 C.7.6.3.1.2: lowest value white) inverted.
+    Raises LeftOut where pixels are absent, damaged, in colour, in several frames or too many, and where the header says
+    another modality or a lateral view.
     """
     try:
         with warnings.catch_warnings():
@@ -75,7 +77,7 @@ def _grey(data: pydicom.Dataset) -> np.ndarray:
 
 
 def _padding(data: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray | None:
-    """Where pixels only fill the rectangle up (PS3.3 C.7.5.1.1.2): bool (height, width), or None where none do."""
+    """Padding pixels (PS3.3 C.7.5.1.1.2): bool (height, width); None where there are none, or nothing else."""
     if "PixelPaddingValue" not in data:
         return None
     ends = sorted((int(data.PixelPaddingValue), int(data.get("PixelPaddingRangeLimit", data.PixelPaddingValue))))

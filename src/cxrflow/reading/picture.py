@@ -1,10 +1,10 @@
-"""PNG, JPEG, TIFF, BMP and WebP through Pillow; the plain ones among PNG and JPEG by a shorter way."""
+"""PNG, JPEG, TIFF, BMP and WebP through Pillow; plain PNG and JPEG through imagecodecs (plain.py), which is faster."""
 
 import io
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading.plain import read_plain
@@ -15,7 +15,7 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
 
 def read_picture(content: bytes) -> np.ndarray:
-    """Decode a picture: (height, width), uint8 or, for 16-bit grey, uint16; colour to grey, upright by EXIF.
+    """Decode a picture: (height, width), uint8, or uint16 where it has more bits; colour to grey, upright by EXIF.
 
     Raises LeftOut where it is no picture, damaged, cut short, of several frames or above LARGEST_IMAGE pixels.
     """
@@ -27,7 +27,7 @@ def read_picture(content: bytes) -> np.ndarray:
             return _decode(Image.open(io.BytesIO(content), formats=_FORMATS))
     except LeftOut:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise LeftOut("not an image: the content is no known picture format or DICOM") from None
     except Image.DecompressionBombError:
         raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels") from None
@@ -41,13 +41,13 @@ def _decode(image: Image.Image) -> np.ndarray:
     if getattr(image, "n_frames", 1) > 1:
         raise LeftOut("picture has several frames")
     if image.format == "JPEG":
-        image.draft("L", image.size)  # decodes the luminance alone
+        image.draft("L", image.size)  # decodes only the luminance
     image.load()
     tags = image.getexif()
-    # Not where it is upright already: Pillow copies the picture even then.
+    # Only where it is needed: Pillow copies even an upright picture.
     upright = ImageOps.exif_transpose(image) if tags.get(ExifTags.Base.Orientation, 1) != 1 else image
     grey = _grey(upright)
-    # TIFF may say that 0 is white; Pillow turns 8 bits and less, not more.
+    # TIFF may say that 0 is white; Pillow inverts 8 bits and less, not more.
     white_is_zero = image.format == "TIFF" and tags.get(ExifTags.Base.PhotometricInterpretation) == 0
     return 65535 - grey if white_is_zero and grey.dtype == np.uint16 else grey
 
@@ -60,11 +60,11 @@ def _grey(image: Image.Image) -> np.ndarray:
         if not np.isfinite(values).all():
             raise LeftOut("image has values that are not numbers")
         if image.mode == "I" and values.min() >= 0 and values.max() < 65536:
-            return values.astype(np.uint16)
+            return np.asarray(values, np.uint16)
         low, high = values.min(), values.max()
-        return np.rint((values - low) * (65535 / max(high - low, 1e-12))).astype(np.uint16)
+        return np.asarray(np.rint((values - low) * (65535 / max(high - low, 1e-12))), np.uint16)
     if image.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa"):
         image = image.convert("RGBA")
-        # What is transparent is no tissue: laid on black, the value of air.
+        # Transparent pixels are no tissue: they become black, the value of air.
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image if image.mode == "L" else image.convert("L"))
+    return np.asarray(image if image.mode == "L" else image.convert("L"), np.uint8)

@@ -1,87 +1,77 @@
-"""Grey PNG and plain JPEG, which most collections are made of, by the shortest way to an array; the same pixels as
-Pillow's, to the bit.
+"""Grey PNG and plain JPEG, which most collections are made of, decoded by imagecodecs; pixels identical to Pillow's.
 
-What a file's own list of parts does not show to be harmless (anything that turns, animates or blends the picture), and
-what is damaged, is None here: Pillow reads it, or says what is wrong with it.
+Only a file whose list of parts shows nothing that turns, animates or blends the picture is read here. Anything else,
+and what is damaged, is None: Pillow reads it, or says what is wrong with it.
 """
 
+import logging
+import re
 import struct
 
-import cv2
+import imagecodecs
 import numpy as np
-import simplejpeg
-from isal import igzip_lib, isal_zlib
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _HEADER = 33  # bytes of a PNG's signature and of its first chunk, IHDR
-_BLOCK = 65535  # bytes of a stored block of deflate, at most
-_END = b"\0\0\0\0IEND\xaeB`\x82"
-#: Chunks of a PNG that say nothing of how its pixels are shown, besides IHDR, IDAT and IEND.
+#: Chunks of a PNG that do not change how its pixels are shown, besides IHDR, IDAT and IEND.
 _HARMLESS = (b"pHYs", b"tIME", b"gAMA", b"sRGB", b"cHRM")
-#: Segments of a JPEG before its scan (T.81, table B.1): baseline and progressive frames, tables, JFIF, Adobe, comments.
-#: Not APP1, which holds EXIF and XMP, nor APP2, which may hold more pictures.
-_SEGMENTS = (0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, 0xED, 0xEE, 0xFE)
-_SCAN = 0xDA
+#: Markers of a JPEG (T.81, table B.1): baseline and progressive frames; scans; what does not change how the pixels are
+#: shown: tables, JFIF, comments. Not APP1, which holds EXIF and XMP, APP2, which may hold more pictures, nor Adobe's
+#: APP14, which may say that the colours are not YCbCr.
+_FRAMES, _SCAN, _END = (0xC0, 0xC1, 0xC2), 0xDA, b"\xff\xd9"
+_SEGMENTS = (*_FRAMES, _SCAN, 0xC4, 0xDB, 0xDD, 0xE0, 0xED, 0xFE)
+#: What ends the entropy-coded data of a scan: any marker but stuffed zeros and restarts (T.81, B.1.1.5).
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]")
+
+# It warns of data after a picture's last row, which Pillow ignores as well.
+logging.getLogger("imagecodecs").setLevel(logging.ERROR)
 
 
 def read_plain(content: bytes, largest: int) -> np.ndarray | None:
-    """Decode a grey 8-bit PNG or a grey or YCbCr JPEG: uint8 (height, width); None where it is anything else, damaged
-    or of more than ``largest`` pixels."""
-    if content.startswith(_PNG):
-        return _png(content, largest)
-    return _jpeg(content, largest) if content.startswith(_JPEG) else None
-
-
-def _png(content: bytes, largest: int) -> np.ndarray | None:
-    """OpenCV is handed the pixels inflated: ISA-L inflates twice as fast as the zlib inside OpenCV."""
-    if content[12:16] != b"IHDR" or len(content) < _HEADER:
+    """Decode a grey 8-bit PNG, or a grey or YCbCr JPEG: uint8 (height, width). None where it is anything else, damaged,
+    or of more than ``largest`` pixels, which are not decoded."""
+    try:
+        if content.startswith(_PNG) and _is_plain_png(content, largest):
+            return np.asarray(imagecodecs.png_decode(content))
+        if content.startswith(_JPEG) and _is_plain_jpeg(content, largest):
+            return np.asarray(imagecodecs.jpeg8_decode(content, outcolorspace="gray"))
+    except Exception:  # imagecodecs' own kinds and Python's
         return None
+    return None
+
+
+def _is_plain_png(content: bytes, largest: int) -> bool:
+    if content[12:16] != b"IHDR" or len(content) < _HEADER:
+        return False
     width, height, *kind = struct.unpack(">II5B", content[16:29])
     if kind != [8, 0, 0, 0, 0] or not 0 < width * height <= largest:  # 8 bits, grey, not interlaced
-        return None
-    data, at = [], _HEADER
+        return False
+    at = _HEADER
     while (name := content[at + 4 : at + 8]) != b"IEND":
-        end = at + 8 + int.from_bytes(content[at : at + 4])
-        if name == b"IDAT":
-            data.append(content[at + 8 : end])
-        elif name not in _HARMLESS:
-            return None
-        at = end + 4
-    size = height * (width + 1)
-    inflate = isal_zlib.decompressobj()
-    try:
-        rows = inflate.decompress(b"".join(data), size + 1)
-    except igzip_lib.IsalError:  # type: ignore[misc]  # its stubs say that it is an instance
-        return None
-    if len(rows) != size or not inflate.eof:
-        return None
-    return cv2.imdecode(np.frombuffer(_stored(content[:_HEADER], rows), np.uint8), cv2.IMREAD_GRAYSCALE)
+        if name != b"IDAT" and name not in _HARMLESS:
+            return False
+        at += 12 + int.from_bytes(content[at : at + 4])
+    return True
 
 
-def _stored(header: bytes, rows: bytes) -> bytes:
-    """A PNG of the header and the rows, which are stored and not deflated (RFC 1950; RFC 1951, section 3.2.4)."""
-    parts: list[bytes | memoryview] = [b"IDAT", b"\x78\x01"]
-    for start in range(0, len(rows), _BLOCK):
-        block = memoryview(rows)[start : start + _BLOCK]
-        parts += [struct.pack("<BHH", start + len(block) == len(rows), len(block), _BLOCK - len(block)), block]
-    parts.append(struct.pack(">I", isal_zlib.adler32(rows)))
-    length, check = sum(map(len, parts)) - 4, 0
-    for part in parts:
-        check = isal_zlib.crc32(part, check)
-    return b"".join([header, struct.pack(">I", length), *parts, struct.pack(">I", check), _END])
+def _is_plain_jpeg(content: bytes, largest: int) -> bool:
+    """Walks to the end of the file: where parts are missing, libjpeg would fill the picture up with grey."""
+    at, plain = 2, False
+    while (marker := content[at : at + 2]) != _END:
+        if marker[:1] != b"\xff" or marker[1:] == b"" or marker[1] not in _SEGMENTS:
+            return False
+        length = int.from_bytes(content[at + 2 : at + 4])
+        if marker[1] in _FRAMES:
+            plain = _is_plain_frame(content[at + 4 : at + 2 + length], largest)
+        at += 2 + length
+        if marker[1] == _SCAN and (after := _AFTER_SCAN.search(content, at)):
+            at = after.start()
+    return plain and at + len(_END) == len(content)
 
 
-def _jpeg(content: bytes, largest: int) -> np.ndarray | None:
-    """libjpeg-turbo's luminance; strict, so that what libjpeg only warns of, as a damaged scan, counts as damage."""
-    at = 2
-    while (marker := content[at : at + 2]) != bytes((0xFF, _SCAN)):
-        if marker[:1] != b"\xff" or marker[1:2] == b"" or marker[1] not in _SEGMENTS:
-            return None
-        at += 2 + int.from_bytes(content[at + 2 : at + 4])
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
-        if colours not in ("Gray", "YCbCr") or height * width > largest:
-            return None
-        return simplejpeg.decode_jpeg(content, "GRAY")[..., 0]
-    except ValueError:
-        return None
+def _is_plain_frame(header: bytes, largest: int) -> bool:
+    """Whether a frame header (T.81, B.2.2) is of 8 bits and of one component, or of the three that are YCbCr."""
+    if len(header) < 6:
+        return False
+    bits, height, width, components = struct.unpack(">BHHB", header[:6])
+    return bits == 8 and 0 < height * width <= largest and (components == 1 or header[6::3] == b"\1\2\3")
