@@ -39,7 +39,7 @@ from cxrflow.evaluation.metrics import macro_auroc
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.files import code_digest, digest, write_json
 from cxrflow.images.prepare import Store, steps_digest
-from cxrflow.images.steps import prepare_image
+from cxrflow.images.registry import prepare_image
 from cxrflow.params import Params, load_params
 from cxrflow.predictor import Predictor
 from cxrflow.records import Record, to_frame

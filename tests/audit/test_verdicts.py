@@ -1,6 +1,5 @@
 """When the audit may say that there is a shortcut, that there is none, and when it must not say anything."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -138,9 +137,3 @@ def test_what_is_printed_is_every_verdict_with_its_question(
     print_verdicts(conclude(results, mixed, task))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"not found  {test.question} It is [{k}]." for k, test in enumerate(TESTS.values())]
-
-
-def test_a_mean_of_few_groups_is_no_verdict() -> None:
-    from cxrflow.statistics.intervals import clustered_mean
-
-    assert LIMITS.judge(clustered_mean(np.ones(9), np.repeat([0, 1, 2], 3))) == UNTOLD

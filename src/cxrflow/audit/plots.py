@@ -39,7 +39,8 @@ def forest(results: Mapping[str, Result], pooled: Figure, kind: Kind = "svg") ->
             panel += [(f"  {name}", figure, colour) for name, figure in rows.figures.items()]
     most = max(len(areas), len(changes))
     height = 1.2 + 0.29 * most
-    labels = max(_LABELS, *(_LETTER * len(name) + 0.1 for name, _, _ in (*areas, *changes)))
+    longest = max(len(name) for name, figure, _ in (*areas, *changes) if figure is not None)
+    labels = max(_LABELS, _LETTER * longest + 0.19)
     width = labels + _AXES + _TEXT
     with new_canvas(2 * width, height, kind) as (canvas, out):
         canvas.set_layout_engine("none")  # none knows of text beside the axes
