@@ -66,7 +66,10 @@ def test_heat_map_is_a_square_map(built: SimpleNamespace) -> None:
     assert heat.abs().sum() > 0
 
 
-def test_saved_and_loaded_it_gives_the_same(built: SimpleNamespace) -> None:
+def test_saved_and_loaded_it_gives_the_same(built: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one begins with whatever lay in memory: drawing its weights would take most of the time."""
+    for name in ("kaiming_normal_", "kaiming_uniform_", "normal_", "trunc_normal_", "uniform_"):
+        monkeypatch.setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
     other = built.model.architecture(1, 3).eval()
     other.load_state_dict(load(save({n: t.contiguous() for n, t in built.network.state_dict().items()})))
     with torch.inference_mode():
@@ -74,15 +77,10 @@ def test_saved_and_loaded_it_gives_the_same(built: SimpleNamespace) -> None:
         assert torch.allclose(other(built.images), expected, rtol=1e-4, atol=1e-5)
 
 
-# Export is slow: of each file in MODELS the first network, and those that have layers which that one lacks.
-FIRST = {model.gradcam_layer: name for name, model in reversed(MODELS.items())}
-OTHERS = ["resnet50", "covidnet_large", *(name for name in NAMES if name not in MODELS)]
-
-
-@pytest.mark.parametrize("name", [*FIRST.values(), *OTHERS])
-def test_onnx_gives_the_same(name: str, tmp_path: Path) -> None:
+def test_onnx_gives_the_same(tmp_path: Path) -> None:
+    """Of one network, since an export takes seconds: the one whose rows and states would be traced wrongly first."""
     torch.manual_seed(0)
-    network, images = model_called(name).architecture(1, 3).eval(), torch.randn(2, 1, 64, 64)
+    network, images = MODELS["crnn"].architecture(1, 3).eval(), torch.randn(2, 1, 64, 64)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(network, (images,), dynamo=True, verbose=False)
@@ -91,21 +89,19 @@ def test_onnx_gives_the_same(name: str, tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
     logits = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
     assert logits == pytest.approx(expected, rel=1e-3, abs=1e-3 * float(np.abs(expected).max()))
-    for file in tmp_path.iterdir():  # half a gigabyte
-        file.unlink()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_size_and_one_or_three_planes(name: str) -> None:
+def test_any_size_and_number_of_classes_and_one_or_three_planes(name: str) -> None:
     model = model_called(name)
     between = 148 if name == "timm:tresnet_m" else 150
-    for channels, size in [(1, 64), (1, 480), (3, between), (3, 224)]:
+    for channels, size, classes in [(1, 64, 2), (1, 480, 4), (3, between, 3), (3, 224, 5)]:
         maps: list[torch.Tensor] = []
         with torch.device("meta"), torch.inference_mode():
-            network = model.architecture(channels, 3).eval()
+            network = model.architecture(channels, classes).eval()
             layer = model.gradcam_layer(network, size)
             layer.register_forward_hook(lambda *args, maps=maps: maps.append(args[2]))
-            assert network(torch.empty(2, channels, size, size)).shape == (2, 3)
+            assert network(torch.empty(2, channels, size, size)).shape == (2, classes)
         assert [m.dim() for m in maps] == [4]
         if size >= 224:
             assert min(maps[0].shape[2:]) >= 7
@@ -230,11 +226,11 @@ def test_what_timm_cannot_do_is_one_clear_sentence(name: str, said: str) -> None
 
 
 def test_a_size_that_does_not_fit_is_one_clear_sentence() -> None:
-    check_size("timm:tresnet_m", 1, 148)
+    check_size("timm:tresnet_m", 1, 148, 2)
     with pytest.raises(CxrflowError, match=r"timm:tresnet_m does not take pictures of 150 x 150; .* 148 and 152"):
-        check_size("timm:tresnet_m", 1, 150)
+        check_size("timm:tresnet_m", 1, 150, 4)
     with pytest.raises(CxrflowError, match=r"timm:inception_v3 does not take pictures of 64 x 64; nearest sizes: 75"):
-        check_size("timm:inception_v3", 3, 64)
+        check_size("timm:inception_v3", 3, 64, 3)
 
 
 def test_grey_stem_keeps_the_scale_of_the_first_layer() -> None:

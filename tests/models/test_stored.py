@@ -1,43 +1,50 @@
 """A network that comes as an ONNX graph: trained further by the training stage, and graphs of few layers."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
-import pandas as pd
 import pytest
 import torch
 
 import cxrflow
 from cxrflow.bundle import Bundle, read_bundle, seen_rows, write_bundle
+from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
-from cxrflow.images.prepare import Store
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Images, Params
-from cxrflow.records import CLASSES
+from cxrflow.task import Task
 from cxrflow.training.start import begin
 from cxrflow.training.train import train
 
-Tiny = Callable[..., tuple[pd.DataFrame, Store, Images]]
+Tiny = Callable[..., tuple[Dataset, Images]]
+
+
+@pytest.fixture
+def imported(tiny: Tiny, onnx_network: Callable[[int], bytes], tmp_path: Path) -> Path:
+    """The bundle of a network that answers in the order 2, 0, 1 of the default task."""
+    dataset, steps = tiny(120)
+    network = StoredNetwork(onnx_network(32))
+    network.order.copy_(torch.tensor([2, 0, 1]))
+    bundle = Bundle(
+        cxrflow=cxrflow.__version__, model=STORED, task=dataset.task, mean=0, std=1, temperature=1,
+        images=steps.model_copy(update={"channels": 3}), sources={}, pretrained_on=("elsewhere",), seen="unknown",
+        epoch=0, validation={}, digests={},
+    )  # fmt: skip
+    write_bundle(tmp_path / "imported", network, bundle, seen_rows(dataset.records[:0]))
+    return tmp_path / "imported"
 
 
 def test_training_feeds_a_stored_network_what_it_was_made_for(
-    tiny: Tiny, params: Params, onnx_network: Callable[[int], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    imported: Path, tiny: Tiny, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shares of white, three equal planes, and not the new images' mean and deviation; it learns, and is a bundle."""
-    records, store, steps = tiny(120)
-    steps = steps.model_copy(update={"channels": 3})
-    network = StoredNetwork(onnx_network(32))
-    network.order.copy_(torch.tensor([2, 0, 1]))
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    bundle = Bundle(
-        cxrflow=cxrflow.__version__, model=STORED, classes=CLASSES, images=steps, mean=0, std=1, temperature=1,
-        sources={}, pretrained_on=("elsewhere",), seen="unknown", epoch=0, validation={}, digests={},
-    )  # fmt: skip
-    write_bundle(tmp_path / "imported", network, bundle, seen_rows(records[:0]))
-    update = {"model": STORED, "start": str(tmp_path / "imported"), "epochs": 4, "batch_size": 16}
+    dataset, steps = tiny(120)
+    before = read_bundle(imported)[1].state_dict()
+    update = {"model": STORED, "start": str(imported), "epochs": 4, "batch_size": 16}
     how = params.training.model_copy(update=update)
     fed: list[torch.Tensor] = []
     forward = StoredNetwork.forward
@@ -48,8 +55,8 @@ def test_training_feeds_a_stored_network_what_it_was_made_for(
         return forward(self, images)
 
     monkeypatch.setattr(StoredNetwork, "forward", watched)
-    trained = train(records, store, steps, how, tmp_path / "out")
-    val = store.images[(records.split == "val").to_numpy()]
+    trained = train(dataset, steps.model_copy(update={"channels": 3}), how, tmp_path / "out")
+    val = dataset.split("val").pixels()
     assert fed[0].shape[1] == 3
     assert (fed[0][0, 0] * 255).round().byte().tolist() == val[0].tolist()
     assert torch.equal(fed[0][:, 0], fed[0][:, 2])
@@ -61,8 +68,28 @@ def test_training_feeds_a_stored_network_what_it_was_made_for(
     moved = [n for n, value in network.state_dict().items() if not torch.equal(value, before[n])]
     assert sorted(moved) == sorted(set(before) - {"order"})  # the statistics of batch normalisation among them
     assert network.order.tolist() == [2, 0, 1]
-    with pytest.raises(CxrflowError, match=r"keeps its images\.size 32"):
-        begin(STORED, str(tmp_path / "imported"), steps.model_copy(update={"size": 48}), 3)
+
+
+def test_a_stored_network_keeps_size_planes_and_classes_and_answers_in_the_order_of_the_task(
+    imported: Path, task: Task, two_classes: Task
+) -> None:
+    steps = read_bundle(imported)[0].images
+    turned = Task(classes=dict(reversed(task.classes.items())), positive=task.positive)
+    network = begin(STORED, str(imported), steps, turned).network.eval()
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(network(images), read_bundle(imported)[1](images)[:, [2, 1, 0]])
+    others = Task(classes={"a": ("mass",), "b": ("nodule",), "c": ("cancer",)}, positive="a")
+    for images_, other in [(steps.model_copy(update={"size": 48}), task), (steps, two_classes), (steps, others)]:
+        with pytest.raises(CxrflowError, match=rf"keeps its images\.size 32, .*classes {', '.join(task.order)}; set"):
+            begin(STORED, str(imported), images_, other)
+
+
+def test_a_stored_network_of_another_number_of_outputs_is_refused(imported: Path, two_classes: Task) -> None:
+    description = json.loads((imported / "bundle.json").read_text())
+    (imported / "bundle.json").write_text(json.dumps(description | {"task": two_classes.model_dump()}))
+    with pytest.raises(CxrflowError, match="gives 3 values, not one for each of the classes clear, air"):
+        read_bundle(imported)
 
 
 @pytest.mark.parametrize("end", ["Flatten", "Reshape"])
