@@ -38,6 +38,12 @@ def two() -> Task:
     return _TASKS[2]
 
 
+@pytest.fixture(scope="session")
+def four() -> Task:
+    """Four classes: clear, mass, air (positive, shown as pneumothorax), fluid (shown as pleural effusion)."""
+    return _TASKS[4]
+
+
 @pytest.fixture(scope="session", params=sorted(_TASKS))
 def any_task(request: pytest.FixtureRequest) -> Task:
     """Two, three and four classes; the positive one is the last, the first and the third."""

@@ -1,3 +1,5 @@
+"""Pictures: readable, the same each time, in the names and colours of the task, for two classes and for four."""
+
 import io
 import xml.etree.ElementTree as ET
 
@@ -10,10 +12,9 @@ from cxrflow.evaluation import curve_plots, plots
 from cxrflow.evaluation.calibration import abstention, calibration
 from cxrflow.evaluation.curves import curves as curves_of
 from cxrflow.evaluation.metrics import confusion
-from cxrflow.records import CLASSES
-from cxrflow.statistics.intervals import missing
+from cxrflow.statistics.figure import Figure, missing
 
-FIGURE = {"value": 0.876, "low": 0.812, "high": 0.931, "n": 90, "groups": 60}
+FIGURE = Figure(0.876, 0.812, 0.931, 90, 60)
 
 
 def words(svg):
@@ -21,73 +22,115 @@ def words(svg):
     return {"".join(node.itertext()).strip() for node in tree.iter("{http://www.w3.org/2000/svg}text")}
 
 
-def history(epochs=3):
+def history(task, epochs=3):
     frame = pd.DataFrame({"epoch": range(1, epochs + 1)})
     for name in ("train_loss", "val_loss", "val_macro_auroc"):
         frame[name] = np.linspace(0.9, 0.75, epochs)
-    for name in CLASSES:
+    for name in task.order:
         frame[f"val_sensitivity_{name}"] = 0.5
         frame[f"val_ppv_{name}"] = np.nan
     return frame
 
 
-def drawn(kind="svg"):
-    rng = np.random.default_rng(0)
-    labels, probabilities = np.array(CLASSES[:2] * 15), rng.dirichlet(np.ones(3), 30)
-    curves = curves_of(probabilities, labels, np.arange(30), 100, 0)
-    figures = {"covid": FIGURE, "normal": FIGURE, "pneumonia": missing("too few")}
+def matrix(score, task, kind):
+    k = len(task.order)
+    return plots.confusion_panels(confusion(np.arange(k), np.arange(k), k), task, kind)
+
+
+def curves(score, task, kind):
+    """Of three classes or more the last one is absent."""
+    k = len(task.order)
+    case = score(task, np.arange(40) % max(k - 1, 2), np.random.default_rng(0).dirichlet(np.ones(k), 40))
+    test = {name: {"auroc": FIGURE if (case.labels == name).any() else missing("too few")} for name in task.order}
     point = {"sensitivity": FIGURE, "specificity": FIGURE, "ppv": missing("none called")}
-    return curve_plots.curve_panels(curves, figures, dict.fromkeys(CLASSES, 0.3), {"argmax": point}, kind)
+    points = dict.fromkeys(("argmax", "specificity", "cost_ratio"), point)
+    figures = {"test": test, "confusion": confusion(case.truth, case.predicted, k), "n": 40, "operating_points": points}
+    return curve_plots.curve_panels(curves_of(case), figures, task, kind)
 
 
-def reliability(kind="svg"):
-    labels, probabilities = np.array(CLASSES * 10), np.random.default_rng(0).dirichlet(np.ones(3), 30)
-    groups = np.arange(30)
-    calibrated = calibration(probabilities, labels, groups, 100, 0)
-    return curve_plots.calibration_panels(calibrated, abstention(probabilities, labels, groups), kind)
+def reliability(score, task, kind):
+    k = len(task.order)
+    case = score(task, np.arange(40) % k, np.random.default_rng(0).dirichlet(np.ones(k), 40))
+    return curve_plots.calibration_panels(calibration(case), abstention(case), k, kind)
 
 
-PLOTS = {
-    "confusion": lambda kind: plots.confusion_panels(confusion(np.array([0, 0, 1]), np.array([0, 1, 1])), kind),
-    "curves": drawn,
-    "calibration": reliability,
-    "training": lambda kind: plots.training_curves(history(), 2, kind),
-    "one epoch": lambda kind: plots.training_curves(history(1), None, kind),
-    "sources": lambda kind: plots.within_sources({"a": {"covid_vs_normal": FIGURE}}, FIGURE, FIGURE, kind),
-    "nothing": lambda kind: plots.within_sources({}, missing("none"), missing("none"), kind),
-}
+def training(score, task, kind):
+    return plots.training_curves(history(task), task, 2, kind)
 
 
-@pytest.mark.parametrize("name", PLOTS)
-def test_every_picture_is_an_image_with_text_the_same_each_time(name):
-    svg = PLOTS[name]("svg")
+def sources(score, task, kind):
+    return plots.within_sources({"a": {"{}_vs_{}".format(*task.pairs[0]): FIGURE}}, FIGURE, FIGURE, task, kind)
+
+
+def nothing(score, task, kind):
+    return plots.within_sources({}, missing("none"), missing("none"), task, kind)
+
+
+PICTURES = {each.__name__: each for each in (matrix, curves, reliability, training, sources, nothing)}
+
+
+@pytest.fixture(scope="module")
+def picture(score):
+    """Draws a picture of PICTURES for a task as SVG, each once."""
+    drawn = {}
+
+    def draw(name, task):
+        key = (name, task.order)
+        if key not in drawn:
+            drawn[key] = PICTURES[name](score, task, "svg")
+        return drawn[key]
+
+    return draw
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_is_an_image_with_text_the_same_each_time(picture, score, task, name):
+    svg = picture(name, task)
     assert words(svg)
-    assert svg == PLOTS[name]("svg")
-    with Image.open(io.BytesIO(PLOTS[name]("png"))) as image:
+    assert svg == PICTURES[name](score, task, "svg")
+    with Image.open(io.BytesIO(PICTURES[name](score, task, "png"))) as image:
         assert min(image.size) > 100
         assert image.convert("L").getextrema()[0] < 100
 
 
-def test_confusion_shows_counts_shares_and_empty_cells():
+@pytest.mark.parametrize("name", ["matrix", "curves", "training"])
+def test_every_class_has_its_name_and_its_colour(picture, any_task, name):
+    svg = picture(name, any_task)
+    shown, colours = " ".join(words(svg)), svg.decode().lower()
+    for each in any_task.order:
+        assert any_task.names[each] in shown
+        assert name == "matrix" or any_task.colours[each].lower() in colours
+
+
+def test_confusion_shows_counts_shares_and_empty_cells(task):
     truth, predicted = np.repeat([0, 0, 1], [1234, 766, 50]), np.repeat([0, 1, 1], [1234, 766, 50])
-    shown = words(plots.confusion_panels(confusion(truth, predicted)))
+    shown = words(plots.confusion_panels(confusion(truth, predicted, 3), task))
     assert {"1,234", "766", "50", "0.62", "0.38", "0.94", "0.06", "–"} <= shown
 
 
-def test_roc_legend_gives_interval_or_reason():
-    shown = words(drawn())
-    assert "COVID-19: 0.88 (0.81 to 0.93)" in shown
-    assert "pneumonia: too few" in shown
+def test_confusion_grows_with_the_number_of_classes_and_has_a_row_for_each(picture, any_task):
+    k, tree = len(any_task.order), ET.fromstring(picture("matrix", any_task))  # noqa: S314 (our own)
+    texts = ["".join(node.itertext()).strip() for node in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert (texts.count("1"), texts.count("1.00")) == (k, 2 * k)  # counts, and shares by row and by column
+    width = float(tree.get("width").removesuffix("pt"))
+    assert 600 + 150 * max(k - 3, 0) < width < 760 + 170 * max(k - 3, 0)
 
 
-def test_training_names_the_epoch_kept():
-    shown = words(plots.training_curves(history(), 2))
-    assert "dashed line: epoch 2, the one kept (macro AUROC on val 0.825)" in shown
-    assert not any("dashed" in word for word in words(plots.training_curves(history(), None)))
+def test_roc_legend_gives_interval_or_reason(picture, task):
+    shown = words(picture("curves", task))
+    assert "influenza: 0.88 (0.81 to 0.93)" in shown
+    assert "other: unknown (too few)" in shown
 
 
-def test_sources_stand_beside_pooled_and_baseline():
-    by_source = {"rsna": {"normal_vs_pneumonia": missing("all images are in one group")}, "empty": {}}
-    shown = words(plots.within_sources(by_source, FIGURE, {**FIGURE, "value": 0.78, "low": 0.7, "high": 0.9}))
-    assert {"0.88 (0.81 to 0.93)", "0.78 (0.70 to 0.90)", "rsna", "all images are in one group"} <= shown
+def test_training_names_the_epoch_kept(picture, task):
+    assert "dashed line: epoch 2, the one kept (macro AUROC on val 0.825)" in words(picture("training", task))
+    one_epoch = plots.training_curves(history(task, 1), task, None)
+    assert not any("dashed" in word for word in words(one_epoch))
+
+
+def test_sources_stand_beside_pooled_and_baseline(task):
+    by_source = {"rsna": {"flu_vs_other": missing("only 1 group")}, "empty": {}, "a$b$": {"flu_vs_clear": FIGURE}}
+    shown = words(plots.within_sources(by_source, FIGURE, Figure(0.78, 0.7, 0.9), task))
+    assert {"0.88 (0.81 to 0.93)", "0.78 (0.70 to 0.90)", "rsna", "unknown (only 1 group)", "a$b$"} <= shown
+    assert {"influenza vs other", "influenza vs clear"} <= shown
     assert "empty" not in shown

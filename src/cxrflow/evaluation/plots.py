@@ -55,6 +55,8 @@ def confusion_panels(confusion: Mapping[str, Any], task: Task, kind: Kind = "svg
         ("by_column", "Share of each predicted class\n(diagonal: PPV)"),
     )
     names = [_plain(task.names[name]) for name in task.order]
+    long = max(map(len, names)) > _WIDEST_FLAT
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if long else {}
     more = max(len(names) - 3, 0) * 0.75  # inches, for the cells of a fourth class and so on
     with new_canvas(10.2 + 3 * more, 3.9 + more, kind) as (canvas, out):
         canvas.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
@@ -68,9 +70,7 @@ def confusion_panels(confusion: Mapping[str, Any], task: Task, kind: Kind = "svg
                 style: dict[str, Any] = {"color": "white" if shade[row, col] > 0.55 else INK, "fontsize": 12}
                 weight = "bold" if row == col else "regular"
                 axes.text(col, row, text, ha="center", va="center", fontweight=weight, **style)
-            axes.set_xticks(range(len(names)), names)
-            if max(map(len, names)) > _WIDEST_FLAT:
-                axes.tick_params(axis="x", rotation=30)
+            axes.set_xticks(range(len(names)), names, **turned)
             axes.set_yticks(range(len(names)), names if column == 0 else [])
             between = np.arange(0.5, len(names) - 1)
             axes.set_xticks(between, minor=True)
