@@ -1,16 +1,17 @@
 """The same bytes, whether this machine prepares the images or a Spark cluster does."""
 
-import os
-import subprocess
-import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
+from typer.testing import CliRunner
 
+from cxrflow.cli import app
 from cxrflow.engines import LocalEngine
 from cxrflow.images.prepare import prepare_images
+from cxrflow.params import load_params
 from cxrflow.records import COLUMNS
 
 PROJECT = Path(__file__).parents[2]
@@ -62,25 +63,28 @@ def test_real_files_are_the_same_bytes(real_data, demo_params, spark, tmp_path) 
     assert pd.read_csv(tmp_path / "spark" / "index.csv").left_out.isna().all()
 
 
-def test_the_command_writes_the_same_bytes(own, spark_master, tmp_path) -> None:
+def test_the_command_hands_its_work_to_the_engine_that_it_names(own, engine, spark, tmp_path, monkeypatch) -> None:
     root = own([["0.png", "normal", "p"]], {f"{k}.png": k for k in range(12)})
     added = {"source": "mine", "label": "normal", "split": "train"}
     records = records_of(root, sorted(root.glob("mine/*.png"))).assign(**added)
     (tmp_path / "data" / "metadata").mkdir(parents=True)
     records.reindex(columns=COLUMNS).to_csv(tmp_path / "data" / "metadata" / "records.csv", index=False)
     values = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    values["sources"]["root"], values["spark"]["master"] = "root", spark_master
-    values["images"]["lungs"] = "opencv"
+    values["sources"]["root"], values["images"]["lungs"] = "root", "opencv"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(tmp_path)
+    asked = []
 
-    def cxrflow(*arguments: str) -> None:
-        command = [sys.executable, "-m", "cxrflow.cli", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stderr
+    @contextmanager
+    def open_engine(params):
+        """The session's cluster: a process can have only one."""
+        asked.append(params.engine)
+        yield spark
 
+    monkeypatch.setattr("cxrflow.engines.open_engine", open_engine)
+    done = CliRunner().invoke(app, ["images", "--engine", "spark"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert asked == ["spark"]
     images = tmp_path / "data" / "images"
-    cxrflow("images")
-    local = [(images / name).read_bytes() for name in FILES]
-    images.rename(tmp_path / "local")
-    cxrflow("images", "--engine", "spark")
+    local = written(records, root, load_params(Path("params.yaml")).images, engine, tmp_path / "local")
     assert [(images / name).read_bytes() for name in FILES] == local

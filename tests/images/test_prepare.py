@@ -10,8 +10,8 @@ import pytest
 from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.images import prepare
+from cxrflow.images.registry import prepare_image
 from cxrflow.images.rows import Rows
-from cxrflow.images.steps import prepare_image
 from cxrflow.params import load_params
 
 STEPS = load_params(Path(__file__).parents[2] / "params.yaml").images.model_copy(
