@@ -1,6 +1,6 @@
-"""Where the work is done: in this process and its children (local), or on a Spark cluster (spark).
+"""Where the work runs: on this machine (local) or on a Spark cluster (spark).
 
-An engine offers a table backend (Ibis, so that one set of rules runs on DuckDB and on Spark) and ``map``.
+An engine offers a table backend (Ibis, so that one set of rules runs on DuckDB and on Spark) and a parallel ``map``.
 """
 
 import os
@@ -25,48 +25,49 @@ from cxrflow.params import Params
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-#: Items that a process of this machine is handed at once, at most: handing over many costs hardly more than one.
+#: Most items in one task of a local worker process: handing over 16 costs hardly more than handing over one.
 _CHUNK = 16
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-#: Spark: at most this many items in a partition, and this many partitions asked for and not yet taken. Together they
-#: bound what the driver holds; each result is a whole picture.
+#: Spark: most items in a partition, and most partitions in flight (submitted, results not yet taken). Together they
+#: bound the driver's memory; each result is a whole picture.
 _PARTITION, _AHEAD = 64, 128
 
 
 class Engine(Protocol):
-    """What a stage may ask of an engine."""
+    """What every engine offers."""
 
     @property
     def backend(self) -> Any:
-        """The Ibis backend that tables live on."""
+        """The Ibis backend that holds the tables."""
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """``function`` of each item, in the order of the items; function and items are sent to other processes."""
+        """``function`` of each item, in the order of the items. Function, items and results are pickled."""
 
 
 class LocalEngine:
-    """DuckDB in memory, and all cores of this machine."""
+    """DuckDB in memory, and one worker process per core of this machine."""
 
     @cached_property
     def backend(self) -> Any:
-        """As ``Engine.backend``; loaded when it is first asked for, which worker processes never do."""
+        """As ``Engine.backend``; opened when first used, so that worker processes never import it."""
         import ibis
 
         return ibis.duckdb.connect()
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, by processes of this machine.
+        """As ``Engine.map``, in worker processes.
 
         Raises CxrflowError where one of them is killed.
         """
         pool = get_reusable_executor(initializer=_ignore_interrupts, env=_ONE_THREAD)
-        ahead = 4 * cpu_count()
+        ahead: int = 4 * cpu_count()
 
-        def size(left: int) -> int:  # less and less at the end, so that no process is idle while another has many
+        def size(left: int) -> int:  # smaller tasks towards the end, so that all processes finish together
             return min(_CHUNK, left // ahead)
 
         def submit(part: Sequence[In]) -> Future[list[Out]]:
-            return pool.submit(_partition, function, part)
+            future: Future[list[Out]] = pool.submit(_partition, function, part)
+            return future
 
         try:
             yield from _in_order(submit, items, size, lambda: ahead)
@@ -83,8 +84,12 @@ def _in_order(
     size: Callable[[int], int],
     ahead: Callable[[], int],
 ) -> Iterator[Out]:
-    """Results in the order of the items, which are handed over in parts of ``size(number left)``; no more than
-    ``ahead()`` parts are asked for and not yet taken, so that a slow taker never has all of them in memory."""
+    """Results in the order of the items.
+
+    submit  starts work on a part of the items
+    size    number of items left -> number of items in the next part
+    ahead   the most parts in flight, which bounds the results in memory (back-pressure)
+    """
     asked: deque[Future[list[Out]]] = deque()
     start = 0
     try:
@@ -102,19 +107,19 @@ def _in_order(
 
 
 def _ignore_interrupts() -> None:
-    """An interruption is for the process that asked; workers end with it."""
+    """Ctrl-C interrupts the parent process alone; its workers end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _partition(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-    """What a process of this machine or an executor of Spark does, handed some items at a time. One process per core is
-    enough: OpenCV's own threads would fight over them."""
+    """What a worker process or a Spark executor runs. OpenCV is kept to one thread, because there is a process for
+    every core."""
     cv2.setNumThreads(1)
     return [function(item) for item in items]
 
 
 class SparkEngine:
-    """Tables and work on a Spark cluster, through one session."""
+    """Tables and ``map`` on a Spark cluster, through one session."""
 
     def __init__(self, session: Any) -> None:
         import ibis
@@ -123,12 +128,12 @@ class SparkEngine:
         self.backend = ibis.pyspark.connect(session)
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, by the executors; results arrive partition by partition.
+        """As ``Engine.map``, on the executors; results arrive partition by partition.
 
-        Raises CxrflowError where ``function`` fails on an executor or Spark itself does.
+        Raises CxrflowError where ``function`` fails on an executor, or Spark itself fails.
         """
-        # Every partition is a job of its own, and twice as many are asked for as there are cores: toLocalIterator
-        # runs no more than two at a time however many cores there are, collect holds every result at once.
+        # Every partition is a job of its own, and there are twice as many jobs in flight as cores: toLocalIterator
+        # would run two at a time however many cores there are, and collect would hold all results at once.
         context = self._session.sparkContext
         group = f"cxrflow {uuid.uuid4()}"
         size = min(_PARTITION, len(items) // (4 * context.defaultParallelism))
@@ -145,31 +150,32 @@ class SparkEngine:
             raise CxrflowError(f"engine: spark failed ({_reason(error)}).") from error
         finally:
             if not finished:
-                with suppress(Exception):  # Spark may be what has gone
+                with suppress(Exception):  # Spark itself may be gone
                     context.cancelJobGroup(group)
             pool.shutdown(cancel_futures=True)
 
 
 def _on_spark(context: Any, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-    return context.parallelize(items, 1).mapPartitions(partial(_partition, function)).collect()
+    results: list[Out] = context.parallelize(items, 1).mapPartitions(partial(_partition, function)).collect()
+    return results
 
 
 def _reason(error: Exception) -> str:
-    """The line of Spark's error that says what happened: the last one before the JVM's stack."""
+    """The line of Spark's error that says what happened: the last before the JVM's stack trace."""
     said = (str(error) or repr(error)).split("\n\tat ")[0].removesuffix("Driver stacktrace:").strip()
     return said.splitlines()[-1].rpartition("Exception: ")[2][:300]
 
 
 @contextmanager
 def open_engine(params: Params) -> Iterator[Engine]:
-    """The engine that ``engine`` names, closed at the end.
+    """The engine that ``params.engine`` names, closed at the end.
 
-    Raises CxrflowError where Spark is asked for and PySpark or Java is not there.
+    Raises CxrflowError where it is ``spark`` and PySpark or Java is missing, or no master answers.
     """
     if params.engine == "local":
         yield LocalEngine()
         return
-    # The executors must run this interpreter, not whatever "python3" is there.
+    # The executors must run this interpreter, not the first "python3" on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         from pyspark.sql import SparkSession
@@ -184,7 +190,7 @@ def open_engine(params: Params) -> Iterator[Engine]:
             .config("spark.sql.session.timeZone", "UTC")
             .getOrCreate()
         )
-    except Exception as error:  # py4j wraps whatever the JVM says, and a missing JVM has its own class
+    except Exception as error:  # py4j wraps what the JVM raises; a missing JVM has a class of its own
         raise CxrflowError(
             f"engine: spark could not start at {params.spark.master} ({str(error).splitlines()[0][:200]}); "
             "it needs Java 17 or newer and, at spark://, a running master; or set engine: local."

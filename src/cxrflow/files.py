@@ -1,4 +1,4 @@
-"""Files written whole or not at all, hashes, and paths that stay below their root."""
+"""Atomic writes, digests, and paths that stay below their root."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from cxrflow.errors import LeftOut
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path`` and move it into place: a reader never sees half a file."""
+    """Write ``path`` atomically, by a temporary file in its folder: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -27,25 +27,25 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, whole or not at all."""
+    """Write ``value`` as indented JSON, atomically. Raises ValueError for NaN and infinity."""
     write_whole(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def digest(value: Any) -> str:
-    """SHA-256 (hexadecimal) of a value's canonical JSON: equal values, equal digests."""
+    """SHA-256 (hexadecimal) of a value's JSON with sorted keys: equal values have equal digests."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def below(root: Path, relative: str) -> Path:
-    """``root / relative``, or LeftOut where that leaves ``root``, as ``..``, an absolute path or a link would.
+    """``root / relative``. Raises LeftOut where that leaves ``root``, through ``..``, an absolute path or a link.
 
-    Where a folder leads is looked up once in the life of a process: a link put in its place later is not seen.
+    Each folder is resolved once per process: a link that replaces it later is not noticed.
     """
     if "\0" in relative:
         raise LeftOut(f"path holds a NUL: {relative!r}")
     path = root / relative
     folder, name = os.path.split(path)
-    # Looking along a whole path takes longer than opening the file: it is done once for each folder.
+    # Resolving a path takes longer than opening the file, so folders are resolved once and cached.
     direct = name not in ("", ".", "..") and not os.path.islink(path)
     there = _resolved(folder) + name if direct else os.path.realpath(path)
     if not f"{there}/".startswith(_resolved(str(root))):

@@ -1,1 +1,1 @@
-"""Radiographs as training wants them: cropped, square, of one size, equalised, in one memory-mapped array."""
+"""The image steps, and the store: every radiograph cropped, square, of one size, equalised, in one array on disk."""

@@ -1,4 +1,4 @@
-"""Every kept image, prepared once, in memory-mapped arrays with an index table."""
+"""The store: every kept image, prepared once, in memory-mapped arrays with an index table."""
 
 import hashlib
 import json
@@ -36,10 +36,10 @@ _JOURNAL, _BEGUN = "journal.jsonl", "begun.json"
 class Store:
     """Prepared images on disk.
 
-    images  (n, size, size) uint8, memory-mapped
-    lungs   (n, size, size) bool, memory-mapped; None where the steps look for no lungs
+    images  uint8 (n, size, size), memory-mapped
+    lungs   bool (n, size, size), memory-mapped; None where the steps look for no lungs
     index   one row per image: image_id, content_hash; left_out, the reason where an image could not be prepared, its
-            pixels then 0; top, left, side, the square of the radiograph that the image shows (pixels)
+            pixels then 0; top, left, side, the square of the radiograph that it shows (pixels)
     steps   ``steps_digest`` of what prepared them
     """
 
@@ -49,7 +49,7 @@ class Store:
     steps: str
 
     def rows_of(self, image_ids: pd.Series) -> np.ndarray:
-        """Positions in ``images`` of the given images. Raises CxrflowError where one is not in the store."""
+        """Positions of images in the store, by id: int64 (n,). Raises CxrflowError where one is not in the store."""
         position = pd.Series(np.arange(len(self.index)), index=self.index.image_id)
         missing = image_ids[~image_ids.isin(position.index)]
         if len(missing):
@@ -57,7 +57,7 @@ class Store:
         return position[image_ids].to_numpy()
 
     def window(self, row: int) -> Window:
-        """What the image at a position shows of its radiograph."""
+        """The part of its radiograph that the image at a position shows."""
         return Window(*(int(self.index[name].iloc[row]) for name in Window._fields))
 
 
@@ -65,9 +65,8 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
     """Prepare the images of ``records`` (columns image_id, path, content_hash, turned) into ``out``.
 
     Images that ``out`` already holds, prepared by the same steps and code, are copied, not decoded. Work in progress
-    lies in a folder beside ``out``, ``.partial`` behind its name, and takes its place when it is whole: an interrupted
-    run goes on there. An image that cannot be read is left out with its reason. Memory does not grow with the number of
-    images, but for the records and the index.
+    is kept in the folder ``<out>.partial``, where an interrupted run continues; it replaces ``out`` when complete. An
+    image that cannot be read is left out with its reason. Memory grows with the records and the index only.
     Raises CxrflowError where records have no content hash, as with ``metadata.files: ignored``.
     """
     if records.content_hash.isna().any():
@@ -79,7 +78,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         if _key_of(out / "steps.json") == key and not work.finished.all():
             _copy_known(out, index, work)
         todo = np.flatnonzero(~work.finished)
-        prepare = partial(try_record, str(root.absolute()), steps)  # an executor of Spark works in another folder
+        prepare = partial(try_record, str(root.absolute()), steps)  # Spark executors work in another folder
         results = engine.map(prepare, _Files(records.path.array[todo], records.turned.array[todo]))
         shown = track(
             results, "preparing images", total=len(todo), disable=not len(todo), refresh_per_second=2, update_period=0.5
@@ -89,7 +88,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         pd.concat([index, work.notes()], axis=1).to_csv(begun / "index.csv", index=False, lineterminator="\n")
     write_json(begun / "steps.json", {"key": key, "steps": steps.model_dump()})
     if out.exists():
-        (out / "steps.json").unlink(missing_ok=True)  # what a kill leaves of it from here on is no store
+        (out / "steps.json").unlink(missing_ok=True)  # after a kill from here on, what is left is no store
         shutil.rmtree(out)
     begun.rename(out)
     for name in (_JOURNAL, _BEGUN):
@@ -98,7 +97,8 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
 
 
 def open_store(folder: Path) -> Store:
-    """Open what ``prepare_images`` wrote; the pixels stay on disk until they are read."""
+    """Open what ``prepare_images`` wrote; pixels stay on disk until they are read. Raises CxrflowError where it is not
+    there or damaged."""
     steps = _key_of(folder / "steps.json")
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
@@ -136,8 +136,8 @@ def check_steps(store: Store, steps: Images) -> None:
 
 
 class _Files(Sequence[tuple[str, bool]]):
-    """Paths, and whether their pictures have to be turned; pairs are made where they are asked for, since a list of all
-    of them would grow with their number."""
+    """Pairs of a path and whether its picture is stored inverted, made on access: a list of all pairs would take memory
+    for every image."""
 
     def __init__(self, paths: Any, turned: Any) -> None:
         self._paths, self._turned = paths, turned
@@ -154,8 +154,8 @@ class _Files(Sequence[tuple[str, bool]]):
 class _Work:
     """Arrays in progress.
 
-    A row counts as finished once its line stands in the journal, which is written after its pixels: what a kill
-    leaves is whole rows. A line is the row, its reason for leaving out or null, and its window or null.
+    A row is finished when its line is in the journal, which is written after its pixels: a kill leaves whole rows. A
+    line holds the row, the reason for leaving it out or null, and its window or null.
     """
 
     def __init__(self, count: int, arrays: dict[str, Rows], journal: IO[str]) -> None:
@@ -168,7 +168,7 @@ class _Work:
             self._remember(*json.loads(line))
 
     def add(self, row: int, result: Prepared | str) -> None:
-        """Write what came of a row."""
+        """Write the result of a row: the prepared image, or the reason for leaving it out."""
         if isinstance(result, str):
             self._note(row, result, None)
         else:
@@ -181,7 +181,7 @@ class _Work:
         self._note(row, None, window)
 
     def notes(self) -> pd.DataFrame:
-        """What the index says of every row: left_out, top, left, side."""
+        """The index columns of all rows: left_out, top, left, side."""
         notes = pd.DataFrame(self._windows, columns=Window._fields).astype("Int64")
         reasons = pd.Series(self._reasons, dtype=object).reindex(notes.index)
         notes[reasons.notna()] = pd.NA
@@ -203,14 +203,14 @@ class _Work:
 
 @contextmanager
 def _open_partial(folder: Path, index: pd.DataFrame, key: str, steps: Images) -> Iterator[_Work]:
-    """The work in progress; begun anew where it was begun for other images or steps."""
+    """The work in progress; started again where it was for other images or steps."""
     wanted = hashlib.sha256(key.encode())
     for row in zip(index.image_id, index.content_hash, strict=True):
         wanted.update(repr(row).encode())
     kinds = {"images": np.uint8} | ({} if steps.lungs == "none" else {"lungs": np.bool_})
     journal = folder / _JOURNAL
     if _key_of(folder / _BEGUN) != wanted.hexdigest():
-        (folder / _BEGUN).unlink(missing_ok=True)  # first: what a kill leaves of the rest is then begun anew
+        (folder / _BEGUN).unlink(missing_ok=True)  # first: after a kill, the rest is started again
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name, kind in kinds.items():
@@ -226,7 +226,7 @@ def _open_partial(folder: Path, index: pd.DataFrame, key: str, steps: Images) ->
 
 
 def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
-    """Take over what the finished store in ``out`` holds of the same bytes, prepared by the same steps."""
+    """Copy from the finished store in ``out``, of the same steps, the images of files with the same bytes."""
     known = _read_index(out)
     known = known[known.left_out.isna()]
     windows = known[list(Window._fields)].astype(int).to_numpy().tolist()
@@ -242,7 +242,7 @@ def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
 
 def _read_index(folder: Path) -> pd.DataFrame:
     types = {"image_id": str, "content_hash": str, "left_out": str} | dict.fromkeys(Window._fields, "Int64")
-    # The end of a line is given because text may hold a lone carriage return, which pandas takes for one.
+    # Text may hold a lone carriage return, which pandas would take for the end of a line.
     how: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n"}
     index: pd.DataFrame = pd.read_csv(folder / "index.csv", dtype=types, **how)
     index["left_out"] = index.left_out.astype(object).where(index.left_out.notna(), None)

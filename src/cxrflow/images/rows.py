@@ -1,7 +1,7 @@
-"""A .npy file of many pictures, written and read a row at a time by plain reads and writes.
+"""A .npy file of many pictures, read and written one row at a time with plain file I/O.
 
-A memory-mapped array would do the same, but the pages that it touches count as this process's memory: with them the
-memory of preparing images would grow with their number.
+With a memory-mapped array the pages that were touched would count as this process's memory, which would then grow with
+the number of images.
 """
 
 import errno
@@ -25,7 +25,7 @@ class Rows:
 
     @staticmethod
     def create(path: Path, shape: tuple[int, ...], dtype: type) -> None:
-        """Make the file, all 0; it takes room on disk as rows are written."""
+        """Create the file, all 0. It is sparse: it takes space on disk as rows are written."""
         np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
     def read(self, row: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Lungs found by two small U-Nets that ship with the package (see docs/lungs.md), run by ONNX Runtime.
+"""Lungs found by two small U-Nets that ship with the package (docs/lungs.md), run by ONNX Runtime.
 
-``cxrflow lungs`` trains it (lungs/train.py). The masks that it learned from take in most of the heart: "lungs" here
-means the two lungs with what lies in front of and behind the heart.
+``cxrflow lungs`` trains them (lungs/train.py). Their training masks include most of the heart, so "lungs" here means
+both lungs and the region in front of and behind the heart.
 """
 
 from functools import cache
@@ -9,9 +9,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
+from onnxruntime import InferenceSession
 
-#: The networks in one file: their input is as ``network_input`` makes it, their output one logit per pixel.
+from cxrflow.reading.frontal import open_network
+
+#: Both networks in one file: input ``image``, float32 (1, 1, SIZE, SIZE), as ``network_input`` makes it; output a logit
+#: for each pixel.
 WEIGHTS = Path(__file__).parent / "lungs.onnx"
 SIZE = 160
 
@@ -21,33 +24,31 @@ def lung_map(picture: np.ndarray, weights: Path = WEIGHTS) -> np.ndarray:
 
     picture  (height, width) uint8, air dark
     weights  the network's file
-    Returns (SIZE, SIZE) uint8: 255 times the probability of lung in the picture squeezed to SIZE x SIZE; 0 outside the
-    two largest regions above one half, and everywhere where the picture has no contrast.
+    Returns uint8 (SIZE, SIZE), 255 times the probability of lung in the picture resized to SIZE x SIZE. It is 0 outside
+    the two largest regions above one half, and everywhere where the picture has no contrast.
     """
     image = network_input(picture)
-    if not image.any():  # a blank has no lungs; the network would tell where they are on average
+    if not image.any():  # in a blank the networks would find the average lungs
         return np.zeros((SIZE, SIZE), dtype=np.uint8)
-    (logits,) = _session(weights).run(None, {"image": image[None, None]})
+    (logits,) = _network(weights).run(None, {"image": image[None, None]})
     chance = 1 / (1 + np.exp(-logits[0, 0].astype(np.float64)))
     return np.asarray(np.rint(255 * chance * _two_largest(chance > 0.5)), np.uint8)
 
 
 def network_input(picture: np.ndarray) -> np.ndarray:
-    """A uint8 picture as the network takes it: float32 (SIZE, SIZE), CLAHE, mean 0, standard deviation 1."""
+    """The networks' input for a uint8 picture: float32 (SIZE, SIZE), CLAHE, mean 0, standard deviation 1."""
     small = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     image = cv2.createCLAHE(2.0, (8, 8)).apply(small).astype(np.float32)
     return np.asarray((image - image.mean()) / max(float(image.std()), 1.0))
 
 
 @cache
-def _session(weights: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # images are prepared side by side, one process per core
-    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+def _network(weights: Path) -> InferenceSession:
+    return open_network(weights.read_bytes())
 
 
 def _two_largest(mask: np.ndarray) -> np.ndarray:
-    """The two largest connected regions of a mask, with a rim of 3 pixels that keeps the map's smooth border."""
+    """The two largest connected regions of a mask, widened by 3 pixels to keep the map's smooth border."""
     count, regions, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     if count > 3:
         largest = 1 + np.argsort(stats[1:, cv2.CC_STAT_AREA])[-2:]

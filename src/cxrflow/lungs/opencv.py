@@ -1,9 +1,9 @@
-"""The paper's lung segmentation, OpenCV alone, with its lengths scaled to the size of the picture.
+"""The paper's lung segmentation by OpenCV, with its lengths scaled to the size of the picture.
 
-The paper's lengths hold at 480 x 480 pixels; at another size they shrink or grow with it. The number of corners stays:
-the discs round them then cover the same share of the picture. Done otherwise, with the same meaning: the thousands of
-discs are one dilation, the median of a two-valued picture is a box filter, and the column that is blacked out over the
-spine stays out of the picture that is kept.
+The paper's lengths are for 480 x 480 pixels and are scaled in proportion; the number of corners is not, so that the
+discs round them cover the same share of the picture. Three things differ from the paper's code and not in meaning: the
+thousands of discs are drawn by one dilation, the median filter of a binary picture is a box filter, and the column over
+the spine is blacked out for the segmentation only, not in the resulting image.
 """
 
 import cv2
@@ -15,8 +15,8 @@ _SIZE = 480
 def lung_mask(image: np.ndarray) -> np.ndarray:
     """Lungs of a prepared radiograph.
 
-    image   (size, size) uint8, equalised, air dark
-    Returns (size, size) bool; all False where the method finds nothing.
+    image   uint8 (size, size), equalised, air dark
+    Returns bool (size, size); all False where nothing is found.
     """
     size = image.shape[0]
     scale = size / _SIZE
@@ -39,7 +39,7 @@ def lung_mask(image: np.ndarray) -> np.ndarray:
 
 
 def _spine(image: np.ndarray, scale: float) -> slice:
-    """The column, 30 px wide at 480, round the brightest of the middle third."""
+    """Columns over the spine: 30 pixels (at 480) round the brightest column of the middle third."""
     size = image.shape[1]
     third = size // 3
     brightest = third + int(image[:, third : size - third].sum(axis=0, dtype=np.int64).argmax())
@@ -48,7 +48,7 @@ def _spine(image: np.ndarray, scale: float) -> slice:
 
 
 def _largest_filled(mask: np.ndarray) -> np.ndarray:
-    """The largest contour filled, and the second where it is over a tenth of it."""
+    """The largest contour filled, and the second largest if it has more than a tenth of its area."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     largest = sorted(contours, key=cv2.contourArea, reverse=True)[:2]
     if len(largest) == 2 and cv2.contourArea(largest[1]) <= 0.1 * cv2.contourArea(largest[0]):
