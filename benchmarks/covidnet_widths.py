@@ -1,10 +1,10 @@
-"""Which inner widths bring COVID-Net Small near its published size: the arithmetic behind docs/covidnet.md.
+"""Which inner widths give COVID-Net Small a size close to its published one: the arithmetic behind docs/covidnet.md.
 
     python benchmarks/covidnet_widths.py
 
-Counts weights and multiply-accumulates of figure 2 at 224 pixels for every choice of three inner widths among
-fractions of a block's inputs or of its outputs, the maps halved before a stage or in its first depthwise layer. Also
-counts Keras's ResNet-50 V2 with COVID-Net's head behind it.
+Counts weights and multiply-accumulates of figure 2 at 224 pixels for every choice of three inner widths, each a
+fraction of a block's inputs or of its outputs, with the maps halved before a stage or in its first depthwise layer.
+Also counts Keras's ResNet-50 V2 with COVID-Net's head.
 """
 
 import itertools
@@ -50,7 +50,7 @@ def resnet50_v2() -> tuple[int, int]:
 
 
 def main() -> None:
-    """Print the ten nearest, by the larger of the two deviations, and what was chosen."""
+    """Print the ten networks nearest by the larger of the two relative deviations, and the chosen one."""
     rows = []
     for widths in itertools.product(FRACTIONS, repeat=3):
         for of, halved in itertools.product(("inputs", "outputs"), ("before the stage", "in the depthwise layer")):

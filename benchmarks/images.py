@@ -2,10 +2,10 @@
 
     python benchmarks/images.py FOLDER [--images N] [--out results/bench.json]
 
-FOLDER holds collections as for `make run`. Each figure is the median of several passes (three of a, nine of b and c,
-which are short and so the more easily disturbed); they take turns, so that a drift of the machine's speed touches all
-of them. (a) is one process with one thread, as it was; (b) and (c) use all cores. Also measured: how far the prepared
-pictures of (b) are from those of (a).
+FOLDER holds collections as for `make run`. Each figure is the median of several passes: three of (a), nine of (b) and
+(c), which are short and therefore noisier. The passes alternate, so that a drift of the machine's speed affects all
+three. (a) is one process with one thread, like the paper's code; (b) and (c) use all cores. Also measured: how much the
+pictures of (b) differ from those of (a).
 """
 
 import argparse
@@ -26,11 +26,11 @@ from rich.table import Table
 from cxrflow.engines import LocalEngine
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
-from cxrflow.images.steps import prepare_image
+from cxrflow.images.registry import prepare_image
 from cxrflow.params import Images, load_params
-from cxrflow.reading import ENDINGS, read_radiograph
-from cxrflow.reading.dicom import is_dicom, read_dicom
-from cxrflow.synthetic.demo import TRUTH
+from cxrflow.reading import ENDINGS, is_dicom, read_radiograph
+from cxrflow.reading.dicom import read_dicom
+from cxrflow.records import TRUTH
 
 _ROUNDS, _REPEATS, _SHOWN = 3, 3, 6
 STEPS = load_params(Path(__file__).parents[1] / "params.yaml").images.model_copy(
@@ -39,7 +39,7 @@ STEPS = load_params(Path(__file__).parents[1] / "params.yaml").images.model_copy
 
 
 def decode_grey(path: str) -> int:
-    """Decode one file to grey by the fastest way there is; nothing else. Returns its number of pixels."""
+    """Decode one file to grey with the fastest decoder, and nothing else. Returns its number of pixels."""
     content = Path(path).read_bytes()
     if is_dicom(content):
         return read_dicom(content).size
@@ -95,7 +95,7 @@ def radiographs(folder: Path) -> list[Path]:
 def difference(files: list[Path], picture: Path) -> dict[str, float]:
     """Mean absolute difference (grey levels, 0 to 255) and mean correlation of pictures prepared by (b) and by (a).
 
-    picture  PNG to write, a column for each of the first images: (a), (b), (b) in the paper's order, |(b) - (a)|
+    picture  PNG to write, with a column for each of the first images: (a), (b), (b) in the paper's order, |(b) - (a)|
     """
     same_order = STEPS.model_copy(update={"order": "equalise_first"})
     found, columns = [], []
@@ -124,7 +124,7 @@ def measure(files: list[Path], root: Path, engine: LocalEngine, steps: Images) -
             "decoding": lambda k: list(engine.map(decode_grey, [str(p) for p in files])),
         }
         for k, name in enumerate((["paper"] + ["ours", "decoding"] * _REPEATS) * _ROUNDS):
-            if name != "paper":  # the worker processes are up, with what they import, before the clock runs
+            if name != "paper":  # start the worker processes, and their imports, before the clock runs
                 prepare_images(records[:32], root, steps, engine, out / f"awake{k}")
             started = time.perf_counter()
             work[name](k)
@@ -133,7 +133,7 @@ def measure(files: list[Path], root: Path, engine: LocalEngine, steps: Images) -
 
 
 def _records(files: list[Path], root: Path) -> pd.DataFrame:
-    """What ``prepare_images`` asks of records."""
+    """Records with the columns that ``prepare_images`` needs."""
     relative = [f"{p.relative_to(root)}" for p in files]
     return pd.DataFrame({"image_id": relative, "path": relative, "content_hash": relative, "turned": False})
 

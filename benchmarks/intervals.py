@@ -1,9 +1,9 @@
-"""How often the 95 % intervals of evaluation hold the truth, on data whose truth is known; about 3 minutes.
+"""Coverage of the 95 % intervals of proportions and AUROC on simulated data; about 3 minutes.
 
-Run: python benchmarks/intervals.py [draws]
+    python benchmarks/intervals.py [draws]
 
-Proportions: groups of 1 image, or 1 to 8, whose images are alike (beta-binomial, intra-class correlation given).
-AUROC: two normal distributions of scores as far apart as the AUROC asks, with a part common to a group.
+Proportions: groups of 1 image, or of 1 to 8, from a beta-binomial with the intra-class correlation given. AUROC: scores
+from two normal distributions whose distance gives the AUROC, with a component that a group shares.
 """
 
 import sys
@@ -15,10 +15,11 @@ from rich.table import Table
 from scipy import stats
 
 from cxrflow.statistics.intervals import Question, aurocs, proportion
+from cxrflow.statistics.resampling import Bootstrap
 
 PROPORTIONS = [(12, 1, 0.0), (30, 1, 0.0), (100, 1, 0.0), (12, 8, 0.3), (30, 8, 0.3), (30, 8, 0.7), (100, 8, 0.3)]
 SHARES = (0.1, 0.3, 0.5, 0.8, 0.9)
-#: Groups with the finding, without, most images in one, intra-class correlation.
+#: Groups with the finding, groups without, most images in a group, intra-class correlation.
 AUROCS = [(12, 40, 1, 0.0), (30, 60, 1, 0.0), (12, 40, 8, 0.5), (30, 60, 8, 0.5), (100, 200, 4, 0.5)]
 AREAS = (0.6, 0.8, 0.9, 0.95)
 
@@ -31,24 +32,24 @@ def holds_share(rng: np.random.Generator, groups: int, most: int, correlation: f
         scale = (1 - correlation) / correlation
         of_group = rng.beta(p * scale, (1 - p) * scale, groups)
     figure = proportion(rng.random(len(index)) < of_group[index], index)
-    return bool(figure["low"] <= p <= figure["high"])
+    return figure.low <= p <= figure.high
 
 
-def holds_area(
-    rng: np.random.Generator, yes: int, no: int, most: int, correlation: float, area: float, bootstrap: int
-) -> bool:
+def holds_area(rng: np.random.Generator, setting: tuple[int, int, int, float], area: float, resamples: int) -> bool:
     """Whether the interval of one simulated study holds the AUROC ``area``."""
+    yes, no, most, correlation = setting
     index = np.repeat(np.arange(yes + no), rng.integers(1, most + 1, yes + no))
     own = np.sqrt(correlation) * rng.normal(size=yes + no)[index]
     positive = index < yes
     apart = np.sqrt(2) * stats.norm.ppf(area)
     scores = own + np.sqrt(1 - correlation) * rng.normal(size=len(index)) + apart * positive
-    figure = aurocs({"": Question(scores, positive, "")}, index, bootstrap, int(rng.integers(2**31)))[1]
-    return bool(figure["low"] <= area <= figure["high"])
+    bootstrap = Bootstrap(resamples, int(rng.integers(2**31)))
+    figure = aurocs({"": Question(scores, positive, "")}, index, bootstrap)[1]
+    return figure.low <= area <= figure.high
 
 
 def main(draws: int = 2000) -> None:
-    """Print two tables of coverage, with a standard error of sqrt(0.05 * 0.95 / draws); AUROC: a fifth of the draws."""
+    """Print two tables of coverage, standard error sqrt(0.05 * 0.95 / draws); AUROC has a fifth of the draws."""
     rng, console = np.random.default_rng(0), Console()
     table = Table("groups", "images in a group", "correlation", *(f"p = {p}" for p in SHARES), title="Proportions")
     for groups, most, correlation in track(PROPORTIONS, "proportions"):
@@ -58,7 +59,7 @@ def main(draws: int = 2000) -> None:
     table = Table("groups", "images in a group", "correlation", *(f"AUROC {a}" for a in AREAS), title="AUROC")
     for setting in track(AUROCS, "AUROC"):
         yes, no, most, correlation = setting
-        held = [np.mean([holds_area(rng, *setting, area, 200) for _ in range(max(draws // 5, 1))]) for area in AREAS]
+        held = [np.mean([holds_area(rng, setting, area, 200) for _ in range(max(draws // 5, 1))]) for area in AREAS]
         table.add_row(f"{yes} + {no}", f"1 to {most}", str(correlation), *(f"{share:.3f}" for share in held))
     console.print(table)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/lungs.py FOLDER [--out results/lungs]
 
-FOLDER holds collections as for `make run`, covid-chestxray with its lung masks among them. Both methods see what the
-pipeline gives them: 480 x 480, CLAHE, top cropped, centre square; the human masks go through the same window. Writes
+FOLDER holds collections as for `make run`, covid-chestxray with its lung masks among them. Both methods get the
+pipeline's pictures: 480 x 480, CLAHE, top cropped, centre square; the human masks are cut to the same window. Writes
 `dice.json`, `test.png` (outlines: human green, learned red, OpenCV blue) and `elsewhere.png` (learned, on training
 images of the other collections and on children, who are in no split).
 """
@@ -20,10 +20,11 @@ from rich.table import Table
 
 from cxrflow.engines import LocalEngine
 from cxrflow.files import write_json
-from cxrflow.images.steps import cut, prepare_image
+from cxrflow.images.registry import prepare_image
+from cxrflow.images.steps import cut
 from cxrflow.lungs.train import dice, masked, pair
 from cxrflow.metadata.build import build_records
-from cxrflow.params import load_params
+from cxrflow.params import Sources, load_params
 from cxrflow.reading import read_radiograph
 
 _PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
@@ -40,8 +41,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/lungs"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    cache = asked.out / "fingerprints.sqlite"
-    built = build_records(asked.folder, None, _PARAMS.metadata, LocalEngine(), cache)
+    where = Sources(root=str(asked.folder), collections=None)
+    built = build_records(where, _PARAMS.metadata, _PARAMS.task, LocalEngine(), asked.out)
     rows = masked(built.records, built.root)
     figures, tiles = compare(rows[rows.split == "test"], built.root)
     write_json(asked.out / "dice.json", figures)
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def compare(rows: pd.DataFrame, root: Path) -> tuple[dict[str, dict[str, float]], list[np.ndarray]]:
-    """Figures of each method, and a tile of each image, from the worst of the learned ones to the best."""
+    """Dice figures of each method, and a tile of each image, in increasing order of the learned method's Dice."""
     values: dict[str, list[float]] = {name: [] for name in _METHODS}
     empty = dict.fromkeys(_METHODS, 0)
     tiles = []
@@ -84,7 +85,7 @@ def compare(rows: pd.DataFrame, root: Path) -> tuple[dict[str, dict[str, float]]
 
 
 def elsewhere(records: pd.DataFrame, root: Path) -> list[np.ndarray]:
-    """Tiles of other collections, where nobody drew lungs: the first training images of each, and children."""
+    """Tiles of collections without human masks: some training images of each, and children."""
     adults = records[(records.split == "train") & records.source.isin(["nih", "rsna", "actualmed", "figure1"])]
     children = records[records.paediatric & records.source.eq("radiography") & records.content_hash.notna()]
     steps = STEPS.model_copy(update={"lungs": "learned"})
@@ -98,7 +99,7 @@ def elsewhere(records: pd.DataFrame, root: Path) -> list[np.ndarray]:
 
 
 def tile(image: np.ndarray, outlines: dict[str, np.ndarray], text: str) -> np.ndarray:
-    """A small picture with outlines of masks and a text."""
+    """A small picture with outlines of masks and a caption."""
     small = cv2.cvtColor(cv2.resize(image, (_TILE, _TILE), interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2BGR)
     for name, mask in outlines.items():
         shrunk = cv2.resize(mask.astype(np.uint8), (_TILE, _TILE), interpolation=cv2.INTER_NEAREST)

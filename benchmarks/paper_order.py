@@ -1,7 +1,7 @@
-"""The paper's own order of image steps, written plainly: what cxrflow's speed is measured against.
+"""The paper's order of image steps in plain code: the baseline for cxrflow's speed.
 
-One image after the other: colour decode, CLAHE on L of LAB at full size, crop, square, resize, segmentation at 480,
-write a PNG (facts of the paper, section "Method and Implementation: ETL, Image Transformation").
+One image after another: decode in colour, CLAHE on L of LAB at full size, crop, square, resize, segmentation at 480,
+write a PNG (the paper's section "Method and Implementation: ETL, Image Transformation").
 """
 
 from pathlib import Path

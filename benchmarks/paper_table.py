@@ -1,14 +1,14 @@
-"""The four rows of the paper's table by an honest protocol, each a DVC experiment, and by the paper's own, as its leak.
+"""The four rows of the paper's table by an honest protocol, and by the paper's own, to show what its leaks gain.
 
     python benchmarks/paper_table.py --sources FOLDER [--epochs 4] [--shrink 1] [--rows NAME ...]
                                      [--out results/paper]
 
-Run it in a checkout of the project, whose params.yaml then holds the last experiment's. Honest: `dvc exp run` with the
-parameters of the paper's iteration (children kept), patients grouped, the epoch chosen on val, the test set scored
+Run it in a checkout of the project; params.yaml is then left as the last experiment set it. Honest: `dvc exp run` with
+the parameters of the paper's iteration (children kept), patients grouped, the epoch chosen on val, the test set scored
 once. The paper's protocol: split by image (80 % train, where the honest rows train on 65 %), the epoch chosen on the
-test set, test images augmented at random; what it gains is the size of the leak and never a result. ``--shrink 2``
-trains on pictures of half the paper's side, a quarter of the work, for machines on which its own size takes a day.
-Finished rows are not run again: after a change of code or recipe, name another ``--out``.
+test set, test images augmented at random; what it gains is the size of the leak and no result. ``--shrink 2`` trains on
+pictures of half the paper's side, a quarter of the work, for machines on which full size takes a day. Finished rows are
+not run again: after a change of code or recipe, name another ``--out``.
 """
 
 import argparse
@@ -24,13 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from cxrflow.bundle import read_bundle
+from cxrflow.dataset import Dataset
 from cxrflow.evaluation.metrics import evaluate
-from cxrflow.evaluation.tables import as_text
 from cxrflow.files import digest, write_json
-from cxrflow.images.prepare import open_store
 from cxrflow.models.model import to_input
 from cxrflow.params import load_params
-from cxrflow.records import CLASSES, read_kept
+from cxrflow.statistics.figure import Figure, in_words, to_json
+from cxrflow.statistics.resampling import Bootstrap
+from cxrflow.statistics.scored import Scored
 from cxrflow.training.augmentation import augment
 from cxrflow.training.data import PlainBatches, RadiographBatches, loader
 from cxrflow.training.train import train
@@ -67,38 +68,41 @@ def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]
     }
     experiment = f"paper-{name}-{epochs}-{shrink}"
     settings = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
-    # DVC refuses a name that an interrupted table, or one whose results were removed, has left behind.
+    # DVC refuses the name of an experiment that an earlier, interrupted run has left behind.
     subprocess.run(["dvc", "exp", "remove", "--quiet", experiment], check=False, stderr=subprocess.DEVNULL)
     subprocess.run(["dvc", "exp", "run", "--name", experiment, *settings, "evaluation"], check=True)
     return json.loads(Path("results/evaluation/metrics.json").read_text())
 
 
 def leaky(out: Path) -> dict[str, Any]:
-    """The same records and images by the paper's protocol; the experiment before has left them in the workspace."""
+    """The same records and images by the paper's protocol; the last experiment has left them in the workspace."""
     params = load_params(Path("params.yaml"))
-    store, kept = open_store(Path("data/images")), read_kept(Path("data/metadata/records.csv"))
-    kept = kept[kept.image_id.isin(store.index.image_id[store.index.left_out.isna()])].reset_index(drop=True)
-    # Of every image by itself: patients are on both sides. The side that chooses the epoch is the one that is reported.
-    tested = np.array([int(hashlib.sha256(name.encode()).hexdigest(), 16) % 5 == 0 for name in kept.image_id])
-    records = kept.assign(split=np.where(tested, "val", "train"))
-    train(records, store, params.images, params.training, out)
+    dataset = Dataset.open(Path("data/metadata/records.csv"), Path("data/images"), params.task)
+    ids = dataset.records.image_id
+    # Split by image, not by patient: patients are on both sides. The epoch is chosen on the side that is reported.
+    tested = np.array([int(hashlib.sha256(name.encode()).hexdigest(), 16) % 5 == 0 for name in ids])
+    dataset = dataset.divided(np.where(tested, "val", "train"))
+    train(dataset, params.images, params.training, out)
     bundle, network = read_bundle(out / "bundle")
-    test = records[tested]
-    data = RadiographBatches(store, test)
+    test = dataset.split("val")
+    data = RadiographBatches(test)
     parts = []
     with torch.inference_mode():
         for k, (images, _) in enumerate(loader(data, PlainBatches(len(data), params.training.batch_size))):
             changed = augment(images.float() / 255, params.training.augmentation, torch.Generator().manual_seed(k))
             parts.append(network(to_input(changed, bundle.images.channels, bundle.mean, bundle.std)).softmax(dim=1))
     scores = torch.cat(parts).double().numpy()
-    return evaluate(test, scores / scores.sum(axis=1, keepdims=True), params.evaluation.bootstrap, 1)
+    scored = Scored(
+        test.task, test.records, scores / scores.sum(axis=1, keepdims=True), Bootstrap(params.evaluation.bootstrap, 1)
+    )
+    return to_json(evaluate(scored))
 
 
 def _in_workspace(name: str, sources: Path, epochs: int, shrink: int) -> bool:
-    """Whether the workspace holds this row's experiment, whose records and images ``leaky`` takes."""
+    """Whether the workspace holds the records and images of this row's experiment, which ``leaky`` uses."""
     iteration, model, *_ = ROWS[name]
     params = load_params(Path("params.yaml"))
-    there = params.overrides, Path(params.sources.root), params.training.model, params.training.epochs
+    there = (params.overrides, Path(params.sources.root), params.training.model, params.training.epochs)
     return (*there, params.images.size) == (iteration, sources.resolve(), model, epochs, SIZES[iteration] // shrink)
 
 
@@ -111,7 +115,10 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="rows to run and show")
     parser.add_argument("--out", type=Path, default=Path("results/paper"))
     asked = parser.parse_args()
-    table = Table("COVID-19", "protocol", "sensitivity", "specificity", "PPV here", "PPV at 2.8 %", "macro AUROC")
+    task = load_params(Path("params.yaml")).task
+    table = Table(
+        task.positive_name, "protocol", "sensitivity", "specificity", "PPV here", "PPV at 2.8 %", "macro AUROC"
+    )
     for name in asked.rows:
         *_, sensitivity, precision = ROWS[name]
         specificity = 1 - sensitivity * PREVALENCE * (1 / precision - 1) / (1 - PREVALENCE)
@@ -123,17 +130,20 @@ def main() -> None:
             write_json(place / "honest.json", honest(name, asked.sources, asked.epochs, asked.shrink))
         if not (place / "leaky.json").exists():
             if not _in_workspace(name, asked.sources, asked.epochs, asked.shrink):
-                honest(name, asked.sources, asked.epochs, asked.shrink)  # brings its records and images back
+                honest(name, asked.sources, asked.epochs, asked.shrink)  # restores its records and images
             write_json(place / "leaky.json", leaky(place / "leaky"))
         for protocol in ("honest", "leaky"):
             test = json.loads((place / f"{protocol}.json").read_text())["test"]
-            covid = test[CLASSES[0]]
-            restated = ppv_at(PREVALENCE, covid["sensitivity"]["value"], covid["specificity"]["value"])
+            of_class = {
+                key: Figure.from_dict(test[task.positive][key]) for key in ("sensitivity", "specificity", "ppv")
+            }
+            restated = ppv_at(PREVALENCE, of_class["sensitivity"].value, of_class["specificity"].value)
             called = {"honest": "ours: patients grouped, val chooses", "leaky": "the paper's: its leak, no result"}[
                 protocol
             ]
-            figures = (as_text(covid[f]) for f in ("sensitivity", "specificity", "ppv"))
-            table.add_row("", called, *figures, f"{restated:.2f}", as_text(test["macro_auroc"]))
+            figures = (in_words(figure, 3) for figure in of_class.values())
+            macro = in_words(Figure.from_dict(test["macro_auroc"]), 3)
+            table.add_row("", called, *figures, f"{restated:.2f}", macro)
     Console().print(table)
 
 

@@ -1,8 +1,8 @@
-"""Time and memory of preparing 1,000 to 100,000 images, by repeating files; and of adding 10 to 1,000.
+"""Time and memory of preparing 1,000 to 100,000 images (files repeated), and of adding 10 to 1,000.
 
     python benchmarks/scale.py FOLDER [--counts 1000 10000 100000]
 
-Each count is prepared by a process of its own, whose peak memory (and that of its largest worker process) is taken.
+Each count is prepared in a process of its own; its peak memory and that of its largest worker process are measured.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from images import STEPS, radiographs
 
 def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     """Prepare ``count`` images; returns the seconds, then the peak memory of this process and of a worker in MiB."""
-    # No list of Python's own strings: it would take more memory than all that is measured.
+    # Not as Python strings, which would take more memory than what is measured.
     files = pd.Series([f"{file.relative_to(folder)}" for file in radiographs(folder)], dtype="str")
     number = pd.Series(np.arange(count))
     ids = "image " + number.astype("str")
@@ -35,13 +35,13 @@ def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     started = time.perf_counter()
     prepare_images(records, folder, STEPS, LocalEngine(), out)
     seconds = time.perf_counter() - started
-    get_reusable_executor().shutdown(wait=True)  # the system counts the memory of children that have ended
+    get_reusable_executor().shutdown(wait=True)  # RUSAGE_CHILDREN counts children that have ended
     peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return " ".join(f"{value:.1f}" for value in (seconds, *peaks))
 
 
 def main() -> None:
-    """Run this file once for each count; the last one in a store that holds all but 10 already."""
+    """Run this file once for each count, and once more to add 10 images to the smallest store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 10_000, 100_000])

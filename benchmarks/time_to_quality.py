@@ -1,13 +1,13 @@
-"""How long training takes to the quality of the paper's recipe: that recipe against cxrflow's settings for real data.
+"""Training time to the quality of the paper's recipe: that recipe against cxrflow's settings for real data.
 
     python benchmarks/time_to_quality.py FOLDER [--seeds 1] [--out results/bench.json]
 
-FOLDER holds collections as for `make run`. Both train ResNet-18 from scratch on the same images of the same patients,
-and are judged by macro AUROC on the same val. The paper's: params/iteration1.yaml, 16 epochs at 224 pixels, Adam at
-0.0002. Ours: params/real.yaml, 24 epochs at 64 pixels. The quality to reach is the best that the paper's recipe comes
-to in any epoch. The clock runs from the start of `cxrflow training` until the first epoch that has it; the images are
-prepared before. They take turns seed by seed; the ratio is the median over seeds, and null where ours does not reach
-the paper's best with every seed.
+FOLDER holds collections as for `make run`. Both recipes train ResNet-18 from scratch on the same images of the same
+patients, and are judged by macro AUROC on the same val. The paper's: params/iteration1.yaml, 16 epochs at 224 pixels,
+Adam at 0.0002. Ours: params/real.yaml, 24 epochs at 64 pixels. The target is the best macro AUROC of the paper's recipe
+over its epochs. The clock runs from the start of `cxrflow training` until the first epoch that reaches it; the images
+are prepared before. The recipes alternate seed by seed; the ratio is the median over seeds, and null where ours misses
+the target with some seed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from cxrflow.files import write_json
 
 _PROJECT = Path(__file__).parents[1]
 _EPOCHS = {"paper": 16, "ours": 24}
-#: Of our pictures: fewer pixels than params/real.yaml has learn sooner; chosen on val, which is what judges here.
+#: Side of our pictures, below that of params/real.yaml because it learns faster; chosen on val, which also judges here.
 _SIZE = 64
 _CXRFLOW = [str(Path(sys.executable).with_name("cxrflow"))]
 
@@ -88,7 +88,7 @@ def prepare(folder: Path, sources: Path, over: dict[str, Any]) -> None:
 
 
 def course(folder: Path) -> list[tuple[float, float]]:
-    """Seconds from the start of training to the end of each epoch, and the macro AUROC on val that it came to."""
+    """For each epoch the seconds from the start of training to its end, and the macro AUROC on val."""
     history = folder / "results/training/history.csv"
     passed: list[tuple[float, float]] = []
     started = time.perf_counter()

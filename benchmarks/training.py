@@ -2,12 +2,12 @@
 
     python benchmarks/training.py FOLDER [--images N] [--out results/bench.json]
 
-FOLDER holds collections as for `make run`. ResNet-18 at 224 pixels, batches of 32: (a) Lightning's own loop as training
-runs it, with real stored images, balanced batches, augmentation and the running mean of the weights; (b) forward,
-backward and optimiser step of the same network and memory layout on one fixed random tensor, which is the ceiling; (c)
-forward, backward and step on real images with augmentation in plain contiguous layout, to which (d), the same in the
-layout of training, is compared. They take turns, so that a drift of the machine's speed touches all of them; figures
-are medians of their rounds.
+FOLDER holds collections as for `make run`. ResNet-18 at 224 pixels, batches of 32: (a) Lightning's loop as training
+runs it, with real stored images, balanced batches, augmentation and the exponential moving average of the weights; (b)
+forward, backward and optimiser step of the same network and memory layout on one fixed random tensor, the ceiling; (c)
+forward, backward and step on real images with augmentation in contiguous layout; (d) the same in the layout of
+training, channels last. The loops alternate, so that a drift of the machine's speed affects all of them; figures are
+medians over rounds.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from pytorch_lightning.callbacks import WeightAveraging
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from cxrflow.dataset import Dataset
 from cxrflow.engines import LocalEngine
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
 from cxrflow.models import find_model
 from cxrflow.models.model import to_input
 from cxrflow.params import load_params
-from cxrflow.records import CLASSES
 from cxrflow.training.augmentation import augment
 from cxrflow.training.checkpoints import keep_memory
 from cxrflow.training.data import BalancedBatches, RadiographBatches
@@ -44,7 +44,10 @@ from cxrflow.training.train import running_mean
 from images import STEPS, radiographs
 
 _ROUNDS, _BATCHES, _BATCH = 12, 2, 32
-TRAINING = load_params(Path(__file__).parents[1] / "params.yaml").training
+_PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+TASK, TRAINING = _PARAMS.task, _PARAMS.training
+#: Mean and standard deviation of the pixels; speed does not depend on them.
+_SCALE = (0.5, 0.25)
 
 
 def main() -> None:
@@ -82,16 +85,16 @@ def main() -> None:
 
 
 def stored(root: Path, count: int, out: Path) -> RadiographBatches:
-    """Real images, prepared and stored; their classes are drawn, since speed does not depend on them."""
+    """Real images, prepared and stored, with random classes: speed does not depend on them."""
     files = [f"{p.relative_to(root)}" for p in radiographs(root)[:count]]
     records = pd.DataFrame({"image_id": files, "path": files, "content_hash": files, "turned": False})
     store = prepare_images(records, root, STEPS, LocalEngine(), out / "images")
-    labels = np.random.default_rng(0).choice(CLASSES, len(files))
-    return RadiographBatches(store, records.assign(label=labels))
+    labels = np.random.default_rng(0).choice(TASK.order, len(files))
+    return RadiographBatches(Dataset.join(records.assign(label=labels), store, TASK))
 
 
 class _Turns(lightning.Callback):
-    """After each round of training steps, a round of every other loop; ``seconds`` of each round by loop."""
+    """Runs a round of every other loop after each round of training steps; ``seconds`` holds their times by loop."""
 
     def __init__(self, loops: dict[str, Callable[[], None]]) -> None:
         self._loops, self._begun = loops, time.perf_counter()
@@ -112,8 +115,8 @@ class _Turns(lightning.Callback):
 
 
 def _train(data: RadiographBatches, turns: _Turns) -> None:
-    """Training as train.py runs it but for val and checkpoints, with ``turns`` after each round of steps."""
-    module = TrainingModule(find_model("resnet18").build(1, len(CLASSES)), TRAINING, 1, 0.5, 0.25)
+    """Training as train.py runs it, without validation and checkpoints, with ``turns`` after each round of steps."""
+    module = TrainingModule(find_model("resnet18").build(1, len(TASK.order)), TASK, TRAINING, 1, _SCALE)
     full = itertools.islice(_batches(data), (1 + _ROUNDS) * _BATCHES)
     averaged = [] if TRAINING.average is None else [WeightAveraging(avg_fn=running_mean(TRAINING.average))]
     trainer = lightning.Trainer(
@@ -132,15 +135,16 @@ def _train(data: RadiographBatches, turns: _Turns) -> None:
 
 
 def _batches(data: RadiographBatches) -> Iterator[list[int]]:
-    """Full balanced batches, without end."""
+    """Full balanced batches, endlessly."""
+    positive = data.labels == TASK.positive_column
     for epoch in itertools.count():
-        batches = BalancedBatches(data.labels, _BATCH, TRAINING.sample_weight_covid, seed=0)
+        batches = BalancedBatches(positive, _BATCH, TRAINING.positive_share, seed=0)
         batches.set_epoch(epoch)
         yield from (batch for batch in batches if len(batch) == _BATCH)
 
 
 def _real(data: RadiographBatches) -> Iterator[torch.Tensor]:
-    """Batches as ``TrainingModule.training_step`` sees them, without end: pictures in [0, 1], changed at random."""
+    """Batches as in ``TrainingModule.training_step``, endlessly: augmented pictures in [0, 1]."""
     for step, batch in enumerate(_batches(data)):
         images, _ = data[batch]
         yield augment(images.float() / 255, TRAINING.augmentation, torch.Generator().manual_seed(step))
@@ -152,13 +156,13 @@ def _fixed() -> Iterator[torch.Tensor]:
 
 
 def _loop(pictures: Iterator[torch.Tensor], layout: torch.memory_format) -> Callable[[], None]:
-    """A round: some steps of the network on the pictures; an empty tensor stands for a fixed random batch."""
+    """A round of training steps on ``pictures``; an empty tensor among them stands for one fixed random batch."""
     torch.manual_seed(0)
-    module = TrainingModule(find_model("resnet18").build(1, len(CLASSES)), TRAINING, 1, 0.5, 0.25)
+    module = TrainingModule(find_model("resnet18").build(1, len(TASK.order)), TASK, TRAINING, 1, _SCALE)
     network = module.network.to(memory_format=layout).train()
     (optimiser,), _ = module.configure_optimizers()
     fixed = torch.randn(_BATCH, 1, STEPS.size, STEPS.size).contiguous(memory_format=layout)
-    labels = torch.randint(0, len(CLASSES), (_BATCH,))
+    labels = torch.randint(0, len(TASK.order), (_BATCH,))
 
     def steps() -> None:
         for images in itertools.islice(pictures, _BATCHES):

@@ -20,7 +20,7 @@ def any_task(request: pytest.FixtureRequest) -> Task:
 
 def study(task: Task, rng: np.random.Generator, gap: float, bootstrap: int = 100, seed: int = 0) -> Pair:
     """Two networks that see much the same; the second tells the classes apart by ``gap`` more."""
-    classes, groups = len(task.order), 30 * len(task.order)
+    classes, groups = len(task.order), 90
     index = np.repeat(np.arange(groups), rng.integers(1, 4, groups))
     truth = index % classes
     alike = rng.normal(size=(groups, classes))[index] + 0.3 * rng.normal(size=(len(index), classes))
