@@ -18,7 +18,7 @@ def test_auroc_interval_holds_the_truth_as_often_as_it_says(yes, no, most, corre
     """Two normal distributions of scores as far apart as the AUROC asks; the images of a group share a part. The width
     of the intervals against the spread of the values shows a wrong one in fewer draws than coverage alone."""
     rng, figures = np.random.default_rng(0), []
-    for draw in range(120):
+    for draw in range(80):
         index = np.repeat(np.arange(yes + no), rng.integers(1, most + 1, yes + no))
         own = np.sqrt(correlation) * rng.normal(size=yes + no)[index]
         scores = own + np.sqrt(1 - correlation) * rng.normal(size=len(index))

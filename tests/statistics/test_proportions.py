@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 
 from cxrflow.statistics.figure import missing
 from cxrflow.statistics.intervals import clustered_mean, mean_over_groups, proportion
 from cxrflow.statistics.resampling import too_few_groups
 
 
-def coverage(groups, sizes, correlation, p, draws=500, seed=0):
+def coverage(groups, sizes, correlation, p, draws=150):
     """Share of simulated studies whose interval holds the true proportion; beta-binomial groups."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     held = 0
     for _ in range(draws):
         m = rng.integers(1, sizes + 1, groups)
@@ -26,26 +26,30 @@ def coverage(groups, sizes, correlation, p, draws=500, seed=0):
     return held / draws
 
 
-# With 500 draws the standard error is 0.01: 0.92 to 0.98 within about two of them.
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9, 0.97])
+# Of 4 x 150 draws the standard error is 0.009, of 150 it is 0.018: 0.92 to 0.98 within about two and three of them.
 @pytest.mark.parametrize(
     ("groups", "sizes", "correlation"),
     [(12, 1, 0.0), (30, 1, 0.0), (12, 8, 0.3), (20, 8, 0.7), (30, 8, 0.7), (100, 8, 0.3)],
 )
-def test_proportion_interval_holds_the_truth_as_often_as_it_says(groups, sizes, correlation, p):
-    assert 0.90 <= coverage(groups, sizes, correlation, p) <= 0.995
+def test_proportion_interval_holds_the_truth_as_often_as_it_says(groups, sizes, correlation):
+    held = [coverage(groups, sizes, correlation, p) for p in (0.1, 0.5, 0.9, 0.97)]
+    assert min(held) >= 0.87
+    assert 0.91 <= np.mean(held) <= 0.99
 
 
 # The shares of groups are drawn from a beta distribution: from similar to nearly all or none.
-@pytest.mark.parametrize(("a", "b"), [(9, 1), (0.9, 0.1), (3, 2)])
 @pytest.mark.parametrize(("groups", "most"), [(12, 8), (40, 8), (40, 30), (150, 30)])
-def test_mean_over_groups_interval_holds_the_truth_as_often_as_it_says(groups, most, a, b):
-    rng, held = np.random.default_rng(0), 0
-    for _ in range(500):
-        members = np.repeat(np.arange(groups), rng.integers(1, most + 1, groups))
-        figure = mean_over_groups(rng.random(len(members)) < rng.beta(a, b, groups)[members], members)
-        held += figure.low <= a / (a + b) <= figure.high
-    assert 0.91 <= held / 500 <= 0.99
+def test_mean_over_groups_interval_holds_the_truth_as_often_as_it_says(groups, most):
+    held = []
+    for a, b in ((9, 1), (0.9, 0.1), (3, 2)):
+        rng, inside = np.random.default_rng(0), 0
+        for _ in range(150):
+            members = np.repeat(np.arange(groups), rng.integers(1, most + 1, groups))
+            figure = mean_over_groups(rng.random(len(members)) < rng.beta(a, b, groups)[members], members)
+            inside += figure.low <= a / (a + b) <= figure.high
+        held.append(inside / 150)
+    assert min(held) >= 0.88
+    assert 0.92 <= np.mean(held) <= 0.99
 
 
 def test_single_images_give_wilsons_interval():
@@ -102,7 +106,7 @@ def test_the_interval_of_a_mean_is_the_cluster_robust_one_of_statsmodels(groups,
     values = np.random.default_rng(groups).normal(3, 1, groups)[index] + np.random.default_rng(1).normal(
         size=len(index)
     )
-    model = sm.OLS(values, np.ones(len(values)))
+    model = OLS(values, np.ones(len(values)))
     expected = model.fit(cov_type="cluster", cov_kwds={"groups": index}, use_t=True)
     figure = clustered_mean(values, index)
     assert figure.value == pytest.approx(expected.params[0])

@@ -29,10 +29,10 @@ def rows(sources: str, well: str) -> pd.DataFrame:
     return pd.DataFrame({"source": list(sources), "label": [NAMES[c] for c in well], "group_id": groups})
 
 
-def within(table: pd.DataFrame, well: object, seed: int = 0) -> Figure:
+def within(table: pd.DataFrame, well: object, seed: int = 0, draws: int = 60) -> Figure:
     values = np.asarray(well, float)
     probabilities = np.stack([np.zeros_like(values), values, 1 - values], axis=1)
-    return within_sources(Scored(TASK, table, probabilities, Bootstrap(100, seed)), PAIR)
+    return within_sources(Scored(TASK, table, probabilities, Bootstrap(draws, seed)), PAIR)
 
 
 def test_two_sources_by_hand() -> None:
@@ -80,7 +80,7 @@ def check_coverage(figures: list[Figure], truth: float) -> None:
 def test_the_interval_covers_a_known_truth() -> None:
     """Normal scores one and a half standard deviations up in each of two sources: AUROC 0.856."""
     table = rows("a" * 40 + "b" * 40, "yn" * 40)
-    drawn = (np.random.default_rng(seed).normal(1.5 * (table.label == "well")) for seed in range(150))
+    drawn = (np.random.default_rng(seed).normal(1.5 * (table.label == "well")) for seed in range(120))
     check_coverage([within(table, norm.cdf(scores), seed) for seed, scores in enumerate(drawn)], norm.cdf(1.5 / 2**0.5))
 
 
@@ -91,7 +91,7 @@ def test_the_interval_covers_a_known_truth_though_patients_have_many_images(
     """Two sources with as many patients of each class; a patient's images share a part of their scores. The width of
     the intervals against the spread of the values shows a wrong one in fewer draws than coverage alone."""
     figures, numbers = [], np.arange(4 * groups)
-    for seed in range(100):
+    for seed in range(80):
         random = np.random.default_rng(seed)
         index = np.repeat(numbers, random.integers(1, most + 1, len(numbers)))
         label = np.where(index % 2 == 0, "well", "sick")
