@@ -14,6 +14,8 @@ from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.lungs import learned, train
 from cxrflow.metadata.build import build_records
+from cxrflow.params import Metadata, Sources
+from cxrflow.task import Task
 
 FOLDER = "covid-chestxray-dataset"
 
@@ -86,15 +88,15 @@ def test_a_mask_that_cannot_be_read_is_named(collection) -> None:
 def test_training_writes_a_network_that_finds_drawn_lungs(collection, tmp_path: Path, monkeypatch) -> None:
     root, records = collection
     monkeypatch.setattr(train, "_MEMBERS", 1)
-    monkeypatch.setattr(train, "_AVERAGING", 0.5)  # of 40 steps, not a thousand
+    monkeypatch.setattr(train, "_AVERAGING", 0.5)  # of 24 steps, not a thousand
     out = tmp_path / "out"
-    figures = train.run(records, root, 40, out)
+    figures = train.run(records, root, 24, out)
     assert figures["trained_on"] == 8
     assert figures["test"]["images"] == 2
     assert figures["test"]["empty"] == 0
     assert figures["test"]["mean"] > 0.85
     written = (out / "lungs.onnx").read_bytes()
-    train.run(records, root, 40, out)  # goes on after its last epoch: there is nothing left to do
+    train.run(records, root, 24, out)  # goes on after its last epoch: there is nothing left to do
     assert (out / "lungs.onnx").read_bytes() == written
 
 
@@ -136,9 +138,10 @@ def test_what_ships_is_small_and_holds_no_python() -> None:
     assert {node.domain for node in model.graph.node} == {""}
 
 
-def test_lungs_of_patients_that_it_never_saw(real_data: Path, how, tmp_path: Path) -> None:
+def test_lungs_of_patients_that_it_never_saw(real_data: Path, how: Metadata, task: Task, tmp_path: Path) -> None:
     """Against human masks (v7labs), on the test side: the figures of docs/lungs.md."""
-    built = build_records(real_data / "sources", None, how, LocalEngine(), tmp_path / "fingerprints.sqlite")
+    sources = Sources(root=str(real_data / "sources"), collections=None)
+    built = build_records(sources, how, task, LocalEngine(), tmp_path)
     rows = train.masked(built.records, built.root)
     figures = train.measure(rows[rows.split == "test"], built.root, learned.WEIGHTS)
     assert figures["images"] > 50
