@@ -99,10 +99,11 @@ def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url, page = f"spark://127.0.0.1:{port}", f"http://127.0.0.1:{web_port}/json/"
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")  # of the drivers too
+        # Of every JVM, drivers and executors too: they start sooner, and live too short for the full compiler.
+        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
         environment = os.environ | {
             "SPARK_HOME": str(Path(found.origin).parent),
             "SPARK_DAEMON_MEMORY": "256m",
-            "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",  # they start sooner
             "SPARK_MASTER_OPTS": "-Dspark.deploy.defaultCores=2",  # one application does not take every core
         }
 
