@@ -89,7 +89,8 @@ def _prepared(files: Sequence[Path], steps: Images) -> Iterator[PreparedFile | s
         return map(prepare, files)
     from cxrflow.engines import LocalEngine
 
-    return LocalEngine().map(prepare, files)
+    # Workers that an earlier call started may be in another folder.
+    return LocalEngine().map(prepare, [file.absolute() for file in files])
 
 
 _Item = tuple[Path, PreparedFile | str]

@@ -156,7 +156,7 @@ def test_a_png_whose_pixels_are_damaged_is_not_plain(packed) -> None:
     assert read_plain(png((b"IDAT", packed)), GREY.size) is None
 
 
-@pytest.mark.parametrize("more", [1, 200_000_000], ids=["one byte", "a bomb"])
+@pytest.mark.parametrize("more", [1, 60_000_000], ids=["one byte", "a bomb"])
 def test_what_follows_the_last_row_of_a_png_is_not_inflated_and_not_reported(more, capfd) -> None:
     """As Pillow does."""
     content = png((b"IDAT", zlib.compress(ROWS + bytes(more))))
