@@ -40,7 +40,7 @@ from cxrflow.training.augmentation import augment
 from cxrflow.training.checkpoints import keep_memory
 from cxrflow.training.data import BalancedBatches, RadiographBatches
 from cxrflow.training.module import TrainingModule
-from cxrflow.training.train import running_mean
+from cxrflow.training.train import moving_average
 from images import STEPS, radiographs
 
 _ROUNDS, _BATCHES, _BATCH = 12, 2, 32
@@ -118,7 +118,7 @@ def _train(data: RadiographBatches, turns: _Turns) -> None:
     """Training as train.py runs it, without validation and checkpoints, with ``turns`` after each round of steps."""
     module = TrainingModule(find_model("resnet18").build(1, len(TASK.order)), TASK, TRAINING, 1, _SCALE)
     full = itertools.islice(_batches(data), (1 + _ROUNDS) * _BATCHES)
-    averaged = [] if TRAINING.average is None else [WeightAveraging(avg_fn=running_mean(TRAINING.average))]
+    averaged = [] if TRAINING.average is None else [WeightAveraging(avg_fn=moving_average(TRAINING.average))]
     trainer = lightning.Trainer(
         max_epochs=1,
         logger=False,

@@ -13,6 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from timm.utils import ModelEmaV3
 from torch.nn.functional import cross_entropy, softmax
 
 from cxrflow.bundle import read_bundle, read_trained_on
@@ -21,7 +25,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.params import Images, Training
 from cxrflow.task import Task
 from cxrflow.training.module import TrainingModule, learning_rate_factor
-from cxrflow.training.train import fit_temperature, running_mean, train
+from cxrflow.training.train import fit_temperature, moving_average, train
 
 Tiny = Callable[..., tuple[Dataset, Images]]
 FILES = ("model.safetensors", "bundle.json", "trained_on.csv")
@@ -227,6 +231,43 @@ def test_temperature_minimises_the_cross_entropy() -> None:
     assert loss(found) <= min(loss(found * 1.05), loss(found / 1.05))
 
 
+class Given(ClassifierMixin, BaseEstimator):
+    """A classifier whose decision is what it is given."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes, self.classes_ = classes, np.arange(classes)
+
+    def fit(self, *_: object) -> "Given":
+        return self
+
+    def decision_function(self, logits: np.ndarray) -> np.ndarray:
+        return logits
+
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        return logits.argmax(axis=1)
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_temperature_is_scikit_learns(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    logits, labels = random.normal(0, 2, (400, classes)), random.integers(0, classes, 400)
+    logits[np.arange(400), labels] += 1.5
+    reference = CalibratedClassifierCV(FrozenEstimator(Given(classes)), method="temperature").fit(logits, labels)
+    expected = softmax(torch.from_numpy(logits / fit_temperature(logits, labels)), dim=1).numpy()
+    assert reference.predict_proba(logits) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_moving_average_is_timms_with_its_warm_up() -> None:
+    network, average = torch.nn.Linear(3, 2), moving_average(0.8)
+    reference = ModelEmaV3(network, decay=0.8, use_warmup=True, warmup_gamma=9, warmup_power=1)
+    mean = network.weight.detach().clone()
+    for step in range(50):
+        torch.nn.init.normal_(network.weight)
+        reference.update(network, step + 2)  # timm counts from 1, and its first decay is 0
+        mean = average(mean, network.weight.detach(), step)
+    assert torch.allclose(reference.module.weight, mean, atol=1e-6)
+
+
 def test_schedules(training: Training) -> None:
     step = training.model_copy(
         update={"schedule": training.schedule.model_copy(update={"name": "step", "step_epochs": 7, "step_factor": 0.1})}
@@ -241,9 +282,9 @@ def test_schedules(training: Training) -> None:
     assert all(a > b for a, b in pairwise(factors[1:]))
 
 
-def test_the_bundle_holds_the_running_mean_of_the_weights(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+def test_the_bundle_holds_the_moving_average_of_the_weights(tiny: Tiny, training: Training, tmp_path: Path) -> None:
     """Against the mean computed here from the weights after each step: with one step an epoch a checkpoint has them."""
-    following = running_mean(0.25)
+    following = moving_average(0.25)
     assert following(torch.tensor(8.0), torch.tensor(4.0), 1).item() == pytest.approx(8 * 2 / 11 + 4 * 9 / 11)
     assert following(torch.tensor(8.0), torch.tensor(4.0), 90).item() == pytest.approx(5)
     # The learning rate is that of the schedule, which must not know the number of epochs.

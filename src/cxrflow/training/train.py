@@ -155,6 +155,7 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]
     """Temperature that minimises the cross-entropy on val (Guo et al. 2017, section 4.2), between 0.05 and 20.
 
     logits  float (n, classes); labels int (n,)
+    scikit-learn's is a private class; its public ``CalibratedClassifierCV`` gives probabilities, not the temperature.
     """
     values, truth = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
 
@@ -165,11 +166,13 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]
     return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
 
 
-def running_mean(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
-    """An exponential moving average of the weights: (mean, weights, steps so far) to the next mean.
+def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
+    """An exponential moving average of the weights, for Lightning's ``WeightAveraging``: (mean, weights, steps so far)
+    to the next mean.
 
     Its decay warms up to ``decay`` as (1 + steps) / (10 + steps), so that a short training does not end near its random
-    start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``).
+    start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``). Lightning's own ``EMAWeightAveraging`` has a
+    constant decay; timm's ``ModelEmaV3`` has this warm-up, but no part in Lightning's validation and checkpoints.
     """
 
     def update(mean: torch.Tensor, weights: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
@@ -258,7 +261,7 @@ def _fit(
     interrupted = checkpoints / "last.ckpt"
     resumed = interrupted if interrupted.exists() else begun_by
     stop = _Stop(params.early_stopping_epochs, resumed == interrupted)
-    averaged = [] if params.average is None else [WeightAveraging(avg_fn=running_mean(params.average))]
+    averaged = [] if params.average is None else [WeightAveraging(avg_fn=moving_average(params.average))]
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         logger=False,
