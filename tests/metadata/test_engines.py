@@ -10,24 +10,26 @@ import pytest
 
 from cxrflow.engines import LocalEngine, open_engine
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata.build import build_records
+from cxrflow.metadata.build import SIDES, build_records
+from cxrflow.metadata.sides import write_sides
 from cxrflow.params import Sources
 
 
 @pytest.fixture
 def both(how, demo_params, spark, tmp_path):
-    """Builds the records with either engine, each with its own cache."""
+    """Builds the records with either engine, each with its own cache and its own memory of sides."""
 
     def run(root: Path, *, split: bool, **changes: object) -> tuple[pd.DataFrame, pd.DataFrame]:
         sources, params = Sources(root=str(root), collections=None), how.model_copy(update=changes)
-        local, there = (
-            build_records(sources, params, demo_params.task, engine, tmp_path / type(engine).__name__, split=split)
-            for engine in (LocalEngine(), spark)
-        )
+        built = []
+        for engine in (LocalEngine(), spark):
+            work = tmp_path / type(engine).__name__
+            built.append(build_records(sources, params, demo_params.task, engine, work, split=split))
+            if split:
+                write_sides(built[-1].sides.remembered, work / SIDES)
         if split:
-            pd.testing.assert_frame_equal(local.sides.remembered, there.sides.remembered)
-            pd.testing.assert_frame_equal(local.sides.moved, there.sides.moved)
-        return local.records, there.records
+            pd.testing.assert_frame_equal(built[0].sides.moved, built[1].sides.moved)
+        return built[0].records, built[1].records
 
     return run
 
@@ -66,6 +68,22 @@ def test_spark_and_local_agree_on_the_complete_tables(real_data, both) -> None:
     pd.testing.assert_frame_equal(local, there)
     rsna = local[(local.source == "rsna") & local.left_out.isna()]
     assert rsna.label.value_counts().to_dict() == {"normal": 8_851, "pneumonia": 6_012}
+
+
+def test_spark_and_local_agree_on_remembered_sides(own, both, tmp_path) -> None:
+    """New rows join twenty patients of all sides; each engine has a memory of its own."""
+    rows = [[f"{n}.png", ("covid", "normal")[n % 2], f"p{n:02}"] for n in range(60)]
+    root = own(rows, {})
+    first, _ = both(root, split=True, files="ignored")
+    joined = [[path, label, "joined" if n < 20 else patient] for n, (path, label, patient) in enumerate(rows)]
+    own([*joined, ["new.png", "covid", "a first"]], {})
+    local, there = both(root, split=True, files="ignored")
+    pd.testing.assert_frame_equal(local, there)
+    assert set(first.split[:20]) == {"train", "val", "test"}
+    assert set(local.split[:20]) == {"train"}
+    assert local.split[20:60].tolist() == first.split[20:].tolist()
+    sides = [tmp_path / engine / SIDES for engine in ("LocalEngine", "SparkEngine")]
+    assert sides[0].read_bytes() == sides[1].read_bytes()
 
 
 def test_map_keeps_the_order(spark) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
@@ -45,6 +45,7 @@ ROW = st.tuples(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(ROW, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_reordering_renames_nobody_and_groups_are_closed(rows, random) -> None:
     frame = table(*rows)
@@ -65,6 +66,7 @@ def test_reordering_renames_nobody_and_groups_are_closed(rows, random) -> None:
     assert dict(zip(frame.image_id.iloc[order], again, strict=True)) == dict(zip(frame.image_id, groups, strict=True))
 
 
+@settings(max_examples=50)
 @given(st.lists(ROW, min_size=1, max_size=8), st.integers(1, 5))
 def test_adding_strangers_renames_nobody(rows, strangers) -> None:
     alone = group_ids(table(*rows), NO_PAIRS)
@@ -72,6 +74,7 @@ def test_adding_strangers_renames_nobody(rows, strangers) -> None:
     assert group_ids(table(*rows, *more), NO_PAIRS).tolist()[: len(rows)] == alone.tolist()
 
 
+@settings(max_examples=25)
 @given(st.tuples(*[st.integers(1, 20)] * 3), st.integers(0, 5))
 def test_shares_are_roughly_as_wanted(weights, seed) -> None:
     train, val = weights[0] / sum(weights), weights[1] / sum(weights)

@@ -86,12 +86,34 @@ def _digests(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_equal_params_give_equal_bytes_and_replace_the_earlier_demo(demo, tmp_path):
+class EveryFifth:
+    """An engine that draws every fifth image, of all collections, and nothing of the others."""
+
+    def map(self, function, jobs):
+        for number, job in enumerate(jobs):
+            yield function(job) if number % 5 == 0 else []
+
+
+def test_equal_params_give_equal_bytes_and_replace_the_earlier_demo(demo, tmp_path, monkeypatch):
     out = tmp_path / "again"
     (out / "truth").mkdir(parents=True)
     (out / "stale.txt").write_text("of an earlier demo")
+    monkeypatch.setattr("cxrflow.synthetic.demo.LocalEngine", EveryFifth)
     write_demo(out, PARAMS)
-    assert _digests(out) == _digests(demo)
+    again, before = _digests(out), _digests(demo)
+    jobs, tables = plan(PARAMS.patients, PARAMS.seed)
+    boxes = "rsna-pneumonia-detection-challenge/stage_2_train_labels.csv"
+    drawn = {job.path for job in jobs[::5]} | set(tables)
+    assert {name for name in again if not name.startswith("truth")} == drawn
+    assert sum(name.startswith("truth") for name in again) == 2 * sum(job.kind != "other" for job in jobs[::5])
+    assert len({name.split("/")[0] for name in drawn}) == 7
+    assert again.pop(boxes) != before[boxes]  # images that were not drawn have no boxes
+    assert again.items() <= before.items()
+    ours, theirs = (pd.read_csv(folder / boxes) for folder in (out, demo))
+    known = [Path(job.path).stem for job in jobs[::5]]
+    ours, theirs = (table[table.patientId.isin(known)].reset_index(drop=True) for table in (ours, theirs))
+    assert ours.x.notna().any()
+    pd.testing.assert_frame_equal(ours, theirs)
     assert [path.name for path in tmp_path.iterdir()] == ["again"]
 
 
