@@ -47,7 +47,7 @@ def collection(tmp_path, write_csv):
 def test_the_same_network_each_time_and_figures_of_every_picture(
     collection, demo_params, engine, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(module, "_EXAMPLES", 300)
+    monkeypatch.setattr(module, "_EXAMPLES", 200)
     sources = collection(*KINDS)
     figures = fit_frontal(sources, demo_params, engine, tmp_path / "a")
     assert json.loads((tmp_path / "a" / "figures.json").read_text()) == figures

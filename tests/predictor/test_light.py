@@ -22,42 +22,32 @@ HEAVY = (
 PROGRAM = """
 import json, sys
 from pathlib import Path
+
+bundle, picture, out, *heavy = sys.argv[1:]
+import cxrflow.images.file
+worker = [name for name in ("torch", *heavy) if name in sys.modules]
 from cxrflow.predictor import Predictor
 from cxrflow.predict import predict_files
 
-bundle, picture, out, *heavy = sys.argv[1:]
 predictor = Predictor(bundle)
 scores = predictor.scores(predictor.prepare(picture))[0].round(6).tolist()
 said = str(predict_files(Path(bundle), [Path(picture)], Path(out)))
-print(json.dumps([scores, said, [name for name in heavy if name in sys.modules]]))
-"""
-WORKER = """
-import json, sys
-import cxrflow.images.file
-print(json.dumps([name for name in sys.argv[1:] if name in sys.modules]))
+print(json.dumps([worker, scores, said, [name for name in heavy if name in sys.modules]]))
 """
 
 
-def answer(program: str, *arguments: str) -> object:
-    """The JSON in the last line that a program prints."""
-    command = [sys.executable, "-c", program, *arguments]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-
-
-def test_scoring_a_file_imports_nothing_heavy(
+def test_scoring_a_file_and_what_worker_processes_run_import_nothing_heavy(
     bundle_of: Callable[..., Path], two_classes: Task, drawn: list[np.ndarray], tmp_path: Path
 ) -> None:
     picture, out = tmp_path / "a.png", tmp_path / "out.csv"
     Image.fromarray(drawn[0]).save(picture)
-    bundle = bundle_of(two_classes)
-    scores, said, heavy = answer(PROGRAM, str(bundle), str(picture), str(out), *HEAVY)
+    command = [sys.executable, "-c", PROGRAM, bundle_of(two_classes), picture, out, *HEAVY]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    worker, scores, said, heavy = json.loads(printed.splitlines()[-1])
+    assert worker == []
     assert heavy == []
     assert said == "1 images scored, 0 of them flagged, 0 left out"
     assert [float(score) for score in out.read_text().splitlines()[1].split(",")[1:3]] == scores
-
-
-def test_worker_processes_import_nothing_heavy() -> None:
-    assert answer(WORKER, "torch", *HEAVY) == []
 
 
 def test_the_package_exports_the_predictor() -> None:
