@@ -41,7 +41,7 @@ class Sides:
 
 
 def keep_sides(frame: pd.DataFrame, split: Split, drawn: bool, remembered: pd.DataFrame) -> Sides:
-    """The side of every group: the remembered one; train where links join groups of different sides; else its hash's.
+    """The side of every group: the remembered one; train where links join different sides; by its hash where new.
 
     frame       columns image_id, patient_id, content_hash, group_id, left_out
     drawn       whether the images are drawn (records.TRUTH): people of the demo share numbers with real ones
@@ -61,9 +61,11 @@ def keep_sides(frame: pd.DataFrame, split: Split, drawn: bool, remembered: pd.Da
         }
     )
     absent = before[~before.index.isin(ids)].reset_index()
+    # Links through absent images count, too: one person's sides stay together while some of the images are away.
     rows = pd.concat([here, absent], ignore_index=True).astype(object)
     joined = rows.groupby(components(rows, ("group_id", "content_hash", "patient"), NO_PAIRS)).side
     side = joined.transform("first").where(joined.transform("nunique") < 2, "train")
+    # A group that has no side yet is in no other's component, and gets one as soon as it has a kept image.
     kept = frame.left_out.isna()
     new = side[: len(frame)].isna().to_numpy() & frame.group_id.isin(frame.group_id[kept]).to_numpy()
     hashed = {group: split_of(group, split) for group in frame.group_id[new].unique()}
@@ -95,7 +97,7 @@ def read_sides(path: Path) -> pd.DataFrame:
     for column, (count, optional) in digits.items():
         wrong |= ~table[column].astype("string").str.fullmatch(f"[0-9a-f]{{{count}}}").fillna(optional).astype(bool)
     if wrong.any():
-        raise _damaged(path, f"row {int(wrong.to_numpy().argmax()) + 1} is none that cxrflow wrote")
+        raise _damaged(path, f"row {int(wrong.to_numpy().argmax()) + 1} is not valid")
     return table.where(table.notna(), None)
 
 

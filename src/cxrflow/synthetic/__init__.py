@@ -1,1 +1,1 @@
-"""Made-up people and their radiographs, for the demo: patient -> anatomy -> drawing; people -> layouts."""
+"""Synthetic patients and their radiographs, for the demo: patient -> anatomy -> drawing; people -> layouts -> demo."""

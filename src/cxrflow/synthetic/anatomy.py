@@ -1,4 +1,4 @@
-"""A patient as maps of what an X-ray beam passes through: soft tissue, bone and air, in cm."""
+"""A patient as maps of thickness along the X-ray beam: soft tissue, bone and air, in cm."""
 
 from dataclasses import dataclass
 
@@ -43,8 +43,11 @@ _HEART = [
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """Maps of SIDE x SIDE: ``soft``, ``bone``, ``air`` (of the lungs), ``vessels``: float32, cm, from 0 up;
-    ``right`` and ``left``, bool, are the lung fields that are seen."""
+    """Maps of a patient, SIDE x SIDE.
+
+    soft, bone, air, vessels  thickness, float32, cm, at least 0; air is that of the lungs
+    right, left               the visible lung fields, bool
+    """
 
     soft: Map
     bone: Map
@@ -55,8 +58,11 @@ class Anatomy:
 
 
 def make_anatomy(patient: Patient, inspiration: float, rotation: float) -> Anatomy:
-    """The maps of a patient who breathes in by a factor of ``inspiration`` (about 1) and stands turned by
-    ``rotation`` (-1 to 1: the mediastinum moves by about as many cm)."""
+    """The maps of a patient.
+
+    inspiration  factor on the height of the lungs, about 1
+    rotation     -1 to 1; shifts the mediastinum by about as many cm
+    """
     rng = np.random.default_rng([patient.number, 7])
     x, y = grid()
     lungs = [_lung(patient, side, inspiration, rng) for side in (-1, 1)]
@@ -115,7 +121,7 @@ def _heart(patient: Patient, inspiration: float, rotation: float, rng: np.random
 
 
 def _behind_the_diaphragm(lungs: list[Points]) -> Map:
-    """The lung that reaches down behind the domes: a faint veil of air, less and less."""
+    """The lung behind the domes of the diaphragm: air that thins out downwards."""
     out = np.zeros((SIDE, SIDE), np.float32)
     for lung in lungs:
         mask = polygon(lung)

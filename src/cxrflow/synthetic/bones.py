@@ -20,7 +20,7 @@ from cxrflow.synthetic.shapes import (
 
 
 def _hollow(lines: list[Points], width: float, cortex: float, marrow: float) -> Map:
-    """Bones as the eye knows them: bright at both edges, less between; 1 in the cortex, ``marrow`` within."""
+    """Hollow bones, brighter at both edges than between: 1 in the cortex, ``marrow`` within."""
     outer, inner = np.zeros((2, SIDE, SIDE), np.uint8)
     for line in lines:
         taper = np.interp(np.linspace(0, 1, len(line)), [0, 0.15, 0.8, 1], [0.75, 1, 1, 0.8]) * width
@@ -30,7 +30,7 @@ def _hollow(lines: list[Points], width: float, cortex: float, marrow: float) -> 
 
 
 def ribs(patient: Patient, lungs: list[Points], rng: np.random.Generator) -> Map:
-    """Ten pairs: the back falls gently to the chest wall, the front steeply towards the breastbone."""
+    """Ten pairs of ribs; the posterior part slopes gently, the anterior part steeply."""
     back: list[Points] = []
     front: list[Points] = []
     gap = 2.42 * patient.height
@@ -59,7 +59,7 @@ def ribs(patient: Patient, lungs: list[Points], rng: np.random.Generator) -> Map
 
 
 def _wall(lung: Points, side: int, y: float) -> float:
-    """Distance of a lung's outer edge from the midline at height ``y``."""
+    """Distance (cm) of a lung's outer edge from the midline at height ``y``."""
     near = lung[np.abs(lung[:, 1] - y) < 0.8]
     return float((near[:, 0] * side).max()) if len(near) else 6.0
 

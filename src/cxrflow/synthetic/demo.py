@@ -1,6 +1,6 @@
-"""Synthetic chest radiographs in the layouts of the real collections, with the truth about each.
+"""Synthetic chest radiographs in the layouts of the real collections, with true masks of lungs and disease.
 
-They let the whole pipeline run without a download, on images of which it is known what there is to see.
+The whole pipeline runs on them without a download, on images whose content is known.
 """
 
 import io
@@ -34,7 +34,7 @@ _LABELS = "rsna-pneumonia-detection-challenge/stage_2_train_labels.csv"
 
 
 def write_demo(out: Path, params: Demo) -> None:
-    """Draw ``params.patients`` people and write them below ``out`` as seven collections, on every core.
+    """Draw ``params.patients`` people and write them into ``out`` as seven collections, on all cores.
 
     Beside the collections, ``truth/lungs`` and ``truth/opacity`` hold an 8-bit mask (0, 255) of each frontal
     radiograph, of its size and at its own path with the ending ``.png``: the lung fields, and the disease
@@ -62,7 +62,7 @@ def write_demo(out: Path, params: Demo) -> None:
 
 
 def _write(root: Path, params: Demo, job: Job) -> list[Box]:
-    """Draw one image, write it and its truth; returns the boxes (x, y, width, height) about its opacities."""
+    """Draw and write one image and its true masks; returns the boxes (x, y, width, height) of its opacities."""
     path = root / job.path
     if job.kind == "other":
         write_whole(path, _encode(_other(job), job))
@@ -86,7 +86,7 @@ def _resized(picture: Radiograph, side: int) -> Radiograph:
 
 
 def _boxes(opacity: NDArray[np.bool_]) -> list[Box]:
-    """Boxes about the parts of a mask, without specks; at least one where there is any opacity."""
+    """Bounding boxes of the parts of a mask of at least 200 pixels, and of the largest part in any case."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(opacity.astype(np.uint8))
     parts = sorted((s for s in stats[1:].tolist()), key=lambda s: -s[cv2.CC_STAT_AREA])
     return [(s[0], s[1], s[2], s[3]) for i, s in enumerate(parts) if i == 0 or s[cv2.CC_STAT_AREA] >= 200]
@@ -103,7 +103,7 @@ def _with_boxes(labels: pd.DataFrame, boxes: dict[str, list[Box]]) -> pd.DataFra
 
 
 def _other(job: Job) -> NDArray[np.float32]:
-    """A rough cross-section for the CT and lateral rows, which no adapter reads."""
+    """A rough cross-section for CT and lateral rows, which the sources leave out."""
     h, w = job.style.height, job.style.width
     y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
     rng = np.random.default_rng(job.seed)
@@ -130,7 +130,7 @@ def _encode(pixels: NDArray[np.float32], job: Job) -> bytes:
 
 
 def _dicom(pixels: NDArray[np.float32], job: Job) -> bytes:
-    """The header that the challenge's files have; 12 bits lie in 16, MONOCHROME1 is stored inverted."""
+    """DICOM with the header of the challenge's files; 12 bits are stored in 16, MONOCHROME1 inverted."""
     bits, inverted = abs(job.channels), job.channels < 0
     stored = np.round((1 - pixels if inverted else pixels) * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     uid = UID(f"1.2.826.0.1.3680043.8.498.{job.seed}{job.patient.number}")
@@ -163,7 +163,7 @@ def _dicom(pixels: NDArray[np.float32], job: Job) -> bytes:
 
 
 def _table(path: str, table: pd.DataFrame) -> bytes:
-    """CSV, in ISO-8859-1 where the original is; or Excel, without the hour of writing."""
+    """CSV, in ISO-8859-1 where the original is; or Excel, without its time stamps."""
     if not path.endswith(".xlsx"):
         code = "iso-8859-1" if path.startswith("Figure1") else "utf-8"
         return table.to_csv(index=False, lineterminator="\n").encode(code)

@@ -54,8 +54,12 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Radiograph:
-    """``pixels``: float32 [height, width], 0 (black) to 1; ``lungs``, ``opacity``: bool of the same shape,
-    the true lung fields and the true extent of disease within them (empty for clear lungs)."""
+    """A drawn radiograph and the truth about it; all three of one shape (height, width).
+
+    pixels   float32, 0 (black) to 1
+    lungs    lung fields, bool
+    opacity  extent of the disease within them, bool; empty for clear lungs
+    """
 
     pixels: Map
     lungs: Mask
@@ -90,13 +94,13 @@ def draw(patient: Patient, kind: str, style: Style, seed: int) -> Radiograph:
 
 
 def _noise(rng: np.random.Generator, cells: int) -> Map:
-    """Smooth noise of mean 0 and deviation about 0.7, ``cells`` to a side."""
+    """Smooth noise, mean 0, standard deviation about 0.7, ``cells`` grid cells along each side."""
     grid = rng.standard_normal((cells, cells), dtype=np.float32)
     return cv2.resize(grid, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
 def _place(lung: Mask, side: int) -> tuple[Map, Map]:
-    """Where a pixel lies in a lung: 0 medial to 1 lateral, 0 apex to 1 base."""
+    """Position of each pixel in a lung: 0 medial to 1 lateral, and 0 apex to 1 base."""
     rows, columns = np.flatnonzero(lung.any(1)), np.flatnonzero(lung.any(0))
     across = (np.arange(SIDE) - columns[0]) / np.ptp(columns)
     down = (np.arange(SIDE) - rows[0]) / np.ptp(rows)
@@ -105,7 +109,7 @@ def _place(lung: Mask, side: int) -> tuple[Map, Map]:
 
 
 def _consolidation(body: Anatomy, rng: np.random.Generator) -> Map:
-    """Share of the air that fluid has replaced, 0 to 1: one lobe of one lung, a fissure as its sharp edge."""
+    """Share of the air that fluid replaces, 0 to 1: one lobe of one lung, with the fissure as a sharp edge."""
     side = -1 if rng.random() < 0.55 else 1
     lung = body.right if side < 0 else body.left
     u, w = _place(lung, side)
@@ -129,7 +133,7 @@ def _consolidation(body: Anatomy, rng: np.random.Generator) -> Map:
 
 
 def _ground_glass(body: Anatomy, rng: np.random.Generator) -> Map:
-    """Share of the air that is replaced, 0 to 1: faint patches in both lungs, most at edge and base."""
+    """Share of the air that is replaced, 0 to 1: faint patches in both lungs, mostly peripheral and basal."""
     total = np.zeros((SIDE, SIDE), np.float32)
     severity = rng.uniform(0.22, 0.65)
     for side, lung in ((-1, body.right), (1, body.left)):
@@ -148,7 +152,7 @@ def _ground_glass(body: Anatomy, rng: np.random.Generator) -> Map:
 
 
 def _within(fill: Map, lung: Mask) -> Map:
-    # A little beyond the field that is seen: behind the heart's edge, which is lost in the disease.
+    # A little beyond the visible field: disease behind the heart's edge hides it (silhouette sign).
     wider = cv2.dilate(lung.astype(np.float32), np.ones((13, 13), np.uint8))
     inside = blur(np.asarray(wider), 0.25)
     return (np.clip(fill, 0, 0.9) * inside).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The layouts of the collections, filled with made-up people: what to draw, and the tables beside it.
+"""The published layouts of the collections, filled with synthetic people: images to draw, and tables.
 
 Folders, file names, columns and vocabulary are those of the published collections, quirks included.
 """
@@ -28,7 +28,7 @@ _SYNTHETIC = "Synthetic radiograph, drawn by cxrflow; not of any person."
 
 
 def plan(patients: int, seed: int) -> tuple[list[Job], dict[str, Table]]:
-    """What to draw, and the tables (path -> table) to write beside it, for ``patients`` people in all.
+    """The images to draw and the tables (path -> table) to write for ``patients`` people in all.
 
     The table of RSNA's boxes has none yet: they follow from the true opacities.
     """
@@ -108,7 +108,7 @@ def _covid_chestxray(folder: str, people: People, _: Done, rng: np.random.Genera
                 channels=pick(rng, 1, 1, 3, 4 if end == "png" else 3),
             )
             jobs.append(job if (modality, view) in plain else replace(job, kind="other"))
-    # Upstream lists files that it does not hold: volumes, and a few radiographs.
+    # The published table lists files that are not there: volumes, and a few radiographs.
     for name, where, modality, view in (
         ("case-1-dcm.nii.gz", "volumes", "CT", "Axial"),
         ("case-2-lost.jpg", "images", "X-ray", "PA"),
@@ -132,7 +132,7 @@ def _figure1(folder: str, people: People, _: Done, rng: np.random.Generator) -> 
         for k in range(images):
             key = f"COVID-{i:05d}" + ("abc"[k] if images > 1 else "")
             age = pick(rng, person.age, person.age, f"{person.age // 10 * 10}+")
-            finding = None if (i, k) == (1, 1) else _SHORT[person.kind]  # one of two, as upstream has it
+            finding = None if (i, k) == (1, 1) else _SHORT[person.kind]  # one of two images has none, as published
             rows.append(
                 {
                     "patientid": key,
@@ -264,7 +264,7 @@ def _nih(folder: str, people: People, _: Done, rng: np.random.Generator) -> _Dra
 
 
 def _hospital(folder: str, people: People, _: Done, rng: np.random.Generator) -> _Drawn:
-    """A user's own images, in the layout that the documentation asks for."""
+    """A user's own collection (sources/table.py)."""
     jobs: list[Job] = []
     rows: list[Any] = []
     for i, person in enumerate(people[folder], start=1):

@@ -1,4 +1,4 @@
-"""Made-up patients: their builds, drawn at random."""
+"""Synthetic patients: their builds, drawn at random."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Patient:
 
 
 def make_patient(number: int, female: bool, rng: np.random.Generator) -> Patient:
-    """A patient whose build is drawn at random; nothing here knows of any disease."""
+    """A patient whose build is drawn at random, independent of any disease."""
     return Patient(
         number=number,
         width=float(np.clip(rng.normal(0.94 if female else 1.0, 0.045), 0.84, 1.1)),

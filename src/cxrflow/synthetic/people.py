@@ -1,6 +1,6 @@
-"""Who is drawn for each collection, and in what style; neither looks at the class.
+"""The people of each collection and the style of their radiographs, both independent of the class.
 
-People, sizes, styles and formats are drawn from a collection's own ranges.
+People, sizes, styles and formats are drawn at random from each collection's ranges.
 """
 
 import uuid
@@ -15,7 +15,7 @@ from cxrflow.synthetic.patient import Patient, make_patient
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One made-up person; ``kind`` as in ``drawing.draw``."""
+    """One synthetic person; ``kind`` as in ``drawing.draw``, or "other"."""
 
     patient: Patient
     kind: str
@@ -46,7 +46,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class _Department:
-    """The ranges of a source's style: pixels, deviations and shares."""
+    """Ranges of a collection's style: pixels, standard deviations and shares."""
 
     width: tuple[int, int]
     aspect: tuple[float, float]  # height over width
@@ -142,8 +142,8 @@ def make_style(folder: str, rng: np.random.Generator) -> Style:
 
 
 def make_job(folder: str, path: str, person: Person, rng: np.random.Generator, **more: Any) -> Job:
-    """The job of drawing ``person`` for ``path`` below ``folder``, in a new style."""
-    kind = "normal" if person.kind == "other" else person.kind  # a finding that the drawing does not know
+    """The image at ``path`` below ``folder``: ``person`` in a new style."""
+    kind = "normal" if person.kind == "other" else person.kind  # draw() knows no other findings
     return Job(f"{folder}/{path}", person.patient, kind, make_style(folder, rng), int(rng.integers(2**31)), **more)
 
 

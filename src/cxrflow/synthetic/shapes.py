@@ -45,7 +45,7 @@ def grid() -> tuple[Map, Map]:
 
 
 def pixels(points: Map) -> NDArray[np.int32]:
-    """cm to pixels, with the 4 fractional bits that OpenCV's drawing takes."""
+    """Points in cm as pixels, fixed point with 4 fractional bits, as OpenCV draws them."""
     return np.asarray(np.round((points + np.array([SPAN / 2, 0])) * SCALE * 16 - 8), np.int32)
 
 
@@ -57,10 +57,10 @@ def polygon(points: Map) -> Map:
 
 
 def blur(image: Map, cm: float) -> Map:
-    """Blurred by a Gaussian of deviation ``cm``."""
+    """The map smoothed by a Gaussian of standard deviation ``cm``."""
     if cm * SCALE <= 4:
         return cv2.GaussianBlur(image, (0, 0), cm * SCALE)  # type: ignore[return-value]
-    small = cv2.resize(image, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA)  # the same, sooner
+    small = cv2.resize(image, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA)  # the same result, faster
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), cm * SCALE / 4), (SIDE, SIDE))  # type: ignore[return-value]
 
 
@@ -70,7 +70,7 @@ def ellipsoid(x: Map, y: Map, cx: float, cy: float, rx: float, ry: float) -> Map
 
 
 def rounded(outline: Map, radius: float) -> Map:
-    """0 to 1: thickness of a shape whose edges are round, as of a cylinder of ``radius`` cm."""
+    """Thickness, 0 to 1, of a shape with round edges, like those of a cylinder of ``radius`` cm."""
     mask = outline if outline.shape == (SIDE, SIDE) else polygon(outline)
     padded = cv2.copyMakeBorder((mask > 0.5).astype(np.uint8), 60, 60, 60, 60, cv2.BORDER_REPLICATE)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[60:-60, 60:-60] / SCALE

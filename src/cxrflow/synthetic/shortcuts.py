@@ -1,7 +1,7 @@
-"""Marks that follow the class and have nothing to do with disease: shortcuts planted for the audit to find.
+"""Shortcuts planted for the audit to find: marks that follow the class and have nothing to do with disease.
 
-They stand for what ties class and hospital in real collections: side markers, collimation, exposure (DeGrave et al.,
-Nat Mach Intell 2021; 3: 610-619). No two of them differ by left and right alone, since training mirrors pictures.
+They stand for confounders of class and hospital in real collections: side markers, collimation, exposure (DeGrave et
+al., Nat Mach Intell 2021; 3: 610-619). No two marks are mirror images, because training mirrors pictures.
 """
 
 from typing import Literal
@@ -25,8 +25,8 @@ _GAMMA = {"covid": 1.6, "normal": 1.0, "pneumonia": 0.62}
 
 
 def mark_of(job: Job, strength: float) -> str:
-    """The class whose mark an image gets: its own in a share ``strength`` of the images, else one at random of the
-    three. Strength 0 gives the same marks, tied to nothing. Equal jobs get equal marks.
+    """The class whose mark an image gets: its own with probability ``strength``, else one of the three at random.
+    At strength 0, marks are independent of the class. Equal jobs get equal marks.
     """
     rng = np.random.default_rng([job.seed, 13])
     follows, other = rng.random() < strength, KINDS[int(rng.integers(3))]
@@ -36,10 +36,10 @@ def mark_of(job: Job, strength: float) -> str:
 def plant(picture: Radiograph, shortcut: Shortcut, mark: str) -> Radiograph:
     """A radiograph with the mark of a class.
 
-    mark  one of KINDS: what the picture shall say, whatever disease it shows
+    mark  one of KINDS, independent of the disease that is drawn
     ``marker``: nothing (normal), a letter (covid) or a word (pneumonia) in an upper corner of the centre square;
     ``border``: no black margin, one at left and right, or one below; ``exposure``: as it is, darker or brighter.
-    Pixels stay float32 in [0, 1]; lungs and opacity are seen no more under a margin.
+    Pixels stay float32 in [0, 1]; lungs and opacity end at a margin.
     """
     if shortcut == "marker":
         return Radiograph(_with_marker(picture.pixels, _WORDS[mark]), picture.lungs, picture.opacity)
@@ -64,7 +64,7 @@ def _with_marker(pixels: NDArray[np.float32], word: str) -> NDArray[np.float32]:
 
 
 def _inside(shape: tuple[int, ...], sides: float, bottom: float) -> NDArray[np.bool_]:
-    """What black margins leave; as wide as they are in the centre square, and all beyond it."""
+    """Pixels outside the black margins, which are measured on the centre square and black out all beyond it."""
     height, width = shape
     side = min(height, width)
     left, under = (int((length - side) / 2 + share * side) for length, share in ((width, sides), (height, bottom)))
