@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxrflow.metadata.fingerprint import THUMBNAIL, difference_hash, fingerprint
-from cxrflow.metadata.near import LEAST_CORRELATION, MOST_BITS, like_hashes, near_pairs
+from cxrflow.metadata.near import MOST_BITS, like_hashes, near_pairs
 
 SAME = bytes(range(256)) * (THUMBNAIL**2 // 256)
 
@@ -69,7 +69,6 @@ def test_thumbnails_must_correlate_as_closely_as_the_limit_says(wanted, near) ->
     mixed = wanted * first + np.sqrt(1 - wanted**2) * other
     thumbnails = [np.rint(128 + 25 * grey).clip(0, 255).astype(np.uint8) for grey in (first, mixed)]
     assert np.corrcoef(*thumbnails)[0, 1] == pytest.approx(wanted, abs=0.005)
-    assert (wanted > LEAST_CORRELATION) == near
     assert near_pairs(["0" * 64] * 2, [grey.tobytes() for grey in thumbnails]).tolist() == ([[0, 1]] if near else [])
 
 
