@@ -177,6 +177,25 @@ def test_the_loss_is_the_weighted_cross_entropy_and_val_is_not_changed(
     assert module._val_loss.compute().item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_the_wanted_share_of_each_batch_is_of_the_positive_class(
+    tiny: Tiny, training: Training, four_classes: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third of four classes; round(0.25 * 16) of each whole batch."""
+    seen: list[list[int]] = []
+    step = TrainingModule.training_step
+
+    def watched(self: TrainingModule, batch: tuple[torch.Tensor, ...], index: int) -> torch.Tensor:
+        seen.append(batch[1].tolist())
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TrainingModule, "training_step", watched)
+    once = training.model_copy(update={"epochs": 2, "positive_share": 0.25})
+    train(*tiny(150, four_classes), once, tmp_path)
+    whole = [labels for labels in seen if len(labels) == 16]
+    assert len(whole) > 4
+    assert {labels.count(four_classes.order.index("bacterial")) for labels in whole} == {4}
+
+
 def test_checkpoints_of_other_params_data_or_task_are_not_used(
     tiny: Tiny, training: Training, task: Task, whole: Path, tmp_path: Path
 ) -> None:
