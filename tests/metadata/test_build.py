@@ -4,12 +4,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrflow.errors import CxrflowError
 from cxrflow.metadata import rules, stage
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Sources
-from cxrflow.reading.frontal import FLAG
-from cxrflow.records import COLUMNS, Record, read_records, to_frame
 from cxrflow.sources import tables
 from cxrflow.task import NO_FINDING_GIVEN, Task
 
@@ -144,31 +141,6 @@ LABELS = ["covid", "normal", "pneumonia"]
 MANY = [[f"{n}.png", LABELS[n % 3], f"p{n // 2}"] for n in range(120)]
 
 
-def test_what_is_no_frontal_radiograph_is_kept_and_listed_and_inverted_ones_turned(
-    own, how, demo_params, engine, tmp_path, drawn, picture, capsys
-) -> None:
-    pictures = {f"{n}.png": grey for n, grey in enumerate(drawn[:9])}
-    pictures["4.png"] = 255 - pictures["4.png"]
-    rows = [[path, LABELS[n % 3], f"p{n}"] for n, path in enumerate(pictures)]
-    rows += [["x.png", "covid", "x"], ["absent.png", "covid", "y"]]
-    root = own(rows, pictures | {"x.png": picture(1)})
-    sources = Sources(root=str(root), collections=None)
-    built = build_records(sources, how, demo_params.task, engine, tmp_path, split=False)
-    records = built.records.set_index("path")
-    assert records.frontal.isna().tolist() == [False] * 10 + [True]
-    assert records.index[records.turned].tolist() == ["mine/4.png"]
-    assert (records.frontal[:9] >= FLAG).all()
-    assert records.left_out[:10].isna().all()
-    facts = stage.summary(built)
-    score = round(float(records.frontal["mine/x.png"]), 3)
-    assert facts["not_frontal"] == {"below": FLAG, "images": 1, "list": [{"image_id": "mine:x.png", "frontal": score}]}
-    assert facts["turned"] == 1
-    stage.print_not_frontal(facts)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "do not look like frontal radiographs (score below 0.5): 1." in printed
-    assert f"mine:x.png: {score:.3f}" in printed
-
-
 def test_adding_and_reordering_rows_moves_nobody(own, build) -> None:
     before = build(own(MANY, {}), files="ignored", split=True).set_index("path")
     more = [[f"new {n}.png", "covid", f"p{n + 55}"] for n in range(10)]
@@ -178,22 +150,6 @@ def test_adding_and_reordering_rows_moves_nobody(own, build) -> None:
         assert after.loc[before.index, column].equals(before[column])
     assert after.groupby("group_id").split.nunique().eq(1).all()
     assert set(after.split) == {"train", "val", "test"}
-
-
-def test_too_few_groups_stop_the_stage_once_the_rows_are_accounted_for(
-    own, how, demo_params, engine, tmp_path, capsys
-) -> None:
-    task = demo_params.task
-    rows = [[path, label, "p0" if label == "covid" else p] for path, label, p in MANY]
-    sources = Sources(root=str(own(rows, {})), collections=None)
-    params = how.model_copy(update={"files": "ignored"})
-    with pytest.raises(CxrflowError, match="class covid has 1 groups of patients, too few to split") as stopped:
-        stage.run(sources, params, task, engine, tmp_path / "data", tmp_path / "results")
-    assert "\n" not in str(stopped.value)
-    assert "kept: covid" in capsys.readouterr().out
-    assert not (tmp_path / "data").exists()  # neither records nor sides
-    with pytest.raises(CxrflowError, match="class covid has 0 groups"):
-        stage.run(Sources(root=str(own([], {})), collections=None), how, task, engine, tmp_path / "d", tmp_path / "r")
 
 
 def test_another_seed_is_another_split_of_the_same_groups(own, build, how) -> None:
@@ -233,19 +189,6 @@ def test_another_task_labels_the_same_findings_otherwise(own, build, task, label
     assert records.findings[1] == "pneumonia/viral/sars"
 
 
-@pytest.mark.parametrize("task", [SICK, KINDS])
-def test_the_stage_serves_any_number_of_classes(own, how, engine, tmp_path, task, capsys) -> None:
-    rows = [[f"{n}.png", task.order[n % len(task.order)], f"p{n}"] for n in range(160)]
-    sources = Sources(root=str(own(rows, {})), collections=None)
-    params = how.model_copy(update={"files": "ignored"})
-    built = stage.run(sources, params, task, engine, tmp_path / "data", tmp_path / "results")
-    assert built.records.label.value_counts().to_dict() == dict.fromkeys(task.order, 160 // len(task.order))
-    shares = pd.read_csv(tmp_path / "results" / "shares.csv")
-    assert set(shares.label) == set(task.order)
-    printed = capsys.readouterr().out
-    assert all(f"kept: {name}" in printed for name in task.order)
-
-
 def test_a_conflict_is_one_of_labels_and_not_of_findings(own, build) -> None:
     """One bacterial image listed under two words: no conflict where both are one class, one where they are two."""
     rows = [["a.png", "klebsiella", "p1"], ["a.png", "covid", "p1"]]
@@ -265,37 +208,3 @@ def test_files_of_one_name_in_two_folders_are_told_apart_in_any_order(tmp_path, 
         ids[name] = dict(zip(records.image_id, records.patient_id, strict=True))
     assert ids["one"] == ids["two"]
     assert "covid-chestxray:b.jpg" in ids["one"]
-
-
-def test_what_a_table_says_is_printed_as_it_is(capsys) -> None:
-    reason = "view is [/b], not frontal"
-    stage.print_reconciliation(to_frame([Record("a:1", "[/a]", "p", left_out=reason)]))
-    printed = capsys.readouterr().out
-    assert "[/a]" in printed
-    assert reason in printed
-
-
-def test_the_stage_writes_and_prints_what_adds_up(own, how, demo_params, engine, tmp_path, capsys) -> None:
-    rows = [
-        *MANY,
-        ["x.png", "[/flu]", "[/p]"],
-        ["0.png", "covid", "p0"],
-        *[[f"w{n}.png", "normal", "[/w]"] for n in range(9)],
-    ]
-    root = own(rows, {}, folder="[b]mine")
-    sources, params = Sources(root=str(root), collections=None), how.model_copy(update={"files": "ignored"})
-    built = stage.run(sources, params, demo_params.task, engine, tmp_path / "data", tmp_path / "results")
-    written = read_records(tmp_path / "data" / "records.csv")
-    pd.testing.assert_frame_equal(written, built.records)
-    assert tuple(written.columns) == COLUMNS
-    assert len(written) == 131
-    counted = pd.read_csv(tmp_path / "results" / "reconciliation.csv")
-    assert dict(zip(counted.fate, counted.rows, strict=True)) == {
-        "kept: normal": 49, "kept: covid": 40, "kept: pneumonia": 40, rules.LISTED_AGAIN: 1, tables.UNKNOWN_LABEL: 1,
-    }  # fmt: skip
-    shares = pd.read_csv(tmp_path / "results" / "shares.csv")
-    assert shares.images.sum() == 129
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "129 + 2 = 131" in printed
-    assert "split ┃ COVID-19 ┃ normal ┃ pneumonia ┃" in printed
-    assert "Largest group: [b]mine:[/w], 9 images of 1 patients." in printed
