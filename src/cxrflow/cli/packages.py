@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cxrflow.cli.options import PARAMS, RESULTS, EngineName, ParamsFile, load, say
+from cxrflow.cli.options import DATA, PARAMS, RESULTS, EngineName, ParamsFile, load, say
 from cxrflow.params import load_params
 
 commands = typer.Typer()
@@ -54,7 +54,7 @@ def lungs(
     loaded = load_params(params)
     how = loaded.metadata.model_copy(update={"files": "required"})
     where = Sources(root=str(sources), collections=None)
-    built = build_records(where, how, loaded.task, LocalEngine(), out)
+    built = build_records(where, how, loaded.task, LocalEngine(), DATA / "metadata")  # the project's own sides
     print_segmenter(run(built.records, built.root, epochs, out), out)
 
 
