@@ -22,13 +22,14 @@ def short(demo_params: Params) -> Callable[..., Params]:
     """Parameters of a small network, pictures of 32 pixels and few resamples; ``training`` changes more."""
 
     def make(task: Task | None = None, **training: Any) -> Params:
-        small = {"model": "crnn", "epochs": 2, "batch_size": 32} | training
+        constant = demo_params.training.schedule.model_copy(update={"name": "step"})
+        small = {"model": "crnn", "epochs": 1, "batch_size": 32, "schedule": constant} | training
         return demo_params.model_copy(
             update={
                 "task": task or demo_params.task,
                 "images": demo_params.images.model_copy(update={"size": 32}),
                 "training": demo_params.training.model_copy(update=small),
-                "evaluation": demo_params.evaluation.model_copy(update={"bootstrap": 100}),
+                "evaluation": demo_params.evaluation.model_copy(update={"bootstrap": 40}),
             }
         )
 

@@ -36,7 +36,7 @@ def test_every_image_is_scored_by_a_network_without_its_group(
     dataset = drawn_set(
         task, [("x", task.order[label], 1) for label in labels], group_id=[f"p{k // 2}" for k in range(count)]
     )
-    params, records = short(epochs=3, batch_size=16, learning_rate=0.005), dataset.records
+    params, records = short(epochs=2, batch_size=8, learning_rate=0.005), dataset.records
 
     def run() -> dict:
         return cross_validate(dataset, params, 2, tmp_path / "out", tmp_path / "ledger.csv")

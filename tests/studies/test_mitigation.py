@@ -73,7 +73,7 @@ def test_every_figure_is_where_it_belongs(
 
 
 def test_an_unknown_name_is_refused_before_any_work(demo_params: Params, tmp_path: Path) -> None:
-    with pytest.raises(CxrflowError, match="magic is none of none, lungs alone"):
+    with pytest.raises(CxrflowError, match="unknown name magic; the names are: none, lungs alone"):
         mitigation(tmp_path / "absent", demo_params, None, 3, ["magic"], tmp_path / "out")
 
 

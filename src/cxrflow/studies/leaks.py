@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
@@ -125,8 +125,10 @@ def measure_leaks(
 
 def print_leaks(found: dict[str, Any], task: Task) -> None:
     """Print what ``leaks`` returned: each figure without a leak, and what each leak adds to it."""
-    table = Table("leak", "tested images shared", "figure", "value, or added to it")
+    wide = (Column(name, no_wrap=True) for name in ("leak", "shared"))
+    table = Table(*wide, "figure", Column("value, or difference", no_wrap=True))
     table.title = f"{found['tested']:,} test images of {found['groups']:,} groups, 95 % intervals by group"
+    table.caption = "shared: test images with an image of their group in training"
     for number, (name, of_leak) in enumerate(found["by_leak"].items()):
         which = "difference" if number else "figure"
         for position, (key, said) in enumerate(figure_names(task).items()):

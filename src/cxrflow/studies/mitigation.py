@@ -53,7 +53,7 @@ def mitigation(
     Raises CxrflowError for an unknown name, and as ``build_records`` and ``train``.
     """
     if unknown := [name for name in names if name not in MITIGATIONS]:
-        raise CxrflowError(f"mitigation: {unknown[0]} is none of {', '.join(MITIGATIONS)}.")
+        raise CxrflowError(f"mitigation: unknown name {unknown[0]}; the names are: {', '.join(MITIGATIONS)}.")
     records, root = kept_records(sources, params, engine, out)
     found: dict[str, Any] = {}
     for number, name in enumerate(names, start=1):
