@@ -12,11 +12,11 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import cv2
-import ibis
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,8 +69,13 @@ class InProcess:
     """An engine without other processes, so that what it is asked to do can be counted."""
 
     def __init__(self) -> None:
-        self.backend = ibis.duckdb.connect()
         self.asked: list[Any] = []
+
+    @cached_property
+    def backend(self) -> Any:
+        import ibis  # takes seconds, which most tests need not wait for
+
+        return ibis.duckdb.connect()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         for item in items:
