@@ -1,1 +1,1 @@
-"""Where the network looks."""
+"""Where the network looks: Grad-CAM of test images."""

@@ -1,4 +1,4 @@
-"""Grad-CAM of test images, right and wrong ones of each class, beside the original."""
+"""Grad-CAM of test images of each class, correctly and wrongly predicted, beside the original."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from cxrflow.images.prepare import check_steps
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
 
-_SHOWN = 320  # side of a shown picture, pixels
-#: Heat inside masks is measured on at most about this many images, evenly spaced.
+_SHOWN = 320  # side of each displayed picture, pixels
+#: The share of heat inside masks is measured on at most about this many images, evenly spaced.
 _MEASURED = 500
 
 
@@ -32,10 +32,10 @@ def explain(
     """Write ``explanation.json`` and one PNG per example: the picture, and the heat of the predicted class over it.
 
     predictions  the table that evaluation wrote, of images of ``dataset``
-    root         of the collections; where it holds true opacities (demo data), the share of the heat inside them is
-                 measured, and so is that inside the lungs where the store has them
-    Raises CxrflowError where the bundle answers another question than the data set's labels, where the images were
-    prepared by other steps than the bundle's, or where the predictions are of other images.
+    root         folder of the collections. The share of heat is measured inside the true opacities if it holds them
+                 (demo data), and inside the lungs if the store has lung masks
+    Raises CxrflowError if the data set's task is not the bundle's, if the images were prepared by other steps than the
+    bundle's, or if the predictions are of other images.
     """
     predictor.check_task(dataset.task)
     check_steps(dataset.store, predictor.bundle.images)
@@ -57,7 +57,7 @@ def explain(
 
 
 def predicted_images(dataset: Dataset, predictions: pd.DataFrame) -> Dataset:
-    """The images of a table of predictions, row by row. Raises CxrflowError where one is not in the data set."""
+    """The images of a table of predictions, in its order. Raises CxrflowError if one is not in the data set."""
     at = pd.Index(dataset.records.image_id).get_indexer(predictions.image_id)
     if (at < 0).any():
         absent = predictions.image_id.to_numpy()[at < 0][0]
@@ -71,7 +71,7 @@ def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArra
     """A picture with a heat map over it.
 
     image  uint8 (size, size); heat  float (size, size) in [0, 1]
-    Returns uint8 (size, size, 3), BGR: the plain picture where the heat is 0, more colour where it is hotter.
+    Returns uint8 (size, size, 3), BGR: the unchanged picture where the heat is 0, more colour with more heat.
     """
     colour = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO).astype(np.float32)
     share = 0.6 * heat[..., None] ** 0.8
@@ -80,7 +80,7 @@ def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArra
 
 
 def _choose(rows: pd.DataFrame, label: str, right: bool, count: int) -> pd.DataFrame:
-    """Examples of a class, spaced evenly from the highest score to the lowest, so that not only clear cases show."""
+    """Examples of a class, evenly spaced from the highest score to the lowest, to show unclear cases, too."""
     among = rows[(rows.label == label) & ((rows.prediction == label) == right)]
     among = among.sort_values(["score", "image_id"], ascending=[False, True])
     places = np.linspace(0, max(len(among) - 1, 0), min(count, len(among))).round().astype(int)
@@ -113,8 +113,8 @@ def _enlarged(picture: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _inside(predictor: Predictor, masks: Masks, positions: range) -> dict[str, Any]:
-    """For each kind of mask the mean share of the true class's heat inside it, the mean share of the area, and the
-    number of images; None where no image has such a mask that is not empty."""
+    """For each kind of mask: the mean share of the true class's heat inside it, its mean share of the area, and the
+    number of images; None if no image has a non-empty mask of that kind."""
     shares: dict[str, list[tuple[float, float]]] = {"inside_opacity": [], "inside_lungs": []}
     labels = masks.dataset.labels
     for k in positions:

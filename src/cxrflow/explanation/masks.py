@@ -1,4 +1,4 @@
-"""Regions of a stored picture that are known: the true opacity of demo data, and the lungs."""
+"""Masks of stored pictures: the true opacity of demo data, and the lungs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,22 @@ from cxrflow.dataset import Dataset
 from cxrflow.images.steps import cut
 from cxrflow.records import TRUTH
 
-#: Where the demo's collections keep the true opacity of each image, below the root of the collections.
+#: Folder with the true opacity of each demo image, below the root of the collections.
 TRUE_OPACITY = Path(TRUTH) / "opacity"
 
 
 @dataclass(frozen=True)
 class Masks:
-    """Masks of a data set's pictures, bool (size, size), by position in the data set; None where there is none.
+    """Masks of a data set's pictures, bool (size, size), by position in the data set; None if there is no mask.
 
-    root  of the collections
+    root  folder of the collections
     """
 
     dataset: Dataset
     root: Path
 
     def opacity(self, at: int) -> NDArray[np.bool_] | None:
-        """What a picture shows of the true opacity of a demo radiograph; None with real data."""
+        """The true opacity of a demo radiograph, cropped and resized like the picture; None for real data."""
         file = (self.root / TRUE_OPACITY / self.dataset.records.path[at]).with_suffix(".png")
         mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
         if mask is None:
@@ -36,6 +36,6 @@ class Masks:
         return np.asarray(cv2.resize(shown, (size, size), interpolation=cv2.INTER_NEAREST) > 0)
 
     def lungs(self, at: int) -> NDArray[np.bool_] | None:
-        """The lungs that the image steps found; None where they do not look for lungs."""
+        """The lungs as segmented in the image steps; None if these segment no lungs."""
         stored = self.dataset.store.lungs
         return None if stored is None else np.asarray(stored[self.dataset.rows[at]], np.bool_)
