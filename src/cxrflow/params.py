@@ -1,4 +1,4 @@
-"""``params.yaml`` as frozen, validated models, one per step. An unknown key or a wrong value stops the run."""
+"""``params.yaml`` as frozen, validated models, one per section. An unknown key or an invalid value stops the run."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.task import Task
 
-#: Values of ``training.start`` that name no file.
+#: Values of ``training.start`` that are not paths.
 SCRATCH, IMAGENET = "scratch", "imagenet"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -49,7 +49,7 @@ class Spark(_Section):
 
 
 class Split(_Section):
-    """Shares of the groups of patients; they add up to 1."""
+    """Shares of the patient groups on each side; they add up to 1."""
 
     train: Fraction
     val: Fraction
@@ -77,7 +77,7 @@ class Images(_Section):
     size: Annotated[int, Field(ge=32, le=2048)]
     channels: Literal[1, 3]
     crop_top: Annotated[float, Field(ge=0, le=0.5)]
-    harmonise: Literal["none", "percentiles"] = "none"  # bundles written before it say nothing of it
+    harmonise: Literal["none", "percentiles"] = "none"  # bundles from before this key lack it
     equalise: Literal["none", "global", "clahe"]
     clahe_clip: Positive
     clahe_tiles: Count
@@ -93,7 +93,7 @@ class Images(_Section):
 
 
 class Augmentation(_Section):
-    """Random changes of training batches (training/augmentation.py)."""
+    """Random augmentation of training batches (training/augmentation.py)."""
 
     flip: Fraction
     rotate_degrees: Annotated[float, Field(ge=0, le=180)]
@@ -138,7 +138,7 @@ class Training(_Section):
     @model_validator(mode="before")
     @classmethod
     def _no_former_keys(cls, values: Any) -> Any:
-        # Before tasks, the share was that of one class, which its keys named: sample_weight_<class>, <class>_share.
+        # Before tasks existed, the keys contained the class: sample_weight_<class>, <class>_share.
         if isinstance(values, dict):
             if former := [key for key in values if str(key).startswith("sample_weight_")]:
                 raise ValueError(f"{former[0]} is now positive_share, the share of the task's positive class")
@@ -160,7 +160,7 @@ class Training(_Section):
 
 
 class Evaluation(_Section):
-    """Bootstrap intervals; targets of operating points and prediction sets on val."""
+    """Bootstrap intervals, and targets for the operating points and prediction sets that are fitted on val."""
 
     bootstrap: Annotated[int, Field(ge=100)]
     seed: int
@@ -171,7 +171,7 @@ class Evaluation(_Section):
 
 
 class Explanation(_Section):
-    """How many examples are shown."""
+    """Number of examples shown."""
 
     per_class: Count
 
@@ -185,7 +185,7 @@ class Audit(_Section):
 
 
 class Params(_Section):
-    """Everything that governs a run; the comments in ``params.yaml`` say what each key does."""
+    """All parameters of a run; the comments in ``params.yaml`` explain each key."""
 
     overrides: str | list[str] | None
     engine: Literal["local", "spark"]
@@ -210,16 +210,16 @@ class Params(_Section):
 
 
 def load_params(path: Path) -> Params:
-    """Read ``path``, apply the overrides ``params/<name>.yaml`` that it names, in their order, and validate.
+    """Read ``path``, apply the overrides ``params/<name>.yaml`` that it lists, in that order, and validate.
 
-    A ``task`` in an override replaces the whole task, and the loss weights of its classes with it.
-    Raises CxrflowError naming the file and the key that is missing, unknown or out of range.
+    A ``task`` in an override replaces the whole task and clears the loss weights, which are given per class.
+    Raises CxrflowError with the file and the key that is missing, unknown or out of range.
     """
     return _checked(path, _read(path))
 
 
 def check_start(training: Training, out: Path) -> None:
-    """Raise CxrflowError where ``training.start`` lies in ``out``, which training writes to and DVC empties first."""
+    """Raise CxrflowError if ``training.start`` lies in ``out``, which DVC empties before training writes to it."""
     if training.start not in (SCRATCH, IMAGENET) and Path(training.start).resolve().is_relative_to(out.resolve()):
         raise CxrflowError(
             f"training.start: {training.start} lies where training writes its own results, which replace it; move it "
@@ -236,7 +236,7 @@ def _checked(path: Path, values: dict[str, Any]) -> Params:
         override = _read(file)
         if reserved := {"overrides", "sources"} & set(override):
             raise CxrflowError(f"{file}: {', '.join(sorted(reserved))} can be set in {path} only; remove it here.")
-        if "task" in override:  # two tasks merged key by key would be a third one
+        if "task" in override:  # merging two tasks key by key would give a third
             values = values | {"task": None}
             if isinstance(training := values.get("training"), dict):
                 values["training"] = training | {"loss_weights": {}}
@@ -263,7 +263,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _merged(override: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` with the keys of ``override`` in their place, section by section."""
+    """``values`` updated with ``override``, recursively."""
     merged = dict(values)
     for key, value in override.items():
         old = merged.get(key)
@@ -272,14 +272,15 @@ def _merged(override: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved_yaml(params: Params) -> str:
-    """The parameters in force as YAML, for DVC to compare and for people to read."""
+    """The effective parameters as YAML, for DVC to compare and for people to read."""
     return yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False)
 
 
 def set_run(path: Path, sources: str, overrides: list[str]) -> None:
-    """Set ``sources.root`` and ``overrides`` in ``path``; comments and other keys stay. Errors as ``load_params``.
+    """Set ``sources.root`` and ``overrides`` in ``path``; comments and other keys are kept.
 
-    overrides   names of files in ``params/``; none where empty
+    overrides   names of files in ``params/``; may be empty
+    Raises CxrflowError as ``load_params``.
     """
     names = overrides[0] if len(overrides) == 1 else overrides or None
     _checked(path, _merged({"overrides": names, "sources": {"root": sources}}, _read(path)))
@@ -290,7 +291,7 @@ def set_run(path: Path, sources: str, overrides: list[str]) -> None:
     values["sources"]["root"] = sources
     values["overrides"] = CommentedSeq(names) if isinstance(names, list) else names
     if isinstance(names, list):
-        values["overrides"].fa.set_flow_style()  # on lines of its own it would lose the blank line after the key
+        values["overrides"].fa.set_flow_style()  # block style would lose the blank line after the key
     editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
     text = io.StringIO()
     editor.dump(values, text)
