@@ -35,7 +35,7 @@ def test_what_is_no_frontal_radiograph_is_flagged_and_inverted_ones_are_turned(
     assert str(counts) == "3 images scored, 2 of them flagged, 1 left out"
     table = pd.read_csv(folder / "out.csv")
     assert table.columns.tolist() == ["path", *task.order, "prediction", "frontal", "flag", "left_out"]
-    flags = [None, "lay inverted and was turned", "does not look like a frontal chest radiograph", None]
+    flags = [None, "was stored inverted and has been corrected", "does not look like a frontal chest radiograph", None]
     assert table.flag.fillna("").tolist() == [flag or "" for flag in flags]
     assert (table.frontal >= FLAG).tolist() == [True, True, False, False]
     scores = table[list(task.order)]

@@ -1,4 +1,4 @@
-"""Any file to a grey array, upright, air dark; or the reason why it is left out."""
+"""Read any image file as an upright grey array with dark air, or give the reason why it is left out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from cxrflow.reading.picture import read_picture
 
 #: Larger files are not opened (bytes).
 LARGEST_FILE = 512 * 1024 * 1024
-#: File name endings of images, by which folders are searched; the content decides how a file is read.
+#: File name endings by which folders are searched for images. The content, not the ending, decides how a file is read.
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 
 
@@ -21,8 +21,8 @@ class Reading:
     """A radiograph as read.
 
     grey     uint8 or uint16 (height, width), air dark
-    frontal  how much it looks like an upright frontal chest radiograph, in [0, 1] (frontal.py)
-    turned   whether it was stored inverted
+    frontal  score in [0, 1] for an upright frontal chest radiograph (frontal.py)
+    turned   whether the file stores it inverted; ``grey`` is corrected
     """
 
     grey: np.ndarray
@@ -31,9 +31,9 @@ class Reading:
 
 
 def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
-    """Read one file: (height, width), uint8 or uint16, air dark. Raises LeftOut as ``read``.
+    """Read one file: (height, width), uint8 or uint16, air dark. Raises LeftOut as ``read`` does.
 
-    turned  whether the file is stored inverted, where ``read`` has already told; None: find out
+    turned  whether the file stores the image inverted, if ``read`` has already decided; None to decide here
     """
     if turned is None:
         return read(path).grey
@@ -41,17 +41,17 @@ def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
 
 
 def read(path: Path) -> Reading:
-    """Read one file, score how frontal it looks, and turn it where it is an inverted radiograph.
+    """Read one file, run the frontal check, and correct the image if it is an inverted radiograph.
 
-    Raises LeftOut with the reason where the file is absent, empty, damaged, too large or no single grey image.
+    Raises LeftOut with the reason if the file is absent, empty, damaged, too large or not a single grey image.
     """
     return Reading(*turn(decode(path)))
 
 
 def decode(path: Path) -> np.ndarray:
-    """One file's picture, uint8 or uint16 (height, width), its grey values as the file and its header give them.
+    """The image in one file, uint8 or uint16 (height, width), grey values as defined by the file and its header.
 
-    The content decides the format, not the name. Raises LeftOut as ``read``.
+    The format is recognised by the content, not by the name. Raises LeftOut as ``read`` does.
     """
     try:
         size = path.stat().st_size
@@ -74,13 +74,13 @@ def decode(path: Path) -> np.ndarray:
 
 
 def is_dicom(content: bytes) -> bool:
-    """True where the content starts as DICOM does, with its preamble or without; 132 bytes are enough."""
-    # Without a preamble the first tag is of group 2 or 8, little-endian, its element below 256.
+    """Whether the content starts like DICOM, with or without preamble; the first 132 bytes are enough."""
+    # Without a preamble, the file starts with a little-endian tag of group 2 or 8 and an element below 256.
     return content[128:132] == b"DICM" or (content[:1] in (b"\2", b"\10") and content[1:2] == content[3:4] == b"\0")
 
 
 def to_uint8(grey: np.ndarray) -> np.ndarray:
-    """uint8 unchanged; uint16 with its minimum at 0 and its maximum at 255 (12 bits in 16 would be almost black)."""
+    """uint8 unchanged; uint16 scaled from its minimum and maximum to 0 and 255 (12 of 16 bits would look black)."""
     if grey.dtype == np.uint8:
         return grey
     low, high = int(grey.min()), int(grey.max())

@@ -1,4 +1,4 @@
-"""DICOM through pydicom: one grey frame, with modality and VOI transformations, MONOCHROME1 inverted."""
+"""DICOM through pydicom: one grey frame, with modality and VOI transformations applied and MONOCHROME1 inverted."""
 
 import io
 import warnings
@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBase
 from cxrflow.errors import LeftOut
 from cxrflow.reading.picture import LARGEST_IMAGE
 
-#: Modalities that may be a projection radiograph (PS3.3 C.7.3.1.1.1); OT is "other", which exports write.
+#: Modalities that may be a projection radiograph (PS3.3 C.7.3.1.1.1), including OT ("other"), used by exports.
 _PROJECTION = ("CR", "DX", "DR", "RG", "RF", "OT")
 #: View positions (PS3.3 C.8.1.3) that are lateral.
 _LATERAL = ("LL", "RL", "LLO", "RLO", "LATERAL", "LAT")
@@ -21,18 +21,18 @@ _TRANSFORMATIONS = ("RescaleSlope", "ModalityLUTSequence", "WindowCenter", "VOIL
 
 
 def read_dicom(content: bytes) -> np.ndarray:
-    """Decode one grey frame: (height, width), uint8 or uint16, windowed as the header says, air dark.
+    """Decode one grey frame: (height, width), uint8 or uint16, windowed according to the header, air dark.
 
-    The order is the standard's (PS3.3 C.11, PS3.4 N.2): modality LUT or rescale, VOI LUT or window, then
-    MONOCHROME1 (PS3.3 C.7.6.3.1.2: lowest value white) inverted.
-    Raises LeftOut where pixels are absent, damaged, in colour, in several frames or too many, and where the header says
+    The order of the transformations is that of the standard (PS3.3 C.11, PS3.4 N.2): modality LUT or rescale, VOI LUT
+    or window, inversion of MONOCHROME1 (PS3.3 C.7.6.3.1.2: lowest value white).
+    Raises LeftOut if pixels are absent, damaged, in colour, in several frames or too many, or if the header gives
     another modality or a lateral view.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             data = pydicom.dcmread(io.BytesIO(content), force=True)
-            if "TransferSyntaxUID" not in data.file_meta:  # files from before part 10 of the standard
+            if "TransferSyntaxUID" not in data.file_meta:  # files that predate part 10 of the standard
                 implicit, _ = data.original_encoding
                 data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
             return _grey(data)
@@ -58,7 +58,7 @@ def _grey(data: pydicom.Dataset) -> np.ndarray:
         raise LeftOut("lateral view, as the DICOM header says")
     if int(data.Rows) * int(data.Columns) > LARGEST_IMAGE:
         raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels")
-    # For JPEG Baseline Pillow is three times as fast as pylibjpeg, and differs by one grey level at most.
+    # For JPEG Baseline, Pillow is three times as fast as pylibjpeg, with a difference of at most one grey level.
     baseline = data.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
     pixels = pixel_array(data, decoding_plugin="pillow" if baseline else "")
     padding = _padding(data, pixels)
@@ -77,7 +77,7 @@ def _grey(data: pydicom.Dataset) -> np.ndarray:
 
 
 def _padding(data: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray | None:
-    """Padding pixels (PS3.3 C.7.5.1.1.2): bool (height, width); None where there are none, or nothing else."""
+    """Padding pixels (PS3.3 C.7.5.1.1.2): bool (height, width); None if no pixel is padding, or every one."""
     if "PixelPaddingValue" not in data:
         return None
     ends = sorted((int(data.PixelPaddingValue), int(data.get("PixelPaddingRangeLimit", data.PixelPaddingValue))))

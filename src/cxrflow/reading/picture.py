@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF, BMP and WebP through Pillow; plain PNG and JPEG through imagecodecs (plain.py), which is faster."""
+"""PNG, JPEG, TIFF, BMP and WebP through Pillow; simple PNG and JPEG through imagecodecs (plain.py), which is faster."""
 
 import io
 import warnings
@@ -9,15 +9,16 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from cxrflow.errors import LeftOut
 from cxrflow.reading.plain import read_plain
 
-#: More pixels than this are not decoded; the largest detectors give about 20 million.
+#: Images with more pixels are not decoded; the largest detectors have about 20 million.
 LARGEST_IMAGE = 100_000_000
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
 
 def read_picture(content: bytes) -> np.ndarray:
-    """Decode a picture: (height, width), uint8, or uint16 where it has more bits; colour to grey, upright by EXIF.
+    """Decode an image: (height, width), uint8, or uint16 if it has more bits. Colour becomes grey; EXIF orientation is
+    applied.
 
-    Raises LeftOut where it is no picture, damaged, cut short, of several frames or above LARGEST_IMAGE pixels.
+    Raises LeftOut if it is not an image, damaged, truncated, has several frames or more than LARGEST_IMAGE pixels.
     """
     if (plain := read_plain(content, LARGEST_IMAGE)) is not None:
         return plain
@@ -44,10 +45,10 @@ def _decode(image: Image.Image) -> np.ndarray:
         image.draft("L", image.size)  # decodes only the luminance
     image.load()
     tags = image.getexif()
-    # Only where it is needed: Pillow copies even an upright picture.
+    # Only if needed: Pillow copies even an upright image.
     upright = ImageOps.exif_transpose(image) if tags.get(ExifTags.Base.Orientation, 1) != 1 else image
     grey = _grey(upright)
-    # TIFF may say that 0 is white; Pillow inverts 8 bits and less, not more.
+    # In TIFF, 0 may be white; Pillow inverts such images up to 8 bits only.
     white_is_zero = image.format == "TIFF" and tags.get(ExifTags.Base.PhotometricInterpretation) == 0
     return 65535 - grey if white_is_zero and grey.dtype == np.uint16 else grey
 
@@ -65,6 +66,6 @@ def _grey(image: Image.Image) -> np.ndarray:
         return np.asarray(np.rint((values - low) * (65535 / max(high - low, 1e-12))), np.uint16)
     if image.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa"):
         image = image.convert("RGBA")
-        # Transparent pixels are no tissue: they become black, the value of air.
+        # Transparent pixels show no tissue: they become black, like air.
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return np.asarray(image if image.mode == "L" else image.convert("L"), np.uint8)

@@ -1,7 +1,7 @@
-"""Grey PNG and plain JPEG, which most collections are made of, decoded by imagecodecs; pixels identical to Pillow's.
+"""Fast path for grey PNG and simple JPEG, the bulk of most collections: imagecodecs, with pixels identical to Pillow's.
 
-Only a file whose list of parts shows nothing that turns, animates or blends the picture is read here. Anything else,
-and what is damaged, is None: Pillow reads it, or says what is wrong with it.
+A file is decoded here only if none of its chunks or segments can rotate, animate or blend the image. For any other or
+damaged file the result is None; Pillow then reads it or reports the problem.
 """
 
 import logging
@@ -13,29 +13,31 @@ import numpy as np
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _HEADER = 33  # bytes of a PNG's signature and of its first chunk, IHDR
-#: Chunks of a PNG that do not change how its pixels are shown, besides IHDR, IDAT and IEND.
+#: PNG chunks that do not affect the pixels, besides IHDR, IDAT and IEND.
 _HARMLESS = (b"pHYs", b"tIME", b"gAMA", b"sRGB", b"cHRM")
-#: Markers of a JPEG (T.81, table B.1): baseline and progressive frames; scans; what does not change how the pixels are
-#: shown: tables, JFIF, comments. Not APP1, which holds EXIF and XMP, APP2, which may hold more pictures, nor Adobe's
-#: APP14, which may say that the colours are not YCbCr.
+#: Accepted JPEG markers (T.81, table B.1): baseline and progressive frames, scans, and those that do not affect the
+#: pixels (tables, JFIF, comments). Excluded are APP1 (EXIF, XMP), APP2 (may hold more images) and Adobe's APP14 (may
+#: declare colours other than YCbCr).
 _FRAMES, _SCAN, _END = (0xC0, 0xC1, 0xC2), 0xDA, b"\xff\xd9"
 _SEGMENTS = (*_FRAMES, _SCAN, 0xC4, 0xDB, 0xDD, 0xE0, 0xED, 0xFE)
-#: What ends the entropy-coded data of a scan: any marker but stuffed zeros and restarts (T.81, B.1.1.5).
+#: End of a scan's entropy-coded data: any marker except stuffed zeros and restarts (T.81, B.1.1.5).
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 
-# It warns of data after a picture's last row, which Pillow ignores as well.
+# It warns about data after the last row of an image, which Pillow ignores as well.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
 
 
 def read_plain(content: bytes, largest: int) -> np.ndarray | None:
-    """Decode a grey 8-bit PNG, or a grey or YCbCr JPEG: uint8 (height, width). None where it is anything else, damaged,
-    or of more than ``largest`` pixels, which are not decoded."""
+    """Decode a grey 8-bit PNG, or a grey or YCbCr JPEG: uint8 (height, width).
+
+    Returns None for anything else, if it is damaged, or if it has more than ``largest`` pixels (not decoded).
+    """
     try:
         if content.startswith(_PNG) and _is_plain_png(content, largest):
             return np.asarray(imagecodecs.png_decode(content))
         if content.startswith(_JPEG) and _is_plain_jpeg(content, largest):
             return np.asarray(imagecodecs.jpeg8_decode(content, outcolorspace="gray"))
-    except Exception:  # imagecodecs' own kinds and Python's
+    except Exception:  # imagecodecs raises its own and built-in exceptions
         return None
     return None
 
@@ -55,7 +57,7 @@ def _is_plain_png(content: bytes, largest: int) -> bool:
 
 
 def _is_plain_jpeg(content: bytes, largest: int) -> bool:
-    """Walks to the end of the file: where parts are missing, libjpeg would fill the picture up with grey."""
+    """Whether all segments are accepted, up to the end of the file: libjpeg would fill a truncated image with grey."""
     at, plain = 2, False
     while (marker := content[at : at + 2]) != _END:
         if marker[:1] != b"\xff" or marker[1:] == b"" or marker[1] not in _SEGMENTS:
@@ -70,7 +72,7 @@ def _is_plain_jpeg(content: bytes, largest: int) -> bool:
 
 
 def _is_plain_frame(header: bytes, largest: int) -> bool:
-    """Whether a frame header (T.81, B.2.2) is of 8 bits and of one component, or of the three that are YCbCr."""
+    """Whether a frame header (T.81, B.2.2) declares 8 bits and either one component or the three of YCbCr."""
     if len(header) < 6:
         return False
     bits, height, width, components = struct.unpack(">BHHB", header[:6])
