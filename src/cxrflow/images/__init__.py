@@ -1,1 +1,1 @@
-"""The image steps, and the store: every radiograph cropped, square, of one size, equalised, in one array on disk."""
+"""The image steps, and the store: all radiographs, cropped, resized and equalised, in one array on disk."""

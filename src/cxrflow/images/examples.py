@@ -1,4 +1,4 @@
-"""A picture of what the image steps do, one radiograph of each class, for people to look at."""
+"""A figure that shows the effect of the image steps on one radiograph of each class."""
 
 from pathlib import Path
 
@@ -18,21 +18,21 @@ _GAP = 6
 
 
 def write_examples(records: pd.DataFrame, root: Path, images: Images, task: Task, out: Path) -> None:
-    """Write a PNG: a row per class of the task, in its order; a column per step, as ``step_names``.
+    """Write the figure as PNG: one row per class, in the order of the task; one column per step (``step_names``).
 
-    records  kept rows; shown is the first training image of each class that can be read, never a test image
-    root     the folder that their paths start at
-    Raises CxrflowError where no training image can be read.
+    records  kept rows; of each class, the first readable training image is shown, never a test image
+    root     the folder that their paths are relative to
+    Raises CxrflowError if no training image can be read.
     """
     readable = (_first_readable(records, root, label) for label in task.order)
     rows = [_row(grey, images) for grey in readable if grey is not None]
     if not rows:
-        raise CxrflowError("images: no training image could be read for the picture of the steps.")
+        raise CxrflowError("images: no training image could be read for the figure of the image steps.")
     write_whole(out, cv2.imencode(".png", _stacked(rows, axis=0))[1].tobytes())
 
 
 def step_names(images: Images) -> list[str]:
-    """The columns of the picture, left to right."""
+    """Titles of the figure's columns, left to right."""
     parameters = images.model_dump()
     return ["as read", *(step.name.format(**parameters) for step in steps_in_force(images))]
 
@@ -53,7 +53,7 @@ def _first_readable(records: pd.DataFrame, root: Path, label: str) -> np.ndarray
 
 
 def _boxed(picture: np.ndarray) -> np.ndarray:
-    """The picture scaled to fit a white square of side _SIDE."""
+    """The image scaled to fit a white square of side _SIDE."""
     scale = _SIDE / max(picture.shape)
     height, width = (max(1, round(side * scale)) for side in picture.shape)
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)

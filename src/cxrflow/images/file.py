@@ -1,6 +1,6 @@
-"""One file to its prepared image, or the reason why there is none: what worker processes run.
+"""Work of the worker processes: from one file to its prepared image, or to the reason why it is left out.
 
-Every worker process imports this module anew, so it imports neither torch nor pandas.
+Every worker process imports this module, so it imports neither torch nor pandas.
 """
 
 from pathlib import Path
@@ -17,8 +17,12 @@ from cxrflow.reading import read, read_radiograph
 
 
 class PreparedFile(NamedTuple):
-    """image: uint8 (size, size); frontal: how much the picture looks like a frontal chest radiograph, in [0, 1];
-    turned: whether it was stored inverted."""
+    """A prepared image.
+
+    image    uint8 (size, size)
+    frontal  score in [0, 1] for a frontal chest radiograph
+    turned   whether the file stores it inverted; ``image`` is corrected
+    """
 
     image: np.ndarray
     frontal: float
@@ -26,13 +30,13 @@ class PreparedFile(NamedTuple):
 
 
 def prepare_file(steps: Images, path: Path) -> PreparedFile:
-    """Read a file, turn it where it is inverted, and apply the image steps. Raises LeftOut with the reason."""
+    """Read a file, correct it if inverted, and apply the image steps. Raises LeftOut with the reason."""
     reading = read(path)
     return PreparedFile(prepare_image(reading.grey, steps).image, reading.frontal, reading.turned)
 
 
 def try_file(steps: Images, path: Path) -> PreparedFile | str:
-    """``prepare_file``, or the reason why the file is left out."""
+    """As ``prepare_file``, but returns the reason why a file is left out."""
     try:
         return prepare_file(steps, path)
     except LeftOut as reason:
@@ -40,8 +44,11 @@ def try_file(steps: Images, path: Path) -> PreparedFile | str:
 
 
 def try_record(root: str, steps: Images, record: tuple[str, bool]) -> Prepared | str:
-    """The image of a record (its path relative to ``root``, and whether it is stored inverted), or the reason why it is
-    left out. The path must not leave its first folder, the collection's."""
+    """The prepared image of a record, or the reason why it is left out.
+
+    record  path relative to ``root``, and whether the image is stored inverted; the path must not leave its first
+            folder, the collection's
+    """
     relative, turned = record
     folder, _, rest = relative.partition("/")
     try:

@@ -1,4 +1,4 @@
-"""The store: every kept image, prepared once, in memory-mapped arrays with an index table."""
+"""The store: all kept images, prepared once, as memory-mapped arrays with an index table."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from cxrflow.images.rows import Rows
 from cxrflow.images.steps import Prepared, Window
 from cxrflow.params import Images
 
-#: What every picture depends on: files and folders of the package, and distributions.
+#: Code and libraries that every prepared image depends on.
 _CODE = ("reading", "images/registry.py", "images/steps.py")
 _LIBRARIES = ("opencv-python-headless", "pillow", "pydicom", "pylibjpeg", "imagecodecs")
 _JOURNAL, _BEGUN = "journal.jsonl", "begun.json"
@@ -37,10 +37,10 @@ class Store:
     """Prepared images on disk.
 
     images  uint8 (n, size, size), memory-mapped
-    lungs   bool (n, size, size), memory-mapped; None where the steps look for no lungs
-    index   one row per image: image_id, content_hash; left_out, the reason where an image could not be prepared, its
-            pixels then 0; top, left, side, the square of the radiograph that it shows (pixels)
-    steps   ``steps_digest`` of what prepared them
+    lungs   lung masks, bool (n, size, size), memory-mapped; None if the steps do not segment lungs
+    index   one row per image: image_id, content_hash; left_out, the reason if the image could not be prepared (its
+            pixels are 0); top, left, side, the square of the radiograph that it shows (pixels)
+    steps   ``steps_digest`` of the steps that prepared them
     """
 
     images: np.ndarray
@@ -49,7 +49,7 @@ class Store:
     steps: str
 
     def rows_of(self, image_ids: pd.Series) -> np.ndarray:
-        """Positions of images in the store, by id: int64 (n,). Raises CxrflowError where one is not in the store."""
+        """Rows of the store that hold the images with these ids, int64 (n,). Raises CxrflowError if one is missing."""
         position = pd.Series(np.arange(len(self.index)), index=self.index.image_id)
         missing = image_ids[~image_ids.isin(position.index)]
         if len(missing):
@@ -57,17 +57,17 @@ class Store:
         return position[image_ids].to_numpy()
 
     def window(self, row: int) -> Window:
-        """The part of its radiograph that the image at a position shows."""
+        """The part of the radiograph that the image in ``row`` shows."""
         return Window(*(int(self.index[name].iloc[row]) for name in Window._fields))
 
 
 def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Engine, out: Path) -> Store:
     """Prepare the images of ``records`` (columns image_id, path, content_hash, turned) into ``out``.
 
-    Images that ``out`` already holds, prepared by the same steps and code, are copied, not decoded. Work in progress
-    is kept in the folder ``<out>.partial``, where an interrupted run continues; it replaces ``out`` when complete. An
-    image that cannot be read is left out with its reason. Memory grows with the records and the index only.
-    Raises CxrflowError where records have no content hash, as with ``metadata.files: ignored``.
+    Images that ``out`` already holds, prepared by the same steps and code, are copied instead of decoded. Work in
+    progress is kept in the folder ``<out>.partial``, from which an interrupted run resumes; it replaces ``out`` when
+    complete. An image that cannot be read is left out with its reason. Memory use is that of the records and the index.
+    Raises CxrflowError if records lack a content hash, as with ``metadata.files: ignored``.
     """
     if records.content_hash.isna().any():
         raise CxrflowError("images: these records were counted without files; set metadata.files: required.")
@@ -78,7 +78,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         if _key_of(out / "steps.json") == key and not work.finished.all():
             _copy_known(out, index, work)
         todo = np.flatnonzero(~work.finished)
-        prepare = partial(try_record, str(root.absolute()), steps)  # Spark executors work in another folder
+        prepare = partial(try_record, str(root.absolute()), steps)  # Spark executors have another working directory
         results = engine.map(prepare, _Files(records.path.array[todo], records.turned.array[todo]))
         shown = track(
             results, "preparing images", total=len(todo), disable=not len(todo), refresh_per_second=2, update_period=0.5
@@ -88,7 +88,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         pd.concat([index, work.notes()], axis=1).to_csv(begun / "index.csv", index=False, lineterminator="\n")
     write_json(begun / "steps.json", {"key": key, "steps": steps.model_dump()})
     if out.exists():
-        (out / "steps.json").unlink(missing_ok=True)  # after a kill from here on, what is left is no store
+        (out / "steps.json").unlink(missing_ok=True)  # if killed from here on, the rest is not mistaken for a store
         shutil.rmtree(out)
     begun.rename(out)
     for name in (_JOURNAL, _BEGUN):
@@ -97,8 +97,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
 
 
 def open_store(folder: Path) -> Store:
-    """Open what ``prepare_images`` wrote; pixels stay on disk until they are read. Raises CxrflowError where it is not
-    there or damaged."""
+    """Open what ``prepare_images`` wrote; pixels stay on disk until read. Raises CxrflowError if absent or damaged."""
     steps = _key_of(folder / "steps.json")
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
@@ -120,8 +119,7 @@ def print_prepared(store: Store) -> None:
 
 
 def steps_digest(steps: Images) -> str:
-    """Digest of the steps in force, with the code, weights and libraries that do them: what was prepared under another
-    digest is prepared again."""
+    """Digest of the active steps with their code, weights and libraries; if it changes, images are prepared again."""
     in_force = steps_in_force(steps)
     parameters = [[step.name, step.parameters(steps)] for step in in_force]
     code = code_digest(Path(cxrflow.__file__).parent, [*_CODE, *(file for step in in_force for file in step.code)])
@@ -130,14 +128,13 @@ def steps_digest(steps: Images) -> str:
 
 
 def check_steps(store: Store, steps: Images) -> None:
-    """Raise CxrflowError where a store was prepared by other steps than ``steps``, or by other code."""
+    """Raise CxrflowError if a store was prepared by other steps than ``steps``, or by other code."""
     if store.steps != steps_digest(steps):
-        raise CxrflowError("the prepared images are of other image steps than asked for; run `cxrflow images`.")
+        raise CxrflowError("the prepared images were made by other image steps than required; run `cxrflow images`.")
 
 
 class _Files(Sequence[tuple[str, bool]]):
-    """Pairs of a path and whether its picture is stored inverted, made on access: a list of all pairs would take memory
-    for every image."""
+    """Pairs of a path and whether its image is stored inverted, created on access to save the memory of a list."""
 
     def __init__(self, paths: Any, turned: Any) -> None:
         self._paths, self._turned = paths, turned
@@ -154,8 +151,8 @@ class _Files(Sequence[tuple[str, bool]]):
 class _Work:
     """Arrays in progress.
 
-    A row is finished when its line is in the journal, which is written after its pixels: a kill leaves whole rows. A
-    line holds the row, the reason for leaving it out or null, and its window or null.
+    A row is finished when its line is in the journal. The line is written after the pixels, so a finished row is always
+    complete, even after a kill. A line holds the row, the reason for leaving it out or null, and its window or null.
     """
 
     def __init__(self, count: int, arrays: dict[str, Rows], journal: IO[str]) -> None:
@@ -168,14 +165,14 @@ class _Work:
             self._remember(*json.loads(line))
 
     def add(self, row: int, result: Prepared | str) -> None:
-        """Write the result of a row: the prepared image, or the reason for leaving it out."""
+        """Store the result of a row: the prepared image, or the reason for leaving it out."""
         if isinstance(result, str):
             self._note(row, result, None)
         else:
             self.copy(row, {"images": result.image, "lungs": result.lungs}, result.window)
 
     def copy(self, row: int, pictures: dict[str, Any], window: Sequence[int]) -> None:
-        """Write the pictures of a row."""
+        """Write image and lung mask of a row."""
         for name, array in self._arrays.items():
             array.write(row, pictures[name])
         self._note(row, None, window)
@@ -203,14 +200,14 @@ class _Work:
 
 @contextmanager
 def _open_partial(folder: Path, index: pd.DataFrame, key: str, steps: Images) -> Iterator[_Work]:
-    """The work in progress; started again where it was for other images or steps."""
+    """The work in progress; restarted if it was for other images or steps."""
     wanted = hashlib.sha256(key.encode())
     for row in zip(index.image_id, index.content_hash, strict=True):
         wanted.update(repr(row).encode())
     kinds = {"images": np.uint8} | ({} if steps.lungs == "none" else {"lungs": np.bool_})
     journal = folder / _JOURNAL
     if _key_of(folder / _BEGUN) != wanted.hexdigest():
-        (folder / _BEGUN).unlink(missing_ok=True)  # first: after a kill, the rest is started again
+        (folder / _BEGUN).unlink(missing_ok=True)  # first, so that after a kill the work restarts
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name, kind in kinds.items():
@@ -226,7 +223,7 @@ def _open_partial(folder: Path, index: pd.DataFrame, key: str, steps: Images) ->
 
 
 def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
-    """Copy from the finished store in ``out``, of the same steps, the images of files with the same bytes."""
+    """Copy images of files with the same bytes from the finished store in ``out``, made by the same steps."""
     known = _read_index(out)
     known = known[known.left_out.isna()]
     windows = known[list(Window._fields)].astype(int).to_numpy().tolist()
@@ -242,7 +239,7 @@ def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
 
 def _read_index(folder: Path) -> pd.DataFrame:
     types = {"image_id": str, "content_hash": str, "left_out": str} | dict.fromkeys(Window._fields, "Int64")
-    # Text may hold a lone carriage return, which pandas would take for the end of a line.
+    # Without lineterminator, pandas would also split lines at a lone carriage return within a cell.
     how: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n"}
     index: pd.DataFrame = pd.read_csv(folder / "index.csv", dtype=types, **how)
     index["left_out"] = index.left_out.astype(object).where(index.left_out.notna(), None)

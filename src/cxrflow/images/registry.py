@@ -1,9 +1,9 @@
 """The registry of image steps: each with its name, the parameters that put it in force, and what it does.
 
-``prepare_image``, the names and pictures of the steps (examples.py) and the digest of a store (prepare.py) follow from
-it. A new step is a function here, its entry below, and its parameters in ``params.Images``. The steps are the paper's
-(top cropped, centre square, resize, equalise, lungs). By default cropping and shrinking come before equalising, which
-then works on few pixels; ``order: equalise_first`` is the paper's order.
+``prepare_image``, the figure of the steps (examples.py) and the digest of a store (prepare.py) are derived from it. A
+new step needs a function here, an entry below, and its parameters in ``params.Images``. The steps are those of the
+paper (crop the top, centre square, resize, equalise, lungs). By default, images are cropped and shrunk before they are
+equalised, which is then faster; ``order: equalise_first`` is the paper's order.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +21,7 @@ from cxrflow.lungs import learned, opencv
 from cxrflow.params import Images
 from cxrflow.reading import to_uint8
 
-#: Lungs below this share of the map count as none: a speck in a picture of something else.
+#: Lungs that cover less than this share of the map are ignored: specks in images of something else.
 _LEAST = 0.02
 
 
@@ -29,12 +29,12 @@ _LEAST = 0.02
 class View:
     """A radiograph after some of the steps.
 
-    whole   uint8 (height, width), as read
+    whole   the radiograph as read, uint8 (height, width)
     window  the part that is shown
-    draw    window -> its picture after these steps, uint8. It is computed when asked for, because a later step may
-            choose another window.
-    found   where lungs were found; None before they are looked for
-    lungs   window -> the lungs in it, bool (size, size); None likewise
+    draw    window -> its image after these steps, uint8; computed on demand, because a later step may choose another
+            window
+    found   where lungs were found; None before the segmentation step
+    lungs   window -> the lung mask in it, bool (size, size); None before the segmentation step
     """
 
     whole: np.ndarray
@@ -45,12 +45,12 @@ class View:
 
     @property
     def image(self) -> np.ndarray:
-        """The picture, uint8: (size, size) once it is cut to a square."""
+        """The image in the window, uint8; (size, size) after the step that cuts the square."""
         return self.draw(self.window)
 
     @property
     def mask(self) -> np.ndarray | None:
-        """The lungs in it, bool (size, size); None where none were looked for."""
+        """The lung mask in the window, bool (size, size); None before the segmentation step."""
         return self.lungs(self.window) if self.lungs else None
 
 
@@ -58,13 +58,13 @@ class View:
 class Step:
     """An image step.
 
-    name       what people read; fields in braces are filled in with the parameters
-    when       the values of parameters that put it in force; empty: always
+    name       display name; fields in braces are replaced by parameters
+    when       parameter values that activate the step; empty if always active
     needs      further parameters that its result depends on
-    apply      (view before it, parameters) -> view after it
-    show       view after it -> the picture that shows what it does, uint8
-    code       files of the package that do it, beside images/ and reading/
-    libraries  distributions that do it, beside those that decode files
+    apply      (view before the step, parameters) -> view after it
+    show       view after the step -> image that shows its effect, uint8
+    code       files of the package that implement it, besides images/ and reading/
+    libraries  distributions that it uses, besides those that decode files
     """
 
     name: str
@@ -76,7 +76,7 @@ class Step:
     libraries: tuple[str, ...] = ()
 
     def in_force(self, steps: Images) -> bool:
-        """Whether the parameters ask for it."""
+        """Whether the parameters activate it."""
         return all(getattr(steps, key) in values for key, values in self.when.items())
 
     def parameters(self, steps: Images) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _found(view: View, lungs: LungMap, steps: Images) -> View:
 
 
 def _crop_to_lungs(view: View, steps: Images) -> View:
-    # Without lungs the whole picture stays.
+    # If no lungs are found, the window stays unchanged.
     window = do.lung_window(view.found, view.whole.shape) if view.found else None
     return replace(view, window=window or view.window)
 
@@ -160,12 +160,12 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
 
 
 def steps_in_force(steps: Images) -> list[Step]:
-    """The steps that the parameters ask for, in their order."""
+    """The steps that the parameters activate, in their order."""
     return [step for step in STEPS[steps.order] if step.in_force(steps)]
 
 
 def views(grey: np.ndarray, steps: Images) -> Iterator[tuple[Step | None, View]]:
-    """The radiograph as read (step None), then after each step in force.
+    """The radiograph as read (step None), then after each active step.
 
     grey  (height, width) uint8 or uint16, air dark
     """
@@ -178,12 +178,12 @@ def views(grey: np.ndarray, steps: Images) -> Iterator[tuple[Step | None, View]]
 
 
 def prepare_image(grey: np.ndarray, steps: Images) -> Prepared:
-    """A radiograph as the network sees it, with its lungs where ``steps.lungs`` asks for them.
+    """Apply the image steps to a radiograph; the result includes a lung mask if ``steps.lungs`` asks for one.
 
     grey  (height, width) uint8 or uint16, air dark
-    ``steps.lungs_use`` says what the lungs are used for: ``store`` (nothing), ``mask`` (all else becomes 0), ``crop``
-    (to their box), or ``both``. Where no lungs are found, the whole picture stays.
-    Raises LeftOut where OpenCV cannot do a step.
+    ``steps.lungs_use``: ``store`` (only store the mask), ``mask`` (set pixels outside it to 0), ``crop`` (to the square
+    around the lungs), or ``both``. If no lungs are found, the image is neither masked nor cropped.
+    Raises LeftOut if OpenCV fails in a step.
     """
     try:
         *_, (_, view) = views(grey, steps)

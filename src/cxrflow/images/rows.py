@@ -1,7 +1,7 @@
-"""A .npy file of many pictures, read and written one row at a time with plain file I/O.
+"""A .npy file of many images, read and written one row at a time with plain file I/O.
 
-With a memory-mapped array the pages that were touched would count as this process's memory, which would then grow with
-the number of images.
+With a memory-mapped array, the pages touched would count towards the memory of the process, which would grow with the
+number of images.
 """
 
 import errno
@@ -13,10 +13,10 @@ import numpy as np
 
 
 class Rows:
-    """An open .npy file of shape (n, ...), ready for ``read`` and ``write``; use it in a ``with`` statement."""
+    """An open .npy file of shape (n, ...) to ``read`` and ``write`` by row; use it in a ``with`` statement."""
 
     def __init__(self, path: Path, writable: bool = False) -> None:
-        """Open what ``create`` or ``np.save`` wrote."""
+        """Open a file that ``create`` or ``np.save`` wrote."""
         self._path = path
         mapped = np.load(path, mmap_mode="r")
         self.shape, self._dtype, self._start = mapped.shape, mapped.dtype, mapped.offset
@@ -25,7 +25,7 @@ class Rows:
 
     @staticmethod
     def create(path: Path, shape: tuple[int, ...], dtype: type) -> None:
-        """Create the file, all 0. It is sparse: it takes space on disk as rows are written."""
+        """Create the file, filled with 0. It is sparse: disk space is used as rows are written."""
         np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
     def read(self, row: int) -> np.ndarray:

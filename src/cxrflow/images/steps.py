@@ -1,11 +1,11 @@
-"""What the image steps do, as pure functions: arrays in, arrays out. registry.py says which of them are in force."""
+"""The image steps as pure functions on arrays; registry.py selects those that are active."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-#: Margin round the lungs when the picture is cropped to them, as a share of their bounding box, on every side.
+#: Margin on each side of the lungs when the image is cropped to them, as a share of their bounding box.
 _MARGIN = 0.05
 _PERCENTILES = (1, 99)
 
@@ -19,8 +19,12 @@ class Window(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """image: uint8 (size, size); lungs: bool (size, size), None where ``lungs`` is ``none``; window: the part of the
-    radiograph that both show."""
+    """A prepared image.
+
+    image   uint8 (size, size)
+    lungs   lung mask, bool (size, size); None if ``images.lungs`` is ``none``
+    window  the part of the radiograph that both show
+    """
 
     image: np.ndarray
     lungs: np.ndarray | None
@@ -30,8 +34,8 @@ class Prepared(NamedTuple):
 class LungMap(NamedTuple):
     """Where lungs were found.
 
-    chance  uint8 (height, width), 255 times the probability of lung; its resolution is its own
-    top, left, height, width  the region of the radiograph that it covers (pixels)
+    chance  uint8, 255 times the probability of lung, at any resolution
+    top, left, height, width  the region of the radiograph that ``chance`` covers (pixels)
     """
 
     chance: np.ndarray
@@ -42,7 +46,7 @@ class LungMap(NamedTuple):
 
 
 def centre_square(shape: tuple[int, ...], crop_top: float) -> Window:
-    """The centre square of a picture (height, width) after a share ``crop_top`` of its height is cut off the top."""
+    """The centre square of an image (height, width) after cropping the share ``crop_top`` of its height off."""
     top = int(shape[0] * crop_top)
     height, width = shape[0] - top, shape[1]
     side = min(height, width)
@@ -50,15 +54,15 @@ def centre_square(shape: tuple[int, ...], crop_top: float) -> Window:
 
 
 def cut(picture: np.ndarray, window: Window) -> np.ndarray:
-    """The window of a picture (height, width) of any dtype; a view, not a copy."""
+    """The window of an image (height, width) of any dtype; a view, not a copy."""
     return picture[window.top : window.top + window.side, window.left : window.left + window.side]
 
 
 def shrink(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize a square uint8 picture to (size, size).
+    """Resize a square uint8 image to (size, size).
 
-    The picture is halved (2 x 2 pixels averaged) while its side is at least 1.5 times ``size``; the rest is bilinear.
-    This costs a tenth of an exact area average and comes close to it. Smaller pictures are enlarged (bicubic).
+    The image is halved (2 x 2 pixels averaged) while its side is at least 1.5 times ``size``, then resized bilinearly.
+    This approximates an exact area average at a tenth of its cost. Smaller images are enlarged (bicubic).
     """
     if image.shape[0] < size:
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -69,10 +73,10 @@ def shrink(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def stretch(image: np.ndarray) -> np.ndarray:
-    """A uint8 picture with its 1st percentile black, its 99th white, and linear between them.
+    """Stretch the contrast of a uint8 image linearly: its 1st percentile becomes black, its 99th white.
 
-    This removes part of what exposure and windowing say about a picture's source. Only the picture's own pixels are
-    used. Where the two percentiles are equal, the picture is returned unchanged.
+    This removes part of the information on an image's source that is in its exposure and windowing. Only the image's
+    own pixels are used. If both percentiles are equal, the image is returned unchanged.
     """
     low, high = np.percentile(image, _PERCENTILES)
     if high <= low:
@@ -82,31 +86,33 @@ def stretch(image: np.ndarray) -> np.ndarray:
 
 
 def clahe(image: np.ndarray, clip: float, tiles: int) -> np.ndarray:
-    """CLAHE (Zuiderveld 1994) of a uint8 picture, ``tiles`` x ``tiles`` tiles."""
+    """CLAHE (Zuiderveld 1994) of a uint8 image, with ``tiles`` x ``tiles`` tiles."""
     return cv2.createCLAHE(clip, (tiles, tiles)).apply(image)
 
 
 def clahe_as_the_paper(picture: np.ndarray, clip: float, tiles: int) -> np.ndarray:
-    """CLAHE as the paper did it: on the lightness L of LAB, with the grey picture taken as colour."""
+    """CLAHE as in the paper: the grey image is converted to LAB colour, and CLAHE applied to the lightness L."""
     lab = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), cv2.COLOR_BGR2LAB)
     lab[..., 0] = clahe(np.ascontiguousarray(lab[..., 0]), clip, tiles)
     return cv2.cvtColor(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), cv2.COLOR_BGR2GRAY)
 
 
 def blacken_outside(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The picture with all pixels outside a bool mask of its shape 0; unchanged where the mask is empty, because an
-    empty picture would be a signal of its own."""
+    """The image with all pixels outside a bool mask of the same shape set to 0.
+
+    If the mask is empty, the image is returned unchanged, because a black image would itself be a shortcut.
+    """
     return np.where(mask, image, 0).astype(np.uint8) if mask.any() else image
 
 
 def outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The uint8 picture with the border of a bool mask of its shape drawn in white."""
+    """The uint8 image with the outline of a bool mask of the same shape drawn in white."""
     border = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     return np.where(border > 0, 255, image).astype(np.uint8)
 
 
 def lung_window(found: LungMap, shape: tuple[int, ...]) -> Window | None:
-    """The square round the lungs with a margin, kept inside the radiograph (height, width); None without lungs."""
+    """The square around the lungs with a margin, kept inside the radiograph (height, width); None without lungs."""
     mask = found.chance > 127
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -120,7 +126,7 @@ def lung_window(found: LungMap, shape: tuple[int, ...]) -> Window | None:
 
 
 def lung_mask_in(found: LungMap, window: Window, size: int) -> np.ndarray:
-    """The lungs in a window: bool (size, size), interpolated bilinearly, False outside the region of the map."""
+    """The lung mask in a window: bool (size, size), interpolated bilinearly, False outside the region of the map."""
     chance, top, left, height, width = found
     if (top, left, height, width) == (*window[:2], window.side, window.side) and chance.shape == (size, size):
         return chance > 127
