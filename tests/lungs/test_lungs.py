@@ -60,7 +60,7 @@ def test_only_kept_radiographs_with_two_lungs_in_their_mask_are_used(collection)
     records.loc[3, "source"] = "nih"
     used = [f"c:{k}" for k in (*range(4, 12), "more0", "more1", "more2", "more3")]
     assert train.masked(records, root).image_id.tolist() == used
-    with pytest.raises(CxrflowError, match="4 training radiographs have a mask; it takes 8"):
+    with pytest.raises(CxrflowError, match="4 training radiographs have a mask; at least 8"):
         train.masked(records.iloc[:12], root)
     with pytest.raises(CxrflowError, match="no test radiograph has a mask"):
         train.masked(records[records.split != "test"], root)

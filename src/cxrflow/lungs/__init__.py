@@ -1,1 +1,1 @@
-"""Lung masks."""
+"""Lung segmentation: by OpenCV, as in the paper, or by learned networks."""

@@ -1,9 +1,9 @@
-"""The paper's lung segmentation by OpenCV, with its lengths scaled to the size of the picture.
+"""The paper's lung segmentation by OpenCV, with its lengths scaled to the image size.
 
-The paper's lengths are for 480 x 480 pixels and are scaled in proportion; the number of corners is not, so that the
-discs round them cover the same share of the picture. Three things differ from the paper's code and not in meaning: the
-thousands of discs are drawn by one dilation, the median filter of a binary picture is a box filter, and the column over
-the spine is blacked out for the segmentation only, not in the resulting image.
+The paper's lengths are for 480 x 480 pixels and are scaled in proportion. The number of corners is not scaled, so that
+the discs around them cover the same share of the image. The implementation differs from the paper's code in three
+equivalent ways: the thousands of discs are drawn by one dilation; the median filter of a binary image is a box filter;
+and the column over the spine is blacked out for the segmentation only, not in the resulting image.
 """
 
 import cv2
@@ -13,16 +13,16 @@ _SIZE = 480
 
 
 def lung_mask(image: np.ndarray) -> np.ndarray:
-    """Lungs of a prepared radiograph.
+    """Lung mask of a prepared radiograph.
 
     image   uint8 (size, size), equalised, air dark
-    Returns bool (size, size); all False where nothing is found.
+    Returns bool (size, size); all False if nothing is found.
     """
     size = image.shape[0]
     scale = size / _SIZE
     work = np.array(image)
     work[:, _spine(work, scale)] = 0
-    # Black-hat: what is darker than its surroundings at the scale of a lung.
+    # Black-hat: regions darker than their surroundings at the scale of a lung.
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (_odd(169 * scale),) * 2)
     dark = (cv2.morphologyEx(work, cv2.MORPH_BLACKHAT, kernel) > 45).astype(np.uint8) * 255
     corners = cv2.goodFeaturesToTrack(work, maxCorners=3800, qualityLevel=0.001, minDistance=max(1, round(scale)))
@@ -39,7 +39,7 @@ def lung_mask(image: np.ndarray) -> np.ndarray:
 
 
 def _spine(image: np.ndarray, scale: float) -> slice:
-    """Columns over the spine: 30 pixels (at 480) round the brightest column of the middle third."""
+    """Columns over the spine: 30 pixels (at 480) around the brightest column of the middle third."""
     size = image.shape[1]
     third = size // 3
     brightest = third + int(image[:, third : size - third].sum(axis=0, dtype=np.int64).argmax())

@@ -1,6 +1,6 @@
 """Training of the lung segmenter on the human-checked masks of covid-chestxray (v7labs), split by patient.
 
-Needs the extra ``lungs`` (MONAI, ONNX); using the segmenter needs neither. docs/lungs.md has the results.
+Training needs the extra ``lungs`` (MONAI, ONNX); using the segmenter does not. docs/lungs.md gives the results.
 """
 
 import hashlib
@@ -28,23 +28,23 @@ from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.lungs.learned import SIZE, WEIGHTS, lung_map, network_input
 from cxrflow.reading import read_radiograph, to_uint8
 
-# Lightning's list of devices and its product recommendations call for no action.
+# Hides Lightning's list of devices and its product recommendations.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
-#: Folder of covid-chestxray's masks, below the collection's; a mask is named after its image.
+#: Folder of the lung masks, relative to covid-chestxray's; a mask has the name of its image.
 MASKS = Path("annotations") / "v7labs-lung-masks"
 _SOURCE = "covid-chestxray"
-_EMPTY = 0.02  # share of the picture below which a mask holds no two lungs, as in lateral views
-#: Number of networks, each trained from another random start; the segmenter is their mean.
+_EMPTY = 0.02  # masks that cover less than this share of the image, as of lateral views, are not used
+#: Number of networks trained with different random seeds; the segmenter is their mean.
 _MEMBERS = 2
 _BATCH, _RATE, _DECAY, _AVERAGING = 8, 2e-3, 1e-2, 0.99
 
 
 def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """The kept frontal radiographs with a mask: columns image_id, path, split, mask (path of the file).
+    """The kept frontal radiographs that have a lung mask: columns image_id, path, split, mask (path of the file).
 
-    records  rows of the metadata stage, of any collection
-    Raises CxrflowError where a side of the split has none, or the training side fewer than a batch.
+    records  records of the metadata stage, of any collections
+    Raises CxrflowError if a side of the split has none, or the training side has less than one batch.
     """
     rows = records[(records.source == _SOURCE) & records.left_out.isna()].copy()
     folders = {path.partition("/")[0] for path in rows.path}
@@ -57,12 +57,12 @@ def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
             f"{root}: no {' or '.join(sorted(absent))} radiograph has a mask; covid-chestxray with {MASKS} is needed."
         )
     if (count := int((rows.split == "train").sum())) < _BATCH:
-        raise CxrflowError(f"{root}: {count} training radiographs have a mask; it takes {_BATCH} at least.")
+        raise CxrflowError(f"{root}: {count} training radiographs have a mask; at least {_BATCH} are needed.")
     return rows[["image_id", "path", "split", "mask"]].reset_index(drop=True)
 
 
 def read_mask(file: Path) -> NDArray[np.uint8]:
-    """The mask in a file: uint8 (height, width), 255 inside the lungs. Raises CxrflowError where it cannot be read."""
+    """The mask in a file: uint8 (height, width), 255 inside the lungs. Raises CxrflowError if it cannot be read."""
     mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise CxrflowError(f"{file}: the mask cannot be read; remove or replace it.")
@@ -70,7 +70,7 @@ def read_mask(file: Path) -> NDArray[np.uint8]:
 
 
 def pair(root: Path, row: Any) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A picture, uint8 (height, width), and its mask, bool of the same shape (some are stored at another size)."""
+    """An image, uint8 (height, width), and its mask, bool, resized to the same shape if stored at another size."""
     picture = to_uint8(read_radiograph(root / row.path))
     mask = cv2.resize(read_mask(row.mask), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return picture, mask > 127
@@ -79,9 +79,9 @@ def pair(root: Path, row: Any) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 def train_segmenter(rows: pd.DataFrame, root: Path, epochs: int, out: Path) -> bytes:
     """Train on the rows of split ``train``; returns the network as an ONNX file.
 
-    rows  as ``masked`` gives them
-    out   an interrupted training of the same rows and code resumes from the last whole epoch in ``out/checkpoints``
-    Raises CxrflowError where the extra ``lungs`` is not installed.
+    rows  from ``masked``
+    out   an interrupted training on the same rows and code resumes from the last complete epoch in ``out/checkpoints``
+    Raises CxrflowError if the extra ``lungs`` is not installed.
     """
     set_determinism = _monai("utils").set_determinism
     here = Path(__file__).parent
@@ -116,17 +116,17 @@ def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, che
         batches = DataLoader(data, _BATCH, shuffle=True, drop_last=True)
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
         trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
-    # The averaged weights: where no epoch was left to train, Lightning leaves the others in the module.
+    # Load the averaged weights: if no epoch was left to train, Lightning leaves the plain ones in the module.
     module.load_state_dict(torch.load(last, weights_only=True)["state_dict"])
 
 
 def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
-    """Dice of a network against the masks, on whole radiographs at their original size, and its speed.
+    """Dice coefficient of a network on whole radiographs at their original size, and its speed.
 
-    rows     of ``masked``, those of one side
+    rows     rows of one side, from ``masked``
     weights  the network's ONNX file
-    Returns images, mean, p10 (10th percentile), least, empty (predicted masks without lungs), milliseconds (median, one
-    core).
+    Returns images (their number); mean, p10 (10th percentile) and least Dice; empty (number of predicted masks without
+    lungs); milliseconds (median per image, on one core).
     """
     found, seconds = [], []
     for row in track(list(rows.itertuples()), "measuring"):
@@ -148,7 +148,7 @@ def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
 
 
 def run(records: pd.DataFrame, root: Path, epochs: int, out: Path) -> dict[str, Any]:
-    """Train, write ``out/lungs.onnx`` and its figures on val and test, ``out/lungs.json``."""
+    """Train; write the network (``out/lungs.onnx``) and its figures on val and test (``out/lungs.json``)."""
     rows = masked(records, root)
     network = train_segmenter(rows, root, epochs, out)
     weights = out / WEIGHTS.name
@@ -160,24 +160,24 @@ def run(records: pd.DataFrame, root: Path, epochs: int, out: Path) -> dict[str, 
 
 
 def print_segmenter(figures: dict[str, Any], out: Path) -> None:
-    """Print what ``run`` gave, and where the network lies."""
+    """Print the figures that ``run`` returned, and the path of the network."""
     for side in ("val", "test"):
         f = figures[side]
         Console().print(
-            f"{side}: Dice {f['mean']:.3f} on average, {f['p10']:.3f} 10th percentile, {f['least']:.3f} least, "
-            f"{f['empty']} empty, of {f['images']} images; {f['milliseconds']:.0f} ms an image."
+            f"{side}: Dice {f['mean']:.3f} (mean), {f['p10']:.3f} (10th percentile), {f['least']:.3f} (minimum); "
+            f"{f['empty']} of {f['images']} predicted masks empty; {f['milliseconds']:.0f} ms per image."
         )
     Console().print(f"Network: {out / WEIGHTS.name}", soft_wrap=True)
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Dice coefficient of two bool masks of one shape: 2 |A and B| / (|A| + |B|); 1 where both are empty."""
+    """Dice coefficient of two bool masks of the same shape: 2 |A and B| / (|A| + |B|); 1 if both are empty."""
     total = int(found.sum()) + int(truth.sum())
     return 2 * int((found & truth).sum()) / total if total else 1.0
 
 
 class _Pairs(Dataset[dict[str, torch.Tensor]]):
-    """Pictures and masks at SIZE x SIZE with random augmentation, which imitates other hospitals' radiographs."""
+    """Images and masks at SIZE x SIZE, with random augmentation that imitates radiographs of other hospitals."""
 
     def __init__(self, pairs: list[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> None:
         change = _monai("transforms")
@@ -221,7 +221,7 @@ class _Pairs(Dataset[dict[str, torch.Tensor]]):
 
 
 class _Module(lightning.LightningModule):
-    """Dice and cross-entropy loss, AdamW, one cycle of the learning rate (Smith and Topin 2018)."""
+    """Dice plus cross-entropy loss, AdamW, one-cycle learning-rate schedule (Smith and Topin 2018)."""
 
     def __init__(self, network: nn.Module, epochs: int, batches: int) -> None:
         super().__init__()
@@ -242,14 +242,13 @@ class _Module(lightning.LightningModule):
 
 def _network() -> nn.Module:
     """MONAI's residual U-Net (Kerfoot et al. 2018): (n, 1, SIZE, SIZE) to logits of the same shape."""
-    how: dict[str, Any] = {"strides": (2, 2, 2, 2), "num_res_units": 2, "norm": "batch"}  # norm: fused when used
+    how: dict[str, Any] = {"strides": (2, 2, 2, 2), "num_res_units": 2, "norm": "batch"}  # batch: fused
     network: nn.Module = _monai("networks.nets").UNet(2, 1, 1, channels=(16, 32, 64, 112, 144), act="LEAKYRELU", **how)
     return network
 
 
 def _monai(module: str) -> Any:
-    """A module of MONAI, which takes seconds to import and exports its names at run time. Raises CxrflowError where the
-    extra ``lungs`` is not installed."""
+    """A module of MONAI, imported on demand because that takes seconds. Raises CxrflowError if MONAI is missing."""
     try:
         return import_module(f"monai.{module}")
     except ImportError:
@@ -257,7 +256,7 @@ def _monai(module: str) -> Any:
 
 
 class _Mean(nn.Module):
-    """Mean of the logits of several networks, for the picture and its mirror image."""
+    """Mean of the logits of several networks, over the image and its mirror image."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
@@ -271,7 +270,7 @@ class _Mean(nn.Module):
 
 
 def _to_onnx(network: nn.Module, out: Path) -> bytes:
-    """The network as ONNX for one picture at a time; weights are stored as int8 and converted to float32 when used."""
+    """The network as an ONNX file, batch size 1; weights are stored as int8 and converted to float32 at run time."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
