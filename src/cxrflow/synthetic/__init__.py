@@ -1,1 +1,1 @@
-"""Synthetic patients and their radiographs, for the demo: patient -> anatomy -> drawing; people -> layouts -> demo."""
+"""Synthetic radiographs for the demo. Modules: patient -> anatomy -> drawing; people -> layouts -> demo."""

@@ -1,4 +1,4 @@
-"""A patient as maps of thickness along the X-ray beam: soft tissue, bone and air, in cm."""
+"""Anatomy of a patient as maps of thickness along the X-ray beam (cm): soft tissue, bone, air, vessels."""
 
 from dataclasses import dataclass
 
@@ -25,15 +25,15 @@ from cxrflow.synthetic.shapes import (
 )
 from cxrflow.synthetic.vessels import vessels
 
-# Outline of a lung, (cm from the midline, cm from the top): from the apex down the mediastinum, along the
-# diaphragm to the costophrenic angle, up the chest wall. A point given twice makes a corner.
+# Outline of a lung (cm from the midline, cm from the top): from the apex down along the mediastinum, along the
+# diaphragm to the costophrenic angle, and up the chest wall. Two points close together make a corner.
 _LUNG = [
     (3.4, 8.9), (2.5, 10.6), (2.3, 13), (2.4, 17), (2.3, 22), (2.2, 27), (2.4, 31), (2.4, 31.4),
     (4.5, 30.1), (7.2, 29.4), (9.8, 30), (12, 31.7), (13.2, 33.7), (13.3, 33.6), (13.6, 30),
     (13.5, 26), (13, 21), (12.1, 16.6), (10.4, 12.4), (8.3, 9.6), (5.6, 8.2),
 ]  # fmt: skip
-# Mediastinum and heart, clockwise from the upper left: superior vena cava and right atrium on the left of the
-# picture; aortic knob, pulmonary trunk, left ventricle and apex on its right.
+# Outline of mediastinum and heart: down the left side of the image (superior vena cava, right atrium), then up its
+# right side (apex, left ventricle, pulmonary trunk, aortic knob).
 _HEART = [
     (-2.4, 4), (-2.5, 9), (-2.7, 13), (-2.7, 17), (-3.2, 20), (-4.1, 23.2), (-4.1, 26.5), (-3.4, 30),
     (-3, 34), (8.2, 33), (9, 30.2), (9, 27.2), (7.7, 23.6), (5.6, 20.4), (4.1, 18.6), (3.4, 17.2),
@@ -45,7 +45,7 @@ _HEART = [
 class Anatomy:
     """Maps of a patient, SIDE x SIDE.
 
-    soft, bone, air, vessels  thickness, float32, cm, at least 0; air is that of the lungs
+    soft, bone, air, vessels  thickness (cm), float32, at least 0; air is the air in the lungs
     right, left               the visible lung fields, bool
     """
 
@@ -60,8 +60,8 @@ class Anatomy:
 def make_anatomy(patient: Patient, inspiration: float, rotation: float) -> Anatomy:
     """The maps of a patient.
 
-    inspiration  factor on the height of the lungs, about 1
-    rotation     -1 to 1; shifts the mediastinum by about as many cm
+    inspiration  scale factor of the lung height, about 1
+    rotation     -1 to 1; shifts the mediastinum by about this many cm
     """
     rng = np.random.default_rng([patient.number, 7])
     x, y = grid()
@@ -78,7 +78,7 @@ def make_anatomy(patient: Patient, inspiration: float, rotation: float) -> Anato
     for side in (-1, 1):
         soft += _breast(patient, side, x, y, inspiration)
     soft -= _trachea(rotation) * 2.2
-    if rng.random() < 0.75:  # the stomach's gas, under the left dome
+    if rng.random() < 0.75:  # gastric bubble, under the left hemidiaphragm
         gas = ellipsoid(
             x,
             y,
@@ -88,7 +88,7 @@ def make_anatomy(patient: Patient, inspiration: float, rotation: float) -> Anato
             rng.uniform(0.8, 1.6),
         )
         soft -= rng.uniform(2, 6) * blur(gas, 0.25)
-    for _ in range(5):  # bowel
+    for _ in range(5):  # bowel gas
         gas = ellipsoid(x, y, rng.uniform(-12, 12), rng.uniform(37, 43), rng.uniform(0.8, 2.5), rng.uniform(0.6, 1.4))
         soft -= rng.uniform(0, 2.5) * blur(gas, 0.4)
 
@@ -105,7 +105,7 @@ def _lung(patient: Patient, side: int, inspiration: float, rng: np.random.Genera
     points[:, 1] = (
         8.2 + (points[:, 1] - 8.2) * stretch + (0.0 if side < 0 else rng.uniform(0.3, 1.3)) * (points[:, 1] > 28)
     )
-    points[6:13, 1] += np.array([0, 0, 0.5, 1, 0.6, 0.2, 0]) * rng.normal(0, 0.8)  # flat or domed diaphragm
+    points[6:13, 1] += np.array([0, 0, 0.5, 1, 0.6, 0.2, 0]) * rng.normal(0, 0.8)  # flatter or more domed diaphragm
     points[:, 0] = np.where(points[:, 0] > 3, 3 + (points[:, 0] - 3) * (1 + 1.25 * (patient.width - 1)), points[:, 0])
     return spline(points * [side, 1], closed=True)
 
@@ -121,7 +121,7 @@ def _heart(patient: Patient, inspiration: float, rotation: float, rng: np.random
 
 
 def _behind_the_diaphragm(lungs: list[Points]) -> Map:
-    """The lung behind the domes of the diaphragm: air that thins out downwards."""
+    """Lung behind the domes of the diaphragm: air that thins out downwards."""
     out = np.zeros((SIDE, SIDE), np.float32)
     for lung in lungs:
         mask = polygon(lung)

@@ -1,4 +1,4 @@
-"""Ribs, spine, clavicles, shoulder blades and arms, as maps of dense bone in cm (float32, SIDE x SIDE)."""
+"""Ribs, spine, clavicles, scapulae and humeri, as maps of bone thickness in cm (float32, SIDE x SIDE)."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from cxrflow.synthetic.shapes import (
 
 
 def _hollow(lines: list[Points], width: float, cortex: float, marrow: float) -> Map:
-    """Hollow bones, brighter at both edges than between: 1 in the cortex, ``marrow`` within."""
+    """Tubular bones, denser at the edges: 1 in the cortex, ``marrow`` inside."""
     outer, inner = np.zeros((2, SIDE, SIDE), np.uint8)
     for line in lines:
         taper = np.interp(np.linspace(0, 1, len(line)), [0, 0.15, 0.8, 1], [0.75, 1, 1, 0.8]) * width
@@ -30,7 +30,7 @@ def _hollow(lines: list[Points], width: float, cortex: float, marrow: float) -> 
 
 
 def ribs(patient: Patient, lungs: list[Points], rng: np.random.Generator) -> Map:
-    """Ten pairs of ribs; the posterior part slopes gently, the anterior part steeply."""
+    """Ten pairs of ribs; the posterior parts slope gently, the anterior parts steeply."""
     back: list[Points] = []
     front: list[Points] = []
     gap = 2.42 * patient.height
@@ -52,20 +52,20 @@ def ribs(patient: Patient, lungs: list[Points], rng: np.random.Generator) -> Map
                 between = np.array([0.5 * (wall + end[0]) + 1.3, turn_y + 0.62 * (end[1] - turn_y) + 0.4])
                 front.append(spline(np.array([(wall, turn_y), (wall - 0.35, turn_y + 1.0), between, end])) * [side, 1])
     x, _y = grid()
-    ahead = _hollow(front, 1.2, 0.13, 0.55) * np.clip((np.abs(x) - 3.6) / 3.5, 0, 1)  # cartilage is not seen
+    ahead = _hollow(front, 1.2, 0.13, 0.55) * np.clip((np.abs(x) - 3.6) / 3.5, 0, 1)  # costal cartilage is radiolucent
     rear = _hollow(back, 1.05, 0.12, 0.55)
     edge_on = 0.75 + 0.5 * np.clip((np.abs(x) - 7) / 6, 0, 1)
     return ((1.0 * rear + 0.62 * ahead) * edge_on).astype(np.float32)
 
 
 def _wall(lung: Points, side: int, y: float) -> float:
-    """Distance (cm) of a lung's outer edge from the midline at height ``y``."""
+    """Distance (cm) of a lung's lateral edge from the midline at height ``y``."""
     near = lung[np.abs(lung[:, 1] - y) < 0.8]
     return float((near[:, 0] * side).max()) if len(near) else 6.0
 
 
 def spine(rotation: float) -> Map:
-    """Vertebrae with their end plates, pedicles and spinous processes."""
+    """Vertebrae with end plates, pedicles and spinous processes."""
     x, y = grid()
     x, y = x - np.float32(0.35 * rotation), y[:, :1]
     half = np.interp(y, [0, 8, 20, 40], [1.35, 1.5, 1.65, 2.1]).astype(np.float32)
@@ -83,7 +83,7 @@ def spine(rotation: float) -> Map:
 
 
 def shoulders(patient: Patient, rotation: float, rng: np.random.Generator) -> Map:
-    """Clavicles, shoulder blades, and the upper arms."""
+    """Clavicles, scapulae and humeri."""
     x, y = grid()
     clavicles, blades, arms, heads = [], [], [], np.zeros_like(x)
     for side in (-1, 1):

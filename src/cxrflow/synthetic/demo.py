@@ -1,6 +1,6 @@
-"""Synthetic chest radiographs in the layouts of the real collections, with true masks of lungs and disease.
+"""Synthetic chest radiographs in the layouts of the real collections, with ground-truth masks of lungs and disease.
 
-The whole pipeline runs on them without a download, on images whose content is known.
+They let the whole pipeline run without a download, on images with known content.
 """
 
 import io
@@ -34,15 +34,15 @@ _LABELS = "rsna-pneumonia-detection-challenge/stage_2_train_labels.csv"
 
 
 def write_demo(out: Path, params: Demo) -> None:
-    """Draw ``params.patients`` people and write them into ``out`` as seven collections, on all cores.
+    """Draw radiographs of ``params.patients`` people, on all cores, and write them into ``out`` as seven collections.
 
-    Beside the collections, ``truth/lungs`` and ``truth/opacity`` hold an 8-bit mask (0, 255) of each frontal
-    radiograph, of its size and at its own path with the ending ``.png``: the lung fields, and the disease
-    within them (empty for clear lungs). Where ``params.shortcut`` names one, marks that follow the class are
-    planted (synthetic/shortcuts.py). Equal ``params`` give equal bytes. ``out`` is written elsewhere and
-    then moved into place whole.
+    Beside the collections, ``truth/lungs`` and ``truth/opacity`` hold 8-bit masks (0, 255) of each frontal radiograph:
+    the lung fields, and the disease within them (empty for clear lungs). A mask has the size of its radiograph, and its
+    path with the ending ``.png``. If ``params.shortcut`` names a shortcut, marks correlated with the class are added
+    (synthetic/shortcuts.py). Equal ``params`` give equal bytes. ``out`` is written in a temporary folder and then moved
+    into place.
 
-    Raises CxrflowError where ``out`` holds something other than an earlier demo.
+    Raises CxrflowError if ``out`` holds something other than an earlier demo.
     """
     if out.exists() and not (out.is_dir() and ((out / TRUTH).is_dir() or not any(out.iterdir()))):
         raise CxrflowError(f"{out}: holds something other than a demo; name another folder, or remove it.")
@@ -62,7 +62,7 @@ def write_demo(out: Path, params: Demo) -> None:
 
 
 def _write(root: Path, params: Demo, job: Job) -> list[Box]:
-    """Draw and write one image and its true masks; returns the boxes (x, y, width, height) of its opacities."""
+    """Draw and write one image and its masks; returns the bounding boxes (x, y, width, height) of its opacities."""
     path = root / job.path
     if job.kind == "other":
         write_whole(path, _encode(_other(job), job))
@@ -86,14 +86,14 @@ def _resized(picture: Radiograph, side: int) -> Radiograph:
 
 
 def _boxes(opacity: NDArray[np.bool_]) -> list[Box]:
-    """Bounding boxes of the parts of a mask of at least 200 pixels, and of the largest part in any case."""
+    """Bounding boxes of the connected parts of a mask with at least 200 pixels; always of the largest part."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(opacity.astype(np.uint8))
     parts = sorted((s for s in stats[1:].tolist()), key=lambda s: -s[cv2.CC_STAT_AREA])
     return [(s[0], s[1], s[2], s[3]) for i, s in enumerate(parts) if i == 0 or s[cv2.CC_STAT_AREA] >= 200]
 
 
 def _with_boxes(labels: pd.DataFrame, boxes: dict[str, list[Box]]) -> pd.DataFrame:
-    """One row per box, as published; images without any keep their one row."""
+    """The table with one row per box, as published; images without boxes keep their single row."""
     rows = []
     for row in labels.to_dict("records"):
         here = boxes[str(row["patientId"])] if row["Target"] else []
@@ -103,7 +103,7 @@ def _with_boxes(labels: pd.DataFrame, boxes: dict[str, list[Box]]) -> pd.DataFra
 
 
 def _other(job: Job) -> NDArray[np.float32]:
-    """A rough cross-section for CT and lateral rows, which the sources leave out."""
+    """A crude cross-section, for the CT and lateral rows that the sources leave out."""
     h, w = job.style.height, job.style.width
     y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
     rng = np.random.default_rng(job.seed)
@@ -130,7 +130,7 @@ def _encode(pixels: NDArray[np.float32], job: Job) -> bytes:
 
 
 def _dicom(pixels: NDArray[np.float32], job: Job) -> bytes:
-    """DICOM with the header of the challenge's files; 12 bits are stored in 16, MONOCHROME1 inverted."""
+    """DICOM with the header of the challenge's files; 12 bits are stored in 16, and MONOCHROME1 is inverted."""
     bits, inverted = abs(job.channels), job.channels < 0
     stored = np.round((1 - pixels if inverted else pixels) * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
     uid = UID(f"1.2.826.0.1.3680043.8.498.{job.seed}{job.patient.number}")
@@ -163,7 +163,7 @@ def _dicom(pixels: NDArray[np.float32], job: Job) -> bytes:
 
 
 def _table(path: str, table: pd.DataFrame) -> bytes:
-    """CSV, in ISO-8859-1 where the original is; or Excel, without its time stamps."""
+    """CSV, in ISO-8859-1 if the original is; or Excel with fixed time stamps, so that the bytes are reproducible."""
     if not path.endswith(".xlsx"):
         code = "iso-8859-1" if path.startswith("Figure1") else "utf-8"
         return table.to_csv(index=False, lineterminator="\n").encode(code)

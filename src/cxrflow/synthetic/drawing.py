@@ -1,6 +1,6 @@
-"""Radiographs drawn from a patient's maps: disease in the lungs, then beam, scatter, grain and film.
+"""Radiographs drawn from the maps of a patient: disease in the lungs, then attenuation, scatter, noise and film curve.
 
-Style and patient never depend on the finding: nothing but the opacity itself tells the class.
+Patient and style are independent of the finding, so that only the opacity itself reveals the class.
 """
 
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ from cxrflow.synthetic.patient import Patient
 from cxrflow.synthetic.shapes import SCALE, SIDE, SPAN, Map, blur, sigmoid
 
 Mask = NDArray[np.bool_]
-_SOFT, _BONE = 0.15, 0.24  # attenuation per cm; bone: beyond that of soft tissue
+_SOFT, _BONE = 0.15, 0.24  # attenuation per cm; bone: in excess of soft tissue
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a department takes and publishes one radiograph.
+    """Acquisition and processing of one radiograph.
 
     width, height   pixels
-    field           cm across the picture
-    shift_x, shift_y, tilt   of the picture against the patient: cm, cm, degrees
-    exposure        of the picture, 0 as meant, positive brighter; about -0.4 to 0.4
-    contrast        steepness of the film's curve, about 0.7 to 1.4
-    scatter         share of scattered rays, about 0.2 to 0.7
-    noise           grain, about 0.005 to 0.05
-    blur            pixels
+    field           width of the field of view, cm
+    shift_x, shift_y, tilt   of the image relative to the patient: cm, cm, degrees
+    exposure        0 is nominal, positive is brighter; about -0.4 to 0.4
+    contrast        steepness of the film curve, about 0.7 to 1.4
+    scatter         share of scattered radiation, about 0.2 to 0.7
+    noise           amplitude of the grain, about 0.005 to 0.05
+    blur            standard deviation, pixels
     vignette        darkening at the corners, 0 to 0.3
-    border          width of a black margin, share of the side; 0 for none
-    marker          text in an upper corner, "" for none; "L" on the right of the picture, others on the left
-    leads           whether electrodes and their wires are seen
+    border          width of a black margin, as a share of the side; 0 for none
+    marker          text in an upper corner, "" for none; "L" on the right of the image, others on the left
+    leads           whether ECG electrodes and wires are visible
     """
 
     width: int = 448
@@ -54,11 +54,11 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Radiograph:
-    """A drawn radiograph and the truth about it; all three of one shape (height, width).
+    """A synthetic radiograph and its ground truth, all of the same shape (height, width).
 
     pixels   float32, 0 (black) to 1
     lungs    lung fields, bool
-    opacity  extent of the disease within them, bool; empty for clear lungs
+    opacity  extent of the disease within them, bool; all False for clear lungs
     """
 
     pixels: Map
@@ -85,7 +85,7 @@ def draw(patient: Patient, kind: str, style: Style, seed: int) -> Radiograph:
         vessels = vessels * (1 - 0.4 * fill)
     elif kind == "pneumonia":
         fill = _consolidation(body, rng)
-        vessels = vessels * (1 - 1.5 * np.minimum(fill, 0.9))  # beyond 1: bronchi with air in them stay dark
+        vessels = vessels * (1 - 1.5 * np.minimum(fill, 0.9))  # factor above 1: air bronchograms stay dark
     air = body.air * (1 - 0.9 * fill) * (1 - 0.5 * np.clip(texture, -0.5, 0.5))
     attenuation = _SOFT * np.maximum(body.soft - air + 2.1 * vessels, 0) + _BONE * body.bone + leads
     seen = body.right | body.left
@@ -100,7 +100,7 @@ def _noise(rng: np.random.Generator, cells: int) -> Map:
 
 
 def _place(lung: Mask, side: int) -> tuple[Map, Map]:
-    """Position of each pixel in a lung: 0 medial to 1 lateral, and 0 apex to 1 base."""
+    """Relative position of each pixel in a lung: medial (0) to lateral (1), and apex (0) to base (1)."""
     rows, columns = np.flatnonzero(lung.any(1)), np.flatnonzero(lung.any(0))
     across = (np.arange(SIDE) - columns[0]) / np.ptp(columns)
     down = (np.arange(SIDE) - rows[0]) / np.ptp(rows)
@@ -109,11 +109,11 @@ def _place(lung: Mask, side: int) -> tuple[Map, Map]:
 
 
 def _consolidation(body: Anatomy, rng: np.random.Generator) -> Map:
-    """Share of the air that fluid replaces, 0 to 1: one lobe of one lung, with the fissure as a sharp edge."""
+    """Share of the air replaced by fluid, 0 to 1: one lobe of one lung, with a sharp edge at the fissure."""
     side = -1 if rng.random() < 0.55 else 1
     lung = body.right if side < 0 else body.left
     u, w = _place(lung, side)
-    # centre across, centre down, where the fissure lies, on which side of it the lobe is (0: no edge seen)
+    # horizontal centre, vertical centre, height of the fissure, side of the fissure the lobe is on (0: no visible edge)
     lobes = [(0.55, 0.3, 0.5, -1), (0.45, 0.68, 0.5, 1), (0.55, 0.8, 0.5, 0), (0.6, 0.75, 0.55, 0)]
     if side > 0:
         lobes = [(0.55, 0.32, 0.55, 0), (0.6, 0.62, 0.6, 0), (0.65, 0.82, 0.5, 0)]
@@ -133,7 +133,7 @@ def _consolidation(body: Anatomy, rng: np.random.Generator) -> Map:
 
 
 def _ground_glass(body: Anatomy, rng: np.random.Generator) -> Map:
-    """Share of the air that is replaced, 0 to 1: faint patches in both lungs, mostly peripheral and basal."""
+    """Share of the air replaced, 0 to 1: faint patches in both lungs, mostly peripheral and basal."""
     total = np.zeros((SIDE, SIDE), np.float32)
     severity = rng.uniform(0.22, 0.65)
     for side, lung in ((-1, body.right), (1, body.left)):
@@ -152,14 +152,14 @@ def _ground_glass(body: Anatomy, rng: np.random.Generator) -> Map:
 
 
 def _within(fill: Map, lung: Mask) -> Map:
-    # A little beyond the visible field: disease behind the heart's edge hides it (silhouette sign).
+    # Extends slightly beyond the visible lung field: disease next to the heart obscures its border (silhouette sign).
     wider = cv2.dilate(lung.astype(np.float32), np.ones((13, 13), np.uint8))
     inside = blur(np.asarray(wider), 0.25)
     return (np.clip(fill, 0, 0.9) * inside).astype(np.float32)
 
 
 def _leads(rng: np.random.Generator) -> Map:
-    """Attenuation of electrodes and wires on the skin."""
+    """Attenuation of ECG electrodes and wires on the skin."""
     out = np.zeros((SIDE, SIDE), np.uint8)
     for _ in range(int(rng.integers(2, 5))):
         disc = np.array([rng.choice([-1, 1]) * rng.uniform(5, 13) + SPAN / 2, rng.uniform(10, 30)]) * SCALE

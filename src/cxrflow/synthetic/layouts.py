@@ -1,6 +1,6 @@
 """The published layouts of the collections, filled with synthetic people: images to draw, and tables.
 
-Folders, file names, columns and vocabulary are those of the published collections, quirks included.
+Folders, file names, columns and vocabulary are those of the published collections, including their quirks.
 """
 
 from collections.abc import Callable
@@ -28,9 +28,9 @@ _SYNTHETIC = "Synthetic radiograph, drawn by cxrflow; not of any person."
 
 
 def plan(patients: int, seed: int) -> tuple[list[Job], dict[str, Table]]:
-    """The images to draw and the tables (path -> table) to write for ``patients`` people in all.
+    """The images to draw and the tables (path -> table) to write, for ``patients`` people in total.
 
-    The table of RSNA's boxes has none yet: they follow from the true opacities.
+    RSNA's table of bounding boxes is filled in later, from the drawn opacities.
     """
     counts = share_out(patients, [share for share, _ in SHARES.values()])
     jobs: dict[str, list[Job]] = {}
@@ -108,7 +108,7 @@ def _covid_chestxray(folder: str, people: People, _: Done, rng: np.random.Genera
                 channels=pick(rng, 1, 1, 3, 4 if end == "png" else 3),
             )
             jobs.append(job if (modality, view) in plain else replace(job, kind="other"))
-    # The published table lists files that are not there: volumes, and a few radiographs.
+    # The published table also lists missing files: CT volumes and a few radiographs.
     for name, where, modality, view in (
         ("case-1-dcm.nii.gz", "volumes", "CT", "Axial"),
         ("case-2-lost.jpg", "images", "X-ray", "PA"),
@@ -132,7 +132,7 @@ def _figure1(folder: str, people: People, _: Done, rng: np.random.Generator) -> 
         for k in range(images):
             key = f"COVID-{i:05d}" + ("abc"[k] if images > 1 else "")
             age = pick(rng, person.age, person.age, f"{person.age // 10 * 10}+")
-            finding = None if (i, k) == (1, 1) else _SHORT[person.kind]  # one of two images has none, as published
+            finding = None if (i, k) == (1, 1) else _SHORT[person.kind]  # one of two has no finding, as published
             rows.append(
                 {
                     "patientid": key,
@@ -172,8 +172,8 @@ def _actualmed(folder: str, people: People, _: Done, rng: np.random.Generator) -
 
 
 def _radiography(folder: str, people: People, done: Done, rng: np.random.Generator) -> _Drawn:
-    """NORMAL and Viral Pneumonia are children in the original, so few here; some of its COVID-19
-    images repeat images of covid-chestxray, resized, from the same page."""
+    """NORMAL and Viral Pneumonia are paediatric in the original, so there are few here. Some COVID-19 images are
+    resized copies of covid-chestxray images, with the same URL."""
     jobs: list[Job] = []
     rows: dict[str, list[dict[str, str]]] = {"COVID-19": [], "NORMAL": [], "Viral Pneumonia": []}
 
@@ -210,7 +210,7 @@ def _rsna(folder: str, people: People, _: Done, rng: np.random.Generator) -> _Dr
     whole = [(p, 10_000 + 7 * i, 0) for i, p in enumerate(people[folder])]
     whole += [
         (p, 100 + 3 * i, 90) for i, p in enumerate(shared[: max(3, len(shared) // 6)])
-    ]  # also in NIH's own folder
+    ]  # also in NIH's collection
     for person, nih, follow in whole:
         for k in range(person.images):
             key = make_uuid(rng)

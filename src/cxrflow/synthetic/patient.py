@@ -1,4 +1,4 @@
-"""Synthetic patients: their builds, drawn at random."""
+"""Synthetic patients with random body builds."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What stays the same in every radiograph of one person; lengths in cm, factors about 1."""
+    """Properties that all radiographs of one person share; lengths in cm, factors about 1."""
 
-    number: int  # seeds the fine detail: branching of vessels, jitter of outlines
-    width: float  # factor on the chest's width
-    height: float  # factor on the lungs' height
-    heart: float  # factor on the heart's width
-    wall: float  # soft tissue outside the ribs
-    depth: float  # of the body, front to back
+    number: int  # random seed of fine detail: branching of vessels, jitter of outlines
+    width: float  # scale factor of the chest width
+    height: float  # scale factor of the lung height
+    heart: float  # scale factor of the heart width
+    wall: float  # thickness of soft tissue outside the ribs
+    depth: float  # anteroposterior diameter of the body
     breast: float  # thickness of the breasts, 0 for none
-    bone: float  # factor on the density of bone
-    slope: float  # how steeply the ribs fall
-    arms: float  # how far the arms are from the chest
+    bone: float  # scale factor of bone density
+    slope: float  # scale factor of the slope of the ribs
+    arms: float  # distance of the arms from the chest
 
 
 def make_patient(number: int, female: bool, rng: np.random.Generator) -> Patient:
-    """A patient whose build is drawn at random, independent of any disease."""
+    """A patient with a random build, independent of any disease."""
     return Patient(
         number=number,
         width=float(np.clip(rng.normal(0.94 if female else 1.0, 0.045), 0.84, 1.1)),

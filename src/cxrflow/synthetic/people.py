@@ -1,6 +1,6 @@
-"""The people of each collection and the style of their radiographs, both independent of the class.
+"""People of each collection and styles of their radiographs, independent of the class.
 
-People, sizes, styles and formats are drawn at random from each collection's ranges.
+Builds, image sizes, styles and formats are sampled from ranges, most of them specific to the collection.
 """
 
 import uuid
@@ -28,10 +28,10 @@ class Person:
 class Job:
     """One image to draw; ``path`` is relative to the folder that holds the collections.
 
-    kind      as in ``drawing.draw``, or "other": not a frontal radiograph, and no truth for it
-    channels  0 for 16-bit grey, 1 grey, 3 colour, 4 with alpha; DICOM: 8 or 12 bits, minus for MONOCHROME1
-    side      pixels of the published square where it is shrunk or stretched after drawing, else 0
-    tags      DICOM header
+    kind      as in ``drawing.draw``, or "other": not a frontal radiograph, without ground truth
+    channels  0: 16-bit grey, 1: grey, 3: colour, 4: colour with alpha; for DICOM 8 or 12 bits, negative for MONOCHROME1
+    side      side of the square that the image is resized to after drawing (pixels); 0: not resized
+    tags      values for the DICOM header
     """
 
     path: str
@@ -46,18 +46,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class _Department:
-    """Ranges of a collection's style: pixels, standard deviations and shares."""
+    """Ranges and probabilities from which a collection's styles are sampled; units as in Style."""
 
     width: tuple[int, int]
     aspect: tuple[float, float]  # height over width
-    exposure: float
+    exposure: float  # mean
     contrast: tuple[float, float]
     noise: tuple[float, float]
     blur: tuple[float, float]
     scatter: tuple[float, float]
-    border: float  # share of images with a black margin
+    border: float  # probability of a black margin
     markers: tuple[str, ...]
-    leads: float  # share with electrodes
+    leads: float  # probability of electrodes
 
 
 _DEPARTMENTS = {
@@ -84,7 +84,7 @@ _DEPARTMENTS = {
         border=0.05, markers=("R", "R", ""), leads=0.1),
 }  # fmt: skip
 
-#: Share of all people, and of each class among them (covid, normal, pneumonia, other findings).
+#: Share of each collection in all people, and of each class in the collection (covid, normal, pneumonia, other).
 SHARES: dict[str, tuple[float, tuple[float, ...]]] = {
     "covid-chestxray-dataset": (0.30, (0.44, 0.28, 0.28, 0.0)),
     "Figure1-COVID-chestxray-dataset": (0.07, (0.45, 0.3, 0.25, 0.0)),
@@ -97,7 +97,7 @@ SHARES: dict[str, tuple[float, tuple[float, ...]]] = {
 
 
 def share_out(total: int, shares: list[float] | tuple[float, ...]) -> list[int]:
-    """Whole numbers that add up to ``total`` and follow ``shares``; at least 1 where the share is not 0."""
+    """Integers in proportion to ``shares`` that add up to ``total``; at least 1 for a share above 0."""
     edges = np.round(np.cumsum(shares) / np.sum(shares) * total).astype(int)
     counts = np.diff(edges, prepend=0)
     for i in np.flatnonzero((counts == 0) & (np.array(shares) > 0)):
@@ -107,7 +107,7 @@ def share_out(total: int, shares: list[float] | tuple[float, ...]) -> list[int]:
 
 
 def make_people(count: int, classes: tuple[float, ...], rng: np.random.Generator) -> list[Person]:
-    """People of the given shares of classes, in random order."""
+    """``count`` people in random order, with the shares ``classes`` of the classes."""
     kinds = np.repeat(["covid", "normal", "pneumonia", "other"], share_out(count, classes))
     out = []
     for kind in rng.permutation(kinds):
@@ -119,7 +119,7 @@ def make_people(count: int, classes: tuple[float, ...], rng: np.random.Generator
 
 
 def make_style(folder: str, rng: np.random.Generator) -> Style:
-    """A style within the ranges of a collection's department."""
+    """A random style for the collection in ``folder``."""
     d = _DEPARTMENTS[folder]
     width = int(rng.integers(d.width[0], d.width[1] + 1))
     return Style(
@@ -142,13 +142,13 @@ def make_style(folder: str, rng: np.random.Generator) -> Style:
 
 
 def make_job(folder: str, path: str, person: Person, rng: np.random.Generator, **more: Any) -> Job:
-    """The image at ``path`` below ``folder``: ``person`` in a new style."""
-    kind = "normal" if person.kind == "other" else person.kind  # draw() knows no other findings
+    """The job for an image of ``person`` in a random style, at ``path`` in ``folder``."""
+    kind = "normal" if person.kind == "other" else person.kind  # draw() has no other findings
     return Job(f"{folder}/{path}", person.patient, kind, make_style(folder, rng), int(rng.integers(2**31)), **more)
 
 
 def pick(rng: np.random.Generator, *choices: Any) -> Any:
-    """One of ``choices``."""
+    """A random choice."""
     return choices[int(rng.integers(len(choices)))]
 
 

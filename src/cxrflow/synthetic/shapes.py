@@ -1,7 +1,7 @@
-"""Shapes on the canvas that every map of a patient shares: SIDE x SIDE pixels, SCALE pixels to the cm.
+"""Shapes on the common canvas of all maps: SIDE x SIDE pixels, SCALE pixels per cm. All lengths are in cm.
 
-As a viewer sees it, the patient's right is on the left; x runs from -22 to 22 cm about the midline,
-y from 0 (neck) to 44 (abdomen). All lengths are in cm.
+The patient's right is on the left of the image. x runs from -22 to 22 with 0 at the midline, y from 0 (neck) to 44
+(abdomen).
 """
 
 from functools import cache
@@ -15,7 +15,7 @@ SCALE = 10
 SPAN = 44.0
 SIDE = int(SPAN * SCALE)
 
-Map = NDArray[np.floating[Any]]  # float32 where it is many
+Map = NDArray[np.floating[Any]]  # float32 for whole maps
 Points = NDArray[np.float64]
 
 
@@ -33,19 +33,19 @@ def spline(points: Points, closed: bool = False, steps: int = 10) -> Points:
 
 
 def sigmoid(x: Map) -> Map:
-    """1 / (1 + exp(-x)) for any x."""
+    """1 / (1 + exp(-x)), without overflow."""
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))
 
 
 @cache
 def grid() -> tuple[Map, Map]:
-    """x and y of every pixel, in cm."""
+    """x and y (cm) of every pixel."""
     axis = (np.arange(SIDE, dtype=np.float32) + 0.5) / SCALE
     return np.meshgrid(axis - SPAN / 2, axis)
 
 
 def pixels(points: Map) -> NDArray[np.int32]:
-    """Points in cm as pixels, fixed point with 4 fractional bits, as OpenCV draws them."""
+    """Points (cm) in pixels, as fixed-point numbers with 4 fractional bits for OpenCV's drawing functions."""
     return np.asarray(np.round((points + np.array([SPAN / 2, 0])) * SCALE * 16 - 8), np.int32)
 
 
@@ -57,10 +57,10 @@ def polygon(points: Map) -> Map:
 
 
 def blur(image: Map, cm: float) -> Map:
-    """The map smoothed by a Gaussian of standard deviation ``cm``."""
+    """The map smoothed by a Gaussian with a standard deviation of ``cm``."""
     if cm * SCALE <= 4:
         return cv2.GaussianBlur(image, (0, 0), cm * SCALE)  # type: ignore[return-value]
-    small = cv2.resize(image, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA)  # the same result, faster
+    small = cv2.resize(image, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA)  # about the same result, faster
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), cm * SCALE / 4), (SIDE, SIDE))  # type: ignore[return-value]
 
 
@@ -70,7 +70,7 @@ def ellipsoid(x: Map, y: Map, cx: float, cy: float, rx: float, ry: float) -> Map
 
 
 def rounded(outline: Map, radius: float) -> Map:
-    """Thickness, 0 to 1, of a shape with round edges, like those of a cylinder of ``radius`` cm."""
+    """Relative thickness (0 to 1) of a shape with rounded edges: a circular profile of ``radius`` cm at the outline."""
     mask = outline if outline.shape == (SIDE, SIDE) else polygon(outline)
     padded = cv2.copyMakeBorder((mask > 0.5).astype(np.uint8), 60, 60, 60, 60, cv2.BORDER_REPLICATE)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[60:-60, 60:-60] / SCALE
@@ -79,7 +79,7 @@ def rounded(outline: Map, radius: float) -> Map:
 
 
 def tube(line: Points, width: float | NDArray[np.float64]) -> Points:
-    """Outline of a band of ``width`` cm (or one per point) about a line."""
+    """Outline of a band of ``width`` cm (a number, or one per point) around a line."""
     along = np.gradient(line, axis=0)
     normal = np.stack([-along[:, 1], along[:, 0]], 1) / np.maximum(np.hypot(*along.T), 1e-9)[:, None]
     offset = normal * np.broadcast_to(width, len(line))[:, None] / 2

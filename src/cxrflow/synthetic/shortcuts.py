@@ -1,7 +1,7 @@
-"""Shortcuts planted for the audit to find: marks that follow the class and have nothing to do with disease.
+"""Artificial shortcuts for the audit to detect: marks that are correlated with the class but unrelated to disease.
 
-They stand for confounders of class and hospital in real collections: side markers, collimation, exposure (DeGrave et
-al., Nat Mach Intell 2021; 3: 610-619). No two marks are mirror images, because training mirrors pictures.
+They represent confounders in real collections: laterality markers, collimation, exposure (DeGrave et al., Nat Mach
+Intell 2021; 3: 610-619). No mark is the mirror image of another, because training flips images.
 """
 
 from typing import Literal
@@ -16,17 +16,18 @@ from cxrflow.synthetic.people import Job
 Shortcut = Literal["none", "marker", "border", "exposure"]
 KINDS = ("covid", "normal", "pneumonia")
 
-_TOP = 0.08  # where the marks begin: image steps cut off the top 5 % of the height
+_TOP = 0.08  # top edge of the marks: the image steps crop the top 5 % of the height
 _WORDS = {"covid": "A", "normal": "", "pneumonia": "SUPINE"}
-#: Width of the black margin at (left and right, bottom), shares of the side.
+#: Width of the black margins (left and right, bottom), as shares of the side.
 _MARGINS = {"covid": (0.07, 0.0), "normal": (0.0, 0.0), "pneumonia": (0.0, 0.1)}
-#: Exponent on the grey value: above 1 darker.
+#: Exponent of the grey value; above 1 is darker.
 _GAMMA = {"covid": 1.6, "normal": 1.0, "pneumonia": 0.62}
 
 
 def mark_of(job: Job, strength: float) -> str:
-    """The class whose mark an image gets: its own with probability ``strength``, else one of the three at random.
-    At strength 0, marks are independent of the class. Equal jobs get equal marks.
+    """The class whose mark an image gets: its own with probability ``strength``, else a random one of the three.
+
+    With strength 0, marks are independent of the class. Equal jobs get equal marks.
     """
     rng = np.random.default_rng([job.seed, 13])
     follows, other = rng.random() < strength, KINDS[int(rng.integers(3))]
@@ -34,12 +35,13 @@ def mark_of(job: Job, strength: float) -> str:
 
 
 def plant(picture: Radiograph, shortcut: Shortcut, mark: str) -> Radiograph:
-    """A radiograph with the mark of a class.
+    """Add the mark of a class to a radiograph.
 
-    mark  one of KINDS, independent of the disease that is drawn
+    mark  one of KINDS; may differ from the disease in the image
     ``marker``: nothing (normal), a letter (covid) or a word (pneumonia) in an upper corner of the centre square;
-    ``border``: no black margin, one at left and right, or one below; ``exposure``: as it is, darker or brighter.
-    Pixels stay float32 in [0, 1]; lungs and opacity end at a margin.
+    ``border``: no black margin (normal), on the left and right (covid), or at the bottom (pneumonia); ``exposure``:
+    unchanged (normal), darker (covid) or brighter (pneumonia).
+    Pixels stay float32 in [0, 1]; lung and opacity masks end at the margins.
     """
     if shortcut == "marker":
         return Radiograph(_with_marker(picture.pixels, _WORDS[mark]), picture.lungs, picture.opacity)
@@ -55,7 +57,7 @@ def plant(picture: Radiograph, shortcut: Shortcut, mark: str) -> Radiograph:
 def _with_marker(pixels: NDArray[np.float32], word: str) -> NDArray[np.float32]:
     height, width = pixels.shape
     side = min(height, width)
-    size = 0.07 * side  # of a capital: the lead letters of 2 to 3 cm that lie on cassettes
+    size = 0.07 * side  # height of capitals, like the lead letters of 2 to 3 cm on cassettes
     letters = np.zeros((height, width), np.uint8)
     at = (int((width - side) / 2 + 0.06 * side), int((height - side) / 2 + _TOP * side + size))
     cv2.putText(letters, word, at, cv2.FONT_HERSHEY_SIMPLEX, size / 22, 255, max(2, round(size / 9)), cv2.LINE_AA)
@@ -64,7 +66,7 @@ def _with_marker(pixels: NDArray[np.float32], word: str) -> NDArray[np.float32]:
 
 
 def _inside(shape: tuple[int, ...], sides: float, bottom: float) -> NDArray[np.bool_]:
-    """Pixels outside the black margins, which are measured on the centre square and black out all beyond it."""
+    """Pixels not blacked out. Margins are measured from the edge of the centre square; all beyond it is black, too."""
     height, width = shape
     side = min(height, width)
     left, under = (int((length - side) / 2 + share * side) for length, share in ((width, sides), (height, bottom)))

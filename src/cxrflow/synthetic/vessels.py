@@ -1,4 +1,4 @@
-"""Vessels of the lungs: trees that branch from the hila."""
+"""Pulmonary vessels: trees that branch from the hila."""
 
 import math
 from itertools import cycle
@@ -11,7 +11,7 @@ from cxrflow.synthetic.shapes import SCALE, SIDE, Map, blur, ellipsoid, grid, pi
 
 
 def vessels(side: int, rotation: float, patient: Patient, rng: np.random.Generator) -> Map:
-    """Arteries and veins of one lung, branching and thinning from the hilum: thickness in cm, up to about 1.4."""
+    """Arteries and veins of one lung, tapering as they branch from the hilum: thickness in cm, up to about 1.4."""
     out = np.zeros((SIDE, SIDE), np.uint8)
     root = (side * 3.6 + 0.6 * rotation, 8.2 + (9.6 if side < 0 else 8.6) * patient.height)
     todo = []
@@ -19,8 +19,8 @@ def vessels(side: int, rotation: float, patient: Patient, rng: np.random.Generat
         start = (root[0], root[1] + rng.normal(degrees / 100, 0.5))
         thick = rng.uniform(0.42, 0.62) * (1.25 if degrees > 20 else 1)
         todo.append((*start, math.radians(degrees), thick, rng.uniform(2.2, 3.4)))
-    chance = cycle(rng.random((700, 5)).tolist())  # one call per branch would be slow
-    lines: dict[int, list[list[tuple[float, float]]]] = {}  # by width in tenths of a mm
+    chance = cycle(rng.random((700, 5)).tolist())  # one call for all, because one per branch is slow
+    lines: dict[int, list[list[tuple[float, float]]]] = {}  # by width in 1/10 mm
     while todo:
         x, y, angle, width, length = todo.pop()
         a, b, c, d, e = next(chance)
@@ -36,7 +36,7 @@ def vessels(side: int, rotation: float, patient: Patient, rng: np.random.Generat
             sign = 1 if d < 0.5 else -1
             for turn, part in ((sign * share * 0.2, 0.86), (-sign * fork, share)):
                 todo.append((x, y, angle + turn, width * part * (0.78 + 0.17 * e), length * (0.7 + 0.25 * a)))
-    for tenths in sorted(lines):  # thick ones over thin ones
+    for tenths in sorted(lines):  # thick vessels over thin ones
         width = max(1, round(tenths * SCALE / 100))
         shade = min(255, round(170 * max(tenths / 100, 0.07)))
         cv2.polylines(out, list(pixels(np.array(lines[tenths]))), False, shade, width, cv2.LINE_AA, 4)
