@@ -1,4 +1,4 @@
-"""The command line: one file per group of commands, each command a call of one function."""
+"""The command line: one file per group of commands; each command calls one function."""
 
 import sys
 from typing import Annotated
@@ -13,7 +13,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="From collections of chest radiographs to a trained, honestly evaluated, explained classifier. "
+    help="From collections of chest radiographs to a trained, evaluated, explained and audited classifier. "
     "Research software, not a diagnostic device.",
 )
 for group in (pipeline, use, studies, packages):
@@ -22,14 +22,14 @@ for group in (pipeline, use, studies, packages):
 
 @app.callback(invoke_without_command=True)
 def version(show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
-    """Print the version where asked."""
+    """Print the version with ``--version``."""
     if show:
         typer.echo(__version__)
         raise typer.Exit
 
 
 def main() -> None:
-    """Entry point: an error is one sentence on standard error and exit status 1; an interruption 130."""
+    """Entry point. An error prints one sentence to standard error, with exit status 1; an interruption gives 130."""
     try:
         app()
     except CxrflowError as error:

@@ -1,4 +1,4 @@
-"""Options and places that several commands share."""
+"""Options and paths shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,18 +16,18 @@ LEDGER = EVALUATION / "ledger.csv"
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
 BundleFolder = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
-EngineName = Annotated[Literal["local", "spark"] | None, typer.Option(help="Instead of the parameter file's engine.")]
-LedgerFile = Annotated[Path, typer.Option(help="Ledger of looks at test sets.")]
-WithoutTest = Annotated[bool, typer.Option(help="Leave the test split's groups out: for choosing a recipe.")]
+EngineName = Annotated[Literal["local", "spark"] | None, typer.Option(help="Overrides engine in the parameter file.")]
+LedgerFile = Annotated[Path, typer.Option(help="Ledger of evaluations on test sets.")]
+WithoutTest = Annotated[bool, typer.Option(help="Leave out the groups of the test split, as when choosing a recipe.")]
 PARAMS = Path("params.yaml")
 
 
 def load(path: Path, engine: str | None = None) -> Params:
-    """The parameters in ``path``, with another engine where one is named."""
+    """The parameters in ``path``, with ``engine`` replaced if given."""
     params = load_params(path)
     return params.model_copy(update={"engine": engine}) if engine else params
 
 
 def say(text: str) -> None:
-    """Print a line as it is: no markup, no breaks."""
+    """Print a line verbatim, without markup or wrapping."""
     Console().print(text, markup=False, highlight=False, soft_wrap=True)

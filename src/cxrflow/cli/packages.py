@@ -1,4 +1,4 @@
-"""What cxrflow reads and builds with, and the small networks that ship with it, trained again."""
+"""Lists of sources, findings and models; training of the networks that ship with cxrflow; import of others."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ commands = typer.Typer()
 
 @commands.command()
 def sources() -> None:
-    """The collections that cxrflow reads, and the folders it looks for."""
+    """List the collections that cxrflow reads, and the names of their folders."""
     from cxrflow.sources import print_sources
 
     print_sources()
@@ -21,7 +21,7 @@ def sources() -> None:
 
 @commands.command()
 def findings() -> None:
-    """The vocabulary of findings that a task may name, each with the publication that uses it."""
+    """List the findings that a task may use, each with the publication that defines it."""
     from cxrflow.findings import FINDINGS
 
     for finding, published in FINDINGS.items():
@@ -30,9 +30,9 @@ def findings() -> None:
 
 @commands.command()
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
 ) -> None:
-    """The networks that training.model may name."""
+    """List the networks available as training.model."""
     from cxrflow.models.measure import print_models
 
     print_models(as_json)
@@ -40,12 +40,12 @@ def models(
 
 @commands.command()
 def lungs(
-    sources: Annotated[Path, typer.Option(help="Folder of collections; covid-chestxray with its lung masks is one.")],
+    sources: Annotated[Path, typer.Option(help="Folder of collections with covid-chestxray and its lung masks.")],
     out: Annotated[Path, typer.Option(help="Folder for the network, its figures and checkpoints.")] = RESULTS / "lungs",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 150,
+    epochs: Annotated[int, typer.Option(min=1, help="Number of epochs.")] = 150,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Train the lung segmenter again (a trained one ships with cxrflow), on training-split patients alone."""
+    """Retrain the lung segmenter that ships with cxrflow, on patients of the training split only."""
     from cxrflow.engines import LocalEngine
     from cxrflow.lungs.train import print_segmenter, run
     from cxrflow.metadata.build import build_records
@@ -54,20 +54,19 @@ def lungs(
     loaded = load_params(params)
     how = loaded.metadata.model_copy(update={"files": "required"})
     where = Sources(root=str(sources), collections=None)
-    built = build_records(where, how, loaded.task, LocalEngine(), DATA / "metadata")  # the project's own sides
+    # DATA / "metadata" remembers the sides of the split, so test patients stay out of the training.
+    built = build_records(where, how, loaded.task, LocalEngine(), DATA / "metadata")
     print_segmenter(run(built.records, built.root, epochs, out), out)
 
 
 @commands.command()
 def frontal(
-    sources: Annotated[
-        Path, typer.Option(help="Folder of collections, covid-chestxray with its CT slices among them.")
-    ],
+    sources: Annotated[Path, typer.Option(help="Folder of collections, including covid-chestxray with its CT slices.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights and the figures.")] = RESULTS / "frontal",
     params: ParamsFile = PARAMS,
     engine: EngineName = None,
 ) -> None:
-    """Fit the check for frontal radiographs that reading uses, and measure it (docs/frontal.md)."""
+    """Refit the frontal-radiograph check used when reading files, and evaluate it (docs/frontal.md)."""
     from cxrflow.engines import open_engine
     from cxrflow.metadata.fit_frontal import fit_frontal, print_figures
 
@@ -78,27 +77,27 @@ def frontal(
 
 @commands.command("import-tensorflow")
 def import_network(
-    meta: Annotated[Path, typer.Option(help="TensorFlow 1 meta graph, model.meta.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint, without the .index and .data-... of its files.")],
+    meta: Annotated[Path, typer.Option(help="TensorFlow 1 meta graph (model.meta).")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint, without the endings .index and .data-...")],
     classes: Annotated[str, typer.Option(help="Classes of the task in the order of the network's outputs.")],
     out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = RESULTS / "imported",
-    input_name: Annotated[str, typer.Option("--input", help="Tensor of the pictures.")] = "input_1:0",
-    logits: Annotated[str, typer.Option(help="Tensor of the logits.")] = "norm_dense_1/MatMul:0",
-    probabilities: Annotated[str, typer.Option(help="Tensor of their softmax.")] = "norm_dense_1/Softmax:0",
-    size: Annotated[int | None, typer.Option(min=32, help="Side of the pictures where the graph fixes none.")] = None,
+    input_name: Annotated[str, typer.Option("--input", help="Input tensor (images).")] = "input_1:0",
+    logits: Annotated[str, typer.Option(help="Logits tensor.")] = "norm_dense_1/MatMul:0",
+    probabilities: Annotated[str, typer.Option(help="Tensor of the softmax probabilities.")] = "norm_dense_1/Softmax:0",
+    size: Annotated[int | None, typer.Option(min=32, help="Image size (pixels), if the graph does not fix it.")] = None,
     trained_on: Annotated[
-        str, typer.Option(help="What is known of its training images.")
+        str, typer.Option(help="What is known about its training images.")
     ] = "COVIDx, by COVID-Net's authors: which images and patients is unknown",
-    python: Annotated[Path | None, typer.Option(help="Interpreter with TensorFlow; one is set up otherwise.")] = None,
+    python: Annotated[Path | None, typer.Option(help="Python with TensorFlow; by default one is set up.")] = None,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Turn a TensorFlow 1 meta graph and checkpoint, COVID-Net's as released, into a bundle of the task in params."""
+    """Convert a TensorFlow 1 meta graph and checkpoint, such as the released COVID-Net, into a bundle for the task."""
     from cxrflow.importing.import_tensorflow import Released, import_tensorflow
 
     released = Released(meta, checkpoint, input_name, logits, probabilities, size)
     task = load_params(params).task
     bundle, difference = import_tensorflow(released, task, classes.split(","), trained_on, python, out)
     say(
-        f"Pictures of {bundle.images.size} pixels, {bundle.images.channels} channels; at most {difference:.1e} from "
-        f"TensorFlow on random images: {out}"
+        f"Image size {bundle.images.size}, {bundle.images.channels} channels; maximum difference from TensorFlow on "
+        f"random images {difference:.1e}: {out}"
     )

@@ -22,7 +22,7 @@ from cxrflow.cli.options import (
 )
 from cxrflow.params import load_params, resolved_yaml, set_run
 
-# Heavy rooms are imported by the commands that need them: the others answer at once.
+# Heavy modules are imported inside the commands that need them, so that the others start fast.
 commands = typer.Typer()
 
 
@@ -30,24 +30,24 @@ commands = typer.Typer()
 def configure(
     sources: Annotated[str, typer.Option(help="Folder that holds the collections.")],
     overrides: Annotated[
-        list[str] | None, typer.Option(help="File in params/ laid over, without .yaml; may be given several times.")
+        list[str] | None, typer.Option(help="Override file in params/, without .yaml; may be given several times.")
     ] = None,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Set in params.yaml what to run on and which overrides to lay over it; the rest of the file stays as it is."""
+    """Set the sources and the override files in params.yaml; the rest of the file stays unchanged."""
     from cxrflow.sources import find_collections
 
-    if Path(sources) != DATA / "demo":  # not drawn yet at the first run
+    if Path(sources) != DATA / "demo":  # does not exist before the first run
         find_collections(Path(sources))
     set_run(params, sources, overrides or [])
 
 
 @commands.command("params")
 def show_params(
-    out: Annotated[Path | None, typer.Option(help="File to write; printed otherwise.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; by default, print.")] = None,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Check every parameter and write those in force, overrides laid over."""
+    """Check all parameters and write the effective values, with the overrides applied."""
     from cxrflow.files import write_whole
     from cxrflow.training.checks import check_params
 
@@ -62,7 +62,7 @@ def show_params(
 
 @commands.command()
 def demo(params: ParamsFile = PARAMS) -> None:
-    """Draw synthetic radiographs in the layouts of the real collections."""
+    """Generate synthetic radiographs in the layouts of the real collections."""
     from cxrflow.synthetic.demo import write_demo
 
     write_demo(DATA / "demo", load_params(params).demo)
@@ -71,14 +71,14 @@ def demo(params: ParamsFile = PARAMS) -> None:
 @commands.command()
 def metadata(
     params: ParamsFile = PARAMS,
-    sources: Annotated[str | None, typer.Option(help="Instead of the parameter file's sources.root.")] = None,
+    sources: Annotated[str | None, typer.Option(help="Overrides sources.root in the parameter file.")] = None,
     files: Annotated[
-        Literal["required", "ignored"] | None, typer.Option(help="ignored: count records without their images.")
+        Literal["required", "ignored"] | None, typer.Option(help="ignored: count records without reading images.")
     ] = None,
     engine: EngineName = None,
-    out: Annotated[Path | None, typer.Option(help="One folder for all that is written.")] = None,
+    out: Annotated[Path | None, typer.Option(help="One folder for all output.")] = None,
 ) -> None:
-    """Merge the collections, leave out repeats, group by patient, split; print how the rows add up."""
+    """Merge the collections, leave out duplicates, group by patient, split; account for every row."""
     from cxrflow.engines import open_engine
     from cxrflow.metadata import stage
 
@@ -91,7 +91,7 @@ def metadata(
 
 @commands.command()
 def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
-    """Crop, resize and equalise every kept image into one array."""
+    """Crop, resize and equalise every kept image and store them as one array."""
     from cxrflow.engines import open_engine
     from cxrflow.images.examples import write_examples
     from cxrflow.images.prepare import prepare_images, print_prepared
@@ -109,7 +109,7 @@ def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
 
 @commands.command()
 def training(params: ParamsFile = PARAMS) -> None:
-    """Train, resume where a run was interrupted, and write the bundle chosen on val."""
+    """Train, or resume an interrupted training, and write the bundle of the epoch selected on val."""
     from cxrflow.dataset import Dataset
     from cxrflow.evaluation.operating import choose_on_val
     from cxrflow.training.train import train
@@ -117,15 +117,15 @@ def training(params: ParamsFile = PARAMS) -> None:
     loaded = load_params(params)
     dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
     bundle = train(dataset, loaded.images, loaded.training, RESULTS / "training")
-    if bundle is None:  # of several processes the first goes on
+    if bundle is None:  # only DDP rank 0 continues
         return
     choose_on_val(BUNDLE, dataset, loaded.evaluation)
-    say(f"Epoch {bundle.epoch} chosen, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
+    say(f"Epoch {bundle.epoch} selected, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
 
 
 @commands.command()
 def evaluation(params: ParamsFile = PARAMS) -> None:
-    """Score the test split once, with intervals, within each source, and beside a baseline that sees no pixel."""
+    """Evaluate on the test split, with intervals, within each source, and against a baseline without pixels."""
     from cxrflow.dataset import Dataset
     from cxrflow.evaluation.evaluate import evaluate_split
     from cxrflow.evaluation.tables import print_figures
@@ -138,7 +138,7 @@ def evaluation(params: ParamsFile = PARAMS) -> None:
 
 @commands.command()
 def explanation(params: ParamsFile = PARAMS) -> None:
-    """Grad-CAM of test images, right and wrong ones of each class."""
+    """Grad-CAM of correctly and incorrectly classified test images of each class."""
     from cxrflow.dataset import Dataset
     from cxrflow.evaluation.predictions import read_predictions
     from cxrflow.explanation.explain import explain
@@ -154,7 +154,7 @@ def explanation(params: ParamsFile = PARAMS) -> None:
 
 @commands.command()
 def audit(params: ParamsFile = PARAMS) -> None:
-    """Does it see the disease or the hospital? Tests on the test split, each with a verdict in words."""
+    """Does the network see the disease or the hospital? Tests on the test split, each with a verdict."""
     from cxrflow.audit.audit import audit as run
     from cxrflow.audit.audit import print_verdicts
     from cxrflow.audit.context import Audited
@@ -179,7 +179,7 @@ def audit(params: ParamsFile = PARAMS) -> None:
 
 @commands.command()
 def report(params: ParamsFile = PARAMS) -> None:
-    """One self-contained page of everything that the run did."""
+    """Write a self-contained HTML report of the whole run."""
     from cxrflow.report.page import write_report
 
     say(f"Report: {write_report(load_params(params), RESULTS).absolute()}")

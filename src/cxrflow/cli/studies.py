@@ -1,4 +1,4 @@
-"""Many trainings, or many bundles."""
+"""Studies of several trainings or several bundles."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +13,12 @@ commands = typer.Typer()
 
 @commands.command("cross-validate")
 def cross_validate(
-    folds: Annotated[int, typer.Option(min=2, help="Parts that the groups are cut into.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds, by group.")] = 5,
     without_test: WithoutTest = False,
     out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "cross-validation",
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Score every image once, by a network that has seen nobody of its group; goes on where it was interrupted."""
+    """Score every image once, by a network trained without its group; an interrupted run resumes."""
     from cxrflow.dataset import Dataset
     from cxrflow.evaluation.tables import print_figures
     from cxrflow.studies.cross_validate import cross_validate as run
@@ -35,7 +35,7 @@ def leave_one_out(
     out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "leave-one-out",
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Train without each source in turn and test on it; goes on where it was interrupted."""
+    """Train without each source in turn and test on it; an interrupted run resumes."""
     from cxrflow.dataset import Dataset
     from cxrflow.studies.leave_one_out import leave_one_out as run
     from cxrflow.studies.leave_one_out import print_leave_one_out
@@ -49,15 +49,15 @@ def leave_one_out(
 @commands.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
-    b: Annotated[Path, typer.Argument(help="Folder of another.")],
+    b: Annotated[Path, typer.Argument(help="Folder of another bundle.")],
     sources: Annotated[
-        Path | None, typer.Option(help="Folder of collections that neither has seen, instead of the test split.")
+        Path | None, typer.Option(help="Folder of collections unseen by both, instead of the test split.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = RESULTS / "comparison",
     params: ParamsFile = PARAMS,
     engine: EngineName = None,
 ) -> None:
-    """Compare two bundles on the same images, which neither has seen: differences with intervals."""
+    """Compare two bundles on the same images, unseen by both: differences with intervals."""
     from cxrflow.dataset import Dataset
     from cxrflow.engines import open_engine
     from cxrflow.predictor import Predictor
@@ -78,15 +78,15 @@ def compare(
 @commands.command()
 def mitigation(
     sources: Annotated[Path, typer.Option(help="Folder that holds the collections.")],
-    folds: Annotated[int, typer.Option(min=2, help="Parts that the groups are cut into.")] = 3,
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds, by group.")] = 3,
     only: Annotated[
-        list[str] | None, typer.Option(help="A mitigation, in place of all; may be given several times.")
+        list[str] | None, typer.Option(help="Run this mitigation only; may be given several times.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "mitigation",
     params: ParamsFile = PARAMS,
     engine: EngineName = None,
 ) -> None:
-    """Measure what helps against shortcuts: pooled, within sources, and on sources never seen."""
+    """Compare mitigations of shortcuts: pooled, within sources, and on unseen sources."""
     from cxrflow.engines import open_engine
     from cxrflow.studies.mitigation import MITIGATIONS, print_mitigation
     from cxrflow.studies.mitigation import mitigation as run
@@ -98,14 +98,14 @@ def mitigation(
 
 @commands.command()
 def leaks(
-    sources: Annotated[Path, typer.Option(help="Folder that holds the collections, RSNA among them.")],
-    folds: Annotated[int, typer.Option(min=2, help="Parts that the groups are cut into.")] = 5,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each kind, each from another seed.")] = 1,
+    sources: Annotated[Path, typer.Option(help="Folder that holds the collections, including RSNA.")],
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds, by group.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per variant, each with another seed.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "leaks",
     params: ParamsFile = PARAMS,
     engine: EngineName = None,
 ) -> None:
-    """Measure what each leak of the paper's protocol adds to a figure, one leak at a time."""
+    """Measure how much each leak of the paper's protocol inflates the metrics, one leak at a time."""
     from cxrflow.engines import open_engine
     from cxrflow.studies.leaks import leaks as run
     from cxrflow.studies.leaks import print_leaks

@@ -1,4 +1,4 @@
-"""What a trained bundle is used for."""
+"""Use of a trained bundle: prediction and external validation."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ commands = typer.Typer()
 
 @commands.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, DICOM files, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Image files, DICOM files, or folders of them.")],
     bundle: BundleFolder = BUNDLE,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
 ) -> None:
@@ -24,14 +24,14 @@ def predict(
 
 @commands.command("validate-external")
 def validate_external(
-    sources: Annotated[Path, typer.Option(help="Folder of collections that the bundle has not seen.")],
-    out: Annotated[Path, typer.Option(help="Folder for the figures and the page.")],
+    sources: Annotated[Path, typer.Option(help="Folder of collections that the bundle was not trained on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the figures and the report.")],
     bundle: BundleFolder = BUNDLE,
     params: ParamsFile = PARAMS,
     engine: EngineName = None,
     ledger: LedgerFile = LEDGER,
 ) -> None:
-    """Figures of a bundle on collections that it has not seen, with Grad-CAM and the page."""
+    """Evaluate a bundle on collections that it was not trained on, with Grad-CAM and a report."""
     from cxrflow.engines import open_engine
     from cxrflow.report.external import validate
 
