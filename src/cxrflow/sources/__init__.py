@@ -14,7 +14,7 @@ from cxrflow.records import Record
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
 from cxrflow.sources.collection import Collection
 
-#: The order counts: of an image that two collections hold, the earlier collection keeps its own.
+#: The order matters: of an image in two collections, the copy in the earlier collection is kept.
 SOURCES: dict[str, Collection] = {
     collection.name: collection
     for collection in (
@@ -30,18 +30,18 @@ SOURCES: dict[str, Collection] = {
 
 
 def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path, list[tuple[Collection, str]]]:
-    """The collections below ``root``, or ``root`` itself where it is one, in the order of SOURCES.
+    """The collections in the folder ``root``, or ``root`` itself if it is a collection, in the order of SOURCES.
 
-    The folder of a collection has its published name or its name in SOURCES; any other folder with a table of
+    The folder of a collection has its published name or its name in SOURCES. Any other folder with a CSV table of
     ``path``, ``label`` and ``patient`` is a user's own collection.
 
-    wanted  keeps only the collections of these names (as in SOURCES; the folder's name for a user's own)
-    Returns the folder that holds them and, for each, the collection and its folder's name.
-    Raises CxrflowError where ``root`` is absent, holds none, or lacks a wanted one.
+    wanted  names of the collections to return (names in SOURCES, or folder names of a user's own); None for all
+    Returns the folder that holds the collections, and each collection with the name of its folder.
+    Raises CxrflowError if ``root`` does not exist, holds no collection, or lacks a wanted one.
     """
     if not root.is_dir():
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
-    home, here = root, Path(os.path.abspath(root))  # "." and ".." have no name
+    home, here = root, Path(os.path.abspath(root))  # resolves "." and "..", which have no name
     if (itself := _recognise(here)) is not None:
         home, found = here.parent, [(itself, here.name)]
     else:
@@ -66,7 +66,7 @@ def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path,
 
 
 def passed_over(root: Path, found: list[tuple[Collection, str]]) -> list[str]:
-    """Folders in ``root`` that hold a table or an image at any depth and are not among the collections found."""
+    """Folders in ``root`` that contain a table or an image at any depth, but are not among the collections found."""
     taken = {folder for _, folder in found}
     others = [f for f in sorted(root.iterdir()) if f.is_dir() and f.name not in taken and not f.name.startswith(".")]
     return [f.name for f in others if any(p.suffix.lower() in (".csv", ".xlsx", *ENDINGS) for p in f.rglob("*"))]
@@ -80,7 +80,7 @@ def read_collections(
 ) -> list[Record]:
     """The records of all collections that ``find_collections`` found, in its order.
 
-    finding_named  the finding that a label in a user's own table stands for, or None
+    finding_named  label in a user's own table -> finding, or None if unknown
     """
     records: list[Record] = []
     for collection, folder in found:
@@ -92,12 +92,12 @@ def read_collections(
 
 
 def source_name(collection: Collection, folder: str) -> str:
-    """The name of a collection in records and figures: its own, or the folder's for a user's own."""
+    """The name of a collection in records and figures; for a user's own, the name of its folder."""
     return collection.name if collection.folder else folder
 
 
 def print_sources() -> None:
-    """Print the collections of the registry and the folders that they are looked for in."""
+    """Print the registered collections and the names of their folders."""
     shown = Table("collection", "folder")
     for collection in SOURCES.values():
         shown.add_row(collection.name, collection.folder or "any, with a CSV table of path, label, patient")

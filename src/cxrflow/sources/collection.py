@@ -11,11 +11,11 @@ from cxrflow.records import Record
 class Collection:
     """One public collection, or the layout of a user's own.
 
-    name     in parameters, records and figures
-    folder   its name as published; None for a user's own, which is recognised by its table
-    read     (folder, name of the folder, whether image files are there) -> one record per image that it lists, with
-             its findings and no label; paths in records start with the name of the folder.
-             Raises CxrflowError where a table or a column is missing.
+    name     its name in parameters, records and figures
+    folder   name of its folder as published; None for a user's own, which is recognised by its table
+    read     (folder, name of the folder, whether image files are there) -> one record per listed image, with findings
+             but without a label; paths in records start with the name of the folder.
+             Raises CxrflowError if a table or a column is missing.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""covid-chestxray-dataset (Cohen et al. 2020, arXiv:2006.11988), in its vocabularies of June 2020 and later."""
+"""covid-chestxray-dataset (Cohen et al. 2020, arXiv:2006.11988), in its vocabulary of June 2020 and the later one."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from cxrflow.sources.collection import Collection
 
 NAME = "covid-chestxray"
 FRONTAL = {"PA", "AP", "AP SUPINE", "AP ERECT", "AP SEMI ERECT"}
-#: Pattern of published words, in capitals -> finding; the most special first. "Streptococcus" (June 2020) and
+#: Pattern in the published text, in upper case -> finding; the most specific first. "Streptococcus" (June 2020) and
 #: "Pneumonia/Bacterial/Streptococcus" (later) are the same finding.
 PUBLISHED = (
     (r"COVID|SARS-COV-2", "pneumonia/viral/covid-19"),
@@ -51,7 +51,7 @@ PUBLISHED = (
 
 
 def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
-    """Findings of the published words; and the reason for leaving the row out where none of the words is known."""
+    """The findings in the published text, and the reason for leaving the row out if none of its words is known."""
     words = published.upper()
     findings = most_special(finding for pattern, finding in PUBLISHED if re.search(pattern, words))
     return findings, None if findings else tables.unknown(published)

@@ -1,4 +1,4 @@
-"""Figure1-COVID-chestxray-dataset (github.com/agchung): no image column, the patient's id names the file."""
+"""Figure1-COVID-chestxray-dataset (github.com/agchung), which names files after ``patientid``: no image column."""
 
 import re
 from pathlib import Path
@@ -9,18 +9,18 @@ from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
 
 NAME = "figure1"
-#: Published word, in capitals -> finding; Actualmed uses the same words.
+#: Published label, in upper case -> finding; Actualmed uses the same labels.
 PUBLISHED = {"COVID-19": "pneumonia/viral/covid-19", "PNEUMONIA": "pneumonia", "NO FINDING": "no finding"}
 
 
 def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
-    """Findings of a published word; and the reason for leaving the row out where the word is unknown."""
+    """The findings of a published label, and the reason for leaving the row out if the label is unknown."""
     finding = PUBLISHED.get(published.upper())
     return ((finding,), None) if finding else ((), tables.unknown(published))
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
-    """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with whatever ending is there."""
+    """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with any image ending."""
     rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding"))
     images = sorted((folder / "images").iterdir()) if with_files and (folder / "images").is_dir() else []
     files = {path.stem: path.name for path in images if path.suffix.lower() in ENDINGS}

@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315): labels mined from reports, several per image."""
+"""NIH ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315): labels text-mined from reports, several per image."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from cxrflow.sources.collection import Collection
 
 NAME = "nih"
 NO_FINDING = "No Finding"
-#: Published word -> finding.
+#: Published label -> finding.
 PUBLISHED = {
     NO_FINDING: "no finding",
     "Atelectasis": "atelectasis",
@@ -29,9 +29,9 @@ PUBLISHED = {
 
 
 def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
-    """Findings of ``Finding Labels`` ("A|B"); and the reason for leaving the row out where none of them is known.
+    """The findings in ``Finding Labels`` ("A|B"), and the reason for leaving the row out if none of them is known.
 
-    "No Finding" counts only where it stands alone: beside an unknown word it would call an abnormal image normal.
+    "No Finding" counts only if it is the sole label: beside an unknown label it would make an abnormal image normal.
     """
     words = published.split("|")
     findings = tuple(PUBLISHED[word] for word in words if word in PUBLISHED and (word != NO_FINDING or len(words) == 1))
@@ -47,7 +47,7 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
 def _record(row: tables.Row, folder: str, line: int) -> Record:
     findings, reason = findings_of(row["Finding Labels"])
     file = row["Image Index"]
-    # The number before "_" in the file's name is the patient, zero-padded as nih_mapping.csv of RSNA has it.
+    # The part of the file name before "_" is the patient number, zero-padded as in RSNA's nih_mapping.csv.
     patient = file.split("_")[0] if "_" in file else row["Patient ID"].zfill(8)
     return Record(
         image_id=f"{NAME}:{file or f'line {line}'}",

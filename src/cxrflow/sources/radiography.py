@@ -1,6 +1,6 @@
 """COVID-19 Radiography Database, version 1 (Chowdhury et al. 2020, IEEE Access 8: 132665): three tables, three folders.
 
-Its NORMAL and Viral Pneumonia images are those of Kermany et al. 2018, of children aged one to five; many of its
+Its NORMAL and Viral Pneumonia images come from Kermany et al. 2018 and show children aged one to five. Many of its
 COVID-19 images come from the same web pages as those of covid-chestxray-dataset.
 """
 
@@ -14,14 +14,14 @@ from cxrflow.sources.collection import Collection
 NAME = "radiography"
 #: Folder -> finding.
 PUBLISHED = {"COVID-19": "pneumonia/viral/covid-19", "NORMAL": "no finding", "Viral Pneumonia": "pneumonia/viral"}
-#: Folder -> table; "matadata" is the publishers' own spelling.
+#: Folder -> table; "matadata" is the published spelling.
 TABLES = {
     "COVID-19": "COVID-19.metadata.xlsx",
     "NORMAL": "NORMAL.metadata.xlsx",
     "Viral Pneumonia": "Viral Pneumonia.matadata.xlsx",
 }
 PAEDIATRIC = {"NORMAL", "Viral Pneumonia"}
-#: Numbers of the COVID-19 images that the authors of COVID-Net discard from this collection.
+#: Numbers of the COVID-19 images in this collection that the authors of COVID-Net discard.
 DISCARDED = {*range(100, 107), *range(110, 114), *range(122, 127), 217}
 
 
@@ -34,7 +34,7 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
             listed = row["FILE NAME"]
             found = re.search(r"(\d+)\)?$", listed)
             number = int(found[1]) if found else 0
-            # "NORMAL-1" in the table is "NORMAL (1).png" in the folder; COVID-19 ones come with and without the space.
+            # "NORMAL-1" in the table is the file "NORMAL (1).png"; COVID-19 files exist with and without the space.
             names = [f"{kind} ({number}).png", f"{kind}({number}).png"] if found else [f"{listed}.png"]
             file = next((n for n in names if n in there), names[0])
             reason = None
@@ -45,8 +45,8 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
                     image_id=f"{NAME}:{listed or f'{kind} line {line}'}",
                     source=NAME,
                     path=f"{name}/{kind}/{file}",
-                    # Patients are not published. A web page of COVID-19 images is a case report, so its images count
-                    # as one person's: on two sides of the split they would be a leak.
+                    # Patient ids are not published. A web page with COVID-19 images is usually a case report, so its
+                    # images count as one patient's; split across sides, they would be a leak.
                     patient_id=f"{NAME}:{row['URL']}" if kind == "COVID-19" and row["URL"] else None,
                     findings=(PUBLISHED[kind],),
                     finding=kind,

@@ -1,4 +1,4 @@
-"""RSNA Pneumonia Detection Challenge, stage 2 (Shih et al. 2019): DICOM, one CSV row per bounding box."""
+"""RSNA Pneumonia Detection Challenge, stage 2 (Shih et al. 2019): DICOM files, one CSV row per bounding box."""
 
 import warnings
 from pathlib import Path
@@ -14,18 +14,19 @@ from cxrflow.sources.collection import Collection
 
 NAME = "rsna"
 IMAGES = "stage_2_train_images"
-#: Findings of Target 1: an opacity that readers marked as suspicious for pneumonia.
+#: Findings of Target 1: an opacity that the readers marked as suspicious for pneumonia.
 TARGET = ("lung opacity", "pneumonia")
-#: Published class of an image of Target 0 -> finding.
+#: Published class of an image with Target 0 -> finding.
 PUBLISHED = {"Normal": "no finding", "No Lung Opacity / Not Normal": "abnormal without lung opacity"}
 _TAGS = ["PatientAge", "PatientSex", "ViewPosition"]
 
 
 def read(folder: Path, name: str, with_files: bool) -> list[Record]:
-    """One record per image, however many boxes it has.
+    """One record per image, with any number of boxes.
 
-    The collection's own ``patientId`` is one per image; the person is the NIH patient in ``nih_mapping.csv``, so that
-    one person's images in both collections form one group. View, age and sex come from the DICOM headers.
+    The collection's ``patientId`` identifies an image, not a person. The person is the NIH patient in
+    ``nih_mapping.csv``, so that one person's images in both collections form one group. View, age and sex come from the
+    DICOM headers.
     """
     boxes = tables.read_csv(folder / "stage_2_train_labels.csv", ("patientId", "Target"))
     classes = tables.read_csv(folder / "stage_2_detailed_class_info.csv", ("patientId", "class"))
@@ -63,7 +64,7 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
 
 
 def findings_of(targets: set[str], published: str) -> tuple[tuple[str, ...], str | None]:
-    """Findings of an image's Target and detailed class; and the reason for leaving it out where the two disagree."""
+    """The findings of an image's Target and detailed class, and the reason for leaving it out if the two disagree."""
     if targets == {"1"}:
         return TARGET, None
     if targets == {"0"} and published in PUBLISHED:
@@ -72,7 +73,7 @@ def findings_of(targets: set[str], published: str) -> tuple[tuple[str, ...], str
 
 
 def _header(folder: Path, path: str) -> dict[str, str]:
-    """View, age and sex from a DICOM header; empty where it cannot be read (reading the pixels gives the reason)."""
+    """View, age and sex from a DICOM header; empty if it cannot be read (reading the pixels reports the reason)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -13,27 +13,28 @@ REQUIRED = ("path", "label", "patient")
 
 
 def find_table(folder: Path) -> Path | None:
-    """The CSV table in a user's own folder, whatever its name, or None. Raises CxrflowError where several fit.
+    """The CSV table with the REQUIRED columns in a user's own folder, or None. Raises CxrflowError if several fit.
 
-    Without a table of all REQUIRED columns, it is the first that lacks only one: reading it names the missing column.
+    If no table has all REQUIRED columns, the first one that lacks a single column is returned; reading it then reports
+    the missing column.
     """
     headers = {path: {name.lower() for name in tables.read_header(path)} for path in sorted(folder.glob("*.csv"))}
     lacking = {path: len(set(REQUIRED) - header) for path, header in headers.items()}
     fits = [path for path, lacks in lacking.items() if lacks == 0]
     if len(fits) > 1:
         names = ", ".join(path.name for path in fits)
-        raise CxrflowError(f"{folder}: {len(fits)} tables of path, label, patient ({names}); keep one.")
+        raise CxrflowError(f"{folder}: {len(fits)} tables with the columns path, label, patient ({names}); keep one.")
     return next(iter(fits or [path for path, lacks in lacking.items() if lacks == 1]), None)
 
 
 def read(
     folder: Path, name: str, with_files: bool, finding_named: Callable[[str], str | None] = find_finding
 ) -> list[Record]:
-    """One record per row: ``path`` below the folder, ``label`` a word for a finding, ``patient`` any text.
+    """One record per row: ``path`` relative to the folder, ``label`` the name of a finding, ``patient`` any text.
 
     Optional columns: ``finding``, ``view``, ``age`` (years), ``sex`` (M, F), ``day``, ``url``.
 
-    finding_named  the finding that a label stands for, or None
+    finding_named  label -> finding, or None if unknown
     """
     table = find_table(folder)
     if table is None:

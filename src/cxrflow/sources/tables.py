@@ -1,4 +1,4 @@
-"""Label tables as published, and their cells cleaned: what all sources share."""
+"""Reading of published label tables and cleaning of their cells, shared by all sources."""
 
 import csv
 import io
@@ -11,27 +11,27 @@ import openpyxl
 from cxrflow.errors import CxrflowError
 
 Row = dict[str, str]
-#: Reasons for leaving out a row that several collections share. A row without any finding needs none here: the task
-#: leaves it out (task.py, NO_FINDING_GIVEN).
+#: Reasons for leaving out a row, common to several collections. A row without any finding is left out later, by the
+#: task (task.py, NO_FINDING_GIVEN).
 UNKNOWN_LABEL = "unknown label"
 NO_IMAGE = "row names no image"
 BAD_ROW = "row has more cells than the table's header"
-#: Key of the cells in excess of the header.
+#: Key of the cells beyond the header's columns.
 SURPLUS = "\0surplus"
 _END = "\0end"
 
 
 def read_csv(path: Path, required: tuple[str, ...]) -> list[Row]:
-    """Rows of a CSV table, cells stripped; UTF-8, UTF-16 with its mark, or else ISO-8859-1.
+    """Rows of a CSV table, cells stripped. Encodings: UTF-8, UTF-16 with a byte order mark, else ISO-8859-1.
 
-    A row with more cells than the header carries the key SURPLUS, so that ``problem`` leaves it out.
-    Raises CxrflowError where the table is absent, empty, malformed, or lacks a required column.
+    A row with more cells than the header has the key SURPLUS, so that ``problem`` leaves it out.
+    Raises CxrflowError if the table is absent, empty, malformed, or lacks a required column.
     """
     try:
         content = path.read_bytes()
     except OSError:
         raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
-    # str.splitlines would also end a line at a form feed, or at the byte that is an ellipsis in Windows-1252.
+    # str.splitlines would also split at form feeds, and at byte 0x85 (an ellipsis in Windows-1252).
     lines = chain(io.StringIO(_decode(content), newline=""), ("\n", _END))
     reader = csv.DictReader(lines, restkey=SURPLUS)
     try:
@@ -50,7 +50,7 @@ def read_csv(path: Path, required: tuple[str, ...]) -> list[Row]:
 
 
 def read_header(path: Path) -> set[str]:
-    """Column names of a CSV table, read as by ``read_csv``; empty where it cannot be read."""
+    """Column names of a CSV table, decoded as in ``read_csv``; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             first = _decode(file.read(100_000))
@@ -62,7 +62,7 @@ def read_header(path: Path) -> set[str]:
 def read_xlsx(path: Path, required: tuple[str, ...]) -> list[Row]:
     """Rows of the first sheet of an Excel table, cells as stripped text, column names in upper case.
 
-    Raises CxrflowError where the table is absent, damaged, or lacks a required column.
+    Raises CxrflowError if the table is absent, damaged, or lacks a required column.
     """
     if not path.is_file():
         raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.")
@@ -83,14 +83,14 @@ def read_xlsx(path: Path, required: tuple[str, ...]) -> list[Row]:
 
 
 def problem(row: Row, key: str) -> str | None:
-    """Reason for leaving out a row that names no image (``key`` is empty) or has surplus cells, else None."""
+    """Reason for leaving out a row: it names no image (``key`` is empty) or has surplus cells; else None."""
     if SURPLUS in row:
         return BAD_ROW
     return None if key else NO_IMAGE
 
 
 def unknown(published: str) -> str | None:
-    """Reason for leaving out a row whose published words have no translation; None where there are no words."""
+    """Reason for leaving out a row whose published label maps to no finding; None if the label is empty."""
     return UNKNOWN_LABEL if published else None
 
 
