@@ -156,7 +156,7 @@ def test_a_bundle_of_another_question_is_refused_before_any_scoring(
     ]
     for task in (two_classes, *same_names):
         with pytest.raises(
-            CxrflowError, match=f"tells apart {demo_params.task.order[0]} .* name a bundle of this task"
+            CxrflowError, match=f"classes are {demo_params.task.order[0]} .* name a bundle of this task"
         ):
             predictor.score(tiny(12, task)[0])
 

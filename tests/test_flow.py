@@ -356,6 +356,6 @@ def test_a_bundle_of_another_task_predicts_is_validated_and_compared(asked: tupl
 def test_a_bundle_of_another_task_is_refused_before_any_scoring(asked: tuple[Path, dict], project: Path) -> None:
     folder, _ = asked
     theirs = str(project / "results/training/bundle")
-    with pytest.raises(CxrflowError, match="tells apart"):
+    with pytest.raises(CxrflowError, match="classes are"):
         call(folder, "compare", "results/training/bundle", theirs)
     assert not (folder / "results/comparison/comparison.json").exists()

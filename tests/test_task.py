@@ -82,10 +82,10 @@ SEVERAL = {f"c{n}": [finding] for n, finding in enumerate(list(FINDINGS)[:9])}
     [
         (
             {"classes": TWO | {"well": ["no findings"]}},
-            "well: no findings is no known finding; did you mean no finding",
+            "well: no findings is not a known finding; did you mean no finding",
         ),
         ({"classes": TWO | {"well": ["pneumonia/viral/sarss"]}}, "did you mean pneumonia/viral/sars"),
-        ({"classes": TWO | {"well": ["xyzzy"]}}, "xyzzy is no known finding; `cxrflow findings` lists them"),
+        ({"classes": TWO | {"well": ["xyzzy"]}}, "xyzzy is not a known finding; `cxrflow findings` lists them"),
         ({"classes": TWO | {"ill": ["pneumonia"]}}, "pneumonia is in two classes, sick and ill; keep it in one"),
         ({"classes": {"sick": ["pneumonia"]}}, "a task has 2 to 8 classes, not 1"),
         ({"classes": SEVERAL, "positive": "c0"}, "a task has 2 to 8 classes, not 9"),

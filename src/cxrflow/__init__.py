@@ -1,7 +1,7 @@
-"""cxrflow: from the raw files of chest-radiograph collections to a classifier one can believe.
+"""cxrflow: from the raw files of chest-radiograph collections to a trustworthy classifier.
 
-Research software, not a diagnostic device. A program needs ``Predictor``, and two exceptions: ``CxrflowError`` stops a
-run, ``LeftOut`` says why one image cannot be used.
+Research software, not a diagnostic device. The Python interface is ``Predictor`` and two exceptions: ``CxrflowError``
+stops a run, ``LeftOut`` says why one image cannot be used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ __all__ = ["CxrflowError", "LeftOut", "Predictor", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``Predictor`` when it is first asked for: it needs torch, which most commands do without."""
+    """Import ``Predictor`` on first access, because it imports torch, which most commands do not need."""
     if name == "Predictor":
         from cxrflow.predictor import Predictor
 

@@ -1,4 +1,4 @@
-"""A trained model on disk: weights (safetensors) and everything needed to use it (JSON). Nothing is unpickled."""
+"""A trained model on disk: weights (safetensors) and all that is needed to use them (JSON). Nothing is unpickled."""
 
 import hashlib
 import json
@@ -25,22 +25,22 @@ if TYPE_CHECKING:  # scoring files does without pandas
     import pandas as pd
 
 WEIGHTS, DESCRIPTION, TRAINED_ON = "model.safetensors", "bundle.json", "trained_on.csv"
-#: Chosen on val after training, and kept apart: another choice changes neither the network nor what depends on it.
+#: Chosen on val after training, in a file of its own: another choice leaves the network and its dependents unchanged.
 THRESHOLDS = "thresholds.json"
 _CHOSEN = {"thresholds", "prediction_sets"}
-#: Version of ``bundle.json``. A newer one is refused, since this version cannot know what it means.
+#: Version of ``bundle.json``. Newer versions are refused, because their meaning is unknown here.
 FORMAT: Literal[2] = 2
-#: What a network that is in no registry is built from.
+#: ONNX graph from which a network outside the registry is built.
 GRAPH = "graph.onnx"
 PURPOSE = "Research software. Not a medical device; not for diagnosis or treatment."
 
 
 class OperatingPoint(BaseModel):
-    """The probability from which an image is called positive, chosen on val (evaluation/operating.py).
+    """A decision threshold for the positive class, chosen on val (evaluation/operating.py).
 
-    wanted       the target specificity, or how many times worse a missed case is than a false alarm
-    prevalence   of the positive class, for which the cost was computed; None where it plays no role
-    threshold    called positive where the calibrated probability of the positive class is at least this
+    wanted       target specificity, or cost of a false negative relative to a false positive
+    prevalence   of the positive class, for the expected cost; None if the operating point does not depend on it
+    threshold    an image is positive if its calibrated probability of the positive class is at least this
     sensitivity, specificity   on val; optimistic, because selected there
     """
 
@@ -54,10 +54,11 @@ class OperatingPoint(BaseModel):
 
 
 class PredictionSets(BaseModel):
-    """Which classes an image's prediction set holds: those with a calibrated probability of at least ``least``.
+    """Prediction sets: the classes whose calibrated probability is at least ``least``.
 
-    coverage     probability, in each class, that the set of a new patient's image holds it (evaluation/conformal.py)
-    least        the smallest probability of each class with which it is in the set
+    coverage     probability, for each class, that the set of a new patient's image contains its true class
+                 (evaluation/conformal.py)
+    least        for each class, the smallest probability at which it is in the set
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,29 +67,32 @@ class PredictionSets(BaseModel):
     least: dict[str, float]
 
     def held(self, probabilities: NDArray[np.floating[Any]], order: Sequence[str]) -> NDArray[np.bool_]:
-        """Which classes each image's set holds: bool (n, classes), from float (n, classes), both in ``order``."""
+        """Whether each class is in each image's set: bool (n, classes).
+
+        probabilities  calibrated, float (n, classes), classes in ``order``
+        """
         return np.asarray(probabilities >= np.array([self.least[name] for name in order]))
 
 
 class Bundle(BaseModel):
-    """A bundle's description: ``bundle.json``, and the choices on val after training in ``thresholds.json``.
+    """A bundle's description: ``bundle.json``, and ``thresholds.json`` with what was chosen on val after training.
 
-    format            2; format 1, from before tasks, is read as well
+    format            2; format 1, which had no task, can still be read
     cxrflow           version that wrote it
-    purpose           intended use, and what the model must not be used for
+    purpose           intended use and excluded use
     task              the classes, in the order of the network's outputs, and the positive one
-    model             name of the network, as find_model knows it, or STORED
+    model             name of the network for ``find_model``, or STORED
     images            image steps, size and channels
-    mean, std         of training pixels, as shares of white: the input is (pixel / 255 - mean) / std
-    temperature       logits are divided by it (Guo et al. 2017, section 4.2), fitted on val
-    thresholds        operating points by name; none where others trained it (thresholds.json)
-    prediction_sets   likewise
+    mean, std         of training pixels / 255; the network's input is (pixel / 255 - mean) / std
+    temperature       divisor of the logits (Guo et al. 2017, section 4.2), fitted on val
+    thresholds        operating points by name (thresholds.json); empty for an imported network
+    prediction_sets   prediction sets (thresholds.json); None for an imported network
     sources           number of training and validation images of each source
-    pretrained_on     the collections that the weights were trained on before, empty from scratch
+    pretrained_on     data sets on which the initial weights were trained; empty if trained from scratch
     seen              listed: TRAINED_ON lists all radiographs that the weights were trained on; unknown: there are
-                      others, so no test image is known to be new to the network
-    epoch, validation the epoch chosen, and its figures on val; 0 and none where others trained it
-    digests           SHA-256 of data, params, code and weights, or of the imported files; of a stored network's graph
+                      others, so no test image is known to be unseen
+    epoch, validation selected epoch and its metrics on val; 0 and empty for an imported network
+    digests           SHA-256 of data, params, code and weights, or of the imported files; and of a stored graph
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -119,10 +123,10 @@ class Bundle(BaseModel):
 
 
 def seen_rows(used: "pd.DataFrame") -> "pd.DataFrame":
-    """What evaluation needs to leave out images that a network was trained on: split, content_hash, near_hash, patient
-    (SHA-256 of the id).
+    """The records of a training in the form of TRAINED_ON, by which evaluation recognises images already seen.
 
     used  records (columns of records.py)
+    Returns columns split, content_hash, near_hash, patient (SHA-256 of the id).
     """
     import pandas as pd
 
@@ -134,7 +138,7 @@ def seen_rows(used: "pd.DataFrame") -> "pd.DataFrame":
 def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, seen: "pd.DataFrame") -> None:
     """Write a bundle.
 
-    seen  all images that the weights were trained on, as ``seen_rows`` gives them, for ``trained_on.csv``
+    seen  all images that the weights were trained on, from ``seen_rows``; written as TRAINED_ON
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     weights = save(state, metadata={"format": "pt"})
@@ -155,18 +159,18 @@ def write_description(folder: Path, bundle: Bundle) -> None:
 
 
 def patient_digest(patient_id: str | None) -> str | None:
-    """SHA-256 of a patient's id: a bundle can recognise a patient without naming anyone."""
+    """SHA-256 of a patient's id, so that a bundle can recognise a patient without storing the id."""
     return None if patient_id is None else hashlib.sha256(patient_id.encode()).hexdigest()
 
 
 def read_description(folder: Path) -> Bundle:
     """A bundle's description, without its network.
 
-    Raises CxrflowError where the folder holds no bundle, a damaged one, or one of a newer format.
+    Raises CxrflowError if the folder holds no bundle, a damaged one, or one of a newer format.
     """
     values = _json(folder / DESCRIPTION)
     if values is None:
-        raise CxrflowError(f"{folder}: no bundle there ({DESCRIPTION} is absent); train one or name another.")
+        raise CxrflowError(f"{folder}: no bundle there ({DESCRIPTION} is absent); train one or name another folder.")
     try:
         if isinstance(number := values.get("format"), int) and number > FORMAT:
             raise CxrflowError(
@@ -184,13 +188,13 @@ def read_description(folder: Path) -> Bundle:
 def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
     """A bundle's description and its network, on the CPU, in evaluation mode.
 
-    Raises CxrflowError as ``read_description``, and where the weights are damaged or of another network.
+    Raises CxrflowError as ``read_description`` does, and if the weights are damaged or of another network.
     """
     bundle = read_description(folder)
     network = _build(folder, bundle)
     if isinstance(network, StoredNetwork) and len(network.order) != len(bundle.task.order):
         raise CxrflowError(
-            f"{folder / DESCRIPTION}: the network gives {len(network.order)} values, not one for each of the classes "
+            f"{folder / DESCRIPTION}: the network has {len(network.order)} outputs, not one for each of the classes "
             f"{', '.join(bundle.task.order)}; import it again."
         )
     try:
@@ -202,12 +206,12 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
             f"{folder / WEIGHTS}: weights are absent, damaged or of another network ({reason})."
         ) from None
     if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != bundle.digests.get("weights"):
-        raise CxrflowError(f"{folder / WEIGHTS}: weights are not those that {DESCRIPTION} describes; write it again.")
+        raise CxrflowError(f"{folder / WEIGHTS}: weights are not those that {DESCRIPTION} describes; restore them.")
     return bundle, network.eval()
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """What a JSON file holds; None where there is none."""
+    """Content of a JSON file; None if it does not exist."""
     try:
         values = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -220,7 +224,7 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 had the names of the classes only, in the order of the outputs; the most special one was positive."""
+    """Format 1 had only class names, in the order of the outputs; the most specific one was positive."""
     named = values.get("classes")
     names = [str(name) for name in named] if isinstance(named, list) else []
     findings = {name: find_finding(name) or name for name in names}
@@ -233,7 +237,7 @@ def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def gradcam_layer(bundle: Bundle, network: nn.Module) -> nn.Module:
-    """The layer of a bundle's network that Grad-CAM uses."""
+    """The Grad-CAM layer of a bundle's network."""
     if isinstance(network, StoredNetwork):
         return network.gradcam_layer
     return find_model(bundle.model).gradcam_layer(network, bundle.images.size)
@@ -255,7 +259,7 @@ def _build(folder: Path, bundle: Bundle) -> nn.Module:
 
 
 def read_trained_on(folder: Path) -> "pd.DataFrame":
-    """The images that a bundle's weights were trained on, as ``seen_rows`` gives them."""
+    """The images that a bundle's weights were trained on: columns as from ``seen_rows``."""
     import pandas as pd
 
     try:

@@ -1,4 +1,4 @@
-"""Records joined with their stored pixels, once: what training, prediction, evaluation and every study work on."""
+"""The data set: records joined with their stored pixels, for training, prediction, evaluation and all studies."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from cxrflow.images.prepare import Store, open_store
 from cxrflow.records import read_kept
 from cxrflow.task import Task
 
-#: Reason for leaving out a record whose image the store does not hold.
+#: Reason for leaving out a record whose image is not in the store.
 NOT_PREPARED = "not among the prepared images: run `cxrflow images`"
 _BATCH = 64
 
@@ -26,8 +26,8 @@ class Dataset:
     task      the classes of the labels
     records   rows whose image is stored (columns of records.py); index 0 to n - 1
     store     the prepared images
-    rows      position of each record in the store, int64 (n,)
-    left_out  image_id and left_out, the reason, of the records without a stored image
+    rows      row of each record's image in the store, int64 (n,)
+    left_out  records without a stored image: columns image_id, left_out (the reason)
     """
 
     task: Task
@@ -40,7 +40,7 @@ class Dataset:
     def join(cls, records: pd.DataFrame, store: Store, task: Task) -> "Dataset":
         """Join kept records (columns of records.py) with the store by ``image_id``.
 
-        Raises CxrflowError where a label is none of the task's classes.
+        Raises CxrflowError if a label is not a class of the task.
         """
         unknown = sorted({str(label) for label in records.label} - set(task.order))
         if unknown:
@@ -50,7 +50,7 @@ class Dataset:
             )
         position = pd.Series(np.arange(len(store.index)), index=store.index.image_id)
         rows = position.reindex(records.image_id, fill_value=-1).to_numpy()
-        reasons = store.index.left_out.astype(object).to_numpy()[rows]  # of a row that is not there, any
+        reasons = store.index.left_out.astype(object).to_numpy()[rows]  # those at -1 are replaced below
         reasons[rows < 0] = NOT_PREPARED
         usable = np.asarray(pd.isna(reasons))
         left_out = pd.DataFrame({"image_id": records.image_id[~usable], "left_out": reasons[~usable]})
@@ -64,8 +64,10 @@ class Dataset:
 
     @classmethod
     def open(cls, records: Path, images: Path, task: Task) -> "Dataset":
-        """The kept rows of a ``records.csv`` joined with the folder of their prepared images. Raises CxrflowError where
-        either is absent, and as ``join``."""
+        """The kept rows of a ``records.csv``, joined with the store in the folder ``images``.
+
+        Raises CxrflowError if either is absent, and as ``join`` does.
+        """
         return cls.join(read_kept(records), open_store(images), task)
 
     def __len__(self) -> int:
@@ -78,7 +80,7 @@ class Dataset:
 
     @property
     def truth(self) -> NDArray[np.int64]:
-        """The number of each image's class, int64 (n,)."""
+        """Class index of each image, int64 (n,)."""
         return self.task.numbers(self.records.label)
 
     @property
@@ -88,11 +90,11 @@ class Dataset:
 
     @property
     def size(self) -> int:
-        """Side of the stored pictures (pixels)."""
+        """Side length of the stored images (pixels)."""
         return int(self.store.images.shape[-1])
 
     def where(self, chosen: NDArray[Any] | pd.Series | list[int]) -> "Dataset":
-        """Those images alone, in their order; bool (n,), or positions int (k,) in the order wanted."""
+        """A subset: the images where a bool mask (n,) is True, or those at positions int (k,), in that order."""
         at = np.asarray(chosen)
         at = np.flatnonzero(at) if at.dtype == bool else at
         return replace(self, records=self.records.iloc[at].reset_index(drop=True), rows=self.rows[at])
@@ -102,18 +104,18 @@ class Dataset:
         return self.where(self.records.split.isin(names))
 
     def divided(self, split: NDArray[Any]) -> "Dataset":
-        """The same images on other sides: str (n,), None for an image on no side."""
+        """The same images with a new split: str (n,), None for an image on no side."""
         return replace(self, records=self.records.assign(split=np.asarray(split, dtype=object)))
 
     def pixels(self) -> NDArray[np.uint8]:
-        """All pictures in memory, uint8 (n, size, size)."""
+        """All images, loaded into memory: uint8 (n, size, size)."""
         return np.asarray(self.store.images[self.rows])
 
     def image(self, at: int) -> NDArray[np.uint8]:
-        """One picture, uint8 (size, size)."""
+        """One image, uint8 (size, size)."""
         return np.asarray(self.store.images[self.rows[at]])
 
     def batches(self) -> Iterator[NDArray[np.uint8]]:
-        """The pictures in their order, a few in memory at a time: uint8 (up to 64, size, size)."""
+        """The images in their order, in batches: uint8 (up to 64, size, size)."""
         for start in range(0, len(self.rows), _BATCH):
             yield np.asarray(self.store.images[self.rows[start : start + _BATCH]])

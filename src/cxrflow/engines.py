@@ -1,6 +1,6 @@
 """Where the work runs: on this machine (local) or on a Spark cluster (spark).
 
-An engine offers a table backend (Ibis, so that one set of rules runs on DuckDB and on Spark) and a parallel ``map``.
+An engine provides a table backend (Ibis, so that the same rules run on DuckDB and on Spark) and a parallel ``map``.
 """
 
 import os
@@ -25,23 +25,23 @@ from cxrflow.params import Params
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-#: Most items in one task of a local worker process: handing over 16 costs hardly more than handing over one.
+#: Maximum number of items per task of a local worker process; sending 16 costs hardly more than sending one.
 _CHUNK = 16
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-#: Spark: most items in a partition, and most partitions in flight (submitted, results not yet taken). Together they
-#: bound the driver's memory; each result is a whole picture.
+#: Spark: maximum number of items per partition, and of partitions in flight (submitted, results not yet consumed).
+#: Together they bound the driver's memory; each result is a whole image.
 _PARTITION, _AHEAD = 64, 128
 
 
 class Engine(Protocol):
-    """What every engine offers."""
+    """Interface of every engine."""
 
     @property
     def backend(self) -> Any:
         """The Ibis backend that holds the tables."""
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """``function`` of each item, in the order of the items. Function, items and results are pickled."""
+        """Results of ``function`` for the items, in their order. Function, items and results are pickled."""
 
 
 class LocalEngine:
@@ -49,7 +49,7 @@ class LocalEngine:
 
     @cached_property
     def backend(self) -> Any:
-        """As ``Engine.backend``; opened when first used, so that worker processes never import it."""
+        """As ``Engine.backend``; opened on first use, so that worker processes never import it."""
         import ibis
 
         return ibis.duckdb.connect()
@@ -57,7 +57,7 @@ class LocalEngine:
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
         """As ``Engine.map``, in worker processes.
 
-        Raises CxrflowError where one of them is killed.
+        Raises CxrflowError if one of them is killed.
         """
         pool = get_reusable_executor(initializer=_ignore_interrupts, env=_ONE_THREAD)
         ahead: int = 4 * cpu_count()
@@ -73,8 +73,8 @@ class LocalEngine:
             yield from _in_order(submit, items, size, lambda: ahead)
         except TerminatedWorkerError:
             raise CxrflowError(
-                "engine: local failed: a worker process was killed, by a lack of memory or a fault in a decoder; run "
-                "again to go on, with more memory or engine: spark."
+                "engine: local failed: a worker process was killed (out of memory, or a decoder crashed); run again "
+                "to resume, with more memory or engine: spark."
             ) from None
 
 
@@ -88,7 +88,7 @@ def _in_order(
 
     submit  starts work on a part of the items
     size    number of items left -> number of items in the next part
-    ahead   the most parts in flight, which bounds the results in memory (back-pressure)
+    ahead   returns the maximum number of parts in flight, which bounds the results in memory (back-pressure)
     """
     asked: deque[Future[list[Out]]] = deque()
     start = 0
@@ -107,13 +107,13 @@ def _in_order(
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C interrupts the parent process alone; its workers end with it."""
+    """Leave Ctrl-C to the parent process; its workers end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _partition(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-    """What a worker process or a Spark executor runs. OpenCV is kept to one thread, because there is a process for
-    every core."""
+    """Work of one task in a worker process or Spark executor. OpenCV uses one thread, because every core has its own
+    process."""
     cv2.setNumThreads(1)
     return [function(item) for item in items]
 
@@ -130,10 +130,10 @@ class SparkEngine:
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
         """As ``Engine.map``, on the executors; results arrive partition by partition.
 
-        Raises CxrflowError where ``function`` fails on an executor, or Spark itself fails.
+        Raises CxrflowError if ``function`` fails on an executor, or Spark itself fails.
         """
-        # Every partition is a job of its own, and there are twice as many jobs in flight as cores: toLocalIterator
-        # would run two at a time however many cores there are, and collect would hold all results at once.
+        # Each partition is a separate job, with twice as many jobs in flight as cores. The alternatives are worse:
+        # toLocalIterator runs two jobs at a time on any number of cores, and collect holds all results at once.
         context = self._session.sparkContext
         group = f"cxrflow {uuid.uuid4()}"
         size = min(_PARTITION, len(items) // (4 * context.defaultParallelism))
@@ -150,7 +150,7 @@ class SparkEngine:
             raise CxrflowError(f"engine: spark failed ({_reason(error)}).") from error
         finally:
             if not finished:
-                with suppress(Exception):  # Spark itself may be gone
+                with suppress(Exception):  # Spark may no longer run
                     context.cancelJobGroup(group)
             pool.shutdown(cancel_futures=True)
 
@@ -161,16 +161,16 @@ def _on_spark(context: Any, function: Callable[[In], Out], items: Sequence[In]) 
 
 
 def _reason(error: Exception) -> str:
-    """The line of Spark's error that says what happened: the last before the JVM's stack trace."""
+    """The informative line of Spark's error message: the last one before the JVM's stack trace."""
     said = (str(error) or repr(error)).split("\n\tat ")[0].removesuffix("Driver stacktrace:").strip()
     return said.splitlines()[-1].rpartition("Exception: ")[2][:300]
 
 
 @contextmanager
 def open_engine(params: Params) -> Iterator[Engine]:
-    """The engine that ``params.engine`` names, closed at the end.
+    """Context manager for the engine named in ``params.engine``.
 
-    Raises CxrflowError where it is ``spark`` and PySpark or Java is missing, or no master answers.
+    Raises CxrflowError if that is ``spark`` and PySpark or Java is missing, or no master answers.
     """
     if params.engine == "local":
         yield LocalEngine()
@@ -190,7 +190,7 @@ def open_engine(params: Params) -> Iterator[Engine]:
             .config("spark.sql.session.timeZone", "UTC")
             .getOrCreate()
         )
-    except Exception as error:  # py4j wraps what the JVM raises; a missing JVM has a class of its own
+    except Exception as error:  # py4j wraps the JVM's exceptions; a missing JVM raises another class
         raise CxrflowError(
             f"engine: spark could not start at {params.spark.master} ({str(error).splitlines()[0][:200]}); "
             "it needs Java 17 or newer and, at spark://, a running master; or set engine: local."

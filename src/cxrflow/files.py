@@ -13,7 +13,7 @@ from cxrflow.errors import LeftOut
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write ``path`` atomically, by a temporary file in its folder: a reader never sees half a file."""
+    """Write ``path`` atomically, through a temporary file in the same folder: readers never see a partial file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -37,12 +37,12 @@ def digest(value: Any) -> str:
 
 
 def below(root: Path, relative: str) -> Path:
-    """``root / relative``. Raises LeftOut where that leaves ``root``, through ``..``, an absolute path or a link.
+    """``root / relative``. Raises LeftOut if the path leaves ``root`` through ``..``, an absolute path or a link.
 
-    Each folder is resolved once per process: a link that replaces it later is not noticed.
+    Each folder is resolved once per process; a link that replaces it later is not detected.
     """
     if "\0" in relative:
-        raise LeftOut(f"path holds a NUL: {relative!r}")
+        raise LeftOut(f"path contains a NUL character: {relative!r}")
     path = root / relative
     folder, name = os.path.split(path)
     # Resolving a path takes longer than opening the file, so folders are resolved once and cached.
@@ -59,8 +59,10 @@ def _resolved(folder: str) -> str:
 
 
 def code_digest(package: Path, parts: Iterable[str]) -> str:
-    """SHA-256 (hexadecimal) of the Python files and shipped weights (safetensors, ONNX) in the named parts, files or
-    folders, of a package's folder."""
+    """SHA-256 (hexadecimal) of code and shipped weights: all .py, .safetensors and .onnx files of a package.
+
+    parts  files and folders below ``package`` to include
+    """
     kinds = (".py", ".safetensors", ".onnx")
     files = sorted(
         file

@@ -1,4 +1,4 @@
-"""The vocabulary of findings: what a collection says of an image, as paths from general to special.
+"""The vocabulary of findings: what a collection reports for an image, as paths from general to specific.
 
 ``pneumonia/viral/covid-19`` lies under ``pneumonia/viral`` and under ``pneumonia``. Sources translate their published
 words into these paths; a task (task.py) builds its classes from them. A new term is one line here, with the
@@ -43,7 +43,7 @@ FINDINGS: dict[str, str] = {
     "acute respiratory distress syndrome": _COHEN,
     "tuberculosis": _COHEN,
     "cancer": _COHEN,
-    # The collection lists the image and says that its finding is unknown ("todo", "Unknown").
+    # The collection lists the image with an unknown finding ("todo", "Unknown").
     "not determined": _COHEN,
     "atelectasis": _NIH,
     "cardiomegaly": _NIH,
@@ -65,7 +65,7 @@ FINDINGS: dict[str, str] = {
     # "No Lung Opacity / Not Normal": abnormal, without an opacity that could be pneumonia.
     "abnormal without lung opacity": _RSNA,
 }
-#: Other words for a finding, as people write them in tables of their own.
+#: Synonyms that users write in their own tables.
 _SYNONYMS = {
     "covid": "pneumonia/viral/covid-19",
     "covid19": "pneumonia/viral/covid-19",
@@ -74,7 +74,7 @@ _SYNONYMS = {
     "ards": "acute respiratory distress syndrome",
     "normal": "no finding",
     "no findings": "no finding",
-    "infiltrate": "infiltration",  # in the NIH's own table of boxes
+    "infiltrate": "infiltration",  # in NIH's table of bounding boxes
     "pleural effusion": "effusion",
 }
 
@@ -85,9 +85,9 @@ def under(finding: str, above: str) -> bool:
 
 
 def find_finding(word: str) -> str | None:
-    """The finding that ``word`` names by its path, a synonym, or the last part of its path; else None.
+    """The finding with the path ``word``, the synonym ``word`` or the last path component ``word``; None if unknown.
 
-    Case is ignored, and ``_`` is a space (NIH writes Pleural_Thickening).
+    Case is ignored, and ``_`` is read as a space (NIH writes Pleural_Thickening).
     """
     term = word.strip().casefold().replace("_", " ")
     if term in FINDINGS:
@@ -99,6 +99,6 @@ def find_finding(word: str) -> str | None:
 
 
 def most_special(findings: Iterable[str]) -> tuple[str, ...]:
-    """The findings in their order, each once, without those above another one."""
+    """The most specific findings, in their order and without repeats: a finding is dropped if another lies under it."""
     unique = list(dict.fromkeys(findings))
     return tuple(f for f in unique if not any(other != f and under(other, f) for other in unique))

@@ -1,5 +1,5 @@
-"""The model card: the fields of Mitchell et al. (Model cards for model reporting, FAT* 2019), and the items of CLAIM
-(Mongan, Moy and Kahn, Radiology: Artificial Intelligence 2020; 2: e200029) that a run can answer."""
+"""The model card: the fields of Mitchell et al. (Model cards for model reporting, FAT* 2019), and those items of CLAIM
+(Mongan, Moy and Kahn, Radiology: Artificial Intelligence 2020; 2: e200029) that can be filled in from a run."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,9 +16,9 @@ from cxrflow.records import SPLITS
 from cxrflow.task import Task
 
 CARD = "model-card.md"
-#: Placeholder in a bundle's card, replaced by evaluation with its figures.
+#: Placeholder in a bundle's card; evaluation replaces it by the test figures.
 NOT_MEASURED = "*On test: not measured yet. `cxrflow evaluation` writes a copy of this card with the figures here.*"
-#: Placeholder replaced by the report with the audit's verdicts.
+#: Placeholder in a bundle's card; the report replaces it by the audit's verdicts.
 NOT_AUDITED = (
     "*Audit: not run yet. `cxrflow report` writes a copy of this card with the verdicts of `cxrflow audit` here.*"
 )
@@ -31,17 +31,17 @@ def write_card(folder: Path, records: pd.DataFrame | None = None, recipe: Traini
 
 
 def card_of(folder: Path, bundle: Bundle) -> str:
-    """The card in a bundle's folder; where there is none, a new one without the training data and recipe."""
+    """The card in a bundle's folder; if there is none, a new one without training data and recipe."""
     path = folder / CARD
     return path.read_text(encoding="utf-8") if path.is_file() else card(bundle)
 
 
 def card(bundle: Bundle, records: pd.DataFrame | None = None, recipe: Training | None = None) -> str:
-    """The card as Markdown, as far as it is known when training ends; the same run gives the same bytes.
+    """The card as Markdown, with placeholders for what is not known when training ends. Equal runs give equal bytes.
 
-    records   kept rows of all splits (columns of records.py), or None where unknown. Of test rows only the counts and
-              the distributions of age, sex and view go into the card.
-    recipe    the training parameters, or None where unknown
+    records   kept rows of all splits (columns of records.py), or None if unknown. Of the test rows, the card contains
+              only counts and the distributions of age, sex and view.
+    recipe    the training parameters, or None if unknown
     """
     environment = Environment(  # noqa: S701  Markdown, not HTML
         loader=PackageLoader("cxrflow", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -61,7 +61,7 @@ def card(bundle: Bundle, records: pd.DataFrame | None = None, recipe: Training |
 
 
 def with_verdicts(text: str, audit: dict[str, Any]) -> str:
-    """The card with the audit's verdicts in place of NOT_AUDITED; ``audit`` as ``audit.json`` holds it."""
+    """The card with NOT_AUDITED replaced by the audit's verdicts; ``audit`` is the content of ``audit.json``."""
     rows = [[test["question"], test["verdict"], test["words"]] for test in audit["tests"].values()]
     table = markdown_table(["audit, on the split *test*", "verdict", "what was found"], rows)
     return text.replace(NOT_AUDITED, table)
@@ -87,7 +87,7 @@ def _counts(records: pd.DataFrame, task: Task) -> str:
 
 
 def _people(records: pd.DataFrame) -> str:
-    """Age, sex and view in each split, as far as the collections give them."""
+    """Table of age, sex and view in each split, as far as the collections give them."""
     known = records.reindex(columns=[*records.columns.union(["age", "sex", "view"])])
     rows = []
     for split in (name for name in SPLITS if (known.split == name).any()):

@@ -1,4 +1,4 @@
-"""Image files to a table of scores: what ``cxrflow predict`` does."""
+"""From image files to a table of scores, for ``cxrflow predict``."""
 
 import csv
 import io
@@ -20,14 +20,14 @@ from cxrflow.reading import ENDINGS, is_dicom
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
 
 _BATCH = 64
-#: Up to this many files are prepared in this process; for more it pays to start worker processes.
+#: Up to this many files are prepared in the main process; for more, starting worker processes pays off.
 _FEW = 8
 
 _Row = dict[str, object]
 
 
 class Counts(NamedTuple):
-    """Images scored, those of them that were flagged, and files left out."""
+    """Number of images scored, of scored images that were flagged, and of files left out."""
 
     scored: int
     flagged: int
@@ -38,14 +38,16 @@ class Counts(NamedTuple):
 
 
 def predict_files(bundle: Path, paths: Iterable[Path], out: Path) -> Counts:
-    """Score image files (as ``find_images`` finds them) with the bundle in a folder; write the scores as CSV.
+    """Score image files with the bundle in the folder ``bundle`` and write the scores as CSV.
 
-    out  columns: path, one per class, prediction, frontal, flag, left_out. Where the bundle has them, after
-         ``prediction``: ``positive_at_<operating point>``, whether the image is called positive there, and
-         ``prediction_set``, the classes that cannot be excluded. ``frontal``, in [0, 1], is how much the picture looks
-         like a frontal chest radiograph; ``flag`` is text where that is below FLAG or where the picture was stored
-         inverted and was turned, else empty. A file that cannot be used has the reason in ``left_out`` and no scores.
-    Raises CxrflowError as ``find_images`` and ``Predictor``.
+    paths  files and folders, searched as by ``find_images``
+    out    columns: path, one per class, prediction, frontal, flag, left_out. If the bundle has operating points or
+           prediction sets, these columns follow ``prediction``: ``positive_at_<operating point>``, whether the image is
+           positive there; ``prediction_set``, the classes that cannot be excluded. ``frontal`` is the score in [0, 1]
+           for a frontal chest radiograph. ``flag`` is a text if that score is below FLAG, or if the image was stored
+           inverted and has been corrected; else empty. A file that cannot be used has no scores, and the reason in
+           ``left_out``.
+    Raises CxrflowError as ``find_images`` and ``Predictor`` do.
     """
     files = find_images(paths)
     predictor = Predictor(bundle)
@@ -57,10 +59,11 @@ def predict_files(bundle: Path, paths: Iterable[Path], out: Path) -> Counts:
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Files as given; of folders, at any depth, the pictures (by file name ending) and the DICOM files (by content,
-    because archives often name them without an ending), sorted.
+    """The given files, and the images in the given folders at any depth, sorted by path within each folder.
 
-    Raises CxrflowError where a path is absent or nothing is found.
+    In folders, images are recognised by file name ending and DICOM files by content, because archives often store DICOM
+    without an ending.
+    Raises CxrflowError if a path does not exist or no image is found.
     """
     found: list[Path] = []
     for path in paths:
@@ -83,13 +86,13 @@ def _looks_like_an_image(path: Path) -> bool:
 
 
 def _prepared(files: Sequence[Path], steps: Images) -> Iterator[PreparedFile | str]:
-    """Each file prepared, or the reason why it is left out."""
+    """The prepared image of each file, or the reason why the file is left out."""
     prepare = partial(try_file, steps)
     if len(files) <= _FEW:
         return map(prepare, files)
     from cxrflow.engines import LocalEngine
 
-    # Workers that an earlier call started may be in another folder.
+    # Workers started by an earlier call may have another working directory.
     return LocalEngine().map(prepare, [file.absolute() for file in files])
 
 
@@ -123,8 +126,10 @@ def _rows(predictor: Predictor, batch: list[_Item]) -> Iterator[_Row]:
 
 
 def _decisions(bundle: Bundle, score: np.ndarray) -> _Row:
-    """Of one image's probabilities, float (classes,): scores, prediction, and what the bundle's operating points and
-    prediction sets say, by column."""
+    """Scores, prediction, operating points and prediction set of one image, by column.
+
+    score  calibrated probabilities, float (classes,)
+    """
     order, positive = bundle.task.order, score[bundle.task.positive_column]
     decided: _Row = {**dict(zip(order, score.tolist(), strict=True)), "prediction": order[int(score.argmax())]}
     decided |= {f"positive_at_{name}": bool(positive >= at.threshold) for name, at in bundle.thresholds.items()}
@@ -139,7 +144,7 @@ def _columns(bundle: Bundle) -> list[str]:
 
 
 def _csv(columns: Sequence[str], rows: Iterable[_Row]) -> str:
-    """CSV with six decimals; what a row has no value for is empty."""
+    """CSV with six decimals; missing values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

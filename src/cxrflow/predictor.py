@@ -1,6 +1,6 @@
-"""A bundle and images to scores and heat maps: the one path of evaluation, explanation and prediction.
+"""Scores and heat maps of images by a bundle, for evaluation, explanation and prediction alike.
 
-Scoring a file imports little: neither pandas (data sets), captum (heat maps) nor what training needs.
+Imports are kept light for scoring single files: no pandas (data sets), captum (heat maps) or training code.
 """
 
 from pathlib import Path
@@ -27,21 +27,21 @@ class Predictor:
     """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``network``, ``device``."""
 
     def __init__(self, folder: Path | str) -> None:
-        """Load the bundle in ``folder`` onto the GPU where there is one. Raises CxrflowError as ``read_bundle``."""
+        """Load the bundle in ``folder``, onto the GPU if there is one. Raises CxrflowError as ``read_bundle`` does."""
         self.folder = Path(folder)
         self.bundle, network = read_bundle(self.folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.use(network)
 
     def use(self, network: nn.Module) -> None:
-        """Replace the network by another of the bundle's architecture, such as one with random weights."""
+        """Replace the network by another one of the same architecture, such as one with random weights."""
         self.network = network.to(self.device)
         self._gradcam: Any = None
 
     def prepare(self, path: Path | str) -> np.ndarray:
         """Read one file (PNG, JPEG, TIFF, BMP, WebP, DICOM) and apply the bundle's image steps: uint8 (size, size).
 
-        An inverted radiograph is turned first. Raises LeftOut with the reason where the file cannot be used.
+        An inverted radiograph is corrected first. Raises LeftOut with the reason if the file cannot be used.
         """
         return prepare_file(self.bundle.images, Path(path)).image
 
@@ -50,7 +50,7 @@ class Predictor:
         """Calibrated probabilities of prepared images.
 
         images  uint8 (n, size, size), or one image (size, size), as ``prepare`` returns them
-        Returns float64 (n, classes) in the order of ``bundle.task``, rows adding up to 1.
+        Returns float64 (n, classes), classes in the order of ``bundle.task``; each row sums to 1.
         """
         images = images[None] if images.ndim == 2 else images
         parts = []
@@ -60,10 +60,10 @@ class Predictor:
         return np.concatenate(parts) if parts else np.empty((0, len(self.bundle.task.order)))
 
     def score(self, dataset: "Dataset") -> np.ndarray:
-        """``scores`` of a data set, one batch in memory at a time, in the class order of the data set's own task.
+        """``scores`` of a data set, batch by batch; columns in the class order of the data set's own task.
 
-        Raises CxrflowError where the bundle answers another question than the data set's labels, or where the images
-        were prepared by other steps than the bundle's.
+        Raises CxrflowError if the tasks of bundle and data set differ (``check_task``), or if the images were not
+        prepared by the bundle's image steps.
         """
         from cxrflow.images.prepare import check_steps
 
@@ -74,10 +74,10 @@ class Predictor:
         return np.concatenate(parts) if parts else np.empty((0, len(columns)))
 
     def check_task(self, task: Task) -> None:
-        """Raise CxrflowError where the bundle answers another question than ``task``."""
+        """Raise CxrflowError if ``task`` and the bundle's task differ in classes, findings or positive class."""
         if not self.bundle.task.same_question(task):
             raise CxrflowError(
-                f"{self.folder}: the bundle tells apart {_said(self.bundle.task)}, the labels {_said(task)}; name a "
+                f"{self.folder}: the bundle's classes are {_said(self.bundle.task)}, the labels' {_said(task)}; name a "
                 "bundle of this task, or set the bundle's task in the parameter file."
             )
 
@@ -85,7 +85,7 @@ class Predictor:
         """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of one prepared image for the class ``label``.
 
         image  uint8 (size, size)
-        Returns float32 (size, size) in [0, 1], its maximum 1, or all 0 where nothing speaks for the class.
+        Returns float32 (size, size), scaled to a maximum of 1; all 0 if no pixel has positive evidence for the class.
         """
         if self._gradcam is None:
             from captum.attr import LayerGradCam

@@ -10,27 +10,27 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 
 SPLITS = ("train", "val", "test")
-#: Folder beside drawn collections that holds the true masks: ``truth/lungs`` and ``truth/opacity``, at each image's own
-#: path with the ending ``.png``. Real collections have none.
+#: Folder beside synthetic collections with the ground-truth masks: ``truth/lungs`` and ``truth/opacity``, each mask at
+#: the path of its image with the ending ``.png``. Real collections have none.
 TRUTH = "truth"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one collection says of one image.
+    """One image as listed by one collection.
 
     image_id      unique over all collections: ``<source>:<name>``
     source        name of the collection
     path          of the image file, relative to the root that holds the collections, "/" between parts
-    patient_id    the real person where known, prefixed with the collection that issued the number; else None
-    findings      what the collection says of it, in the vocabulary of findings.py; empty where it says nothing known
-    finding       the published words
+    patient_id    the real person, prefixed with the collection that issued the number; None if unknown
+    findings      findings in the vocabulary of findings.py; empty if the collection gives none that is known
+    finding       the finding as published
     view          PA, AP, AP Supine, ... as published, or None
     age           years, or None
     sex           "M", "F" or None
     day           days after onset or admission, as the collection publishes it, or None
     url           where the collection took the image from, or None
-    paediatric    True where the collection is known to hold children here
+    paediatric    True if the image is known to come from a paediatric subset of the collection
     left_out      reason for not using the image, or None
     """
 
@@ -49,15 +49,15 @@ class Record:
     left_out: str | None = None
 
 
-#: Columns of ``records.csv``: the record, its findings joined by FINDINGS_JOINT, then what the metadata stage adds:
-#: label         class of the task, or None where the findings give none
+#: Columns of ``records.csv``: the fields of Record (findings joined by FINDINGS_JOINT), then those that the metadata
+#: stage adds:
+#: label         class of the task, or None if the findings give none
 #: content_hash  SHA-256 of the file's bytes, hexadecimal
-#: near_hash     256-bit difference hash of the picture, hexadecimal
-#: frontal       how much the picture looks like a frontal chest radiograph, in [0, 1] (reading/frontal.py); NaN where
-#:               no file was read
-#: turned        True where the file stores it inverted, with bright air; reading turns it
+#: near_hash     256-bit difference hash of the image, hexadecimal
+#: frontal       score in [0, 1] for a frontal chest radiograph (reading/frontal.py); NaN if no file was read
+#: turned        True if the file stores the image inverted, with bright air; reading corrects this
 #: group_id      name of the group: one patient's images, their duplicates, and the patients that these link
-#: split         side of the split, one of SPLITS; None where the row is left out
+#: split         side of the split, one of SPLITS; None if the row is left out
 ADDED = ("label", "content_hash", "near_hash", "frontal", "turned", "group_id", "split")
 COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
 FINDINGS_JOINT = ";"
@@ -66,33 +66,33 @@ _FLAGS = ("paediatric", "turned")
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as a table of COLUMNS; text is ``object``, None where unknown."""
+    """Records as a table of COLUMNS; text has dtype ``object``, None if unknown."""
     rows = [asdict(record) | {"findings": FINDINGS_JOINT.join(record.findings) or None} for record in records]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return typed(frame)
 
 
 def write_records(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table of records as CSV (UTF-8), whole or not at all."""
+    """Write a table of records as CSV (UTF-8), atomically."""
     write_whole(path, frame[list(COLUMNS)].to_csv(index=False, lineterminator="\n").encode())
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """Read a table that ``write_records`` wrote. Raises CxrflowError where there is none."""
+    """Read a table that ``write_records`` wrote. Raises CxrflowError if there is none."""
     if not path.is_file():
-        raise CxrflowError(f"{path}: no table of records there; run `cxrflow metadata`.")
-    # Without lineterminator, pandas would end a line at a lone carriage return in a text.
+        raise CxrflowError(f"{path}: no table of records found; run `cxrflow metadata`.")
+    # Without lineterminator, pandas would also split lines at a lone carriage return within a cell.
     return typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n"))
 
 
 def read_kept(path: Path) -> pd.DataFrame:
-    """The rows of a table of records that were not left out."""
+    """The rows of a table of records that are not left out."""
     records = read_records(path)
     return records[records.left_out.isna()].reset_index(drop=True)
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with the dtypes of ``to_frame``: text ``object`` with None for unknown, numbers, flags."""
+    """The table with the dtypes of ``to_frame``: numbers, booleans, and text as ``object`` with None for unknown."""
     out = frame.copy()
     for name in out.columns:
         if name in _NUMBERS:

@@ -1,4 +1,4 @@
-"""The question that a study asks: its classes, the findings of each, and the class that it looks for."""
+"""The classification task of a study: its classes, the findings of each, and the positive class."""
 
 import difflib
 import re
@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from cxrflow.findings import FINDINGS, most_special, under
 
-#: Reason for leaving out a row of which nothing is said.
+#: Reason for leaving out a row without a finding.
 NO_FINDING_GIVEN = "no finding given"
-#: Colours of the classes in their order, apart from one another under red-green blindness and in grey print.
+#: Colours of the classes in their order, distinguishable with red-green colour blindness and in greyscale print.
 _PALETTE = ("#C8553D", "#3A7D7C", "#E0A030", "#5B6FB5", "#8C5A8A", "#7A8F3C", "#B58A6B", "#4A4F55")
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
-#: Words that stand beside the classes as columns of tables and keys of figures.
+#: Names that a class cannot have: tables and figures use them as columns and keys beside the classes.
 _RESERVED = frozenset(
     ("accuracy", "all", "fate", "flag", "fold", "frontal", "image", "images", "label", "path", "prediction", "source")
 )
@@ -27,9 +27,9 @@ _RESERVED = frozenset(
 class Task(BaseModel):
     """Classes in the order of score columns, confusion matrices and figures.
 
-    classes   each class and its findings (findings.py): an image belongs to the class that its findings lie under
-    positive  the class that operating points, sensitivity and prevalence are about
-    names     what people read in place of a class; the class itself where nothing else is said
+    classes   each class with its findings (findings.py); an image belongs to the class that its findings lie under
+    positive  the class to which operating points, sensitivity and prevalence refer
+    names     display name of each class; by default the class itself
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -53,7 +53,7 @@ class Task(BaseModel):
                 if finding not in FINDINGS:
                     near = difflib.get_close_matches(finding, FINDINGS, n=3, cutoff=0.5)
                     hint = f"did you mean {', '.join(near)}?" if near else "`cxrflow findings` lists them"
-                    raise ValueError(f"{name}: {finding} is no known finding; {hint}")
+                    raise ValueError(f"{name}: {finding} is not a known finding; {hint}")
                 if owner.setdefault(finding, name) != name:
                     raise ValueError(f"{finding} is in two classes, {owner[finding]} and {name}; keep it in one")
         return classes
@@ -92,25 +92,26 @@ class Task(BaseModel):
 
     @cached_property
     def positive_column(self) -> int:
-        """Column of the positive class among the scores."""
+        """Column of the positive class in score arrays."""
         return self.order.index(self.positive)
 
     @property
     def positive_name(self) -> str:
-        """What people read in place of the positive class."""
+        """Display name of the positive class."""
         return self.names[self.positive]
 
     def numbers(self, labels: Iterable[str]) -> NDArray[np.int64]:
-        """Positions of labels among the classes, int64 (n,). Raises KeyError for a label that is no class."""
+        """Class indices of labels, int64 (n,). Raises KeyError for a label that is not a class."""
         position = {name: number for number, name in enumerate(self.order)}
         return np.array([position[label] for label in labels], dtype=np.int64)
 
     def label_of(self, findings: Collection[str]) -> tuple[str | None, str | None]:
-        """The class of an image with these findings, or None; and the reason why it has none, or None.
+        """The class of an image with these findings, or None with the reason why it has no class.
 
-        Of the classes' paths that a finding lies under, a more special one overrules those above it: COVID-19 is not
-        counted as pneumonia where both are classes. An image whose findings then reach no class, or more than one, has
-        no label.
+        If a finding lies under several classes, the most specific one counts: COVID-19 is not counted as pneumonia if
+        both are classes. An image whose findings then belong to no class, or to more than one, has no label.
+
+        Returns (class, None) or (None, reason).
         """
         if not findings:
             return None, NO_FINDING_GIVEN
@@ -124,14 +125,13 @@ class Task(BaseModel):
         return None, f"finding is none of {', '.join(self.order)}"
 
     def finding_named(self, word: str) -> str | None:
-        """The finding that stands for a class called ``word`` (its name, or what people read), or None."""
+        """The first finding of the class with the name or display name ``word``, or None."""
         term = word.strip().casefold()
         named = (name for name in self.order if term in (name, self.names[name].casefold()))
         return next((self.classes[name][0] for name in named), None)
 
     def same_question(self, other: "Task") -> bool:
-        """Whether the other task has the same classes of the same findings and looks for the same one; their order and
-        what people read may differ."""
+        """Whether both tasks have the same classes, findings and positive class; order and display names may differ."""
 
         def question(task: Task) -> tuple[dict[str, frozenset[str]], str]:
             return {name: frozenset(paths) for name, paths in task.classes.items()}, task.positive

@@ -88,7 +88,7 @@ def test_a_stored_network_keeps_size_planes_and_classes_and_answers_in_the_order
 def test_a_stored_network_of_another_number_of_outputs_is_refused(imported: Path, two_classes: Task) -> None:
     description = json.loads((imported / "bundle.json").read_text())
     (imported / "bundle.json").write_text(json.dumps(description | {"task": two_classes.model_dump()}))
-    with pytest.raises(CxrflowError, match="gives 3 values, not one for each of the classes clear, air"):
+    with pytest.raises(CxrflowError, match="has 3 outputs, not one for each of the classes clear, air"):
         read_bundle(imported)
 
 

@@ -106,7 +106,7 @@ def test_another_question_and_other_image_steps_are_refused(
     bundle_of: Callable[..., Path], task: Task, two_classes: Task, demo_params: Params, tiny
 ) -> None:
     dataset, steps = tiny()
-    with pytest.raises(CxrflowError, match=r"the bundle tells apart clear \(no finding\), air \(pneumothorax\)"):
+    with pytest.raises(CxrflowError, match=r"the bundle's classes are clear \(no finding\), air \(pneumothorax\)"):
         Predictor(bundle_of(two_classes, images=steps)).score(dataset)
     with pytest.raises(CxrflowError, match="other image steps"):
         Predictor(bundle_of(task, images=demo_params.images.model_copy(update={"size": 48}))).score(dataset)

@@ -115,10 +115,10 @@ def test_another_question_is_refused_in_one_sentence_before_any_work(
 ) -> None:
     comparison, dataset = stored
     other = bundle_of(short(two_classes), 3, dataset.records[:0], tmp_path / "3")
-    with pytest.raises(CxrflowError, match=r"tells apart .*pneumothorax"):
+    with pytest.raises(CxrflowError, match=r"classes are .*pneumothorax"):
         replace(comparison, b=other)
     both = replace(comparison, a=other, b=other)
-    with pytest.raises(CxrflowError, match=r"tells apart .*pneumothorax"):
+    with pytest.raises(CxrflowError, match=r"classes are .*pneumothorax"):
         compare_stored(both, dataset, tmp_path)
     assert not comparison.ledger.exists()
 

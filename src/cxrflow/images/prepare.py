@@ -66,7 +66,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
 
     Images that ``out`` already holds, prepared by the same steps and code, are copied instead of decoded. Work in
     progress is kept in the folder ``<out>.partial``, from which an interrupted run resumes; it replaces ``out`` when
-    complete. An image that cannot be read is left out with its reason. Memory use is that of the records and the index.
+    complete. An image that cannot be read is left out with its reason. Memory grows with records and index only.
     Raises CxrflowError if records lack a content hash, as with ``metadata.files: ignored``.
     """
     if records.content_hash.isna().any():

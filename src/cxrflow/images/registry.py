@@ -1,4 +1,4 @@
-"""The registry of image steps: each with its name, the parameters that put it in force, and what it does.
+"""The registry of image steps: each with its name, the parameters that activate it, and its function.
 
 ``prepare_image``, the figure of the steps (examples.py) and the digest of a store (prepare.py) are derived from it. A
 new step needs a function here, an entry below, and its parameters in ``params.Images``. The steps are those of the
