@@ -242,7 +242,8 @@ class _Module(lightning.LightningModule):
 
 def _network() -> nn.Module:
     """MONAI's residual U-Net (Kerfoot et al. 2018): (n, 1, SIZE, SIZE) to logits of the same shape."""
-    how: dict[str, Any] = {"strides": (2, 2, 2, 2), "num_res_units": 2, "norm": "batch"}  # batch: fused
+    # Batch normalisation, because it can be fused into the convolutions for inference.
+    how: dict[str, Any] = {"strides": (2, 2, 2, 2), "num_res_units": 2, "norm": "batch"}
     network: nn.Module = _monai("networks.nets").UNet(2, 1, 1, channels=(16, 32, 64, 112, 144), act="LEAKYRELU", **how)
     return network
 
