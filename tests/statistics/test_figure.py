@@ -31,7 +31,7 @@ def test_json_keeps_its_keys() -> None:
     "numbers", [(0.5, 0.6, 0.7), (0.5, 0.1, 0.4), (math.nan, 0.1, 0.4), (0.5, math.nan, 0.6), (0.5, 0.4, math.inf)]
 )
 def test_what_is_no_figure_cannot_be_built(numbers: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError, match="no figure"):
+    with pytest.raises(ValueError, match="not a figure"):
         Figure(*numbers)
     with pytest.raises(ValueError, match="value or a reason"):
         Figure(*numbers, reason="none")

@@ -1,1 +1,1 @@
-"""Numbers in, figures with intervals out: proportions, AUROCs, pairs of classes within sources."""
+"""Estimates with 95 % intervals clustered by group: proportions, means, AUROCs, AUROCs within sources."""

@@ -1,4 +1,4 @@
-"""A figure: a value with its 95 % interval and what it rests on, or the reason why there is none."""
+"""A figure: an estimate with its 95 % interval and sample size, or the reason why it is missing."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -9,15 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a report may state.
+    """An estimate as a report may state it, or the reason why it is missing.
 
-    value      the estimate; NaN where there is none
-    low, high  its 95 % interval, low <= value <= high
-    n, groups  the images, and groups of patients, that it rests on
-    counts     ``9 of 12`` and the like where there are few groups; else None
-    reason     why there is no value; empty where there is one
+    value      the estimate; NaN if missing
+    low, high  its 95 % interval, low <= value <= high; NaN if missing
+    n, groups  the number of images, and of groups of patients, that it is computed from
+    counts     such as ``9 of 12``, where there are few groups; else None
+    reason     why the estimate is missing; else empty
 
-    Raises ValueError where these do not fit together: a figure without a value has a reason, any other an interval.
+    Raises ValueError unless there is either a value with its interval, or a reason.
     """
 
     value: float = math.nan
@@ -34,10 +34,10 @@ class Figure:
             if not all(map(math.isnan, numbers)):
                 raise ValueError("a figure has a value or a reason, not both")
         elif not all(map(math.isfinite, numbers)) or not self.low <= self.value <= self.high:
-            raise ValueError(f"no figure: {self.value} with the interval {self.low} to {self.high}")
+            raise ValueError(f"not a figure: {self.value} with the interval {self.low} to {self.high}")
 
     def __eq__(self, other: object) -> bool:
-        """Two missing figures are equal where their reasons are, though NaN is not equal to itself."""
+        """Missing figures with the same reason are equal, although NaN is not equal to itself."""
         return isinstance(other, Figure) and self.to_dict() == other.to_dict()
 
     @property
@@ -46,7 +46,7 @@ class Figure:
         return not self.reason
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it: value, low, high, n, groups and, where there are any, counts; or value null and reason."""
+        """JSON-serialisable: value, low, high, n, groups and, if any, counts; or value None and reason."""
         if not self.known:
             return {"value": None, "reason": self.reason}
         return {key: value for key, value in asdict(self).items() if key != "reason" and value is not None}
@@ -63,7 +63,7 @@ def missing(reason: str) -> Figure:
 
 
 def to_json(value: Any) -> Any:
-    """``value`` with every figure in it, however deep in dicts and lists, as JSON holds it."""
+    """``value`` made JSON-serialisable: each Figure in nested dicts and lists is replaced by its ``to_dict``."""
     if isinstance(value, Figure):
         return value.to_dict()
     if isinstance(value, dict):
@@ -74,8 +74,8 @@ def to_json(value: Any) -> Any:
 
 
 def average(figures: list[Figure]) -> Figure:
-    """The unweighted mean of figures of different images; its interval is the mean of theirs: the widest one, for fully
-    correlated errors. Missing figures do not count; where all are missing, the reason is that of the first."""
+    """Unweighted mean of figures from different images. Its limits are the means of their limits: the widest interval,
+    for fully correlated errors. Missing figures are ignored; if all are missing, the first one's reason is returned."""
     known = [figure for figure in figures if figure.known]
     if not known:
         return missing(figures[0].reason if figures else "nothing to compare")

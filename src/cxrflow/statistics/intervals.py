@@ -1,7 +1,7 @@
-"""Proportions, means and areas under ROC curves, with 95 % intervals that count groups of images.
+"""Proportions, means and areas under ROC curves, with 95 % intervals clustered by group of images.
 
-The images of one patient are alike: ten images of one person carry less information than ten of ten people. A group
-is a patient with all duplicates (``group_id`` of the record).
+Images of one patient are correlated: ten images of one person carry less information than one image each of ten people.
+A group is a patient with all duplicates (``group_id`` of the record).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from cxrflow.statistics.resampling import (
     too_few_groups,
 )
 
-#: A figure of fewer groups than this also gives its counts.
+#: A figure computed from fewer groups than this also states its counts.
 FEW_GROUPS = 20
 _Z = float(stats.norm.ppf(0.975))
 
@@ -37,9 +37,9 @@ def proportion(successes: NDArray[np.bool_], groups: NDArray[Any], nothing: str 
     The design effect is the linearised between-group variance of the ratio, with K/(K-1), over the variance of n
     independent images, times (t/z)^2 for K-1 degrees of freedom (Korn and Graubard, Survey Methodology 1998; 24:
     193-201). K is the effective number of groups, n^2 / sum(m^2) for m images in a group: where a few groups hold
-    most images, the plain number of groups gives intervals that are too short. The design effect is at least 1 and at
+    most images, the plain number of groups would give too narrow intervals. The design effect is at least 1 and at
     most the size of the largest group. Where fewer than LEAST_GROUPS groups have the rarer outcome, the variance is
-    unreliable and the design effect is at least Kish's sum(m^2) / n, which takes the images of a group as identical
+    unreliable and the design effect is at least Kish's sum(m^2) / n, which assumes that a group's images are identical
     (Kish, Survey Sampling, 1965, section 5.4).
 
     Simulated coverage (10,000 draws; 12 to 300 groups, p from 0.1 to 0.97): 0.92 to 0.98 for groups of 1;
@@ -56,10 +56,10 @@ def proportion(successes: NDArray[np.bool_], groups: NDArray[Any], nothing: str 
 
 
 def mean_over_groups(successes: NDArray[np.bool_], groups: NDArray[Any], nothing: str = "no images") -> Figure:
-    """Mean of the groups' shares of successes: the chance of success for a random image of a random group.
+    """Mean of the groups' shares of successes: the probability of success for a random image of a random group.
 
-    Arguments as ``proportion``. The interval is that of ``proportion`` for groups of one size with these shares of
-    successes; the effective sample size is at most the number of images. ``counts`` are groups. Simulated coverage
+    Arguments as ``proportion``. The interval is that of ``proportion`` for equally sized groups with these shares of
+    successes; the effective sample size is at most the number of images. ``counts`` counts groups. Simulated coverage
     (1,000 draws; 12 to 150 groups of 1 to 8 and 1 to 30 images, a mean of 0.6 or 0.9, intra-class correlation from
     near 0 to near 1): 0.92 to 0.98.
     """
@@ -74,9 +74,9 @@ def mean_over_groups(successes: NDArray[np.bool_], groups: NDArray[Any], nothing
 
 
 def clustered_mean(values: NDArray[Any], groups: NDArray[Any], nothing: str = "no images") -> Figure:
-    """Mean of numbers with a 95 % cluster-robust interval, which may lie anywhere on the real line.
+    """Mean of any real numbers with a 95 % cluster-robust interval, which is not clipped to a range.
 
-    values: float or bool (n,); groups: (n,). The variance is the linearised one between groups, with K/(K-1); t has
+    values: float or bool (n,); groups: (n,). The variance is the linearised between-group variance, with K/(K-1); t has
     K-1 degrees of freedom. K is the effective number of groups, as in ``proportion``, and at least 2. Missing without
     images, with the reason ``nothing``, and with fewer than LEAST_GROUPS groups.
     """
@@ -101,7 +101,7 @@ class Question:
 
     scores     float (n,), higher for positive
     positive   bool (n,)
-    yes, no    what the two sides are called in reasons and counts
+    yes, no    names of the positives and of the others in reasons and counts
     """
 
     scores: NDArray[np.floating[Any]]
@@ -116,14 +116,14 @@ def aurocs(
     """The AUROC of each question and their unweighted mean, all from the same resamples of groups.
 
     groups: (n,), as long as each question's arrays. A resample that leaves a question without positives or without
-    negatives is drawn again. The mean is missing where any AUROC is.
+    negatives is drawn again. The mean is missing if any AUROC is missing.
 
-    The interval is ``auroc_interval`` with the standard error of the bootstrap over groups. Where that does not rely
-    on resamples, the mean's interval is the mean of the limits: the widest one, for fully correlated errors.
+    Each interval is that of ``auroc_interval``, with the standard error of the group bootstrap. Where that does not use
+    the resamples, the limits of the mean are the means of the limits: the widest interval, for fully correlated errors.
 
-    Simulated coverage (300 draws each, 12 to 100 groups on a side, of 1 to 8 images, intra-class correlation
-    up to 0.6): 0.92 to 1.00 for an AUROC of 0.6 to 0.95, 0.87 to 0.99 for 0.99; lowest with 12 groups on
-    one side. Plain percentiles of the same resamples covered 0.79 to 0.96, and 0.52 to 0.93 for 0.99.
+    Simulated coverage (300 draws each; 12 to 100 groups of positives and of negatives, of 1 to 8 images each,
+    intra-class correlation up to 0.6): 0.92 to 1.00 for an AUROC of 0.6 to 0.95, 0.87 to 0.99 for 0.99; lowest with
+    12 groups on one side. Plain percentiles of the same resamples covered 0.79 to 0.96, and 0.52 to 0.93 for 0.99.
     """
     index = group_index(groups)
     reasons = {name: _unanswerable(question, index) for name, question in questions.items()}
@@ -151,7 +151,7 @@ def aurocs(
 def weighted_auroc(
     scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_], weights: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """AUROC under each row of weights: the chance that a positive scores above a negative, ties counted half.
+    """AUROC under each row of weights: the probability that a positive scores above a negative, ties counted half.
 
     scores: float (n,); positive: bool (n,), with both values; weights: numbers >= 0 (b, n), each row with
     weight on both sides. Returns float64 (b,). One sort serves all rows (Mann-Whitney form; Hanley and
@@ -175,10 +175,10 @@ def auroc_interval(value: float, draws: NDArray[np.float64], sides: tuple[float,
     draws   the AUROC in each resample of groups, float (b,); NaN where a resample has none
     sides   effective number of groups of the positives and of the negatives, >= 1
 
-    It is symmetric on the logit scale, with the standard error of the draws (Field and Welsh, J R Stat Soc B 2007; 69:
-    369-390; logit: Qin and Hotilovac, Stat Methods Med Res 2008; 17: 207-221) and t for the effective number of groups
-    on the smaller side. Where the AUROC is 0 or 1, as it then is in every resample, or a side has fewer than
-    LEAST_GROUPS groups, it is ``newcombe`` on the effective numbers of groups.
+    The interval is symmetric on the logit scale, with the standard error of the draws (Field and Welsh, J R Stat Soc
+    B 2007; 69: 369-390; logit: Qin and Hotilovac, Stat Methods Med Res 2008; 17: 207-221) and t for the effective
+    number of groups on the smaller side. If the AUROC is 0 or 1, and thus the same in every resample, or if a side has
+    fewer than LEAST_GROUPS groups, the interval is that of ``newcombe`` with the effective numbers of groups.
     """
     if _resamples_vary(value, min(sides)):
         return _logit_interval(value, float(np.nanstd(draws, ddof=1)), min(sides))
@@ -188,8 +188,8 @@ def auroc_interval(value: float, draws: NDArray[np.float64], sides: tuple[float,
 def newcombe(value: float, positives: float, negatives: float) -> tuple[float, float]:
     """95 % interval of an AUROC from its value and the number of positives and negatives (>= 1) alone.
 
-    Hanley and McNeil's variance solved for the AUROC, as Wilson does for a proportion, so that the interval keeps a
-    width where the AUROC is 1 (Newcombe, Stat Med 2006; 25: 559-573, method 5).
+    Solves Hanley and McNeil's variance for the AUROC, as Wilson's interval does for a proportion, so that the width is
+    not 0 where the AUROC is 1 (Newcombe, Stat Med 2006; 25: 559-573, method 5).
     """
     mean = (positives + negatives) / 2 - 1
 
@@ -214,7 +214,7 @@ def _sizes_and_hits(successes: NDArray[np.bool_], groups: NDArray[Any]) -> tuple
 
 
 def _design_effect(sizes: NDArray[Any], hits: NDArray[Any], images: int) -> float:
-    """The sum n of ``sizes`` over the effective sample size, which is at most ``images``."""
+    """The sum n of ``sizes``, divided by the effective sample size, which is at most ``images``."""
     n, largest = sizes.sum(), sizes.max()
     p, kish = hits.sum() / n, float((sizes**2).sum() / n)
     rarer = min(np.count_nonzero(hits), np.count_nonzero(hits < sizes))
@@ -264,7 +264,7 @@ def counts_of(question: Question, groups: NDArray[Any]) -> str | None:
 
 
 def _resamples_vary(value: float, smaller: float) -> bool:
-    """Whether resamples of groups show how an AUROC varies."""
+    """Whether a group bootstrap can estimate the standard error of an AUROC."""
     return 1e-12 < value < 1 - 1e-12 and smaller >= LEAST_GROUPS
 
 
@@ -275,6 +275,6 @@ def _logit_interval(value: float, error: float, groups: float) -> tuple[float, f
 
 
 def _figure(value: float, limits: tuple[float, float], n: int, groups: int, counts: str | None) -> Figure:
-    """A figure in [0, 1] whose interval, rounding aside, holds the value."""
+    """A figure in [0, 1], with limits clipped so that rounding cannot exclude the value from the interval."""
     low, high = limits
     return Figure(value, float(min(max(low, 0.0), value)), float(max(min(high, 1.0), value)), n, groups, counts)

@@ -7,31 +7,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: From this many groups on, the spread between groups is estimated; below it a bootstrap or a variance misleads.
+#: Smallest number of groups from which a between-group variance is estimated; with fewer the estimate misleads.
 LEAST_GROUPS = 4
 _CHUNK = 100  # resamples at a time, to bound the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """How many resamples of groups an interval is computed from, and the seed that alone decides the draws."""
+    """Number of resamples of groups, and the seed, which alone determines the draws."""
 
     count: int
     seed: int
 
 
 def too_few_groups(count: int, needed: int = LEAST_GROUPS, of: str = "patients") -> str:
-    """The reason of a figure that needs more groups: ``only 3 groups of patients; at least 4 are needed``."""
+    """The reason given where a figure needs more groups: ``only 3 groups of patients; at least 4 are needed``."""
     return f"only {count} group{'' if count == 1 else 's'} of {of}; at least {needed} are needed"
 
 
 def resamples(
     sides: list[NDArray[np.bool_]], groups: NDArray[Any], bootstrap: Bootstrap
 ) -> Iterator[NDArray[np.int64]]:
-    """How often each image is drawn when groups are drawn with replacement (Field and Welsh, J R Stat Soc B 2007; 69:
-    369-390): int (rows, n), ``bootstrap.count`` rows in all.
+    """Group-bootstrap weights: how often each image is drawn when groups are drawn with replacement (Field and Welsh, J
+    R Stat Soc B 2007; 69: 369-390). Yields chunks, int (rows, n), with ``bootstrap.count`` rows in all.
 
-    sides   bool (n,) each, with at least one True: a resample without an image of one of them is drawn again
+    sides   bool (n,) each, with at least one True; a resample without an image of some side is drawn again
     groups  (n,)
     """
     index = group_index(groups)
@@ -46,14 +46,14 @@ def resamples(
 
 
 def group_index(groups: NDArray[Any]) -> NDArray[np.intp]:
-    """Groups (n,) as numbers from 0, int (n,)."""
+    """Groups (n,) numbered from 0, int (n,)."""
     values = np.asarray(groups)
     return np.unique(values.astype(str) if values.dtype == object else values, return_inverse=True)[1]
 
 
 def effective_groups(groups: NDArray[Any]) -> float:
-    """The effective number of groups, n^2 / sum(m^2) for groups of m images, n in all: the number of groups of equal
-    size that carry as much information; 0 for no image."""
+    """The effective number of groups, n^2 / sum(m^2) for groups of m images, n in all: the number of equally sized
+    groups that carry as much information; 0 without images."""
     if len(groups) == 0:
         return 0.0
     sizes = np.bincount(group_index(groups))

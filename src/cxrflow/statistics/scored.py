@@ -1,4 +1,4 @@
-"""Images with their labels, groups and probabilities: what every figure of a test set is computed from."""
+"""Scored images: labels, groups and predicted probabilities, from which all figures are computed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,13 @@ Probabilities = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Scored:
-    """Some images and what a network says of them.
+    """Images with the probabilities that a network predicts for them.
 
     task           the classes
-    table          one row per image: label (one of the classes), source, group_id and whatever else a figure asks for
-    probabilities  float (n, classes), in the order of the task, rows adding up to 1
-    bootstrap      resamples of groups that intervals come from
-    Raises CxrflowError where these do not fit together.
+    table          one row per image: label (one of the classes), source, group_id and any further columns in use
+    probabilities  float (n, classes), in the order of the task; each row sums to 1
+    bootstrap      number and seed of the resamples for intervals
+    Raises CxrflowError if these are inconsistent.
     """
 
     task: Task
@@ -64,12 +64,12 @@ class Scored:
 
     @property
     def truth(self) -> NDArray[np.int64]:
-        """The number of the true class, int64 (n,)."""
+        """Index of the true class, int64 (n,)."""
         return self.task.numbers(self.table["label"])
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The number of the class of greatest probability, int64 (n,); the first of equals."""
+        """Index of the most probable class, int64 (n,); the first one if several tie."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     @property
@@ -93,11 +93,11 @@ class Scored:
         return np.asarray(self.probabilities[:, self.task.positive_column])
 
     def where(self, rows: NDArray[np.bool_]) -> "Scored":
-        """Those images alone, bool (n,) with at least one True."""
+        """Only the images where ``rows``, bool (n,), is True; at least one must be."""
         return Scored(self.task, self.table[rows], self.probabilities[rows], self.bootstrap)
 
     def among(self, a: str, b: str) -> NDArray[np.bool_]:
-        """Which images are of one of two classes, bool (n,)."""
+        """Whether each image is of class ``a`` or ``b``, bool (n,)."""
         return np.isin(self.labels, (a, b))
 
     def share(self, a: str, b: str) -> NDArray[np.float64]:

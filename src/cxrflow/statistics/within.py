@@ -1,4 +1,4 @@
-"""AUROC of two classes over images of the same source, all sources in one figure."""
+"""AUROC of two classes within sources: only images of the same source are compared."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from cxrflow.statistics.scored import Scored
 
 
 def within_sources(scored: Scored, pair: tuple[str, str]) -> Figure:
-    """The AUROC of p_a / (p_a + p_b) over pairs of images of classes a and b of one source, sources together.
+    """The AUROC of p_a / (p_a + p_b) over all pairs of an image of class a and one of class b from the same source.
 
-    Each source's AUROC is weighted by its number of pairs: the figure is the share of all pairs within a source that
-    are ranked rightly, so that no images of different sources are compared. Its 95 % interval is ``auroc_interval``
-    with a bootstrap over groups. Simulated coverage: 0.968 (600 draws of two sources of 40 images, true AUROC 0.856);
+    Each source's AUROC is weighted by its number of pairs, so the figure is the share of within-source pairs that are
+    ranked correctly; images of different sources are never compared. Its 95 % interval is ``auroc_interval`` with a
+    group bootstrap. Simulated coverage: 0.968 (600 draws of two sources of 40 images, true AUROC 0.856);
     0.948 to 0.984 (250 draws each; two sources with 20 or 40 patients of each class, of 1 to 8 images, intra-class
     correlation 0.5 or 0.8, AUROC 0.7 and 0.9); up to 0.996, too wide, with 8 patients of each.
 
-    Missing where no source has both classes, or where all images of such sources are of one group.
+    Missing if no source has both classes, or if all images of such sources belong to one group.
     """
     a, b = pair
     names, sources, labels = scored.task.names, scored.sources, scored.labels
