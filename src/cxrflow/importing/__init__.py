@@ -1,1 +1,1 @@
-"""Bundles of networks that others trained."""
+"""Imports networks trained elsewhere as bundles."""

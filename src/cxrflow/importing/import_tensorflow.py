@@ -32,8 +32,8 @@ from cxrflow.params import Images
 from cxrflow.task import Task
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
-#: Greatest difference of the bundle's logits and probabilities from TensorFlow's; that of logits is relative to the
-#: largest of them where that is above 1.
+#: Largest accepted difference between the bundle's outputs (logits and probabilities) and TensorFlow's; for logits
+#: relative to the largest absolute logit, if that is above 1.
 TOLERANCE = 1e-4
 #: COVID-Net's image steps (its ``data.py``): top 8 % cut off, centre square, resized, as BGR / 255.
 _STEPS: dict[str, Any] = {
@@ -71,8 +71,8 @@ class Released:
 def import_tensorflow(
     released: Released, task: Task, classes: Sequence[str], trained_on: str, python: Path | None, out: Path
 ) -> tuple[Bundle, float]:
-    """Write a bundle of a TensorFlow 1 network to ``out``; returns its description, and the greatest difference of its
-    logits and probabilities from TensorFlow's on random images, at most TOLERANCE.
+    """Write a bundle of a TensorFlow 1 network to ``out``; returns its description, and the largest difference between
+    its outputs and TensorFlow's on random images, which is at most TOLERANCE.
 
     task        the question that the network answers
     classes     the task's classes in the order of the network's outputs
@@ -83,8 +83,8 @@ def import_tensorflow(
     """
     if sorted(classes) != sorted(task.order):
         raise CxrflowError(
-            f"--classes: {','.join(classes)} must be {', '.join(task.order)}, the classes of the task, in the order of "
-            "the network's outputs."
+            f"--classes: {','.join(classes)} are not the task's classes {', '.join(task.order)}; name exactly these, "
+            "in the order of the network's outputs."
         )
     files = _files(released)
     with tempfile.TemporaryDirectory() as work:
@@ -93,7 +93,7 @@ def import_tensorflow(
             steps = Images.model_validate({"size": side, "channels": channels, **_STEPS})
         except ValidationError:
             raise CxrflowError(
-                f"{released.input}: pictures of {side} pixels and {channels} channels; cxrflow's have 32 to 2048 "
+                f"{released.input}: pictures of {side} pixels and {channels} channels; cxrflow supports 32 to 2048 "
                 "pixels, and 1 or 3 channels."
             ) from None
         network = StoredNetwork((Path(work) / "network.onnx").read_bytes()).eval()
@@ -102,14 +102,14 @@ def import_tensorflow(
     order = [classes.index(name) for name in task.order]
     if answers["logits"].shape[1:] != (len(order),):
         raise CxrflowError(
-            f"{released.logits}: {answers['logits'].shape[1:]} values for a picture, not one for each of "
-            f"{len(order)} classes; name the logits."
+            f"{released.logits}: shape {answers['logits'].shape[1:]} for each picture, not one value for each "
+            f"of {len(order)} classes; name the logits."
         )
     network.order.copy_(torch.tensor(order))
     difference = _difference(network, answers, order)
     if not difference <= TOLERANCE:
         raise CxrflowError(
-            f"{released.meta}: the converted network is {difference:.1e} away from TensorFlow's, more than "
+            f"{released.meta}: the converted network's outputs differ from TensorFlow's by {difference:.1e}, more than "
             f"{TOLERANCE:.0e}; nothing was written. Are {released.probabilities} the softmax of {released.logits}?"
         )
     bundle = Bundle(
@@ -137,8 +137,8 @@ def import_tensorflow(
 
 
 def environment() -> Path:
-    """The interpreter of a virtual environment with the packages of REQUIREMENTS, which is created in the user's cache
-    folder when first needed. Raises CxrflowError where that fails."""
+    """The interpreter of a virtual environment with the packages of REQUIREMENTS. It is created in the user's cache
+    folder on first use; raises CxrflowError if that fails."""
     key = digest([REQUIREMENTS.read_text(), sys.version_info[:2]])[:12]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrflow" / f"tensorflow-{key}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -150,8 +150,8 @@ def environment() -> Path:
     done = _run([python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS])
     if done.returncode:
         raise CxrflowError(
-            f"{REQUIREMENTS}: pip could not install it ({_last_line(done.stderr)}); name an interpreter that has "
-            "TensorFlow and tf2onnx with --python."
+            f"{REQUIREMENTS}: pip could not install it ({_last_line(done.stderr)}); use --python to name an "
+            "interpreter that has TensorFlow and tf2onnx."
         )
     write_whole(folder / "complete", b"")
     return python
@@ -189,12 +189,12 @@ def _run(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
 
 
 def _last_line(text: str) -> str:
-    return ([line for line in text.splitlines() if line.strip()] or ["it said nothing"])[-1].strip()[:300]
+    return ([line for line in text.splitlines() if line.strip()] or ["no error message"])[-1].strip()[:300]
 
 
 @torch.inference_mode()
 def _difference(network: StoredNetwork, answers: dict[str, NDArray[np.float32]], order: list[int]) -> float:
-    """The greatest difference from TensorFlow's answers, with all images in one batch and with each alone; see
+    """Largest difference from TensorFlow's outputs, over all images in one batch and each image alone; see
     TOLERANCE."""
     images = torch.from_numpy(answers["images"])
     theirs, chances = answers["logits"][:, order], answers["probabilities"][:, order]
@@ -202,4 +202,4 @@ def _difference(network: StoredNetwork, answers: dict[str, NDArray[np.float32]],
     for logits in (network(images), torch.cat([network(image[None]) for image in images])):
         apart.append(np.abs(logits.numpy() - theirs).max() / max(1.0, np.abs(theirs).max()))
         apart.append(np.abs(logits.softmax(dim=1).numpy() - chances).max())
-    return float(np.max(apart))  # NaN where one of them is NaN
+    return float(np.max(apart))  # NaN if any difference is NaN

@@ -1,18 +1,18 @@
-"""Reads a TensorFlow 1 meta graph and checkpoint. A script for an environment with TensorFlow, without cxrflow.
+"""Reads a TensorFlow 1 meta graph and checkpoint. Runs as a script in an environment with TensorFlow, without cxrflow.
 
     python in_tensorflow.py job.json
 
-job.json: meta, checkpoint, input, logits, probabilities (names as in the options of ``import-tensorflow``), size
-(pixels, or null: read from the graph), out (a folder), which it writes to:
+The keys of job.json are meta, checkpoint, input, logits, probabilities (as the options of ``import-tensorflow``), size
+(pixels; null: read from the graph) and out, the output folder. The script writes there:
 
     network.onnx  input to logits, with weights; the input is (n, channels, size, size)
     answers.npz   random images (n, channels, size, size) float32 in [0, 1], and TensorFlow's logits and probabilities
     network.json  {"size": pixels, "channels": count}
 
-Where the files or names are wrong, the last line on standard error says why, after the prefix "import-tensorflow: ".
+If files or names are wrong, the last line on standard error gives the reason, after the prefix "import-tensorflow: ".
 
-Of the meta graph only the operations between the input and the logits or probabilities are run, and variables are read
-from the checkpoint directly: anything else that its author put there is never executed.
+Only the operations between the input and the logits or probabilities are run, and variables are read directly from the
+checkpoint; nothing else that the author put into the meta graph is ever executed.
 """
 
 import difflib
@@ -63,7 +63,7 @@ def _read_meta(path: str) -> Any:
 
 
 def _network(graph: Any, checkpoint: str, names: list[str], size: int | None) -> tuple[Any, int, int]:
-    """The operations from the input to the outputs, with variables as constants, for any batch size; and the side and
+    """The subgraph from the input to the outputs, with variables as constants, for any batch size; and the side and
     channels of its input."""
     nodes = {node.name: node for node in graph.node}
     for name in names:
@@ -111,7 +111,7 @@ def _frozen(graph: Any, checkpoint: str) -> Any:
     except Exception:  # TensorFlow raises errors of many types
         _stop(f"{checkpoint}: not a TensorFlow checkpoint, or a damaged one; name another.")
     if absent := sorted(n.name for n in graph.node if n.op in _VARIABLES and not reader.has_tensor(n.name)):
-        _stop(f"{checkpoint}: it has no value for {len(absent)} of the graph's variables, {absent[0]} for one.")
+        _stop(f"{checkpoint}: it lacks values for {len(absent)} of the graph's variables, such as {absent[0]}.")
     resources = _resources(graph)
     frozen = tf1.GraphDef(versions=graph.versions)
     for old in graph.node:
@@ -126,7 +126,7 @@ def _frozen(graph: Any, checkpoint: str) -> Any:
             node.attr["T"].CopyFrom(old.attr["dtype"])
         else:
             for key in old.attr:
-                if not key.startswith("_"):  # annotations of shapes and devices, which are outdated
+                if not key.startswith("_"):  # outdated annotations of shapes and devices
                     node.attr[key].CopyFrom(old.attr[key])
             if old.name in resources:
                 node.attr["T"].type = resources[old.name]
@@ -134,7 +134,7 @@ def _frozen(graph: Any, checkpoint: str) -> Any:
 
 
 def _resources(graph: Any) -> dict[str, int]:
-    """The nodes that hold or pass on a variable's handle, and the type of its value."""
+    """The nodes that hold or forward a variable's handle, with the type of the variable's value."""
     found = {node.name: node.attr["dtype"].type for node in graph.node if node.op == "VarHandleOp"}
     while more := {
         node.name: found[node.input[0].partition(":")[0]]
@@ -146,7 +146,7 @@ def _resources(graph: Any) -> dict[str, int]:
 
 
 def _to_onnx(graph: Any, entry: str, logits: str) -> bytes:
-    """ONNX with channels-first pictures. Batch normalisation is not folded into convolutions, so it can be trained."""
+    """ONNX with channels-first input. Batch normalisation is not folded into convolutions, so it stays trainable."""
     graph = tf_loader.tf_optimize([entry], [logits], _without_branches(graph, entry, logits))
     back_to_back_optimizer._func_map.pop(("Conv", "BatchNormalization"), None)  # would fold them
     with tf.Graph().as_default() as opened:
@@ -160,7 +160,7 @@ def _to_onnx(graph: Any, entry: str, logits: str) -> bytes:
 
 
 def _without_branches(graph: Any, entry: str, logits: str) -> Any:
-    """The graph without the branches that Keras writes for training."""
+    """The graph without the training-only branches that Keras writes."""
     meta = tf1.train.export_meta_graph(graph_def=graph)
     meta.collection_def["train_op"].node_list.value.extend([entry, logits])
     config = tf1.ConfigProto()
