@@ -32,7 +32,7 @@ def test_what_more_images_cannot_tell_is_named(task) -> None:
     assert "influenza from clear or one hospital from another" in said[0]
     assert "(influenza: a; clear: b)" in said[0]  # four clear patients are too few to ask
     assert "influenza from other" in said[1]
-    assert "in b does so in another hospital" in said[2]
+    assert "in b, does so in another hospital" in said[2]
     assert said[3].startswith("Anything within a alone")
 
 

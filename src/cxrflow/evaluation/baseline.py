@@ -1,7 +1,7 @@
-"""How far source, view, age and sex alone go, without a pixel: the baseline that a pooled figure has to beat.
+"""The baseline without a pixel, which a pooled figure has to beat: prediction from source, view, age and sex alone.
 
-Where every COVID-19 image comes from one collection and every normal one from another, the name of the collection
-gives the class away, and a network can learn to recognise the collection (DeGrave et al., Nat Mach Intell 2021; 3:
+If every COVID-19 image comes from one collection and every normal one from another, the collection's name gives the
+class away, and a network can learn to recognise the collection (DeGrave et al., Nat Mach Intell 2021; 3:
 610-619).
 """
 
@@ -27,9 +27,9 @@ def fit_baseline(train: pd.DataFrame) -> Pipeline:
     """Class-balanced multinomial logistic regression of the label on source, view, sex and age.
 
     train: records with source, view, sex, age and label. An unknown view or sex is a category of its own; an unknown
-    age is the median with a missing-value indicator. A source, view or sex that training lacks has no effect.
+    age is the median with a missing-value indicator. A source, view or sex not seen in training has no effect.
 
-    The model is additive, so its figure is a lower bound on what these four give away. Raises CxrflowError where
+    The model is additive, so its figure is a lower bound on what these four variables give away. Raises CxrflowError if
     training has fewer than two classes.
     """
     if train["label"].nunique() < 2:
@@ -54,11 +54,11 @@ def baseline_probabilities(baseline: Pipeline, table: pd.DataFrame, task: Task) 
 
 
 def cross_fitted_baseline(table: pd.DataFrame, task: Task, seed: int) -> tuple[NDArray[np.float64] | None, str]:
-    """The baseline on a set that has no training images: each fifth is predicted from the other four.
+    """The baseline cross-fitted on a set without training images: each fifth is predicted from the other four.
 
-    table: as for ``fit_baseline``, with group_id; no group is on both sides. Returns the out-of-fold probabilities
-    (n, classes) and "", or None and the reason. Where nothing can be learned, out-of-fold scores fall slightly below
-    chance: a fold rich in a class leaves the others poor in it.
+    table: as for ``fit_baseline``, with group_id; folds do not share groups. Returns the out-of-fold probabilities,
+    (n, classes), and "", or None and the reason. If nothing can be learned, out-of-fold scores fall slightly below
+    chance: a fold with more images of a class leaves fewer in the other folds.
     """
     groups = table.groupby("label")["group_id"].nunique()
     if len(groups) < 2:

@@ -1,4 +1,4 @@
-"""Calibration (is a probability of 0.8 right 8 times in 10?) and abstention (risk when unsure images are deferred)."""
+"""Calibration (is a probability of 0.8 right 8 times in 10?) and abstention (risk if unsure images are deferred)."""
 
 from typing import Any
 
@@ -10,24 +10,25 @@ from cxrflow.statistics.resampling import group_index
 from cxrflow.statistics.scored import Scored
 
 _BINS = 10
-#: Shares of the images that are answered, the surest first, at which the risk is given.
+#: Coverages at which the risk is reported: shares of the images that are answered, the most confident first.
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
 def calibration(scored: Scored) -> dict[str, Any]:
     """Calibration of the predicted class's probability, which lies in [1/k, 1] for k classes.
 
-    ``bins``      reliability diagram: for each tenth of [1/k, 1] that has images, ``confidence`` (their mean), and the
-                  figure ``right`` (share of them predicted rightly)
+    ``bins``      reliability diagram: for each tenth of [1/k, 1] that has images, ``confidence`` (mean probability),
+                  and the figure ``right`` (share predicted correctly)
     ``ece``       expected calibration error over these bins (Guo et al. 2017, equation 3, with bins of [0, 1])
-    ``ece_if_calibrated``  mean and 95th percentile (``mean``, ``p95``) of that error if every probability were exactly
-                  right; it is never 0 (consistency resampling: Broecker and Smith, Weather Forecast 2007; 22: 651-661).
-                  The images of a group are drawn right or wrong together
+    ``ece_if_calibrated``  mean and 95th percentile (``mean``, ``p95``) of the ECE of a perfectly calibrated network on
+                  these images, which is not 0 (consistency resampling: Broecker and Smith, Weather Forecast 2007; 22:
+                  651-661). The images of a group are drawn as correct or wrong together
     ``brier``     squared distance between probabilities and the true class, in [0, 2] (Brier, Mon Weather Rev 1950; 78:
                   1-3), with a 95 % cluster-robust interval
 
-    The error is not torchmetrics' ``calibration_error``: its bins are of [0, 1], and consistency resampling would call
-    it a thousand times (it and scikit-learn's ``brier_score_loss``, which gives no interval, are references in tests).
+    The ECE is computed here, because the bins of torchmetrics' ``calibration_error`` span [0, 1], and consistency
+    resampling would call it a thousand times. The tests compare with it, and with scikit-learn's ``brier_score_loss``,
+    which has no interval.
     """
     sure, right = _sure_and_right(scored)
     groups, index = scored.groups, group_index(scored.groups)
@@ -50,8 +51,8 @@ def calibration(scored: Scored) -> dict[str, Any]:
 
 
 def abstention(scored: Scored) -> list[dict[str, Any]]:
-    """Risk against coverage (Geifman and El-Yaniv, NeurIPS 2017): for each of ANSWERED ``answered``, ``least`` (the
-    smallest probability that is answered) and the figure ``risk`` (share of the answered images that are wrong)."""
+    """Risk-coverage curve (Geifman and El-Yaniv, NeurIPS 2017): for each of ANSWERED, ``answered`` (the coverage),
+    ``least`` (the smallest probability answered) and the figure ``risk`` (error rate of the answered images)."""
     sure, right = _sure_and_right(scored)
     groups, descending = scored.groups, np.sort(sure)[::-1]
     rows = []

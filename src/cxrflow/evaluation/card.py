@@ -1,4 +1,4 @@
-"""The figures of an evaluation as the Markdown of a model card."""
+"""The figures of an evaluation as Markdown, for the model card."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ _AT = ("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_prevalence")
 
 
 def card_section(figures: dict[str, Any], task: Task, test_set: str) -> str:
-    """The section of a model card on an evaluation.
+    """The model card's section on an evaluation.
 
-    figures   as ``evaluate_split`` or ``evaluate_collections`` gives them
-    test_set  what was scored, such as ``the split *test*``
+    figures   as returned by ``evaluate_split`` or ``evaluate_collections``
+    test_set  the test set in words, such as ``the split *test*``
     """
     test, blind = figures["test"], figures["baseline"]["macro_auroc"]
     rows = [[task.names[name], *(_said(test[name][figure]) for figure in PER_CLASS)] for name in task.order]

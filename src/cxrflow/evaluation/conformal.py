@@ -1,8 +1,8 @@
 """Prediction sets that hold the true class with a guaranteed probability: split conformal prediction on val.
 
 Class-conditional (Angelopoulos and Bates, Found Trends Mach Learn 2023; 16: 494-591, sections 1.1 and 4.2), because
-sets that are right on average can miss the rare class. The guarantee is per group: the share of images covered can
-differ where some patients have many similar images. MAPIE, the reference in the tests, supports neither groups nor
+sets with the right average coverage can miss the rare class. The guarantee is per group: the share of images covered
+can differ if some patients have many similar images. MAPIE, the reference in the tests, supports neither groups nor
 thresholds that are stored as numbers in ``thresholds.json``.
 """
 
@@ -19,12 +19,12 @@ from cxrflow.statistics.scored import Scored
 
 
 def fit_sets(scored: Scored, coverage: float) -> PredictionSets:
-    """For each class the smallest probability with which it is in the set.
+    """For each class, the probability from which the set includes it.
 
     scored    val, with images of each class
-    coverage  wanted chance, in (0, 1), that the set of an image of a new group holds its class, in each class: the mean
-              over groups of the share of their images that are covered
-    A class with fewer than about 1 / (1 - coverage) groups is in every set: no higher threshold has the guarantee.
+    coverage  wanted coverage of each class, in (0, 1): the probability that the set of an image of a new group holds
+              the true class, as a mean over groups of the share of their images that are covered
+    A class with fewer than about 1 / (1 - coverage) groups is in every set: no threshold above 0 has the guarantee.
     """
     least = {}
     for c, name in enumerate(scored.task.order):
@@ -34,29 +34,29 @@ def fit_sets(scored: Scored, coverage: float) -> PredictionSets:
 
 
 def lower_quantile(scores: NDArray[Any], groups: NDArray[Any], coverage: float) -> float:
-    """The greatest threshold that an image of a new group reaches with a probability of at least ``coverage``, or 0.
+    """The highest threshold that an image of a new group reaches with a probability of at least ``coverage``, or 0.
 
     scores  float (n,) in [0, 1], n > 0; groups  (n,). Each of k groups weighs 1 / (k + 1), shared by its images, and
-    the new group has the rest (Lee, Barber and Willett, arXiv:2306.06342, section 2); with one image a group it is the
-    floor((1 - coverage) (k + 1))-th smallest score.
+    the new group has the rest (Lee, Barber and Willett, arXiv:2306.06342, section 2); with one image per group it is
+    the floor((1 - coverage) (k + 1))-th smallest score.
     """
     index = group_index(groups)
     sizes = np.bincount(index)
     weights = 1 / (sizes[index] * (len(sizes) + 1))
     order = np.argsort(scores, kind="stable")
-    below = 1 / (len(sizes) + 1) + np.r_[0, np.cumsum(weights[order])[:-1]]  # with the new group lowest of all
+    below = 1 / (len(sizes) + 1) + np.r_[0, np.cumsum(weights[order])[:-1]]  # as if the new group scored lowest
     allowed = np.flatnonzero(below <= 1 - coverage + 1e-12)
     return float(scores[order][allowed[-1]]) if len(allowed) else 0.0
 
 
 def set_figures(scored: Scored, sets: PredictionSets | None) -> dict[str, Any]:
-    """How the prediction sets do on test.
+    """Coverage and size of the prediction sets on test.
 
     ``coverage``   for ``all`` images and for each class, the mean over groups of the share of their images whose set
-                   holds the true class: the quantity that is guaranteed
+                   holds the true class, which is the guaranteed quantity
     ``single``, ``empty``  shares of the images with one class in the set, and with none
     ``mean_size``  classes in a set, on average
-    ``wanted``, ``least``  of the bundle
+    ``wanted``, ``least``  wanted coverage and probability thresholds, from the bundle
     """
     order, groups = scored.task.order, scored.groups
     if sets is None:

@@ -1,4 +1,4 @@
-"""The pictures of ``curves`` and ``calibration``, as SVG or PNG bytes, in the style of ``plots``."""
+"""Plots of ``curves`` and ``calibration``, as SVG or PNG bytes, in the style of ``plots``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,9 +22,9 @@ def curve_panels(
 ) -> bytes:
     """ROC and precision-recall curves of ``curves.curves`` with their bands, and the operating points.
 
-    figures  as ``metrics.evaluate`` gives them, with ``operating_points``: the AUROC of each class goes into the
-             legend, its share of the images is the chance level of a precision-recall curve
-    A class without a curve has the reason in the legend.
+    figures  as returned by ``metrics.evaluate``, with ``operating_points``. The legend shows the AUROC of each class;
+             the class's share of the images is the chance level of its precision-recall curve
+    The legend gives the reason for a missing curve.
     """
     images = [sum(row) for row in figures["confusion"]["counts"]]
     with new_canvas(10.2, 5.0, kind) as (canvas, out):
@@ -62,7 +62,7 @@ def curve_panels(
 def calibration_panels(
     calibration: Mapping[str, Any], abstention: Sequence[Mapping[str, Any]], classes: int, kind: Kind = "svg"
 ) -> bytes:
-    """Reliability diagram of ``calibration.calibration`` for a number of classes, and risk against coverage of
+    """Reliability diagram from ``calibration.calibration``, for ``classes`` classes, and risk-coverage curve from
     ``calibration.abstention``."""
     with new_canvas(10.2, 4.4, kind) as (canvas, out):
         reliability, risk = (canvas.add_subplot(1, 2, column + 1) for column in range(2))

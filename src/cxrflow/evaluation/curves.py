@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves of each class against the rest, with confidence bands that count groups."""
+"""ROC and precision-recall curves of each class against the rest, with confidence bands clustered by group."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from cxrflow.statistics.intervals import wilson
 from cxrflow.statistics.resampling import effective_groups, resamples
 from cxrflow.statistics.scored import Scored
 
-#: Abscissae: 1 - specificity of the ROC curve, sensitivity of the precision-recall curve.
+#: Values of the x axis: 1 - specificity for the ROC curve, sensitivity for the precision-recall curve.
 GRID = np.linspace(0, 1, 101)
 _Z = float(stats.norm.ppf(0.975))
 
@@ -21,11 +21,11 @@ Curve = dict[str, list[float]]
 
 def curves(scored: Scored) -> dict[str, dict[str, Curve | Figure]]:
     """For each class ``roc`` (sensitivity at each 1 - specificity of GRID) and ``precision_recall`` (PPV at each
-    sensitivity of GRID); a missing figure with the reason where the class is absent or the only one.
+    sensitivity of GRID); a missing figure with the reason if the class is absent or the only one.
 
-    The band is a pointwise 95 % Wilson interval. Its sample size at a point is the effective one: p (1 - p) over the
-    variance of the bootstrap over groups, at most the effective number of groups that the point rests on. Percentiles
-    of the resamples would have no width where the curve is at 0 or 1.
+    The band is a pointwise 95 % Wilson interval on the effective sample size: p (1 - p) over the group-bootstrap
+    variance, at most the effective number of groups that the point is computed from. Percentiles of the resamples would
+    have no width where the curve is at 0 or 1.
     """
     out: dict[str, dict[str, Curve | Figure]] = {}
     groups = scored.groups
@@ -67,7 +67,7 @@ def _both(
     roc, precision = np.empty((len(weights), len(GRID))), np.empty((len(weights), len(GRID)))
     for row in range(len(weights)):
         x, y = false[row] / false[row, -1], found[row] / found[row, -1]
-        # At a vertical step interp takes the last point, its top.
+        # At a vertical step interp takes the last point, which is its top.
         roc[row] = np.interp(GRID, np.r_[0.0, x], np.r_[0.0, y])
         reached = np.searchsorted(y, np.minimum(np.maximum(GRID, 1e-9), y[-1]) - 1e-12)
         precision[row] = ppv[row, reached]
@@ -75,7 +75,7 @@ def _both(
 
 
 def _thresholds(scores: NDArray[Any]) -> NDArray[Any]:
-    """The threshold at which each sensitivity of GRID is reached, float (101,); scores: of the class's images, (n,)."""
+    """The threshold that reaches each sensitivity of GRID, float (101,), from the scores (n,) of the class's images."""
     descending = np.sort(scores)[::-1]
     return np.asarray(descending[np.maximum(np.ceil(GRID * len(scores) - 1e-9).astype(int) - 1, 0)])
 
@@ -85,7 +85,7 @@ def _band(curve: NDArray[Any], drawn: NDArray[Any], groups: NDArray[Any]) -> Cur
 
     curve   float (101,)
     drawn   the curve in each resample, float (b, 101)
-    groups  effective number of groups that each point rests on, float (101,)
+    groups  effective number of groups that each point is computed from, float (101,)
     """
     groups = np.maximum(groups, 1.0)
     inner = (curve * groups + 0.5) / (groups + 1)  # away from 0 and 1, where no resample varies

@@ -1,4 +1,4 @@
-"""Score a test set once, enter the look in the ledger, and write the figures with their predictions and pictures."""
+"""Score a test set once, record the look in the ledger, and write figures, predictions and plots."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from cxrflow.metadata.build import Built, build_records
 from cxrflow.metadata.groups import with_children
 from cxrflow.metadata.overlap import collection_overlap
 from cxrflow.model_card import CARD, NOT_MEASURED, card_of
-from cxrflow.params import Evaluation, Metadata, Sources
+from cxrflow.params import Evaluation, Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import write_records
 from cxrflow.statistics.figure import Figure, missing, to_json
@@ -41,7 +41,7 @@ from cxrflow.statistics.scored import Scored
 
 @dataclass(frozen=True)
 class _Baseline:
-    """Probabilities without a pixel, float (n, classes), or None and the reason; and what they were learned from."""
+    """Probabilities without a pixel, float (n, classes), or None with a reason; and the data they were learned from."""
 
     probabilities: NDArray[np.float64] | None
     reason: str
@@ -50,7 +50,7 @@ class _Baseline:
 
 @dataclass(frozen=True)
 class _TestSet:
-    """What is scored and what is known of it.
+    """A test set to score.
 
     images    the test images
     held      label, source and group_id of all images of the same collections, of all splits
@@ -65,17 +65,17 @@ class _TestSet:
 
 
 def evaluate_split(predictor: Predictor, dataset: Dataset, params: Evaluation, out: Path) -> dict[str, Any]:
-    """The stage: figures on the split ``test``; the baseline is learned from the split ``train``.
+    """The evaluation stage: figures on the split ``test``; the baseline is learned from the split ``train``.
 
     Writes ``metrics.json``, ``summary.json``, ``predictions.csv``, ``curves.json``, the model card and ``plots`` into
-    ``out``, and enters the look in the ledger there. Returns the figures, as ``metrics.json`` holds them but typed.
-    Raises CxrflowError where the bundle answers another question than the labels, before any scoring.
+    ``out``, and records the look in the ledger there. Returns the contents of ``metrics.json``, with typed figures.
+    Raises CxrflowError, before any scoring, if the data set's task is not the bundle's.
     """
     predictor.check_task(dataset.task)
     test, train = dataset.split("test"), dataset.split("train")
     blind = baseline_probabilities(fit_baseline(train.records), test.records, dataset.task)
     held, children = dataset.records, with_children(dataset.records)
-    # Children used for training alone (metadata.paediatric: train) do not count as another hospital.
+    # Children who are used for training only (metadata.paediatric: train) do not count as another hospital.
     if (held.split[children] == "train").all():
         held = held[~children]
     baseline = _Baseline(blind, "", "the training images' table rows")
@@ -83,30 +83,25 @@ def evaluate_split(predictor: Predictor, dataset: Dataset, params: Evaluation, o
 
 
 def evaluate_collections(
-    predictor: Predictor,
-    sources: Sources,
-    metadata: Metadata,
-    params: Evaluation,
-    engine: Engine,
-    out: Path,
-    ledger: Path,
-) -> tuple[dict[str, Any], Built]:
-    """The same figures on every kept image of other collections, labelled by the bundle's own task.
+    predictor: Predictor, params: Params, engine: Engine, out: Path, ledger: Path
+) -> tuple[dict[str, Any], Built, Dataset]:
+    """External validation: the same figures on every kept image of the collections in ``params.sources``, labelled by
+    the bundle's task.
 
     Images that the bundle was trained or validated on, their near repeats, and other images of the same patients are
     left out, and so are those that could not be prepared. Writes ``records.csv`` and the tables of the metadata stage
-    (in ``metadata``) beside the figures; returns the figures and what was built, with every reason for leaving out.
+    (in ``metadata``) beside the figures; returns the figures, the built records with the reason for each exclusion, and
+    the images that were scored.
     """
     task = predictor.bundle.task
     # Seen images are recognised by hashes of the files, so the files are required whatever the parameters say.
-    metadata = metadata.model_copy(update={"files": "required"})
-    built = build_records(sources, metadata, task, engine, out, split=False)
+    metadata = params.metadata.model_copy(update={"files": "required"})
+    built = build_records(params.sources, metadata, task, engine, out, split=False)
     records = leave_out_seen(built.records, predictor.folder)
     kept = records[records.left_out.isna()]
     write_records(records, out / "records.csv")
-    nothing = (
-        f"{sources.root}: no image is left to evaluate of {len(records)} rows; {out / 'records.csv'} says why for each."
-    )
+    reasons, rows = out / "records.csv", len(records)
+    nothing = f"{params.sources.root}: none of {rows} rows is left to evaluate; {reasons} gives each reason."
     if kept.empty:
         raise CxrflowError(nothing)
     store = prepare_images(kept, built.root, predictor.bundle.images, engine, out / "images")
@@ -120,10 +115,10 @@ def evaluate_collections(
     evaluated = replace(built, records=records)
     # The overlap of the collections does not depend on what a bundle has seen.
     stage.write_tables(evaluated, collection_overlap(built.records, built.near), out / "metadata")
-    blind, reason = cross_fitted_baseline(dataset.records, task, params.seed)
+    blind, reason = cross_fitted_baseline(dataset.records, task, params.evaluation.seed)
     baseline = _Baseline(blind, reason, "the other four fifths of these collections' groups")
-    test_set = _TestSet(dataset, dataset.records, baseline, f"the collections in `{sources.root}`")
-    return _score(predictor, test_set, params, out, ledger), evaluated
+    test_set = _TestSet(dataset, dataset.records, baseline, f"the collections in `{params.sources.root}`")
+    return _score(predictor, test_set, params.evaluation, out, ledger), evaluated, dataset
 
 
 def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Path, ledger: Path) -> dict[str, Any]:
@@ -172,10 +167,10 @@ def _draw(figures: dict[str, Any], scored: Scored, out: Path) -> None:
 
 
 def summary(figures: dict[str, Any]) -> dict[str, float | int | None]:
-    """The figures for ``dvc metrics``, flat; None where one is missing.
+    """Key figures for ``dvc metrics``, flat; None for a missing one.
 
-    ``positive_sensitivity`` and ``positive_specificity`` are those of the most probable class,
-    ``sensitivity_at_specificity`` that at the threshold of the wanted specificity on val.
+    ``positive_sensitivity`` and ``positive_specificity`` use the most probable class as the prediction;
+    ``sensitivity_at_specificity`` uses the threshold that gives the wanted specificity on val.
     """
     points, macro = figures["operating_points"], figures["test"]["macro_auroc"]
 

@@ -1,7 +1,7 @@
-"""How often a test set has been looked at: the best figure of many looks is optimistic.
+"""The ledger counts the looks at each test set, that is, how often it was scored: the best of many looks is optimistic.
 
-Each look is a row of a CSV file that is only ever appended to (Dwork et al., Science 2015; 349: 636-638, on how reuse
-of a held-out set leads to overfitting it).
+It is an append-only CSV file with a row for each look (Dwork et al., Science 2015; 349: 636-638, on how reuse of a
+held-out set leads to overfitting it).
 """
 
 import csv
@@ -30,13 +30,13 @@ def test_set_hash(table: pd.DataFrame) -> str:
     return digest(sorted(zip(images.astype(str), table["label"].astype(str), strict=True)))
 
 
-test_set_hash.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever its name
+test_set_hash.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test
 
 
 def enter(ledger: Path, bundle: str, test_set: str) -> None:
-    """Add one look now: ``bundle`` (hash or name) at ``test_set`` (``test_set_hash``).
+    """Record a look of ``bundle`` (hash or name) at ``test_set`` (its ``test_set_hash``), with the current time.
 
-    The file is replaced as a whole, so that a killed run leaves the old one. Raises CxrflowError where the ledger is
+    The file is replaced atomically, so that a killed run leaves the old one. Raises CxrflowError if the ledger is
     damaged.
     """
     rows = _rows(ledger)
@@ -47,7 +47,7 @@ def enter(ledger: Path, bundle: str, test_set: str) -> None:
 
 
 def times_looked_at(ledger: Path, test_set: str) -> int:
-    """Number of looks at ``test_set``, 0 where there is no ledger; raises CxrflowError where it is damaged."""
+    """Number of looks at ``test_set``, 0 without a ledger; raises CxrflowError if the ledger is damaged."""
     return sum(row[2] == test_set for row in _rows(ledger))
 
 
@@ -63,6 +63,6 @@ def _rows(ledger: Path) -> list[list[str]]:
     except (OSError, ValueError, csv.Error):
         raise CxrflowError(
             f"{ledger}: damaged, expected rows of {', '.join(COLUMNS)}; restore it from version "
-            "control, or remove it and the count of looks starts again."
+            "control, or remove it to restart the count of looks."
         ) from None
     return rows

@@ -1,4 +1,4 @@
-"""What the data cannot tell: how many patients are missing, and which questions no number of images would answer."""
+"""What the data cannot tell: how many more patients are needed, and which questions more images would not answer."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,23 +12,24 @@ from cxrflow.task import Task
 
 #: Wanted half width of an interval.
 HALF_WIDTH = 0.05
-#: A collection with fewer patients of a class than this is taken not to have the class.
+#: A collection with fewer patients of a class than this counts as not having the class.
 FEW = 5
 _FIGURES = {"auroc": "AUROC", "sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV"}
 
 
 def cannot_tell(figures: dict[str, Any], scored: Scored, held: pd.DataFrame) -> dict[str, Any]:
-    """What more patients would tell (``needed``) and what they would not (``unanswerable``).
+    """What more patients would tell (``needed``), and what they would not (``unanswerable``).
 
-    figures  as ``metrics.evaluate`` gives them, with ``operating_points``
+    figures  as returned by ``metrics.evaluate``, with ``operating_points``
     scored   the test images
     held     label, source and group_id of all images of the collections, of all splits
 
-    ``needed``: for each figure of the test set, and within each source, ``figure`` (its name), ``interval`` (low and
-    high; None, with ``reason``, where the figure is missing) and ``more``: for each class whose patients it rests on
-    ``kind`` (the class), ``sources`` (that have such patients; more may come from any of them), ``groups`` (number now)
-    and ``needed`` (number to add; None where there is no interval). An interval's width shrinks with the square root of
-    the number of groups, so f = (width / 0.1)^2 times as many are needed of each kind; f is at least 1.
+    ``needed``: for each figure, of the whole test set and within each source, ``figure`` (its name), ``interval`` (low
+    and high; None, with ``reason``, for a missing figure) and ``more``. ``more`` lists each class whose patients the
+    figure is computed from: ``kind`` (the class), ``sources`` (that have such patients; more may come from any of
+    them), ``groups`` (number now) and ``needed`` (number to add; None without an interval). An interval's width shrinks
+    with the square root of the number of groups, so f = (width / 0.1)^2 times as many are needed of each kind; f is at
+    least 1.
     """
     return {
         "half_width": HALF_WIDTH,
@@ -38,10 +39,10 @@ def cannot_tell(figures: dict[str, Any], scored: Scored, held: pd.DataFrame) -> 
 
 
 def unanswerable(held: pd.DataFrame, task: Task) -> list[str]:
-    """Sentences: what more images of these collections cannot tell, because class and source coincide.
+    """Sentences on what more images of these collections cannot tell, because class and source coincide.
 
     held  label, source and group_id of all images. A collection with fewer than FEW groups of a class, over all splits,
-          is taken not to have the class
+          counts as not having the class
     """
     names = task.names
     groups = held.groupby(["label", "source"]).group_id.nunique()
@@ -61,8 +62,8 @@ def unanswerable(held: pd.DataFrame, task: Task) -> list[str]:
             )
         elif len(both) == 1:
             said.append(
-                f"Whether what tells {names[a]} from {names[b]} in {both[0]} does so in another hospital: no other "
-                f"collection here has {FEW} patients of each."
+                f"Whether the network, if it tells {names[a]} from {names[b]} in {both[0]}, does so in another "
+                f"hospital: no other collection here has {FEW} patients of each."
             )
     for source in sorted(set(held.source)):
         classes = [name for name in task.order if source in present[name]]
@@ -70,14 +71,14 @@ def unanswerable(held: pd.DataFrame, task: Task) -> list[str]:
             said.append(f"Anything of {source}: it has fewer than {FEW} patients of every class.")
         if len(classes) == 1:
             said.append(
-                f"Anything within {source} alone: of its patients only those with {names[classes[0]]} are {FEW} or "
-                f"more."
+                f"Anything within {source} alone: {names[classes[0]]} is the only class of which it has {FEW} patients "
+                f"or more."
             )
     return said
 
 
 def more_groups(figure: Figure, groups: int) -> int | None:
-    """How many groups beyond ``groups`` bring a figure's interval to +-HALF_WIDTH; None where it has no interval."""
+    """How many groups to add to ``groups`` for an interval of +-HALF_WIDTH; None for a missing figure."""
     if not figure.known:
         return None
     factor = ((figure.high - figure.low) / (2 * HALF_WIDTH)) ** 2

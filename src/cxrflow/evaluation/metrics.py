@@ -12,13 +12,13 @@ from cxrflow.statistics.scored import Scored
 
 
 def evaluate(scored: Scored) -> dict[str, Any]:
-    """All figures of one test set; the predicted class is the most probable one, the first of equals.
+    """All figures of one test set; the predicted class is the most probable one, the first one if several tie.
 
     ``test``       ``macro_auroc``, ``accuracy``, and for each class, one against the rest, ``sensitivity``,
                    ``specificity``, ``ppv`` and ``auroc``
     ``by_source``  for each source and each pair of classes it has, ``<a>_vs_<b>``: the AUROC of p_a / (p_a + p_b) among
-                   its images of the two, where knowing the source cannot help
-    ``confusion``  as ``confusion`` gives it
+                   its images of the two classes, where knowing the source cannot help
+    ``confusion``  as returned by ``confusion``
     ``n``, ``groups``   images and groups of patients
     """
     names, truth, predicted, groups = scored.task.names, scored.truth, scored.predicted, scored.groups
@@ -59,7 +59,7 @@ def one_against_rest(scored: Scored) -> tuple[dict[str, Figure], Figure]:
 def confusion(
     truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int
 ) -> dict[str, list[list[Any]]]:
-    """Confusion matrix, true class on rows, from class numbers (n,).
+    """Confusion matrix, true class on rows, from class indices (n,).
 
     ``counts``     int, classes x classes
     ``by_row``     shares of each true class (sensitivity on the diagonal); None where a row is empty

@@ -1,4 +1,4 @@
-"""Operating points: the threshold from which an image is called positive. Chosen on val, applied to test."""
+"""Operating points: thresholds from which an image is called positive, chosen on val and applied to test."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ _FIGURES = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "np
 
 
 def point_names(task: Task) -> dict[str, str]:
-    """What each of POINTS calls an image positive for, in words."""
+    """The criterion of each operating point, in words."""
     said = (f"{task.positive_name} has the greatest probability", "a wanted specificity", "the least cost")
     return dict(zip(POINTS, said, strict=True))
 
@@ -44,7 +44,7 @@ def choose_on_val(folder: Path, dataset: Dataset, params: Evaluation) -> Bundle:
 
 
 def choose(scores: NDArray[Any], positive: NDArray[np.bool_], params: Evaluation) -> dict[str, OperatingPoint]:
-    """Those of POINTS that are thresholds, from the probabilities of the positive class on val.
+    """Choose the operating points that have a threshold, from the probabilities of the positive class on val.
 
     scores  float (n,) in [0, 1]; positive  bool (n,), with both values
     """
@@ -75,7 +75,7 @@ def threshold_for_specificity(scores: NDArray[Any], positive: NDArray[np.bool_],
 
 
 def threshold_for_cost(scores: NDArray[Any], positive: NDArray[np.bool_], ratio: float, prevalence: float) -> float:
-    """The threshold of least expected cost, the lowest where several are equal: there the slope of the ROC curve is
+    """The threshold of least expected cost, the lowest one if several tie. At this point the slope of the ROC curve is
     (1 - prevalence) / (prevalence * ratio) (Metz, Semin Nucl Med 1978; 8: 283-298).
 
     scores, positive  as for ``threshold_for_specificity``
@@ -88,11 +88,11 @@ def threshold_for_cost(scores: NDArray[Any], positive: NDArray[np.bool_], ratio:
 
 
 def figures_at_points(scored: Scored, bundle: Bundle, prevalence: float) -> dict[str, dict[str, Any]]:
-    """For each of POINTS the figures of the positive class against the rest: ``threshold``, ``wanted``, ``prevalence``
-    (that the threshold was chosen for, or None), ``on_val`` (sensitivity and specificity there), ``sensitivity``,
-    ``specificity``, ``ppv``, ``npv``, and ``ppv_at_prevalence`` and ``npv_at_prevalence``.
+    """For each of POINTS, the figures of the positive class against the rest: ``threshold``, ``wanted``, ``prevalence``
+    (for which the threshold was chosen, or None), ``on_val`` (sensitivity and specificity on val), ``sensitivity``,
+    ``specificity``, ``ppv``, ``npv``, ``ppv_at_prevalence`` and ``npv_at_prevalence``.
 
-    Where the bundle lacks an operating point its figures are missing, with that reason.
+    If the bundle lacks an operating point, its figures are missing, with this as the reason.
     """
     out: dict[str, dict[str, Any]] = {}
     for name in POINTS:
@@ -120,9 +120,9 @@ def at_prevalence(
     """PPV and NPV at a prevalence in (0, 1), by Bayes' theorem, with 95 % intervals.
 
     Post-test odds are pre-test odds times a likelihood ratio (Altman and Bland, BMJ 1994; 309: 102). The likelihood
-    ratio's interval comes from those of sensitivity and specificity, which are of different patients
-    (``ratio_interval``). Simulated coverage (1,000 draws; 15 to 100 positive patients and three times as many others,
-    of 1 to 8 images, intra-class correlation 0 to 0.6): 0.92 to 0.98.
+    ratio's interval comes from those of sensitivity and specificity, which are independent, as they are computed from
+    different patients (``ratio_interval``). Simulated coverage (1,000 draws; 15 to 100 positive patients and three
+    times as many others, of 1 to 8 images, intra-class correlation 0 to 0.6): 0.92 to 0.98.
     """
     for figure in (sensitivity, specificity):
         if not figure.known:
@@ -182,8 +182,8 @@ def _complement(figure: Figure) -> Figure:
 
 
 def _posterior(above: Figure, below: Figure, prevalence: float) -> Figure | None:
-    """The share of positives among the images with some result, which occurs in the share ``above`` of the positives
-    and in the share ``below`` of the others; None where it never occurs."""
+    """Post-test probability of the positive class, given a result that the share ``above`` of the positives and the
+    share ``below`` of the others have; None if the result never occurs."""
     if above.value == below.value == 0:
         return None
     odds = prevalence / (1 - prevalence)

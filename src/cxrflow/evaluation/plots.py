@@ -1,4 +1,4 @@
-"""The pictures of an evaluation, as SVG or PNG bytes; they show figures and compute none."""
+"""The plots of an evaluation, as SVG or PNG bytes; they draw given figures and compute none."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from cxrflow.task import Task
 
 Kind = Literal["svg", "png"]
 
-#: Text and lines; grid and chance lines; data that belong to no class.
+#: Colours of text and lines, of grid and chance lines, and of data that belong to no class.
 INK, FAINT, ACCENT = "#2B2F33", "#8A9096", "#3A7D7C"
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
 _WIDEST_FLAT = 11  # characters of a class name under a cell of the confusion matrix
@@ -122,9 +122,10 @@ def training_curves(history: pd.DataFrame, task: Task, chosen: int | None, kind:
 def within_sources(
     by_source: Mapping[str, Mapping[str, Figure]], pooled: Figure, baseline: Figure, task: Task, kind: Kind = "svg"
 ) -> bytes:
-    """Forest plot: the pooled macro AUROC, the baseline's without a pixel, then each pair of classes in a source.
+    """Forest plot: the pooled macro AUROC of the network and of the baseline without a pixel, then the AUROC of each
+    pair of classes within each source.
 
-    by_source: as ``metrics.evaluate`` gives it. A missing figure keeps its row, with the reason.
+    by_source: as returned by ``metrics.evaluate``. A missing figure keeps its row, with the reason.
     """
     rows: list[tuple[str, Figure | None, str, str]] = [
         ("all sources, macro", None, INK, ""),
@@ -138,7 +139,7 @@ def within_sources(
             first, second = pair.split("_vs_")
             said = _plain(f"{task.names[first]} vs {task.names[second]}")
             rows.append((said, within, task.colours[first], "o"))
-    # The labels take 0.46 of the width of the axes, and more where they are longer than those above.
+    # The labels take 0.46 of the width of the axes, and more if they are longer than the first three.
     more = 0.017 * max(max(len(row[0]) for row in rows) - 27, 0)
     with new_canvas(7.4 + 4 * more, 1.1 + 0.3 * len(rows), kind) as (canvas, out):
         axes = canvas.add_subplot()
@@ -172,7 +173,7 @@ def new_canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas
 
 
 def _plain(text: str) -> str:
-    """Text in which matplotlib finds no mathematics."""
+    """Text with dollar signs escaped, which matplotlib would read as mathematics."""
     return text.replace("$", r"\$")
 
 

@@ -17,9 +17,9 @@ COLUMNS = ["image_id", "source", "group_id", "label"]
 def write_predictions(dataset: Dataset, probabilities: NDArray[np.floating[Any]], path: Path, **more: Any) -> None:
     """Write image_id, source, group_id and label of each image, the columns ``more``, and its probabilities as CSV.
 
-    probabilities  float (n, classes) in the order of the task, or NaN where an image was not scored. They are written
-                   with nine significant digits, however small: the order of two classes with probabilities near 0
-                   matters within sources.
+    probabilities  float (n, classes) in the order of the task; NaN for an image that was not scored. They are written
+                   with nine significant digits even if tiny, because within sources the order of two probabilities near
+                   0 matters.
     """
     table = dataset.records[COLUMNS].assign(**more)
     table[list(dataset.task.order)] = probabilities
@@ -27,7 +27,7 @@ def write_predictions(dataset: Dataset, probabilities: NDArray[np.floating[Any]]
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """Read what ``write_predictions`` wrote: text columns as ``str``. Raises CxrflowError where there is none."""
+    """Read a file of ``write_predictions``, text columns as ``str``. Raises CxrflowError if it does not exist."""
     try:
         return pd.read_csv(path, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False, na_values=[""])
     except OSError:

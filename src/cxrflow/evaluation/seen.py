@@ -1,4 +1,4 @@
-"""Images that a bundle has seen are left out of its test sets."""
+"""Leaves images that a bundle has seen out of its test sets."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ def leave_out_seen(records: pd.DataFrame, bundle_folder: Path) -> pd.DataFrame:
     the same patients, and the groups of all these. Returns records (columns of records.py) with ``left_out`` set.
 
     The bundle holds no thumbnails, so near repeats are found by the difference hash alone, within the usual number of
-    bits: this leaves out some new images rather than keep one that was seen. Where the bundle's ``seen`` is unknown,
-    only the images that it lists can be left out.
+    bits; this leaves out some new images rather than keep a seen one. If the bundle's ``seen`` is unknown, only the
+    images that it lists can be left out.
     """
     seen = read_trained_on(bundle_folder)
     kept = records.left_out.isna()
@@ -37,14 +37,14 @@ def leave_out_seen(records: pd.DataFrame, bundle_folder: Path) -> pd.DataFrame:
 def seen_before(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
     """A warning about test images that the bundle in ``folder`` may have seen, or None.
 
-    test  records (columns of records.py) without the bundle's own training and validation images: what is left is what
-          the weights saw before, in pretraining
+    test  records (columns of records.py) without the bundle's own training and validation images; any remaining overlap
+          is with the pretraining of its weights
     """
     said = []
     if bundle.seen == "unknown":
         said.append(
-            "Unknown: the network comes without a list of all its training images; if these are among them, the "
-            "figures are too good."
+            "Unknown: the network comes without a list of all its training images; if test images are among them, the "
+            "figures are optimistic."
         )
     known = {name.casefold() for name in bundle.pretrained_on}
     if met := [name for name in test.source.unique() if str(name).casefold() in known]:
@@ -58,5 +58,5 @@ def seen_before(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
 
 
 def _near_any(hashes: pd.Series, seen: pd.Series) -> np.ndarray:
-    """Whether each hash is like a seen one: bool (len(hashes),)."""
+    """Whether each hash is near a seen one: bool (len(hashes),)."""
     return np.isin(np.arange(len(hashes)), like_hashes(hashes.tolist(), seen.tolist())[:, 0])

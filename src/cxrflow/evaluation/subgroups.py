@@ -21,13 +21,13 @@ UNKNOWN = "unknown"
 
 
 def subgroups(scored: Scored) -> dict[str, dict[str, dict[str, Any]]]:
-    """``by_collection``, ``by_view``, ``by_sex``, ``by_age`` and ``by_day``: for each part ``n`` images, ``groups``,
-    ``images`` of each class, and the figures ``accuracy``, and of the positive class against the rest ``sensitivity``
-    and ``specificity`` (the prediction is the most probable class) and ``auroc``.
+    """``by_collection``, ``by_view``, ``by_sex``, ``by_age`` and ``by_day``: for each subgroup the number of images
+    ``n``, of ``groups`` and of ``images`` by class, and the figures ``accuracy``, ``sensitivity``, ``specificity`` and
+    ``auroc``, the last three of the positive class against the rest. The prediction is the most probable class.
 
-    scored  whose table has view, sex, age (years) and day as well. Images with an unknown value are a part of their
-            own. ``by_day`` has images of the positive class alone; days are those after onset or admission, whichever
-            the collection counts.
+    scored  its table also has view, sex, age (years) and day. Images with an unknown value are a subgroup of their own.
+            ``by_day`` has images of the positive class only; days count from onset or admission, whichever the
+            collection uses.
     """
     table = scored.table
     parts = {

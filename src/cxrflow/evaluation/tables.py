@@ -15,8 +15,8 @@ _SHOWN_AT_A_POINT = ("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_
 
 
 def print_figures(figures: dict[str, Any], task: Task) -> None:
-    """Print what an evaluation or a cross-validation found: pooled and per class, the baseline, operating points, and
-    within each source."""
+    """Print the figures of an evaluation or a cross-validation: pooled and per class, the baseline, operating points,
+    and within each source."""
     console = Console()
     test = figures["test"]
     table = Table("class", "sensitivity", "specificity", "PPV", "AUROC", title="Test set, 95 % intervals by group")
