@@ -1,4 +1,4 @@
-"""The audit: every registered test, and what they say together."""
+"""The audit: runs every registered test and combines the verdicts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,10 +21,10 @@ from cxrflow.task import Task
 
 @dataclass(frozen=True)
 class Summary:
-    """What the tests say together.
+    """The results of all tests.
 
-    results  of each test, by name
-    apart    the pairs of classes that share no source of the test set (``verdicts.apart``)
+    results  the result of each test, by name
+    apart    the pairs of classes that share no source in the test set (``verdicts.apart``)
     """
 
     results: Mapping[str, Result]
@@ -42,7 +42,7 @@ class Summary:
         return {verdict: given.count(verdict) for verdict in (FOUND, NOT_FOUND, UNTOLD)}
 
     def to_json(self) -> dict[str, Any]:
-        """As ``audit.json`` holds it."""
+        """The contents of ``audit.json``."""
         tests = {
             name: {
                 "question": TESTS[name].question,
@@ -71,13 +71,13 @@ def audit(context: Audited) -> Summary:
 
 
 def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task) -> Summary:
-    """The last verdicts.
+    """The final verdicts, given which classes share sources.
 
     table  label, source and group_id of the test images
 
-    Where any pair of classes shares no source, a test that finds no shortcut proves nothing: it may not look where the
-    source shows. A shortcut that it finds is one all the same. Where no pair shares a source, tests of the source
-    cannot be told at all. Tests of the heat maps do not depend on sources.
+    If any pair of classes shares no source, "not found" proves nothing, because a test may miss what reveals the
+    source: it becomes "cannot be told", while a shortcut that was found remains one. If no pair shares a source, every
+    test about the source becomes "cannot be told". Tests of the heat maps do not depend on sources.
     """
     pairs = apart(table, task)
     named = "; ".join(f"{task.names[a]} and {task.names[b]}" for a, b in pairs)

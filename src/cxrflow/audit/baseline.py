@@ -9,15 +9,15 @@ from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.statistics.scored import Scored
 from cxrflow.studies.compare import differences
 
-#: Of the macro AUROC of the baseline.
+#: Limits for the macro AUROC of the baseline.
 LIMITS = Limits(found=0.55, clear=0.65, none=0.5)
-#: A network is as good as the table if the whole interval of the difference of their AUROCs lies below this.
+#: The table is as good as the network if the whole interval of the network's gain in AUROC lies below this.
 AS_GOOD = 0.05
 
 
 def run(context: Audited) -> Result:
-    """The macro AUROC of a baseline that knows source, view, age and sex alone, the network's, and their difference,
-    from the same resamples of groups."""
+    """The macro AUROC of the baseline, which knows source, view, age and sex alone, that of the network, and their
+    difference, from the same resamples of groups."""
     fitted = fit_baseline(context.dataset.split("train").records)
     without = baseline_probabilities(fitted, context.predicted.records, context.task)
     table = Scored(context.task, context.predictions, np.asarray(without), context.bootstrap)
@@ -25,7 +25,7 @@ def run(context: Audited) -> Result:
     verdict = judge(compared["a"], compared["difference"])
     words = (
         f"Source, view, age and sex alone give a macro AUROC of {in_words(compared['a'])}; the network, "
-        f"{in_words(compared['b'])}: a difference of {in_words(compared['difference'])}. "
+        f"{in_words(compared['b'])}; the difference is {in_words(compared['difference'])}. "
         + {
             FOUND: "The network does not clearly beat a table without a pixel.",
             NOT_FOUND: "The table does not explain the network's result.",
@@ -38,16 +38,16 @@ def run(context: Audited) -> Result:
         {"network": compared["b"], "without_a_pixel": compared["a"], "difference": compared["difference"]},
         (
             Rows("auroc", "without a pixel", {"source, view, age, sex": compared["a"]}),
-            Rows("change", "network less no pixel, AUROC", {"macro": compared["difference"]}),
+            Rows("change", "network minus baseline, AUROC", {"macro": compared["difference"]}),
         ),
     )
 
 
 def judge(table: Figure, difference: Figure) -> Verdict:
-    """The verdict on the table's macro AUROC, and on the network's less the table's.
+    """The verdict from the table's macro AUROC, and from ``difference``, the network's minus the table's.
 
-    Found where the table tells the class and the network is better by less than AS_GOOD. Not found where the network is
-    better than the table, or the table does not tell the class.
+    Shortcut found if the table predicts the class and the network is better by less than AS_GOOD. Not found if the
+    network is better than the table, or the table does not predict the class.
     """
     if not difference.known:
         return UNTOLD

@@ -1,4 +1,4 @@
-"""What the tests of an audit look at."""
+"""The input that all tests of the audit share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ from cxrflow.task import Task
 
 Scores = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
-#: At most this many pictures of a split are probed and changed, evenly spaced.
+#: At most this many pictures of a split, evenly spaced, are probed and changed.
 _MOST = 2000
 
 
 @dataclass
 class Audited:
-    """A network and its data. Work that several tests need is done when the first one asks for it, and kept.
+    """A network and its data. What several tests need is computed on first use and cached.
 
     dataset      images of all splits; figures are of test, probes and networks are fitted on train and val
     predictions  the table that evaluation wrote (evaluation/predictions.py)
-    root         of the collections, which holds the true opacities of demo data
+    root         folder of the collections, with the true opacities of demo data
     out          folder for the audit's files
-    ledger       of looks at test sets: networks that a test trains are scored on test, too
+    ledger       file that counts looks at test sets; networks that a test trains are scored on test, too
     """
 
     predictor: Predictor
@@ -46,8 +46,8 @@ class Audited:
     ledger: Path
 
     def check(self) -> None:
-        """Raise CxrflowError where the bundle answers another question than the data set's labels, where the images
-        were prepared by other steps than the bundle's, or where the predictions are of other images."""
+        """Raise CxrflowError if the data set's task is not the bundle's, if the images were prepared by other steps
+        than the bundle's, or if the predictions are of other images."""
         self.predictor.check_task(self.task)
         check_steps(self.dataset.store, self.predictor.bundle.images)
         predicted_images(self.dataset, self.predictions)
@@ -59,7 +59,7 @@ class Audited:
 
     @property
     def seed(self) -> int:
-        """Seed of every random choice but those of training."""
+        """Seed of every random choice except in training."""
         return self.params.evaluation.seed
 
     @property
@@ -69,13 +69,13 @@ class Audited:
 
     @cached_property
     def train(self) -> Dataset:
-        """Images of split train, thinned out."""
+        """Images of split train, at most _MOST."""
         train = self.dataset.split("train")
         return train.where(evenly(len(train), _MOST))
 
     @cached_property
     def test(self) -> Pictures:
-        """Pictures of split test, thinned out."""
+        """Pictures of split test, at most _MOST."""
         test = self.dataset.split("test")
         return take(test.where(evenly(len(test), _MOST)), self.dataset.size)
 
@@ -91,7 +91,7 @@ class Audited:
 
     @cached_property
     def predicted(self) -> Dataset:
-        """The images of ``predictions``, row by row."""
+        """The images of ``predictions``, in its order."""
         return predicted_images(self.dataset, self.predictions)
 
     @cached_property

@@ -1,7 +1,7 @@
-"""Does the network do worse within a source than over all of them?
+"""Does the network do worse within a source than over all sources?
 
-Where both classes come from one hospital, the hospital cannot give the class away. The pooled AUROC also compares
-pictures of different hospitals; what it has beyond the AUROC within sources comes from there (Zech et al., PLoS Med
+If both classes come from one hospital, the hospital cannot give the class away. The pooled AUROC also compares pictures
+of different hospitals, and these comparisons explain its excess over the AUROC within sources (Zech et al., PLoS Med
 2018; 15: e1002683).
 """
 
@@ -19,13 +19,13 @@ from cxrflow.statistics.resampling import LEAST_GROUPS, resamples, too_few_group
 from cxrflow.statistics.scored import Scored
 from cxrflow.statistics.within import stratified_auroc
 
-#: Of the pooled AUROC less that within sources.
+#: Limits for the pooled AUROC minus the AUROC within sources.
 LIMITS = Limits(found=0.03, clear=0.15, none=0.0)
 
 
 def run(context: Audited) -> Result:
-    """For each pair of classes the AUROC over all pictures of the two, the AUROC within the sources that have both, and
-    the difference."""
+    """For each pair of classes: the AUROC over all their pictures, the AUROC within the sources that have both, and the
+    difference."""
     names = context.task.names
     pairs = {(a, b): pooled_and_within(context.scored, a, b) for a, b in context.task.pairs}
     words = "; ".join(
@@ -42,17 +42,17 @@ def run(context: Audited) -> Result:
         any_found([LIMITS.judge(gap) for gap in gaps.values()]),
         f"AUROC of {words}.",
         {"pairs": {f"{a}_vs_{b}": pair for (a, b), pair in pairs.items()}},
-        (Rows("change", "pooled less within source, AUROC", gaps),),
+        (Rows("change", "pooled minus within source, AUROC", gaps),),
     )
 
 
 def pooled_and_within(scored: Scored, a: str, b: str) -> dict[str, Figure]:
-    """``pooled``, ``within`` and ``gap`` (pooled less within) of the share of class a, from the same resamples of
+    """AUROC of p_a / (p_a + p_b): ``pooled``, ``within`` and ``gap`` (pooled minus within), from the same resamples of
     groups.
 
-    ``within`` is the AUROC over the pairs of a picture of a and one of b that share their source
-    (``stratified_auroc``). Intervals are the value +- t times the standard error of the bootstrap; t has as many
-    degrees of freedom as the class with fewer groups in such sources allows. Missing below LEAST_GROUPS groups.
+    ``within`` is the AUROC over all pairs of a picture of a and one of b from the same source (``stratified_auroc``).
+    Intervals are the value +- t times the bootstrap's standard error; the degrees of freedom are the number of groups
+    minus 1 of the class with fewer groups in sources that have both. Missing with fewer than LEAST_GROUPS such groups.
     """
     among = scored.among(a, b)
     positive, sources, groups = (scored.labels == a)[among], scored.sources[among], scored.groups[among]
@@ -66,7 +66,7 @@ def pooled_and_within(scored: Scored, a: str, b: str) -> dict[str, Figure]:
         return _missing(too_few_groups(fewest, of="a class in sources with both"))
     scores = scored.share(a, b)[among]
     everyone = np.ones(len(groups), np.bool_)
-    drawn = list(resamples([everyone], groups, scored.bootstrap))  # one without a pair within a source does not count
+    drawn = list(resamples([everyone], groups, scored.bootstrap))  # one without a within-source pair is ignored
     weights = np.concatenate([np.ones((1, len(groups))), *drawn])
     with np.errstate(invalid="ignore"):
         pooled = weighted_auroc(scores, positive, weights)

@@ -12,11 +12,11 @@ from rich.progress import track
 from cxrflow.audit.pictures import Pictures
 from cxrflow.predictor import Predictor
 
-#: A map with a maximum of 1 whose values differ by less than this is flat: the rest is rounding.
+#: A map, scaled to a maximum of 1, is flat if its values differ by less than this, which is rounding.
 FLAT = 1e-3
 
-_TWINS = 5  # networks with random weights to try: one may give a flat map where the next does not
-_WINDOW = 4  # the occluding square has this fraction of the picture's side, and steps of half its own side
+_TWINS = 5  # networks with random weights to try, because some give a flat map
+_WINDOW = 4  # the occluding square has 1 / _WINDOW of the picture's side, and moves by half its own side
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Heat:
     gradcam     Grad-CAM for the predicted class
     occlusion   occlusion map for the predicted class
     true_class  Grad-CAM for the true class
-    random      Grad-CAM of a network with random weights, for the class that the trained one predicts; the first of
-                some such networks whose map is not flat, all 0 where there is none
+    random      Grad-CAM of a network with random weights, for the class that the trained network predicts: the first
+                map that is not flat out of several such networks; all 0 if every map is flat
     """
 
     gradcam: NDArray[np.float32]
@@ -37,7 +37,7 @@ class Heat:
 
 
 def heat_of(predictor: Predictor, pictures: Pictures, seed: int) -> Heat:
-    """All heat maps of some pictures; ``seed`` draws the random weights."""
+    """All heat maps of some pictures; ``seed`` is for the random weights."""
     twins = [randomised(predictor, seed + k) for k in range(_TWINS)]
     order = predictor.bundle.task.order
     predicted = [order[k] for k in predictor.scores(pictures.images).argmax(axis=1)]
@@ -57,8 +57,8 @@ def heat_of(predictor: Predictor, pictures: Pictures, seed: int) -> Heat:
 
 
 def occlusion(predictor: Predictor, image: NDArray[np.uint8], label: str) -> NDArray[np.float32]:
-    """How far the logit of a class falls when a grey square covers part of a prepared picture (Zeiler and Fergus 2014,
-    section 4.2).
+    """Occlusion map: how far the logit of a class falls when a grey square covers part of a prepared picture (Zeiler
+    and Fergus 2014, section 4.2).
 
     image  uint8 (size, size)
     Returns float32 (size, size): for each pixel the mean over the squares that cover it; 0 where the logit rises.
@@ -78,7 +78,7 @@ def occlusion(predictor: Predictor, image: NDArray[np.uint8], label: str) -> NDA
 
 
 def randomised(predictor: Predictor, seed: int) -> Predictor:
-    """The same network with random weights. Every layer is initialised anew; weights of layers that cannot be, as in an
+    """The same network with random weights. Layers are reinitialised; the weights of layers that cannot be, as in an
     imported graph, are shuffled."""
     network = copy.deepcopy(predictor.network)
     twin = copy.copy(predictor)

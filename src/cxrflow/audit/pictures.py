@@ -1,4 +1,4 @@
-"""Pictures in memory, with their lungs."""
+"""Pictures in memory, with their lung masks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +60,6 @@ def grown(lungs: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
 
 
 def evenly(count: int, most: int) -> NDArray[np.intp]:
-    """Positions of at most ``most`` of ``count`` things, evenly spaced, in rising order."""
+    """At most ``most`` positions out of ``count``, evenly spaced, in ascending order."""
     spaced: NDArray[Any] = np.linspace(0, max(count - 1, 0), min(most, count)).round().astype(np.intp)
     return np.unique(spaced)

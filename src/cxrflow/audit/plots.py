@@ -1,4 +1,4 @@
-"""The pictures of the audit."""
+"""The plots of the audit."""
 
 from collections.abc import Mapping
 
@@ -19,13 +19,13 @@ _SHOWN, _ROWS, _GAP = 200, 5, 6  # pixels; pictures; pixels
 #: Inches of the forest plot: labels (at least), axes and text of a panel; room below the axes; a letter's width.
 _LABELS, _AXES, _TEXT, _BELOW, _LETTER = 2.3, 2.0, 1.45, 0.6, 0.068
 
-#: Of a row: name, figure (None for a title), colour.
+#: A row of the forest plot: name, figure (None for a title), colour.
 _Row = tuple[str, Figure | None, str]
 
 
 def forest(results: Mapping[str, Result], pooled: Figure, kind: Kind = "svg") -> bytes:
-    """The figures that the verdicts rest on, by test, in the colour of the verdict: AUROCs at the left, shares and
-    changes of probability at the right.
+    """Forest plot of the figures that decide the verdicts, by test, in the colour of the verdict: AUROCs on the left,
+    shares and changes of probability on the right.
 
     pooled  the network's macro AUROC
     """
@@ -43,7 +43,7 @@ def forest(results: Mapping[str, Result], pooled: Figure, kind: Kind = "svg") ->
     labels = max(_LABELS, _LETTER * longest + 0.19)
     width = labels + _AXES + _TEXT
     with new_canvas(2 * width, height, kind) as (canvas, out):
-        canvas.set_layout_engine("none")  # none knows of text beside the axes
+        canvas.set_layout_engine("none")  # layout engines ignore the text beside the axes
         shown = (areas, 0.5, "AUROC (dashed: chance)"), (changes, 0.0, "share or change (dashed: none)")
         for column, (panel, none, label) in enumerate(shown):
             left, bottom = (column * width + labels) / (2 * width), _BELOW / height
@@ -79,7 +79,7 @@ def _draw(axes: Axes, rows: list[_Row], labels: float) -> None:
     for place, (name, figure, colour) in enumerate(rows):
         weight = "bold" if figure is None else "regular"
         start = 0.1 - labels / _AXES
-        name = name.replace("$", r"\$")  # else matplotlib reads mathematics
+        name = name.replace("$", r"\$")  # else matplotlib would read mathematics
         axes.text(start, place, name, transform=side, va="center", fontweight=weight, color=colour)
         if figure is None:
             continue

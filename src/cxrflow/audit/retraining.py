@@ -1,8 +1,8 @@
-"""Can the class be told without the lungs? The network is trained again on pictures without them, and on lungs alone.
+"""Can the class be told without the lungs? The network is trained again on pictures without lungs, and on lungs alone.
 
-What is learned without lungs does not come from disease (Maguolo and Nanni, Inf Fusion 2021; 76: 1-7, blacked out the
-centre of every picture and could still tell the collections apart). All trainings are at one small size: they compare
-with one another, not with the network that is audited.
+What a network learns without lungs is not disease (Maguolo and Nanni, Inf Fusion 2021; 76: 1-7, blacked out the centre
+of every picture and could still tell the collections apart). All trainings use one small picture size: their figures
+can be compared with one another, but not with those of the audited network.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from cxrflow.statistics.figure import Figure, in_words, missing
 from cxrflow.statistics.scored import Scored
 from cxrflow.training.train import train
 
-#: Of the macro AUROC on test of the network trained without lungs.
+#: Limits for the macro AUROC on test of the network trained without lungs.
 LIMITS = Limits(found=0.55, clear=0.65, none=0.5)
 VARIANTS = ("whole pictures", "without lungs", "lungs alone")
 
@@ -34,12 +34,12 @@ _AROUND = 0.03  # margin round the lungs, share of the side
 
 
 def run(context: Audited) -> Result:
-    """Train on each variant of the pictures of train and val, score those of test, and enter each look in the ledger.
+    """Train on each variant of the pictures, score its test pictures, and record each look in the ledger.
 
-    Each variant has its folder below ``retraining``, where an interrupted training goes on.
+    Each variant has its own folder in ``retraining``, from which an interrupted training resumes.
     """
     folder = context.out / "retraining"
-    folder.mkdir(parents=True, exist_ok=True)  # DVC expects it, even where nothing is trained
+    folder.mkdir(parents=True, exist_ok=True)  # DVC expects it, even if nothing is trained
     if why := _not_trained(context.params):
         return _untold(why)
     pictures = take(context.dataset, min(context.dataset.size, context.params.audit.retrain_size))
@@ -56,14 +56,14 @@ def run(context: Audited) -> Result:
         words += (
             " The pictures are cropped to the lungs (images.lungs_use: crop): without lungs only a rim is left, "
             f"{100 * (1 - _boxes(pictures.lungs).mean()):.0f} % of the picture on average. The network itself sees no "
-            "more than that beside the lungs."
+            "more than this rim outside the lungs."
         )
     rows = (Rows("auroc", "trained again", figures),)
     return Result(LIMITS.judge(figures["without lungs"]), words, {"macro_auroc": figures}, rows)
 
 
 def score_variant(context: Audited, pictures: Pictures, variant: str) -> Figure:
-    """The macro AUROC on test of a network trained on one variant of the pictures of all splits; missing where training
+    """The macro AUROC on test of a network trained and tested on one variant of the pictures; missing if training
     fails."""
     folder = context.out / "retraining" / variant.replace(" ", "-")
     params = context.params
@@ -82,8 +82,8 @@ def score_variant(context: Audited, pictures: Pictures, variant: str) -> Figure:
 def without(pictures: Pictures, variant: str) -> NDArray[np.uint8]:
     """The pictures of a variant, uint8 (n, size, size).
 
-    Without lungs: the box round the lungs is 0, since their outline alone would still show disease. Where no lungs were
-    found, the mean box of the other pictures is used. Lungs alone: everything else is 0.
+    Without lungs: the bounding box of the lungs is 0, since their outline alone would still show disease. If no lungs
+    were found, the mean box of the other pictures is used. Lungs alone: everything else is 0.
     """
     if variant == "without lungs":
         return np.where(_boxes(pictures.lungs), 0, pictures.images).astype(np.uint8)
@@ -102,7 +102,7 @@ def _changed(pictures: Pictures, variant: str, steps: Images) -> Dataset:
 
 
 def _not_trained(params: Params) -> str | None:
-    """Why there is nothing to train, or None."""
+    """Why this test does not train, or None."""
     steps, training = params.images, params.training
     if params.audit.retrain_epochs == 0:
         return "audit.retrain_epochs is 0"
@@ -112,7 +112,8 @@ def _not_trained(params: Params) -> str | None:
         return f"{training.model} starts with weights that have seen whole radiographs"
     if steps.lungs != "none" and steps.lungs_use in ("mask", "both"):
         return (
-            f"all but the lungs is black already (images.lungs_use: {steps.lungs_use}), so that nothing would be left"
+            f"everything outside the lungs is black already (images.lungs_use: {steps.lungs_use}), so nothing would be "
+            "left"
         )
     return None
 
@@ -140,7 +141,7 @@ def _boxes(lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _short(training: Training, epochs: int) -> Training:
-    """The recipe for a few epochs, from random or ImageNet weights: any others may have seen these pictures whole."""
+    """The recipe for a few epochs, from random or ImageNet weights: other weights may have seen the whole pictures."""
     schedule = training.schedule.model_copy(update={"warmup_epochs": min(training.schedule.warmup_epochs, epochs - 1)})
     start = IMAGENET if training.start == IMAGENET else SCRATCH
     update = {"epochs": epochs, "early_stopping_epochs": epochs, "start": start, "schedule": schedule}

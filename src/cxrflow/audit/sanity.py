@@ -1,8 +1,8 @@
 """Do the heat maps depend on what was learned?
 
-Grad-CAM of the network with random weights is compared with that of the trained one (Adebayo et al. 2018, section 4). A
-method that ignores the weights says nothing of what was learned. So this test never finds a shortcut, but where it is
-not passed the heat maps prove nothing.
+Grad-CAM of the network with random weights is compared with that of the trained one (Adebayo et al. 2018, section 4).
+Heat maps that do not depend on the weights say nothing about what was learned. This test never finds a shortcut, but
+unless it is passed, the heat maps prove nothing.
 """
 
 import math
@@ -20,7 +20,8 @@ from cxrflow.audit.verdicts import NOT_FOUND, UNTOLD, AuditTest, Limits, Result,
 from cxrflow.statistics.figure import in_words
 from cxrflow.statistics.intervals import clustered_mean
 
-#: Of the rank correlation between the heat maps of the trained and of the random network. It finds no shortcut.
+#: Limits for the rank correlation between the heat maps of the trained and of the random network; this test cannot find
+#: a shortcut.
 LIMITS = Limits(found=math.inf, clear=0.5, none=0.0)
 #: At least this share of the pictures must have two maps that are not flat.
 COMPARED = 0.5
@@ -48,7 +49,7 @@ def run(context: Audited) -> Result:
         f"{int(use.sum())} of {len(use)} pictures where neither map is flat: rank correlation {in_words(rank)}, SSIM "
         f"{in_words(alike['SSIM'])}. The maps {depend} on what was learned."
     )
-    return Result(verdict, words, dict(alike), (Rows("change", "heat of random weights", alike),))
+    return Result(verdict, words, dict(alike), (Rows("change", "heat, trained vs random", alike),))
 
 
 def _coarse(maps: NDArray[np.float32]) -> NDArray[np.float32]:

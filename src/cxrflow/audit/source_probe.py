@@ -1,7 +1,7 @@
-"""Can the source be told from the network's features, and from the raw picture made small?
+"""Can the source be predicted from the network's features, or from the raw picture at a small size?
 
-A linear probe (Alain and Bengio 2016, arXiv:1610.01644), fitted on training images and scored on test images. That the
-source can be told is no shortcut by itself: it is one where the source also tells the class.
+A linear probe (Alain and Bengio 2016, arXiv:1610.01644), fitted on training images and scored on test images. A source
+that can be predicted is not a shortcut by itself, only if the source also predicts the class.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ from cxrflow.statistics.figure import Figure, average, in_words, missing
 from cxrflow.statistics.intervals import Question, aurocs
 from cxrflow.statistics.resampling import Bootstrap
 
-#: Of the AUROC of the source within a class, and of that of the class from the source alone.
+#: Limits for the AUROC of the source within a class, and for the AUROC of the class from the source alone.
 LIMITS = Limits(found=0.6, clear=0.6, none=0.5)
 
 _SMALL = 16  # side of the small raw picture, pixels
@@ -53,7 +53,7 @@ class _Side:
 
 
 def run(context: Audited) -> Result:
-    """The AUROC of the source, macro over sources, one against the rest, over all images and within each class."""
+    """The macro AUROC of the source, each source against the rest, over all images and within each class."""
     features = (network_features(context.predictor, side.batches()) for side in (context.train, context.test.dataset))
     return probe(context, *features)
 
@@ -78,7 +78,7 @@ def probe(context: Audited, of_train: NDArray[np.float32], of_test: NDArray[np.f
         f"AUROC of the source from the network's features: {in_words(features['overall'])}, within a class "
         f"{in_words(features['within a class'])}; from the raw picture of {_SMALL} x {_SMALL} pixels: "
         f"{in_words(raw['overall'])}, within a class {in_words(raw['within a class'])}. This is a shortcut only if the "
-        f"source also tells the class; the name of the source alone does so with an AUROC of {in_words(tie)}."
+        f"source also tells the class; the source's name alone tells it with an AUROC of {in_words(tie)}."
     )
     rows = {
         "features, overall": features["overall"],
@@ -95,8 +95,8 @@ def probe(context: Audited, of_train: NDArray[np.float32], of_test: NDArray[np.f
 
 
 def network_features(predictor: Predictor, batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """The input of the network's last linear layer or, without such a layer, the mean of each plane of its Grad-CAM
-    layer: float32 (n, k).
+    """The input of the network's last linear layer or, without a linear layer, the channel means of its Grad-CAM layer:
+    float32 (n, k).
 
     batches  uint8 (n, size, size) each, prepared by the bundle's steps
     """
@@ -118,13 +118,14 @@ def network_features(predictor: Predictor, batches: Iterable[NDArray[np.uint8]])
 
 
 def class_from_source(context: Audited) -> Figure:
-    """Macro AUROC of the class from the name of the source alone: each class's share of the source's training images
-    is its score."""
+    """Macro AUROC of the class from the source's name alone: the score of a class is its share of the source's training
+    images."""
     train, test = context.train.records, context.test.dataset
     order = context.task.order
     shares = pd.crosstab(train.source, train.label, normalize="index").reindex(columns=list(order), fill_value=0)
     scores = shares.reindex(test.records.source).fillna(shares.mean()).to_numpy(float)
-    questions = {name: Question(scores[:, c], test.labels == name, name) for c, name in enumerate(order)}
+    names = context.task.names
+    questions = {name: Question(scores[:, c], test.labels == name, names[name]) for c, name in enumerate(order)}
     return aurocs(questions, test.groups, context.bootstrap)[1]
 
 

@@ -1,10 +1,10 @@
 """Do markers, borders and exposure move the predictions?
 
-First come harmless changes and marks of another hospital: how many predictions flip? Then the experiment that tells a
-shortcut: each picture gets the border, or the exposure, of a picture of another class and, for comparison, those of a
-picture of its own class. Both are equally foreign. Where only the other class's border moves the prediction towards
-that class, the network reads the class off the border. (DeGrave et al., Nat Mach Intell 2021; 3: 610-619, make such
-counterfactual pictures with a generative network; here a picture is cut and pasted.)
+The first experiment counts the predictions that flip under harmless changes and under marks of another hospital. The
+second one can reveal a shortcut: each picture gets the border, or the exposure, of a picture of another class and, for
+comparison, that of another picture of its own class. Both borders are equally foreign; if only the other class's border
+moves the prediction towards that class, the network reads the class from the border. (DeGrave et al., Nat Mach Intell
+2021; 3: 610-619, generate such counterfactual pictures with a network; here they are pasted together.)
 """
 
 from collections.abc import Callable
@@ -24,17 +24,17 @@ Positions = NDArray[np.intp]
 #: Makes pictures at some positions look like those at others.
 Change = Callable[[Pictures, Positions, Positions], Images]
 
-#: Of the mean change of the probability of the class whose border or exposure is pasted in. Set on planted shortcuts of
-#: other seeds than benchmarks/audit_check.py uses.
+#: Limits for the mean change of the probability of the class whose border or exposure is pasted in. They were set on
+#: planted shortcuts with other seeds than those of benchmarks/audit_check.py.
 LIMITS = Limits(found=0.03, clear=0.1, none=0.0)
 
 _FRAME, _CORNER, _BORDER = 0.15, 0.2, 0.08  # shares of the side
-_AROUND = 0.03  # pixels this near to the lungs, a share of the side, are left alone
+_AROUND = 0.03  # margin round the lungs that is left unchanged, share of the side
 _QUALITY, _BRIGHTNESS, _BLUR = 50, 0.15, 1 / 128  # of JPEG; +-, share; sigma, share of the side
 
 
 def run(context: Audited) -> Result:
-    """How many predictions flip under each harmless change, and what another class's border and exposure do."""
+    """How many predictions flip under each harmless change, and the effect of another class's border and exposure."""
     pictures = context.test
     before = context.scores(pictures.images).argmax(axis=1)
     flips = {
@@ -59,8 +59,8 @@ def run(context: Audited) -> Result:
 
 
 def donors(allowed: NDArray[np.bool_], rng: np.random.Generator) -> Positions:
-    """For each row one of the columns that it allows, bool (n, m), each used about equally often; -1 where there is
-    none."""
+    """For each row of ``allowed``, bool (n, m), one of the allowed columns, all used about equally often; -1 if no
+    column is allowed."""
     chosen = np.full(len(allowed), -1)
     used = np.zeros(allowed.shape[1])
     for row in rng.permutation(len(allowed)):
@@ -71,22 +71,22 @@ def donors(allowed: NDArray[np.bool_], rng: np.random.Generator) -> Positions:
 
 
 def paste_frame(pictures: Pictures, rows: Positions, sources: Positions) -> Images:
-    """Pictures ``rows`` with the outer frame of pictures ``sources``, except where either has lungs."""
+    """Pictures ``rows`` with the outer frame of pictures ``sources``, except where either picture has lungs."""
     return _pasted(pictures, rows, sources, _frame(pictures.images.shape[-1], _FRAME))
 
 
 def match_exposure(pictures: Pictures, rows: Positions, sources: Positions) -> Images:
-    """Pictures ``rows`` with the grey values of pictures ``sources``, by matching quantiles. Both are measured outside
-    the lungs, where disease plays no part.
+    """Pictures ``rows`` with their grey values matched to pictures ``sources`` by quantiles. The quantiles are measured
+    outside the lungs, where there is no disease.
 
     Only the 5 % to 95 % quantiles are matched, since the darkest and brightest pixels may be a marker; values beyond
-    them are shifted as the outermost quantiles are."""
+    them are shifted like the outermost quantile."""
     outside = ~grown(pictures.lungs, _AROUND)
     shares = np.linspace(0.05, 0.95, 19)
     out = np.empty((len(rows), *pictures.images.shape[1:]), np.uint8)
     for k, (row, source) in enumerate(zip(rows, sources, strict=True)):
         own, other = (np.quantile(pictures.images[i][outside[i]], shares) for i in (row, source))
-        # np.interp needs rising values, but many quantiles of a plain margin are equal.
+        # np.interp needs increasing values, but many quantiles of a uniform margin are equal.
         own += np.arange(len(own)) * 1e-6
         own, other = (np.concatenate([[q[0] - 255], q, [q[-1] + 255]]) for q in (own, other))
         out[k] = np.clip(np.rint(np.interp(pictures.images[row], own, other)), 0, 255).astype(np.uint8)
@@ -94,8 +94,8 @@ def match_exposure(pictures: Pictures, rows: Positions, sources: Positions) -> I
 
 
 def _towards(context: Audited, change: Change) -> Figure:
-    """Mean over pictures and other classes of the change of that class's probability: with the border or exposure of a
-    picture of that class, less with that of a picture of the own class."""
+    """Mean change of the other class's probability, over pictures and other classes: with the border or exposure of a
+    picture of that class, minus with that of another picture of the own class."""
     pictures, classes = context.test, len(context.task.order)
     truth, groups = pictures.dataset.truth, pictures.dataset.groups
     rng = np.random.default_rng([context.seed, 6])
@@ -117,7 +117,7 @@ def _towards(context: Audited, change: Change) -> Figure:
 
 
 def _changed(pictures: Pictures, seed: int) -> dict[str, Images | Figure]:
-    """The pictures under each harmless change, or the reason why there are none."""
+    """The pictures after each harmless change, or the reason why it is impossible."""
     images, side = pictures.images, pictures.images.shape[-1]
     changed: dict[str, Images | Figure] = {
         f"resaved as JPEG, quality {_QUALITY}": np.stack([_resaved(image) for image in images]),

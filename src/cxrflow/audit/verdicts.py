@@ -1,4 +1,4 @@
-"""What a test of the audit is, what it says, and when it may say so."""
+"""The parts of an audit test: question, limits, verdict and result."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ UNTOLD: Verdict = "cannot be told"
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a figure that grows with the shortcut.
+    """Limits for a figure that grows with the strength of a shortcut.
 
     Shortcut found: the whole interval lies above ``found``. Not found: the whole interval lies below both ``found`` and
-    ``clear``; or below ``clear``, and reaches down to ``none``, the figure's value without a shortcut. Otherwise it
-    cannot be told.
+    ``clear``; or it lies below ``clear`` and reaches down to ``none``, the figure's value without a shortcut. Otherwise
+    it cannot be told.
     """
 
     found: float
@@ -31,7 +31,7 @@ class Limits:
     none: float
 
     def judge(self, figure: Figure) -> Verdict:
-        """The verdict on a figure; a missing one cannot be told."""
+        """The verdict on a figure; "cannot be told" if the figure is missing."""
         if not figure.known:
             return UNTOLD
         if figure.low > self.found:
@@ -42,8 +42,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the picture of all figures, under a title: AUROCs on the panel ``auroc``, shares and changes of a
-    probability on the panel ``change``."""
+    """Rows of the forest plot under a title: AUROCs on the panel ``auroc``, shares and changes of a probability on the
+    panel ``change``."""
 
     panel: Literal["auroc", "change"]
     title: str
@@ -52,11 +52,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Result:
-    """What one test says.
+    """The result of one test.
 
-    words    whole sentences
+    words    the result in full sentences
     figures  every figure, for JSON
-    rows     the figures that the verdict rests on
+    rows     the figures that decide the verdict, for the forest plot
     """
 
     verdict: Verdict
@@ -70,10 +70,10 @@ class AuditTest:
     """One test.
 
     name    its key in audit.json
-    limits  of its figure
-    about   ``source``: whether the source shows. Where no two classes share a source it cannot be told;
+    limits  limits for its figure
+    about   ``source``: whether the source can be recognised; cannot be told if no two classes share a source;
             ``picture``: whether a part of the picture gives the class away;
-            ``method``: whether the heat maps are to be trusted, whatever the sources are
+            ``method``: whether the heat maps can be trusted, whatever the sources are
     """
 
     name: str
@@ -84,13 +84,13 @@ class AuditTest:
 
 
 def any_found(verdicts: Collection[Verdict]) -> Verdict:
-    """Of several figures: found where one is, not found where none is and all are known."""
+    """The verdict on several figures: found if any is, not found if all are, else cannot be told."""
     return FOUND if FOUND in verdicts else NOT_FOUND if set(verdicts) == {NOT_FOUND} else UNTOLD
 
 
 def apart(table: pd.DataFrame, task: Task) -> list[tuple[str, str]]:
-    """The pairs of classes that share no source: none has FEW groups of patients of each. For them class and source
-    coincide, and these images cannot separate the two.
+    """The pairs of classes that share no source, i.e. no source has FEW groups of patients of each class. For them
+    class and source coincide, and these images cannot separate the two.
 
     table  columns source, label, group_id
     """

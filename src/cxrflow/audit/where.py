@@ -12,13 +12,14 @@ from cxrflow.explanation.masks import Masks
 from cxrflow.statistics.figure import Figure, in_percent
 from cxrflow.statistics.intervals import clustered_mean, proportion
 
-#: Of the lungs' share of the picture less their share of the heat: positive where they get less heat than the rest.
+#: Limits for the lungs' share of the picture minus their share of the heat: positive if they get less heat than the
+#: rest of the picture.
 LIMITS = Limits(found=0.1, clear=0.0, none=0.0)
 
 
 @dataclass(frozen=True)
 class _Shares:
-    """Of the lungs: their share of the heat, their share of the picture, and area less heat."""
+    """The lungs' share of the heat, their share of the picture (area), and area minus heat (missed)."""
 
     heat: Figure
     area: Figure
@@ -26,9 +27,9 @@ class _Shares:
 
 
 def run(context: Audited) -> Result:
-    """The share of the heat inside the lungs, beside their share of the picture. On pictures with a known true opacity,
-    also whether the hottest point for the true class lies in it (pointing game: Zhang et al. 2018, Int J Comput Vis
-    126: 1084-1102, section 4.1). Cannot be told where ``sanity`` is not passed.
+    """The share of the heat inside the lungs, compared with their share of the picture. On pictures with a known true
+    opacity, also whether the hottest point for the true class lies in it (pointing game: Zhang et al. 2018, Int J
+    Comput Vis 126: 1084-1102, section 4.1). Cannot be told unless ``sanity`` is passed.
     """
     maps = {"Grad-CAM": context.heat.gradcam, "occlusion": context.heat.occlusion}
     shares = {name: _shares(heat, context) for name, heat in maps.items()}
@@ -45,7 +46,7 @@ def run(context: Audited) -> Result:
         verdict, words = UNTOLD, f"{words}; but the heat maps are not known to depend on what was learned"
     figures = {name: {"heat": each.heat, "area": each.area, "missed": each.missed} for name, each in shares.items()}
     missed = {name: each.missed for name, each in shares.items()}
-    rows = Rows("change", "lungs' share of area less heat", missed)
+    rows = Rows("change", "lungs' share of area minus heat", missed)
     return Result(verdict, f"{words}.", {"shares": figures, "pointing": pointing}, (rows,))
 
 
