@@ -1,17 +1,17 @@
-"""Does the audit find planted shortcuts, and stay calm where there are none? Over several seeds.
+"""Hit rate and false-alarm rate of the audit, on networks with and without planted shortcuts, over several seeds.
 
     python benchmarks/audit_check.py [--seeds 1 2 3 4 5] [--clean-seeds 6 7 8 9 ...] [--out results/audit-check.json]
 
-For each seed people are drawn as in the demo, in the collections that hold every class, so that no source tells the
-class. On the same people, without a shortcut and with each kind of shortcut, a small network is trained and audited by
-every test. An alarm is the audit's own: any test that finds a shortcut. The limits of the tests were set on the seeds
-in RULE_SET_ON, which this check refuses. People of the clean seeds get no shortcut at all, so that there are as many
-networks without one as with one. Goal: hit_rate at least 0.95, false_alarm_rate at most 0.05, both with exact 95 %
-intervals.
+For each seed, patients are drawn as in the demo, in the collections that hold every class, so that no source reveals
+the class. For the same patients, without a shortcut and with each kind of shortcut, a small network is trained and
+audited by every test. As in the audit, an alarm means that any test finds a shortcut. The tests' limits were set on the
+seeds in RULE_SET_ON, which this check refuses. The patients of the clean seeds get no shortcut at all, so that there
+are as many networks without a shortcut as with one. Goal: hit_rate at least 0.95 and false_alarm_rate at most 0.05,
+both with exact 95 % intervals.
 
-After an interruption it goes on with the network that was being trained; a network audited by the same code is not
-audited again. So two processes can share the work, each with other seeds and the same --out, and a last call with all
-seeds counts. It takes about three quarters of an hour on two cores.
+An interrupted check resumes with the network that was being trained; a network is not audited again by the same code.
+Two processes can therefore share the work, with different seeds and the same --out; a last call with all seeds then
+counts the alarms. The check takes about three quarters of an hour on two cores.
 """
 
 import argparse
@@ -53,7 +53,7 @@ SHORTCUTS: tuple[Shortcut, ...] = get_args(Shortcut)
 RULE_SET_ON = (101, 102)
 PATIENTS, SIZE, EPOCHS, RETRAIN_EPOCHS = 360, 64, 24, 12
 STRENGTH = 1.0
-#: Only collections that have every class; in the others the source itself would be a shortcut.
+#: Collections that have every class; in the others the source itself would be a shortcut.
 FOLDERS = [folder for folder, (_, classes) in SHARES.items() if min(classes[:3]) > 0]
 #: The code that the verdicts depend on, in the package's folder.
 _CODE = (
@@ -106,7 +106,7 @@ def small(params: Params) -> Params:
 
 
 def checked(seed: int, shortcut: Shortcut, params: Params, folder: Path) -> dict[str, Any]:
-    """The audit of a network trained on one seed's people with one shortcut; read from disk where it is done."""
+    """The audit of a network trained on one seed's patients with one shortcut; read from disk if it was done before."""
     done = folder / "done.json"
     code = code_digest(Path(cxrflow.__file__).parent, _CODE), code_digest(Path(__file__).parent, [Path(__file__).name])
     key = digest([params.model_dump(), PATIENTS, STRENGTH, seed, shortcut, code])
@@ -142,7 +142,7 @@ def checked(seed: int, shortcut: Shortcut, params: Params, folder: Path) -> dict
 
 
 def stored(seed: int, shortcut: Shortcut, params: Params, drawn: Path) -> Dataset:
-    """One seed's people with one shortcut, by the project's own task; a person is on one side of the split."""
+    """The data set of one seed's patients with one shortcut, for the project's own task; split by patient."""
     jobs = [job for job in plan(PATIENTS, seed)[0] if job.kind != "other" and job.path.split("/")[0] in FOLDERS]
     images, steps = [], params.images
     for k, pixels in enumerate(radiographs(jobs, drawn)):
@@ -189,8 +189,8 @@ def _drawn(out: Path, seed: int) -> Path:
 
 
 def summary(found: list[dict[str, Any]], params: Params) -> dict[str, Any]:
-    """What the check writes: rates over all networks with counts and exact 95 % intervals (Clopper and Pearson,
-    Biometrika 1934; 26: 404-413), the same per shortcut, and how often each test alone found one."""
+    """The check's result: rates over all networks, with counts and exact 95 % intervals (Clopper and Pearson,
+    Biometrika 1934; 26: 404-413), alarms per shortcut, and how often each test found it."""
     rates: dict[str, float | None] = {}
     counts: dict[str, dict[str, Any] | None] = {}
     for name, planted in (("hit_rate", True), ("false_alarm_rate", False)):

@@ -1,8 +1,8 @@
-"""What reading returns for odd and damaged files: a table for docs/reading.md.
+"""Tests reading with unusual and damaged files; prints the table of results for docs/reading.md.
 
     python benchmarks/bad_input.py
 
-The files are generated here, or are pydicom's test files, which come with its package.
+The files are generated here, or are the test files that come with pydicom.
 """
 
 import io
@@ -35,7 +35,7 @@ def picture(kind: str, image: Image.Image, **options: object) -> bytes:
 
 
 def dicom(pixels: np.ndarray | None, **tags: object) -> bytes:
-    """An encoded DICOM file of one grey frame, with other values of some tags."""
+    """An encoded DICOM file of one grey frame, with the given tags changed."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
@@ -54,7 +54,7 @@ def dicom(pixels: np.ndarray | None, **tags: object) -> bytes:
 
 
 def files() -> Iterator[tuple[str, bytes]]:
-    """The files: a name and the content of each."""
+    """Yield the name and content of each file."""
     grey, wide = Image.fromarray(GREY), Image.fromarray(WIDE)
     jpeg, png = picture("JPEG", grey), picture("PNG", grey)
     colour = grey.convert("RGB")
@@ -105,7 +105,7 @@ def files() -> Iterator[tuple[str, bytes]]:
 
 
 def outcome(path: Path) -> str:
-    """What reading a file returned, in words."""
+    """The result of reading a file, in words."""
     try:
         found = read(path)
     except LeftOut as reason:

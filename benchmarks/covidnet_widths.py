@@ -1,10 +1,10 @@
-"""Which inner widths give COVID-Net Small a size close to its published one: the arithmetic behind docs/covidnet.md.
+"""Inner widths that bring COVID-Net Small close to its published size: the arithmetic behind docs/covidnet.md.
 
     python benchmarks/covidnet_widths.py
 
-Counts weights and multiply-accumulates of figure 2 at 224 pixels for every choice of three inner widths, each a
-fraction of a block's inputs or of its outputs, with the maps halved before a stage or in its first depthwise layer.
-Also counts Keras's ResNet-50 V2 with COVID-Net's head.
+Counts the weights and multiply-accumulates of the network in figure 2, at 224 pixels, for every choice of three inner
+widths, each a fraction of a block's input or output channels, with the feature maps downsampled before a stage or in
+its first depthwise layer. Also counts those of Keras's ResNet-50 V2 with COVID-Net's head.
 """
 
 import itertools
@@ -38,7 +38,7 @@ def resnet50_v2() -> tuple[int, int]:
     inputs, side = 64, 56
     for planes, blocks, stride in ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1)):
         for block in range(blocks):
-            after = side // stride if block == blocks - 1 else side  # it halves at the end of a stage
+            after = side // stride if block == blocks - 1 else side  # downsampled at the end of a stage
             shortcut = inputs * 4 * planes if block == 0 else 0
             behind = 9 * planes**2 + 4 * planes**2
             parameters += inputs * planes + behind + shortcut + 4 * inputs + 8 * planes

@@ -3,9 +3,9 @@
     python benchmarks/images.py FOLDER [--images N] [--out results/bench.json]
 
 FOLDER holds collections as for `make run`. Each figure is the median of several passes: three of (a), nine of (b) and
-(c), which are short and therefore noisier. The passes alternate, so that a drift of the machine's speed affects all
-three. (a) is one process with one thread, like the paper's code; (b) and (c) use all cores. Also measured: how much the
-pictures of (b) differ from those of (a).
+of (c), which are shorter and therefore noisier. The passes alternate, so that drifts of the machine's speed affect all
+three. (a) runs as one process with one thread, like the paper's code; (b) and (c) use all cores. How much the pictures
+of (b) differ from those of (a) is measured, too.
 """
 
 import argparse
@@ -39,7 +39,7 @@ STEPS = load_params(Path(__file__).parents[1] / "params.yaml").images.model_copy
 
 
 def decode_grey(path: str) -> int:
-    """Decode one file to grey with the fastest decoder, and nothing else. Returns its number of pixels."""
+    """Only decode one file to grey, with the fastest decoder. Returns its number of pixels."""
     content = Path(path).read_bytes()
     if is_dicom(content):
         return read_dicom(content).size
@@ -124,7 +124,7 @@ def measure(files: list[Path], root: Path, engine: LocalEngine, steps: Images) -
             "decoding": lambda k: list(engine.map(decode_grey, [str(p) for p in files])),
         }
         for k, name in enumerate((["paper"] + ["ours", "decoding"] * _REPEATS) * _ROUNDS):
-            if name != "paper":  # start the worker processes, and their imports, before the clock runs
+            if name != "paper":  # start the worker processes and their imports before the clock starts
                 prepare_images(records[:32], root, steps, engine, out / f"awake{k}")
             started = time.perf_counter()
             work[name](k)

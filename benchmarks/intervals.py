@@ -2,8 +2,8 @@
 
     python benchmarks/intervals.py [draws]
 
-Proportions: groups of 1 image, or of 1 to 8, from a beta-binomial with the intra-class correlation given. AUROC: scores
-from two normal distributions whose distance gives the AUROC, with a component that a group shares.
+Proportions: groups of 1 image, or of 1 to 8, from a beta-binomial with the given intra-class correlation. AUROC: scores
+from two normal distributions whose distance gives the AUROC, with a component shared within each group.
 """
 
 import sys
@@ -19,7 +19,7 @@ from cxrflow.statistics.resampling import Bootstrap
 
 PROPORTIONS = [(12, 1, 0.0), (30, 1, 0.0), (100, 1, 0.0), (12, 8, 0.3), (30, 8, 0.3), (30, 8, 0.7), (100, 8, 0.3)]
 SHARES = (0.1, 0.3, 0.5, 0.8, 0.9)
-#: Groups with the finding, groups without, most images in a group, intra-class correlation.
+#: Groups with the finding, groups without it, maximum number of images in a group, intra-class correlation.
 AUROCS = [(12, 40, 1, 0.0), (30, 60, 1, 0.0), (12, 40, 8, 0.5), (30, 60, 8, 0.5), (100, 200, 4, 0.5)]
 AREAS = (0.6, 0.8, 0.9, 0.95)
 

@@ -1,11 +1,11 @@
-"""Dice of both lung methods on the same test images, and contact sheets of their masks.
+"""Dice of both lung segmentation methods on the same test images, and contact sheets of their masks.
 
     python benchmarks/lungs.py FOLDER [--out results/lungs]
 
-FOLDER holds collections as for `make run`, covid-chestxray with its lung masks among them. Both methods get the
-pipeline's pictures: 480 x 480, CLAHE, top cropped, centre square; the human masks are cut to the same window. Writes
-`dice.json`, `test.png` (outlines: human green, learned red, OpenCV blue) and `elsewhere.png` (learned, on training
-images of the other collections and on children, who are in no split).
+FOLDER holds collections as for `make run`, including covid-chestxray with its lung masks. Both methods get the
+pipeline's pictures: 480 x 480, CLAHE, top cropped, centre square; the human masks are cropped to the same window.
+Writes `dice.json`, `test.png` (outlines: human green, learned red, OpenCV blue) and `elsewhere.png` (the learned method
+on training images of the other collections and on children, who are in no split).
 """
 
 import argparse
@@ -85,7 +85,7 @@ def compare(rows: pd.DataFrame, root: Path) -> tuple[dict[str, dict[str, float]]
 
 
 def elsewhere(records: pd.DataFrame, root: Path) -> list[np.ndarray]:
-    """Tiles of collections without human masks: some training images of each, and children."""
+    """Tiles of images without human masks: some training images of the other collections, and images of children."""
     adults = records[(records.split == "train") & records.source.isin(["nih", "rsna", "actualmed", "figure1"])]
     children = records[records.paediatric & records.source.eq("radiography") & records.content_hash.notna()]
     steps = STEPS.model_copy(update={"lungs": "learned"})

@@ -1,14 +1,14 @@
-"""The four rows of the paper's table by an honest protocol, and by the paper's own, to show what its leaks gain.
+"""The four rows of the paper's table under an honest protocol and under the paper's own, to measure its leaks.
 
     python benchmarks/paper_table.py --sources FOLDER [--epochs 4] [--shrink 1] [--rows NAME ...]
                                      [--out results/paper]
 
-Run it in a checkout of the project; params.yaml is then left as the last experiment set it. Honest: `dvc exp run` with
-the parameters of the paper's iteration (children kept), patients grouped, the epoch chosen on val, the test set scored
-once. The paper's protocol: split by image (80 % train, where the honest rows train on 65 %), the epoch chosen on the
-test set, test images augmented at random; what it gains is the size of the leak and no result. ``--shrink 2`` trains on
-pictures of half the paper's side, a quarter of the work, for machines on which full size takes a day. Finished rows are
-not run again: after a change of code or recipe, name another ``--out``.
+Run it in a checkout of the project; afterwards params.yaml is as the last experiment set it. The honest protocol is
+`dvc exp run` with the parameters of the paper's iteration (children kept): patients are grouped, the epoch is chosen on
+val, the test set is scored once. The paper's protocol splits by image (80 % train; the honest rows train on 65 %),
+chooses the epoch on the test set and augments test images at random; its gain is the size of the leak, not a result.
+``--shrink 2`` trains on pictures of half the paper's side, a quarter of the work, for machines on which the full size
+takes a day. Finished rows are not run again; after a change of code or recipe, name another ``--out``.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from cxrflow.training.augmentation import augment
 from cxrflow.training.data import PlainBatches, RadiographBatches, loader
 from cxrflow.training.train import train
 
-#: Iteration, network, and what the paper reports of COVID-19: sensitivity, precision.
+#: Iteration, network, and the sensitivity and precision for COVID-19 that the paper reports.
 ROWS = {
     "covidnet_small-1": ("iteration1", "covidnet_small", 0.77, 0.38),
     "resnet50-1": ("iteration1", "resnet50", 0.98, 0.12),
@@ -56,7 +56,7 @@ def ppv_at(prevalence: float, sensitivity: float, specificity: float) -> float:
 
 
 def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]:
-    """A row by our protocol: one DVC experiment of the whole flow."""
+    """A row under our protocol: one DVC experiment of the whole pipeline."""
     iteration, model, *_ = ROWS[name]
     over = f"params/{iteration}.yaml"
     changes = {
@@ -75,7 +75,7 @@ def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]
 
 
 def leaky(out: Path) -> dict[str, Any]:
-    """The same records and images by the paper's protocol; the last experiment has left them in the workspace."""
+    """A row under the paper's protocol, on the records and images that the last experiment left in the workspace."""
     params = load_params(Path("params.yaml"))
     dataset = Dataset.open(Path("data/metadata/records.csv"), Path("data/images"), params.task)
     ids = dataset.records.image_id
@@ -138,7 +138,7 @@ def main() -> None:
                 key: Figure.from_dict(test[task.positive][key]) for key in ("sensitivity", "specificity", "ppv")
             }
             restated = ppv_at(PREVALENCE, of_class["sensitivity"].value, of_class["specificity"].value)
-            called = {"honest": "ours: patients grouped, val chooses", "leaky": "the paper's: its leak, no result"}[
+            called = {"honest": "ours: patients grouped, val chooses", "leaky": "the paper's: its leak, not a result"}[
                 protocol
             ]
             figures = (in_words(figure, 3) for figure in of_class.values())

@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py FOLDER [--counts 1000 10000 100000]
 
-Each count is prepared in a process of its own; its peak memory and that of its largest worker process are measured.
+Each number of images is prepared in a separate process, whose peak memory, and that of its largest worker process, are
+measured.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from images import STEPS, radiographs
 
 def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     """Prepare ``count`` images; returns the seconds, then the peak memory of this process and of a worker in MiB."""
-    # Not as Python strings, which would take more memory than what is measured.
+    # The dtype str, because Python strings would take more memory than the preparation that is measured.
     files = pd.Series([f"{file.relative_to(folder)}" for file in radiographs(folder)], dtype="str")
     number = pd.Series(np.arange(count))
     ids = "image " + number.astype("str")
@@ -35,7 +36,7 @@ def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     started = time.perf_counter()
     prepare_images(records, folder, STEPS, LocalEngine(), out)
     seconds = time.perf_counter() - started
-    get_reusable_executor().shutdown(wait=True)  # RUSAGE_CHILDREN counts children that have ended
+    get_reusable_executor().shutdown(wait=True)  # RUSAGE_CHILDREN only counts children that have ended
     peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return " ".join(f"{value:.1f}" for value in (seconds, *peaks))
 

@@ -1,13 +1,13 @@
-"""Training time to the quality of the paper's recipe: that recipe against cxrflow's settings for real data.
+"""Training time to reach the quality of the paper's recipe: that recipe against cxrflow's settings for real data.
 
     python benchmarks/time_to_quality.py FOLDER [--seeds 1] [--out results/bench.json]
 
 FOLDER holds collections as for `make run`. Both recipes train ResNet-18 from scratch on the same images of the same
 patients, and are judged by macro AUROC on the same val. The paper's: params/iteration1.yaml, 16 epochs at 224 pixels,
 Adam at 0.0002. Ours: params/real.yaml, 24 epochs at 64 pixels. The target is the best macro AUROC of the paper's recipe
-over its epochs. The clock runs from the start of `cxrflow training` until the first epoch that reaches it; the images
-are prepared before. The recipes alternate seed by seed; the ratio is the median over seeds, and null where ours misses
-the target with some seed.
+over its epochs. The clock runs from the start of `cxrflow training` until the end of the first epoch that reaches it;
+the images are prepared before. The recipes alternate, seed by seed. The ratio is the median over seeds, or null if our
+recipe misses the target with any seed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from cxrflow.files import write_json
 
 _PROJECT = Path(__file__).parents[1]
 _EPOCHS = {"paper": 16, "ours": 24}
-#: Side of our pictures, below that of params/real.yaml because it learns faster; chosen on val, which also judges here.
+#: Side of our pictures; smaller than in params/real.yaml, because this learns faster. Chosen on val, which also judges.
 _SIZE = 64
 _CXRFLOW = [str(Path(sys.executable).with_name("cxrflow"))]
 
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, sources: Path, over: dict[str, Any]) -> None:
-    """A project of its own in ``folder``, with records and prepared images."""
+    """Set up a separate project in ``folder``, with records and prepared images."""
     params = yaml.safe_load((_PROJECT / "params.yaml").read_text())
     params |= {"overrides": "recipe", "sources": {"root": str(sources), "collections": None}}
     (folder / "params").mkdir()
@@ -88,7 +88,7 @@ def prepare(folder: Path, sources: Path, over: dict[str, Any]) -> None:
 
 
 def course(folder: Path) -> list[tuple[float, float]]:
-    """For each epoch the seconds from the start of training to its end, and the macro AUROC on val."""
+    """Train; returns for each epoch the seconds from the start of training to its end, and the macro AUROC on val."""
     history = folder / "results/training/history.csv"
     passed: list[tuple[float, float]] = []
     started = time.perf_counter()

@@ -1,13 +1,13 @@
-"""Speed of the training loop: against the same network on a fixed random tensor, and against plain memory layout.
+"""Speed of the training loop, compared with the same network on a fixed random tensor and with contiguous layout.
 
     python benchmarks/training.py FOLDER [--images N] [--out results/bench.json]
 
-FOLDER holds collections as for `make run`. ResNet-18 at 224 pixels, batches of 32: (a) Lightning's loop as training
-runs it, with real stored images, balanced batches, augmentation and the exponential moving average of the weights; (b)
-forward, backward and optimiser step of the same network and memory layout on one fixed random tensor, the ceiling; (c)
-forward, backward and step on real images with augmentation in contiguous layout; (d) the same in the layout of
-training, channels last. The loops alternate, so that a drift of the machine's speed affects all of them; figures are
-medians over rounds.
+FOLDER holds collections as for `make run`. With ResNet-18 at 224 pixels and batches of 32, it measures (a) Lightning's
+loop as in training, with real stored images, balanced batches, augmentation and the exponential moving average of the
+weights; (b) the ceiling: forward, backward and optimiser step of the same network and memory layout on one fixed random
+tensor; (c) forward, backward and optimiser step on real, augmented images in contiguous layout; (d) the same in the
+layout used in training, channels last. The loops alternate, so that drifts of the machine's speed affect all of them;
+figures are medians over rounds.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def stored(root: Path, count: int, out: Path) -> RadiographBatches:
 
 
 class _Turns(lightning.Callback):
-    """Runs a round of every other loop after each round of training steps; ``seconds`` holds their times by loop."""
+    """After each round of training steps, runs a round of every other loop; ``seconds`` holds the times by loop."""
 
     def __init__(self, loops: dict[str, Callable[[], None]]) -> None:
         self._loops, self._begun = loops, time.perf_counter()
@@ -156,7 +156,7 @@ def _fixed() -> Iterator[torch.Tensor]:
 
 
 def _loop(pictures: Iterator[torch.Tensor], layout: torch.memory_format) -> Callable[[], None]:
-    """A round of training steps on ``pictures``; an empty tensor among them stands for one fixed random batch."""
+    """A function that runs a round of training steps on ``pictures``; an empty tensor stands for one fixed batch."""
     torch.manual_seed(0)
     module = TrainingModule(find_model("resnet18").build(1, len(TASK.order)), TASK, TRAINING, 1, _SCALE)
     network = module.network.to(memory_format=layout).train()
