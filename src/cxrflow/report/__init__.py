@@ -1,1 +1,1 @@
-"""One self-contained page."""
+"""The report: one self-contained HTML page."""

@@ -1,4 +1,4 @@
-"""External validation: a bundle's figures on collections that it has not seen, with Grad-CAM and the page."""
+"""External validation: a bundle's figures on collections that it has not seen, with Grad-CAM and the HTML page."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ def validate(folder: Path, params: Params, engine: Engine, out: Path, ledger: Pa
     """Score every kept image of the collections in ``params.sources`` with the bundle in ``folder``, print the figures,
     and write them with their explanation and page into ``out``; returns the page's path.
 
-    ledger  of looks at test sets
-    Raises CxrflowError where there is no bundle, no collection, or no image that the bundle has not seen.
+    ledger  file that counts looks at test sets
+    Raises CxrflowError without a bundle, without collections, or if the bundle has seen every image.
     """
     predictor = Predictor(folder)
     figures, built = evaluate_collections(

@@ -1,4 +1,4 @@
-"""How templates write figures."""
+"""Template filters that format figures as HTML."""
 
 import json
 
@@ -8,7 +8,7 @@ from cxrflow.statistics.figure import Figure
 
 
 def figure(shown: Figure, digits: int = 2) -> Markup:
-    """A figure with its interval and counts as HTML, or a dash with the reason why there is no value."""
+    """A figure with its interval and counts as HTML, or a dash with the reason why it is missing."""
     if not shown.known:
         return Markup('<span class="none" title="{0}">– <small>{0}</small></span>').format(shown.reason)
     value, low, high = (f"{number:.{digits}f}" for number in (shown.value, shown.low, shown.high))
@@ -17,7 +17,7 @@ def figure(shown: Figure, digits: int = 2) -> Markup:
 
 
 def restated(shown: Figure) -> Markup:
-    """A figure that the page restates at another prevalence; its numbers are in ``data-restated``, unrounded."""
+    """A figure that the page recomputes for another prevalence; ``data-restated`` holds its unrounded numbers."""
     if not shown.known:
         return figure(shown)
     numbers = json.dumps([shown.value, shown.low, shown.high])

@@ -1,4 +1,4 @@
-"""The report: one HTML page that holds everything, pictures included, and needs no network."""
+"""The report: one self-contained HTML page, pictures included, that loads nothing from the network."""
 
 import base64
 import json
@@ -38,10 +38,12 @@ _PLOTS = ("confusion", "curves", "calibration", "within_sources")
 class _Run:
     """The parts of the page that belong to the run that trained the bundle.
 
-    sides          images of each class on each side of the split
-    steps          picture of the image steps; audit_heat  of the audit's heat maps (``data:`` URLs)
-    curves         training curves; audit_figures  the audit's figures (SVG)
-    audit          ``audit.json``
+    sides          number of images of each class in each split
+    steps          picture of the image steps (``data:`` URL)
+    curves         training curves (SVG)
+    audit          contents of ``audit.json``
+    audit_figures  forest plot of the audit (SVG)
+    audit_heat     heat maps of the audit (``data:`` URL)
     yaml           all parameters
     """
 
@@ -56,14 +58,14 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Shown:
-    """What the page shows.
+    """The input of the page.
 
     root        folder of the collections
     results     folder that holds ``metadata`` and ``explanation``
     evaluation  folder that holds ``metrics.json`` and ``plots``
-    ledger      of looks at test sets
+    ledger      file that counts looks at test sets
     card        the model card, Markdown
-    run         None on the page of an evaluation alone
+    run         None if the page shows an evaluation only
     """
 
     params: Params
@@ -80,7 +82,7 @@ def write_report(params: Params, results: Path) -> Path:
     """Write ``results/report/index.html`` and the model card with the audit's verdicts; returns the page's path.
 
     results  folder that the earlier stages wrote to
-    Raises CxrflowError naming the file where a stage has not run.
+    Raises CxrflowError, naming the missing file, if a stage has not run.
     """
     bundle = read_description(results / "training" / "bundle")
     evaluation, audit = results / "evaluation", _json(results / "audit" / "audit.json")
@@ -102,12 +104,12 @@ def write_report(params: Params, results: Path) -> Path:
 
 
 def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledger: Path) -> Path:
-    """Write ``out/index.html``, the same page without the parts that belong to the run that trained the bundle.
+    """Write ``out/index.html``, the same page without the parts about the run that trained the bundle.
 
-    root    folder that the paths of the records start at
+    root    folder that the records' paths are relative to
     out     folder that ``evaluate_collections`` and, in ``out/explanation``, ``explain`` wrote to
-    ledger  of looks at test sets
-    Returns the page's path. Raises CxrflowError naming the file where one is absent.
+    ledger  file that counts looks at test sets
+    Returns the page's path. Raises CxrflowError, naming the file, if one is missing.
     """
     card = _read(out / CARD).decode()
     return _write(out / "index.html", _Shown(params, bundle, root, out, out, ledger, card, run=None))
@@ -177,7 +179,7 @@ def _with_figures(value: Any) -> Any:
 
 
 def _fates(table: pd.DataFrame, task: Task) -> list[dict[str, Any]]:
-    """Of each collection its rows, how many of each class were kept, and how many were left out for each reason."""
+    """For each collection: how many rows it has, how many were kept by class, and how many left out by reason."""
     out = []
     for source, rows in table.groupby("source", sort=False):
         by_fate = dict(zip(rows.fate, (int(n) for n in rows.rows), strict=True))
