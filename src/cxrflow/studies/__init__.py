@@ -1,1 +1,1 @@
-"""Many trainings, or many bundles: cross-validation, leaving one source out, comparisons, what leaks are worth."""
+"""Studies of several trainings or bundles: cross-validation, leave-one-source-out, comparison, mitigations, leaks."""

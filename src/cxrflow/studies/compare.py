@@ -1,4 +1,4 @@
-"""Two bundles on the same images: how far apart their figures are, with intervals of the differences."""
+"""Compares two bundles on the same images: differences of their figures, with intervals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +34,11 @@ Points = tuple[OperatingPoint | None, OperatingPoint | None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two bundles to compare, and where.
+    """Two bundles to compare, and where to write.
 
-    a, b    the bundles; differences are b - a. Raises CxrflowError where they answer different questions.
-    out     folder for ``comparison.json`` and for images that a bundle needs prepared
-    ledger  each bundle's look is entered there
+    a, b    the bundles; differences are b - a. Raises CxrflowError if their tasks differ.
+    out     folder for ``comparison.json`` and for images that have to be prepared for a bundle
+    ledger  file that counts looks at test sets; each bundle's look is recorded
     """
 
     a: Predictor
@@ -60,12 +60,12 @@ class Comparison:
 def compare_stored(comparison: Comparison, dataset: Dataset, root: Path) -> dict[str, Any]:
     """Compare on the images of split ``test`` that neither bundle has seen; writes ``comparison.json``.
 
-    dataset  of the bundles' task; a bundle of other image steps has the same images prepared by its own
-    root     the folder that the records' paths start at
-    Returns ``test_set`` (hash), ``n``, ``groups``, ``bundles`` (of ``a`` and ``b``: folder, weights, overlap) and
+    dataset  has the bundles' task; for a bundle with other image steps, the same images are prepared by its steps
+    root     folder that the records' paths are relative to
+    Returns ``test_set`` (hash), ``n``, ``groups``, ``bundles`` (for ``a`` and ``b``: folder, weights, overlap) and
     ``figures`` (``differences``).
-    Raises CxrflowError where the data set's labels are of another task, or no image is left that neither bundle has
-    seen and both can have prepared.
+    Raises CxrflowError if the data set has another task, or if no image remains that neither bundle has seen and that
+    can be prepared for both.
     """
     comparison.a.check_task(dataset.task)
     test = dataset.split("test")
@@ -81,7 +81,7 @@ def compare_stored(comparison: Comparison, dataset: Dataset, root: Path) -> dict
 
 def compare_collections(comparison: Comparison, sources: Sources, metadata: Metadata) -> dict[str, Any]:
     """Compare on every kept image of other collections that neither bundle has seen, each bundle with its own image
-    steps; labels are by the task of bundle A.
+    steps; the task of bundle A gives the labels.
 
     Returns, writes and raises as ``compare_stored``.
     """
@@ -94,18 +94,18 @@ def compare_collections(comparison: Comparison, sources: Sources, metadata: Meta
 
 
 def differences(first: Scored, second: Scored, points: Points) -> dict[str, dict[str, Figure]]:
-    """``macro_auroc``, ``positive_auroc``, and ``sensitivity`` and ``specificity`` at the operating point of a wanted
-    specificity: each the figures ``a``, ``b`` and ``difference`` (b - a, in [-1, 1]).
+    """``macro_auroc``, ``positive_auroc``, and ``sensitivity`` and ``specificity`` at the operating point for a wanted
+    specificity: for each the figures ``a``, ``b`` and ``difference`` (b - a, in [-1, 1]).
 
     first, second  the same images, scored by A and by B
-    points         of each bundle the operating point of a wanted specificity, or None; without both, or where the
-                   specificities differ, the figures there are missing
+    points         each bundle's operating point for a wanted specificity, or None; sensitivity and specificity are
+                   missing if one is None, or if the wanted specificities differ
 
     The difference's interval is value +- t times the standard error of a paired bootstrap: the same resamples of groups
-    for both (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), with t for the effective number
-    of groups on the smaller side: of all classes for the macro AUROC, of the positive class and the rest for its own.
-    Where the two differ in fewer than four groups it is that of two independent figures (Newcombe, Stat Med 1998; 17:
-    873-890, method 10), which is conservative.
+    for both (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), with t for the smallest
+    effective number of groups: among all classes for the macro AUROC, among the positive class and the rest for the
+    positive class's AUROC. If the two bundles differ in fewer than four groups, the interval is that of two independent
+    figures (Newcombe, Stat Med 1998; 17: 873-890, method 10), which is conservative.
     """
     task, groups, pair = first.task, first.groups, (first, second)
     sides = [first.labels == name for name in task.order]
@@ -134,7 +134,7 @@ def differences(first: Scored, second: Scored, points: Points) -> dict[str, dict
 
 
 def print_comparison(result: dict[str, Any], task: Task) -> None:
-    """Print what ``compare_stored`` or ``compare_collections`` returned."""
+    """Print the result of ``compare_stored`` or ``compare_collections``."""
     table = Table("", "A", "B", "B - A")
     table.title = f"{result['n']:,} images of {result['groups']:,} groups, 95 % intervals"
     names = {
@@ -153,7 +153,7 @@ def print_comparison(result: dict[str, Any], task: Task) -> None:
 
 
 def _at_points(pair: tuple[Scored, Scored], points: Points, side: NDArray[np.bool_]) -> dict[str, Figure]:
-    """Share of the images of ``side`` (bool (n,)) that each bundle calls rightly at its operating point."""
+    """Share of the images of ``side``, bool (n,), that each bundle calls correctly at its operating point."""
     a, b = points
     if a is None or b is None or a.wanted != b.wanted or not side.any():
         why = "a bundle has no operating point"
@@ -180,7 +180,7 @@ def _at_points(pair: tuple[Scored, Scored], points: Points, side: NDArray[np.boo
 def _auroc_gaps(
     pair: tuple[Scored, Scored], sides: list[tuple[int, NDArray[np.bool_]]], weights: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """In each resample B's mean AUROC of the classes (column, and which images have it) less A's: float64 (b,)."""
+    """In each resample, B's mean AUROC over the classes (column, and its images) minus A's: float64 (b,)."""
     first, second = (scored.probabilities for scored in pair)
     gaps = [
         weighted_auroc(second[:, c], side, weights) - weighted_auroc(first[:, c], side, weights) for c, side in sides
@@ -189,8 +189,8 @@ def _auroc_gaps(
 
 
 def _difference(a: Figure, b: Figure, error: float, groups: float, differ: int) -> Figure:
-    """b - a with its interval: from the bootstrap's standard ``error``, or from the two figures where that is 0, or
-    where there are fewer than LEAST_GROUPS effective ``groups``, or as few in which the bundles ``differ``."""
+    """b - a with its interval, from the bootstrap's standard ``error``. If the error is 0, or if there are fewer than
+    LEAST_GROUPS effective ``groups`` or groups in which the bundles ``differ``, it comes from the two intervals."""
     for figure in (a, b):
         if not figure.known:
             return figure
@@ -205,7 +205,7 @@ def _difference(a: Figure, b: Figure, error: float, groups: float, differ: int) 
 
 
 def _unseen(records: pd.DataFrame, comparison: Comparison) -> pd.Series:
-    """Which kept records neither bundle has seen, bool, index of ``records``."""
+    """Whether a record is kept and neither bundle has seen it, bool, indexed as ``records``."""
     for predictor in comparison.both.values():
         records = leave_out_seen(records, predictor.folder)
     unseen = records.left_out.isna()
@@ -215,7 +215,7 @@ def _unseen(records: pd.DataFrame, comparison: Comparison) -> pd.Series:
 
 
 def _prepared(comparison: Comparison, name: str, records: pd.DataFrame, root: Path, task: Task) -> Dataset:
-    """The images of ``records`` by the image steps of bundle ``name`` (a or b)."""
+    """The images of ``records``, prepared by the image steps of bundle ``name`` (a or b)."""
     steps, out = comparison.both[name].bundle.images, comparison.out / f"images-{name.upper()}"
     store = prepare_images(records, root, steps, comparison.engine, out)
     return Dataset.join(records, store, task)
@@ -226,7 +226,7 @@ def _compare(comparison: Comparison, first: Dataset, second: Dataset) -> dict[st
     shared = set(first.records.image_id) & set(second.records.image_id)
     if not shared:
         raise CxrflowError(
-            "compare: no image that neither bundle has seen can be prepared for both; are the files there?"
+            "compare: none of the images that neither bundle has seen can be prepared for both; are the files there?"
         )
     sets = [dataset.where(dataset.records.image_id.isin(shared)) for dataset in (first, second)]
     test, params = sets[0].records, comparison.params

@@ -1,6 +1,6 @@
-"""Grouped cross-validation: every image is scored once, by a network that has seen nobody of its group.
+"""Grouped cross-validation: every image is scored once, by a network that was trained without its group.
 
-Where a source holds few images of a class, one test set of a fifth of them says little; out of fold, all of them test.
+If a source has few images of a class, a single test set, with a fifth of them, says little; cross-validation tests all.
 """
 
 from pathlib import Path
@@ -30,19 +30,19 @@ from cxrflow.training.train import train
 
 
 def cross_validate(dataset: Dataset, params: Params, folds: int, out: Path, ledger: Path) -> dict[str, Any]:
-    """Train ``folds`` networks, each without one fold of the groups, and score that fold with it.
+    """Train ``folds`` networks, each without one fold of the groups, and score this fold with it.
 
     dataset  its own split is not used; the images of ``only_trained`` are in every training and in no fold
-    out      ``fold0``, ``fold1``, ...: each a training as the stage writes it, resumed where it was interrupted;
-             ``predictions.csv``, out of fold; ``metrics.json``, the figures that are returned
-    Returns what ``evaluate`` returns of all images together, and
-    ``within_folds``    for each source and pair of classes that it has, the AUROC over pairs of images of one fold:
-                        the networks of two folds may be calibrated differently
-    ``at_specificity``  ``sensitivity`` and ``specificity`` at the threshold with which each fold's network reaches the
-                        specificity ``wanted`` on its own val; ``roc``, the sensitivity that the pooled ROC curve of
-                        the scored images has at that specificity
+    out      ``fold0``, ``fold1``, ...: the outputs of a training stage each, resumed if interrupted;
+             ``predictions.csv``, out of fold; ``metrics.json``, the returned figures
+    Returns what ``evaluate`` returns for all images together, and
+    ``within_folds``    for each source and each pair of classes it has, the AUROC over pairs of images of one fold,
+                        because the networks of two folds may be calibrated differently
+    ``at_specificity``  ``sensitivity`` and ``specificity`` at each network's own threshold, which gives the specificity
+                        ``wanted`` on its val; ``roc``, the sensitivity at this specificity on the pooled ROC curve of
+                        the scored images
     ``baseline``, ``test_set`` (hash, bundle: digest of all networks, overlap) and ``folds``.
-    Raises CxrflowError as ``train``, and where ``torchrun`` started several processes.
+    Raises CxrflowError as ``train``, and if ``torchrun`` started several processes.
     """
     one_process("cross-validate")
     task, specificity = dataset.task, params.evaluation.specificity

@@ -1,4 +1,4 @@
-"""What studies of many trainings share: records, folds of groups, and one ledger entry for several networks."""
+"""Shared by the studies of many trainings: records, folds of groups, and one ledger entry for several networks."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ from cxrflow.metadata.build import build_records
 from cxrflow.metadata.groups import with_children
 from cxrflow.params import Params, Sources
 
-#: Share of the groups outside a fold that choose the epoch; the rest train.
+#: Share of the groups outside a fold that are used for validation; the rest are used for training.
 _VAL = 0.15
 
 
 def folds_of(groups: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """The fold of each image, int64 (n,) in [0, count), by a hash of its group: adding images moves no other."""
+    """The fold of each image, int64 (n,) in [0, count), by a hash of its group: new images do not move old ones."""
     return np.array([int(_share("fold", group) * count) for group in groups], dtype=np.int64)
 
 
@@ -33,26 +33,26 @@ def train_or_val(groups: NDArray[Any]) -> NDArray[np.object_]:
 
 
 def only_trained(dataset: Dataset, params: Params) -> NDArray[np.bool_]:
-    """Images that every network may learn from and that test none, bool (n,): with ``metadata.paediatric: train`` those
-    of the groups that hold a child."""
+    """Images that are used to train every network and to test none, bool (n,): with ``metadata.paediatric: train``, the
+    images of groups with a child."""
     if params.metadata.paediatric != "train":
         return np.zeros(len(dataset), dtype=np.bool_)
     return with_children(dataset.records).to_numpy(np.bool_)
 
 
 def one_process(study: str) -> None:
-    """Raise CxrflowError where ``torchrun`` started several processes."""
+    """Raise CxrflowError if ``torchrun`` started several processes."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise CxrflowError(f"{study}: runs as one process; start it without torchrun.")
 
 
 def enter_together(weights: list[str], scored: pd.DataFrame, metrics: Path, ledger: Path) -> str:
-    """Enter in the ledger that several networks, as one, have scored these images; once for each result.
+    """Record in the ledger, once per result, that several networks together have scored these images.
 
     weights  digests of the networks' weights, in order
-    scored   records of the images; those of them in split ``test`` are entered as a look at that set as well
-    metrics  JSON file of the last result: where it is of the same networks, nothing is entered
-    Returns the digest of all the networks.
+    scored   records of the images; for those in split ``test``, a look at the test set is recorded as well
+    metrics  JSON file of the last result; if it is from the same networks, nothing is recorded
+    Returns the joint digest of the networks.
     """
     together = hashlib.sha256("".join(weights).encode()).hexdigest()
     if _bundle_of(metrics) != together:
@@ -63,9 +63,9 @@ def enter_together(weights: list[str], scored: pd.DataFrame, metrics: Path, ledg
 
 
 def kept_records(sources: Path, params: Params, engine: Engine, out: Path) -> tuple[pd.DataFrame, Path]:
-    """The kept records of the collections below ``sources``, and the folder that their paths start at.
+    """The kept records of the collections below ``sources``, and the folder that their paths are relative to.
 
-    out  folder of the fingerprints
+    out  folder for the fingerprints
     Raises CxrflowError as ``build_records``.
     """
     metadata = params.metadata.model_copy(update={"files": "required"})
@@ -82,5 +82,5 @@ def _bundle_of(metrics: Path) -> str | None:
 
 
 def _share(purpose: str, group: str) -> float:
-    """A number in [0, 1) that a group's name alone decides."""
+    """A number in [0, 1), from a hash of the purpose and the group's name."""
     return int(hashlib.sha256(f"{purpose} {group}".encode()).hexdigest()[:15], 16) / 16**15

@@ -1,4 +1,4 @@
-"""The leaks of the paper's protocol: what each lets a network learn from, and how its figures are compared."""
+"""The leaks of the paper's protocol: their definitions, and the comparison of figures with and without a leak."""
 
 from typing import Any, NamedTuple
 
@@ -14,18 +14,18 @@ from cxrflow.statistics.scored import Scored
 from cxrflow.statistics.within import stratified_auroc
 from cxrflow.task import Task
 
-#: Share of the images that the paper trained on: each other row of an image is in training with this probability.
+#: Share of the images that the paper trained on, and so the probability that another row of an image is in training.
 _TRAINED = 0.8
 
 
 class Leak(NamedTuple):
     """One way in which test images influence training.
 
-    learned    what is learned from that should not be: ``patients``, other images of the groups tested; ``rows``, the
-               images tested themselves, where their collection lists them in several rows
-    choose     the side that chooses the epoch: ``val`` or ``test``
+    learned    test data in training: ``patients``, other images of the tested groups; ``rows``, the tested images
+               themselves, if their collection lists them in several rows
+    choose     the split on which the epoch is chosen: ``val`` or ``test``
     augmented  whether the test images are augmented at random
-    seed       added to the training's
+    seed       added to the training seed
     """
 
     learned: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Leak(NamedTuple):
     seed: int = 0
 
 
-#: The others are compared with the first; the second shows what another training seed alone changes.
+#: All are compared with the first; the second shows the effect of another training seed alone.
 LEAKS = {
     "none": Leak(),
     "none, another seed": Leak(seed=1000),
@@ -47,8 +47,8 @@ LEAKS = {
 
 
 def given_away(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Half of the images of each group that has several, rounded down, chosen by a hash of the image: bool (n,). The
-    leak ``patients`` learns from them; no network is tested on them.
+    """Whether an image is given away to training, bool (n,): half of each group's images, rounded down, chosen by hash.
+    The leak ``patients`` trains on them; no network is tested on them.
 
     table  columns image_id, group_id
     """
@@ -57,21 +57,21 @@ def given_away(table: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def listed_again(table: pd.DataFrame, rows: pd.Series, seed: int) -> NDArray[np.bool_]:
-    """Images of which a split of rows instead of images would have another row in training, drawn at random: bool (n,).
+    """Whether a split by row, not by image, would put another row of an image in training; drawn at random, bool (n,).
 
     table  column image_id
-    rows   how many rows each image has in its collection's table, by image_id; an image that is not there has one
+    rows   number of rows of each image in its collection's table, by image_id; images not listed have one row
     """
     others = table.image_id.map(rows).fillna(1).to_numpy() - 1
     return np.asarray(np.random.default_rng(seed).random(len(table)) < 1 - (1 - _TRAINED) ** others)
 
 
 def exchanged(learned: pd.DataFrame, leaked: pd.DataFrame) -> pd.DataFrame:
-    """``learned`` with the rows ``leaked`` in place of as many others of the same class, and of the same source as long
-    as there are any. Whole groups leave one after the other, in the order of a hash.
+    """``learned`` with the rows ``leaked`` added, and as many rows of the same class removed, first from the same
+    source, then from others. Rows are removed group by group, in the order of a hash.
 
-    Both have the columns label, source and group_id. The result has as many rows as ``learned``, provided that this
-    has at least as many rows of each class as ``leaked``.
+    Both have the columns label, source and group_id. The result has as many rows as ``learned``, provided that
+    ``learned`` has at least as many rows of each class as ``leaked``.
     """
     left = learned.assign(order=learned.group_id.map(digest)).reset_index(drop=True)
     for (source, label), rows in leaked.groupby(["source", "label"]):
@@ -82,25 +82,25 @@ def exchanged(learned: pd.DataFrame, leaked: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure_names(task: Task) -> dict[str, str]:
-    """The figures of ``compared``: the key of each, and what people read."""
+    """The keys of the figures of ``compared``, and their names for the reader."""
     pairs = {f"{a}_vs_{b}": f"{task.names[a]} vs {task.names[b]} within sources" for a, b in task.pairs}
     return {"macro_auroc": "macro AUROC", "positive_auroc": f"{task.positive_name} AUROC"} | pairs
 
 
 def compared(honest: Scored, leaky: Scored) -> dict[str, dict[str, Figure]]:
-    """``macro_auroc``, ``positive_auroc`` and, for each pair of classes, ``<a>_vs_<b>`` within sources: of each the
-    ``figure`` with a leak, and its ``difference`` from that without one.
+    """``macro_auroc``, ``positive_auroc`` and, for each pair of classes, ``<a>_vs_<b>`` within sources: for each the
+    ``figure`` with the leak, and its ``difference`` from the figure without it.
 
     honest, leaky  the same images in the same order, scored without and with the leak: one row for each image and seed,
-                   with the column fold (of each seed its own). Images are compared within a fold, since two networks
-                   may be calibrated differently, and for a pair of classes within a source too; folds and sources are
-                   weighted by their number of pairs.
+                   with the column fold (each seed has its own folds). Images are compared within a fold, since two
+                   networks may be calibrated differently, and pairs of classes also within a source; folds and sources
+                   are weighted by their number of pairs.
 
     The 95 % intervals are value +- t times the standard error of a bootstrap over groups, the same resamples for both,
     so that differences are paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13), with t
-    for the effective number of groups of the rarest class. They hold for these networks: how another training varies is
-    not in them. A pair is missing where no source has both classes in one fold; all figures are missing where a class
-    has fewer than four effective groups.
+    for the effective number of groups of the rarest class. They hold for these networks, and do not include the
+    variation between trainings. A pair is missing if no source has both classes in one fold; all figures are missing
+    if a class has fewer than four effective groups.
     """
     task, groups = leaky.task, leaky.groups
     sides = [leaky.labels == name for name in task.order]

@@ -1,4 +1,4 @@
-"""What each leak of the paper's protocol is worth: one at a time, on the same test images, trained on equally many."""
+"""The effect of each leak of the paper's protocol, on the same test images and with equally many training images."""
 
 from itertools import product
 from pathlib import Path
@@ -35,9 +35,9 @@ _BOXES = "stage_2_train_labels.csv"
 def leaks(sources: Path, params: Params, engine: Engine, folds: int, seeds: int, out: Path) -> dict[str, Any]:
     """Build records and images of the collections below ``sources`` and measure each leak on them (``measure_leaks``).
 
-    sources  folder of collections, RSNA among them: its rows, one for each box, are one of the leaks
-    out      fingerprints, images, and what ``measure_leaks`` writes
-    Raises CxrflowError where RSNA is not there, and as ``build_records`` and ``train``.
+    sources  folder of collections, including RSNA, whose table with one row for each box is one of the leaks
+    out      folder for fingerprints, images, and the output of ``measure_leaks``
+    Raises CxrflowError if RSNA is missing, and as ``build_records`` and ``train``.
     """
     one_process("leaks")
     rows = rows_of_images(sources)
@@ -47,9 +47,9 @@ def leaks(sources: Path, params: Params, engine: Engine, folds: int, seeds: int,
 
 
 def rows_of_images(sources: Path) -> pd.Series:
-    """How many rows RSNA's table of boxes has of each image, int, by image_id.
+    """The number of rows of each image in RSNA's table of boxes, int, by image_id.
 
-    Raises CxrflowError where the collection is not among those below ``sources``.
+    Raises CxrflowError if RSNA is not among the collections below ``sources``.
     """
     root, found = find_collections(sources)
     tables = [root / name / _BOXES for collection, name in found if collection.name == rsna.NAME]
@@ -65,17 +65,16 @@ def rows_of_images(sources: Path) -> pd.Series:
 def measure_leaks(
     dataset: Dataset, rows: pd.Series, params: Params, folds: int, seeds: int, out: Path
 ) -> dict[str, Any]:
-    """Train and test under each of LEAKS over ``folds`` folds of the groups, each with ``seeds`` seeds.
+    """Train and test with each of LEAKS, in ``folds`` folds of the groups and with ``seeds`` seeds.
 
-    dataset  its own split is not used; the images of ``only_trained`` are in every training and test no network
-    rows     how many rows an image has in its collection's table, by image_id, where it is more than one
-    out      ``fold0``, ``fold1``, ...: in each the trainings that the leaks need, resumed where they were interrupted;
-             a file for each leak, the hashes of its networks and test set; a ledger; ``metrics.json``, written after
-             each leak
-    Of each fold the images that ``given_away`` leaves are tested, the same under every leak. Returns ``tested``,
-    ``groups`` and ``seeds``; ``by_leak``, for each its ``figures`` (``compared``), and per seed ``trained_on``, the
-    training images of all folds, and ``shared``, how many of those tested have another image of their group, or
-    themselves, in training.
+    dataset  its own split is not used; the images of ``only_trained`` are in every training and in no test
+    rows     number of rows of an image in its collection's table, by image_id, if more than one
+    out      ``fold0``, ``fold1``, ...: the trainings of each fold, resumed if interrupted; a file for each leak with
+             the hashes of its networks and test set; a ledger; ``metrics.json``, written after each leak
+    The test images of a fold are those that ``given_away`` leaves, the same for every leak. Returns ``tested``,
+    ``groups`` and ``seeds``, and ``by_leak``: for each leak its ``figures`` (``compared``) and, per seed,
+    ``trained_on``, the number of training images of all folds, and ``shared``, the number of test images that have an
+    image of their group, or themselves, in training.
     Raises CxrflowError as ``train``.
     """
     records = dataset.records.assign(at=np.arange(len(dataset)))
@@ -124,7 +123,7 @@ def measure_leaks(
 
 
 def print_leaks(found: dict[str, Any], task: Task) -> None:
-    """Print what ``leaks`` returned: each figure without a leak, and what each leak adds to it."""
+    """Print the result of ``leaks``: each figure without a leak, and the difference that each leak makes."""
     wide = (Column(name, no_wrap=True) for name in ("leak", "shared"))
     table = Table(*wide, "figure", Column("value, or difference", no_wrap=True))
     table.title = f"{found['tested']:,} test images of {found['groups']:,} groups, 95 % intervals by group"
@@ -139,9 +138,9 @@ def print_leaks(found: dict[str, Any], task: Task) -> None:
 
 
 def _scores(predictor: Predictor, dataset: Dataset, changes: Augmentation | None, seed: int) -> NDArray[np.float64]:
-    """Softmax of the logits, float64 (n, classes), without the temperature, which is fitted on the side that chooses.
+    """Softmax of the logits, float64 (n, classes), without the temperature, which may be fitted on test images.
 
-    changes  of the pixels at random, drawn from ``seed``
+    changes  random augmentation of the pixels, drawn from ``seed``; None for no augmentation
     """
     pixels = dataset.pixels()
     if changes:

@@ -1,6 +1,6 @@
-"""Leave one source out: each source is scored by a network that has seen none of its images and none of its people.
+"""Leave one source out: each source is scored by a network that has seen none of its images and none of its patients.
 
-A new hospital is what a classifier meets in use; a test split of the hospitals that it was trained in is not.
+In use, a classifier meets new hospitals; a test split from the hospitals it was trained on does not show this.
 """
 
 from itertools import chain
@@ -28,33 +28,33 @@ from cxrflow.studies.folds import enter_together, one_process, only_trained, tra
 from cxrflow.task import Task
 from cxrflow.training.train import train
 
-#: A class of fewer groups than this, among those left to train on, is not asked about.
+#: Minimum number of training groups of a class; figures of a class with fewer are missing.
 LEAST_GROUPS = 10
 
 
 def leave_one_out(dataset: Dataset, params: Params, out: Path, ledger: Path) -> dict[str, Any]:
-    """Train without each source in turn and score it: within it, one class against another, for each pair of classes.
+    """Train without each source in turn, and score it: AUROC within the source, for each pair of classes.
 
     dataset  its own split is not used; the images of ``only_trained`` are left out, since whole sources are tested.
-             Groups with an image in the source left out are left out of training with it.
-    out      a folder for each source, a training as the stage writes it, resumed where it was interrupted; a finished
-             one is not done again; ``predictions.csv``; ``metrics.json``, the figures that are returned
+             Groups with an image in the tested source are not trained on.
+    out      a folder for each source with the outputs of a training stage, resumed if interrupted and kept once
+             finished; ``predictions.csv``; ``metrics.json``, the returned figures
     Returns ``sources`` (for each ``n``, ``groups``, ``trained_on``, a count of images by class, ``overlap``, and for
     each pair ``<a>_vs_<b>``), ``all`` (for each pair ``within_sources`` over the sources left out) and ``test_set``.
-    A class that has no image left on the training or the validation side is not trained on; the others are. A figure is
-    missing where the source lacks a class, or fewer than LEAST_GROUPS groups of it remain to train on; where all of a
-    source's figures are, nothing is trained.
-    Raises CxrflowError as ``train``, with fewer than two sources, and where ``torchrun`` started several processes.
+    A class without training or validation images is not trained on; the other classes are. A figure is missing if the
+    source lacks a class, or if fewer than LEAST_GROUPS training groups of a class remain; if all figures of a source
+    are missing, nothing is trained.
+    Raises CxrflowError as ``train``, with fewer than two sources, and if ``torchrun`` started several processes.
     """
     one_process("leave-one-out")
     dataset = dataset.where(~only_trained(dataset, params))
     task, bootstrap = dataset.task, Bootstrap(params.evaluation.bootstrap, params.evaluation.seed)
     names = sorted(dataset.records.source.unique())
     if len(names) < 2:
-        raise CxrflowError(f"leave-one-out: {', '.join(names) or 'no source'} alone; it takes two sources or more.")
+        raise CxrflowError(f"leave-one-out: {', '.join(names) or 'no source'} alone; two or more sources are needed.")
     sides = dataset.divided(train_or_val(dataset.groups))
     probabilities = np.full((len(dataset), len(task.order)), np.nan)
-    # Whether a row's score says anything of each class.
+    # Whether the network that scored a row was trained on each class.
     taught = np.zeros(probabilities.shape, dtype=np.bool_)
     weights: list[str] = []
     sources: dict[str, dict[str, Any]] = {}
@@ -106,7 +106,7 @@ def leave_one_out(dataset: Dataset, params: Params, out: Path, ledger: Path) -> 
 
 
 def print_leave_one_out(found: dict[str, Any], task: Task) -> None:
-    """Print what ``leave_one_out`` returned, a row for each source and pair."""
+    """Print the result of ``leave_one_out``, a row for each source and pair."""
     table = Table("left out", "pair", "AUROC", "images", title="Each source scored by a network that never saw it")
     for name, of_source in chain(found["sources"].items(), [("all, each within itself", found["all"])]):
         for position, (a, b) in enumerate(task.pairs):
@@ -122,7 +122,7 @@ def print_leave_one_out(found: dict[str, Any], task: Task) -> None:
 
 
 def _untaught(rest: Dataset, label: str, source: str) -> str | None:
-    """Why a network trained on ``rest`` cannot be asked about a class; None where it can."""
+    """Why ``rest`` does not suffice to train on a class; None if it does."""
     name = rest.task.names[label]
     if absent := _lacks(rest, label):
         return f"without {source} there is no {name} to {absent}"
@@ -134,7 +134,7 @@ def _untaught(rest: Dataset, label: str, source: str) -> str | None:
 
 
 def _lacks(rest: Dataset, label: str) -> str | None:
-    """What a class has no image for: ``train on`` or ``choose the epoch on``; None where it has both."""
+    """The use for which a class has no image: ``train on`` or ``choose the epoch on``; None if it has both."""
     sides = set(rest.records.split[rest.labels == label])
     uses = {"train": "train on", "val": "choose the epoch on"}
     return next((use for side, use in uses.items() if side not in sides), None)
@@ -146,6 +146,6 @@ def _absent(held_out: Dataset, pair: tuple[str, str], source: str) -> str | None
 
 
 def _folder(name: str, names: list[str]) -> str:
-    """A folder for a source, whatever characters its name has."""
+    """The name of a source's folder, with special characters replaced."""
     plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
     return plain if plain == name else f"{plain}-{names.index(name)}"

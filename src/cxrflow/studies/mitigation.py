@@ -1,4 +1,4 @@
-"""Common remedies against shortcuts, measured: pooled, within sources, and on sources never seen."""
+"""Measures common mitigations of shortcuts: pooled, within sources, and on unseen sources."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from cxrflow.studies.folds import kept_records
 from cxrflow.studies.leave_one_out import leave_one_out
 from cxrflow.task import Task
 
-#: Each on its own, against ``none``: what it changes in the sections images and training.
+#: What each mitigation changes in the sections images and training; each is compared with ``none``.
 MITIGATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "none": {},
     "lungs alone": {"images": {"lungs": "learned", "lungs_use": "mask"}},
@@ -33,7 +33,7 @@ MITIGATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "balanced by source and class": {"training": {"balance": "source_and_class", "positive_share": None}},
     "group DRO": {"training": {"robust": "group_dro"}},
 }
-#: What every row starts from, so that a row differs from ``none`` by its mitigation alone.
+#: Settings that every mitigation starts from, so that it alone differs from ``none``.
 _PLAIN_IMAGES = {"lungs": "none", "harmonise": "none"}
 _PLAIN_TRAINING = {"balance": "positive_share", "robust": "none"}
 
@@ -44,12 +44,12 @@ def mitigation(
     """Cross-validate and leave each source out under each mitigation of ``names`` (of MITIGATIONS).
 
     sources  folder of collections
-    out      the fingerprints; a folder for each mitigation: its images where it prepares them otherwise,
-             ``cross-validation`` and ``leave-one-out``, trainings that are resumed where they were interrupted and not
-             done twice; a ledger; ``metrics.json``, written after each mitigation
+    out      fingerprints; a folder for each mitigation with its images, if it prepares them differently,
+             ``cross-validation`` and ``leave-one-out``, whose trainings are resumed if interrupted and kept once
+             finished; a ledger; ``metrics.json``, written after each mitigation
     Returns for each name ``pooled`` (macro AUROC out of fold, all images together), and ``within`` and ``left_out``,
-    each with a figure for each pair ``<a>_vs_<b>``: within sources and folds, and within sources by networks that have
-    not seen the source.
+    each with a figure for each pair ``<a>_vs_<b>``: ``within`` compares within sources and folds, ``left_out`` within
+    sources, scored by networks that have not seen the source.
     Raises CxrflowError for an unknown name, and as ``build_records`` and ``train``.
     """
     if unknown := [name for name in names if name not in MITIGATIONS]:
@@ -75,7 +75,7 @@ def mitigation(
 
 
 def with_mitigation(params: Params, name: str) -> Params:
-    """The parameters with one mitigation alone, checked."""
+    """The parameters with this mitigation only, validated."""
     change = MITIGATIONS[name]
     images = params.images.model_dump() | _PLAIN_IMAGES | change.get("images", {})
     training = params.training.model_dump() | _PLAIN_TRAINING | change.get("training", {})
@@ -85,7 +85,7 @@ def with_mitigation(params: Params, name: str) -> Params:
 
 
 def print_mitigation(found: dict[str, Any], task: Task) -> None:
-    """Print what ``mitigation`` returned: a table for each pair of classes."""
+    """Print the result of ``mitigation``, a table for each pair of classes."""
     for a, b in task.pairs:
         pair = f"{a}_vs_{b}"
         title = f"{task.names[a]} against {task.names[b]}: AUROC, 95 % intervals by group"
@@ -97,8 +97,8 @@ def print_mitigation(found: dict[str, Any], task: Task) -> None:
 
 
 def _by_source_and_fold(predictions: Path, params: Params) -> Scored:
-    """What cross-validation wrote, the fold in the name of the source: images are compared within a fold, too, since
-    the networks of two folds may be calibrated differently."""
+    """The predictions of cross-validation, with the fold as part of the source's name: images are compared only within
+    a source and fold, since the networks of two folds may be calibrated differently."""
     table = read_predictions(predictions)
     table["source"] = [f"{row.source}, fold {row.fold}" for row in table.itertuples()]
     probabilities = table[list(params.task.order)].to_numpy(dtype=np.float64)
