@@ -234,7 +234,7 @@ def test_a_killed_training_goes_on_under_dvc(project: Path) -> None:
     process.wait()
     done = len(history.read_text().splitlines()) - 1
     output = run(project, "dvc", "repro", "training")
-    assert "Going on after the last whole epoch" in output
+    assert "Resuming after the last complete epoch" in output
     after = pd.read_csv(history)
     assert after.epoch.tolist() == list(range(40))
     assert done >= 4

@@ -81,7 +81,7 @@ def test_a_stored_network_keeps_size_planes_and_classes_and_answers_in_the_order
         assert torch.equal(network(images), read_bundle(imported)[1](images)[:, [2, 1, 0]])
     others = Task(classes={"a": ("mass",), "b": ("nodule",), "c": ("cancer",)}, positive="a")
     for images_, other in [(steps.model_copy(update={"size": 48}), task), (steps, two_classes), (steps, others)]:
-        with pytest.raises(CxrflowError, match=rf"keeps its images\.size 32, .*classes {', '.join(task.order)}; set"):
+        with pytest.raises(CxrflowError, match=rf"requires images\.size 32, .*classes {', '.join(task.order)}; set"):
             begin(STORED, str(imported), images_, other)
 
 

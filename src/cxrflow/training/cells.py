@@ -1,4 +1,4 @@
-"""Cells, the pairs of source and class: batches that balance the classes of each source, and group DRO over cells."""
+"""Cells (pairs of source and class): batches that balance the classes within each source, and group DRO over cells."""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from cxrflow.training.data import Process, RadiographBatches
 
 
 class CellBatches(RadiographBatches):
-    """Whole batches with their cells: uint8 (n, 1, size, size), int64 (n,) classes, int64 (n,) cells.
+    """Batches with the cell of each image: images, uint8 (n, 1, size, size), classes, int64 (n,), cells, int64 (n,).
 
     Attributes: ``cells``, int64 (n,), from 0 to ``cell_count`` - 1 in alphabetical order of source and class.
     """
@@ -32,8 +32,8 @@ class CellBatches(RadiographBatches):
         return *super().__getitem__(positions), torch.from_numpy(self.cells[positions])
 
     def chances(self) -> NDArray[np.float64]:
-        """The probability of drawing each image, float64 (n,), under which each source keeps its share of the images
-        and the classes that a source has are equally frequent within it."""
+        """Sampling probability of each image, float64 (n,): each source keeps its share of the images, and the classes
+        present in a source are equally frequent within it."""
         table = pd.DataFrame({"source": self._sources, "cell": self.cells})
         of_source = table.groupby("source").cell.transform("size")
         classes = table.groupby("source").cell.transform("nunique")
@@ -42,10 +42,11 @@ class CellBatches(RadiographBatches):
 
 
 class SourceBalancedBatches(Sampler[list[int]]):
-    """Batches drawn with replacement by ``chances`` (float (n,), adding up to 1); an epoch draws about n images.
+    """Batches drawn with replacement with the probabilities ``chances``, float (n,), which sum to 1; an epoch draws
+    about n images.
 
-    The draw depends on seed and epoch alone, so a resumed run continues as an uninterrupted one. All DDP ranks draw the
-    same batches; each takes its part.
+    The draw depends on seed and epoch alone, so a resumed run draws the batches of an uninterrupted one. All DDP ranks
+    draw the same batches; each takes its part.
     """
 
     def __init__(self, chances: NDArray[np.float64], batch_size: int, seed: int, process: Process) -> None:
@@ -66,11 +67,11 @@ class SourceBalancedBatches(Sampler[list[int]]):
 
 
 class GroupDro(nn.Module):
-    """The loss of group distributionally robust optimisation, online (Sagawa et al., ICLR 2020, algorithm 1).
+    """Loss of online group distributionally robust optimisation (Sagawa et al., ICLR 2020, algorithm 1).
 
-    ``weights``, float (groups,), add up to 1. At every batch each weight is multiplied by exp(``step`` x the group's
-    mean loss) and all are normalised to a sum of 1; the loss is the weighted sum of the groups' mean losses. A group
-    without an image in the batch counts as a loss of 0, as in the authors' code.
+    ``weights``, float (groups,), sum to 1. At every batch each weight is multiplied by exp(``step`` x the group's mean
+    loss), and the weights are normalised to sum to 1 again. The loss is the weighted sum of the groups' mean losses; a
+    group without an image in the batch has loss 0, as in the authors' code.
     """
 
     weights: torch.Tensor
@@ -78,11 +79,11 @@ class GroupDro(nn.Module):
     def __init__(self, groups: int, step: float) -> None:
         super().__init__()
         self._step = step
-        # The training module saves it in the checkpoint: it is not part of the network.
+        # Not persistent, because it is no part of the network; the training module saves it in the checkpoint.
         self.register_buffer("weights", torch.full((groups,), 1 / groups), persistent=False)
 
     def forward(self, losses: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-        """The loss of a batch, float (), from the losses, float (n,), and groups, int64 (n,), of its images."""
+        """Loss of a batch, float (), from the losses, float (n,), and groups, int64 (n,), of its images."""
         sums = losses.new_zeros(len(self.weights)).index_add(0, groups, losses)
         means = sums / torch.bincount(groups, minlength=len(self.weights)).clamp(min=1)
         with torch.no_grad():

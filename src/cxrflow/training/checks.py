@@ -1,4 +1,4 @@
-"""What can be said against parameters before any work: networks and picture sizes that do not go together."""
+"""Checks of the training parameters before any work starts: does the network accept the image size?"""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from cxrflow.params import Params, check_start
 
 
 def check_params(params: Params, out: Path) -> None:
-    """Raise CxrflowError where the network takes no pictures of the wanted size, here or in the audit's trainings, or
-    where ``training.start`` lies in ``out``, the folder that training writes to."""
+    """Raise CxrflowError if the network does not accept the image size of training or of the audit's retraining, or if
+    ``training.start`` lies in ``out``, the folder that training writes to."""
     classes, training = len(params.task.order), params.training
     check_start(training, out)
     check_size(training.model, params.images.channels, params.images.size, classes)

@@ -1,4 +1,4 @@
-"""Batches for training and validation, cut from the memory-mapped images."""
+"""Batches for training and validation, read from the memory-mapped images."""
 
 import math
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class RadiographBatches(Batched[Batch]):
-    """A PyTorch data set whose item is a whole batch: indexed by a list of positions.
+    """A PyTorch dataset that is indexed by a list of positions and returns a whole batch.
 
-    Gives the pictures, uint8 (n, 1, size, size), and the numbers of their classes, int64 (n,), in the task's order.
+    A batch is the images, uint8 (n, 1, size, size), and their class indices, int64 (n,), in the task's order.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -33,7 +33,7 @@ class RadiographBatches(Batched[Batch]):
         return torch.from_numpy(images)[:, None], torch.from_numpy(self.labels[positions])
 
     def mean_and_std(self) -> tuple[float, float]:
-        """Mean and standard deviation of the pixels, as shares of white; one image in memory at a time."""
+        """Mean and standard deviation of the pixels scaled to [0, 1]; one image in memory at a time."""
         count, total, squares = 0, 0.0, 0.0
         for row in self._rows:
             image = self._images[row].astype(np.float64) / 255
@@ -56,11 +56,11 @@ class Process:
 
 
 class BalancedBatches(Sampler[list[int]]):
-    """Shuffled batches, a fixed share of each drawn from the positive class (the paper's ``sample_weight_covid``).
+    """Shuffled batches with a fixed share of positive-class images (the paper's ``sample_weight_covid``).
 
-    The other images pass once an epoch; positive ones are drawn with replacement, as many as the share asks for.
-    Without a share, or without positive images, every image passes once. The order depends on seed and epoch alone, so
-    a resumed run continues as an uninterrupted one. All DDP ranks draw the same batches; each takes its part.
+    The other images are used once per epoch; positive images are drawn with replacement to fill the share. Without a
+    share, or without positive images, every image is used once per epoch. The order depends on seed and epoch alone, so
+    a resumed run draws the batches of an uninterrupted one. All DDP ranks draw the same batches; each takes its part.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class BalancedBatches(Sampler[list[int]]):
         seed: int,
         process: Process = Process(),
     ) -> None:
-        """positive: bool (n,), whether each image is of the positive class; share: of a batch, in [0, 1)."""
+        """positive: bool (n,), whether each image is of the positive class; share: of these in a batch, in [0, 1)."""
         self._process = process
         drawn = positive if share is not None and positive.any() else np.zeros_like(positive)
         self._positive, self._others = np.flatnonzero(drawn), np.flatnonzero(~drawn)
@@ -85,7 +85,7 @@ class BalancedBatches(Sampler[list[int]]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        # Batch normalisation needs two images: a last batch that leaves a rank with fewer is dropped.
+        # Batch normalisation needs two images per rank; a smaller last batch is dropped.
         full, rest = divmod(len(self._others), self._others_per_batch)
         return full + (rest >= 2 * self._process.world)
 
@@ -101,7 +101,7 @@ class BalancedBatches(Sampler[list[int]]):
 
 
 class PlainBatches(Sampler[list[int]]):
-    """Every image once, in order, in batches of nearly equal size; each DDP rank takes its part of them."""
+    """Every image once, in order, in batches of nearly equal size; each DDP rank takes its part of each."""
 
     def __init__(self, count: int, batch_size: int, process: Process = Process()) -> None:
         self._count, self._batches, self._process = count, math.ceil(count / batch_size), process
@@ -115,5 +115,5 @@ class PlainBatches(Sampler[list[int]]):
 
 
 def loader(data: RadiographBatches, batches: Sampler[list[int]]) -> DataLoader[Batch]:
-    """A loader that passes whole batches through. Nothing is decoded, so it starts no worker process."""
+    """A DataLoader of whole batches. It starts no worker process, because nothing has to be decoded."""
     return DataLoader(data, sampler=batches, batch_size=None)

@@ -1,4 +1,4 @@
-"""The training module: the loss, optimiser, learning rates and per-epoch figures of a network passed in."""
+"""The Lightning module: loss, optimiser, learning-rate schedule and per-epoch metrics of the network passed in."""
 
 import math
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from cxrflow.training.augmentation import augment
 from cxrflow.training.cells import GroupDro
 from cxrflow.training.data import Batch
 
-#: Monitored to choose the epoch: macro AUROC on val, with ties (easy data reach 1 early) broken by the lower loss. The
-#: loss term is smaller than what two images changing places in the ranking contribute.
+#: Metric that selects the epoch: macro AUROC on val, with ties (easy data reach 1 early) broken by the lower loss. The
+#: loss term is smaller than the change of AUROC when two images swap ranks.
 CHOICE = "choice"
 _TIE = 1e-5
 
@@ -29,10 +29,10 @@ class TrainingModule(lightning.LightningModule):
     """Trains ``network``.
 
     network  float (n, channels, size, size) to logits (n, classes), in the order of ``task``
-    scale    mean and standard deviation that its input is normalised with, as shares of white
-    Attributes: ``history``, a dict per epoch with losses and figures on val; ``origin``, saved in checkpoints: classes,
-    sources, and pretrained_on, listed and scale as in ``start.Start``; ``robust``, the loss over the cells of a batch
-    that replaces the mean loss where it is set.
+    scale    mean and standard deviation that normalise the input, for pixels in [0, 1]
+    Attributes: ``history``, a dict per epoch with losses and metrics on val; ``origin``, saved in checkpoints: classes,
+    sources, and pretrained_on, listed and scale as in ``start.Start``; ``robust``, the group DRO loss over cells that
+    replaces the mean loss, or None.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TrainingModule(lightning.LightningModule):
         self._train_loss, self._val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
 
     def on_train_start(self) -> None:
-        """Replace the learning rate and weight decay that a checkpoint restored from its own run by these params'."""
+        """Set this run's learning rate and weight decay, in place of those restored from a checkpoint."""
         schedule = self.lr_schedulers()
         assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)  # noqa: S101
         rate = self._params.learning_rate
@@ -69,7 +69,7 @@ class TrainingModule(lightning.LightningModule):
         }
 
     def on_train_epoch_start(self) -> None:
-        """Note the learning rate that this epoch trains with."""
+        """Record the learning rate of this epoch."""
         self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def training_step(self, batch: tuple[torch.Tensor, ...], batch_index: int) -> torch.Tensor:
@@ -90,7 +90,7 @@ class TrainingModule(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Figures and loss of one batch of val, without augmentation."""
+        """Update metrics and loss with one batch of val, without augmentation."""
         images, labels = batch
         logits = self.network(to_input(images.float() / 255, *self.input))
         self._val_loss.update(self._loss(logits, labels), len(labels))
@@ -117,15 +117,15 @@ class TrainingModule(lightning.LightningModule):
             row[f"val_ppv_{name}"] = float(right[position] / confusion[:, position].sum())
         if not math.isfinite(row["train_loss"] + row["val_loss"]):
             raise FloatingPointError(
-                f"training: the loss is no longer a number in epoch {self.current_epoch}; lower training.learning_rate "
-                f"({self._params.learning_rate:g}) and run again."
+                f"training: the loss became NaN or infinite in epoch {self.current_epoch}; lower "
+                f"training.learning_rate ({self._params.learning_rate:g}) and run again."
             )
         self.history.append(row)
         self.log_dict({"val_macro_auroc": row["val_macro_auroc"], "val_loss": row["val_loss"]}, prog_bar=True)
         self.log(CHOICE, row["val_macro_auroc"] - _TIE * min(row["val_loss"], 10))
 
     def configure_optimizers(self) -> Any:
-        """AdamW, and the learning rate of each epoch from the schedule."""
+        """AdamW, with the learning rate scheduled per epoch."""
         optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=self._params.learning_rate, weight_decay=self._params.weight_decay
         )
@@ -139,7 +139,7 @@ class TrainingModule(lightning.LightningModule):
             checkpoint["robust"] = self.robust.weights
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the history and, where the cells are as many, the weights of group DRO."""
+        """Restore the history and, if the number of cells is the same, the group DRO weights."""
         self.history = checkpoint["history"]
         weights = checkpoint.get("robust")
         if self.robust is not None and weights is not None and len(weights) == len(self.robust.weights):
@@ -151,7 +151,7 @@ class TrainingModule(lightning.LightningModule):
 
 
 def learning_rate_factor(params: Training) -> Callable[[int], float]:
-    """Learning-rate factor by epoch: the paper's steps, or a linear warm-up and cosine annealing to 0."""
+    """Learning-rate factor by epoch: step decay, as in the paper, or linear warm-up and cosine annealing to 0."""
     schedule = params.schedule
 
     def factor(epoch: int) -> float:

@@ -28,14 +28,14 @@ class Start:
     """What training begins with.
 
     network        on the CPU
-    pretrained_on  the collections that its weights were trained on before; empty from scratch
-    seen           rows as ``bundle.seen_rows`` gives them, of all listed images that its weights were trained on
-    listed         False where the weights were trained on radiographs that nobody listed
+    pretrained_on  collections that the weights were trained on before; empty from scratch
+    seen           all listed images that the weights were trained on, as ``bundle.seen_rows`` returns them
+    listed         False if some radiographs that the weights were trained on are not listed
     checkpoint     a checkpoint of an earlier training, whose optimiser and schedule continue; or None
-    epochs         epochs that the checkpoint was trained for
+    epochs         number of epochs in the checkpoint
     digest         SHA-256 (hexadecimal) of the weights; empty from scratch
-    scale          mean and standard deviation of the pixels that the weights were trained with, which normalise their
-                   input further on; None where those of the new training images do
+    scale          mean and standard deviation of the pixels that the weights were trained with, kept to normalise the
+                   input; None to normalise with those of the new training images
     """
 
     network: nn.Module
@@ -55,12 +55,12 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
            library's ImageNet weights, from its cache or downloaded; a file of weights (.safetensors, or .pth with
            nothing but tensors in it); the folder of a bundle; or a checkpoint of a training (.ckpt), whose optimiser
            and schedule then continue
-    A first convolution for three planes becomes one for a grey picture by summing over its planes, which gives the same
-    output, and the other way round. The last layer of a bundle of the same classes is taken over with its rows in the
-    order of ``task``; that of a bundle of other classes, or of weights for another number of classes, stays random. A
-    file of weights does not name its classes: a last layer for as many is taken over as it is.
-    Raises CxrflowError where weights are absent, damaged, of another network, or cannot be downloaded, or where a
-    checkpoint or an imported network is of other classes.
+    A first convolution for three channels is summed over its channels to fit grey images, with the same output; the
+    reverse works, too. The last layer of a bundle with the same classes is copied, its rows in the order of ``task``;
+    with other classes, or with weights for another number of classes, it stays random. A file of weights does not name
+    its classes, so a last layer for the same number of classes is copied as it is.
+    Raises CxrflowError if weights are absent, damaged, of another network, or cannot be downloaded, or if a checkpoint
+    or an imported network has other classes.
     """
     known = None if model == STORED else find_model(model)
     classes = len(task.order)
@@ -71,7 +71,8 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
         return _from_bundle(path, model, images, task)
     if known is None:
         raise CxrflowError(
-            f"training.start: {start} is no bundle, and a network called {STORED} comes from one; name its folder."
+            f"training.start: {start} is not a bundle, but a network called {STORED} is always read from one; name its "
+            "folder."
         )
     network = known.architecture(images.channels, classes)
     if start == IMAGENET:
@@ -80,8 +81,8 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
         return Start(network, (name,), digest=_digest(network))
     if not path.is_file():
         raise CxrflowError(
-            f"training.start: {start} is no file of weights, checkpoint or folder of a bundle; set it to {SCRATCH}, "
-            f"{IMAGENET} or the path of one."
+            f"training.start: {start} is neither a file of weights, a checkpoint nor the folder of a bundle; set it to "
+            f"{SCRATCH}, {IMAGENET} or the path of one of these."
         )
     if path.suffix == ".ckpt":
         return _from_checkpoint(path, network, task)
@@ -90,9 +91,9 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
 
 
 def fit_state(network: nn.Module, state: State, where: str, random: Collection[str] = ()) -> None:
-    """Load ``state`` into ``network``; the first convolution and the last layer may differ as ``begin`` says.
+    """Load ``state`` into ``network``; the first convolution and the last layer may differ as described in ``begin``.
 
-    where   what the weights are called in an error
+    where   name of the weights in error messages
     random  names of tensors that keep their random values
     """
     own = network.state_dict()
@@ -113,7 +114,7 @@ def fit_state(network: nn.Module, state: State, where: str, random: Collection[s
     left += [name for name in state if name not in own]
 
     def is_last(name: str) -> bool:
-        """Whether it belongs to the last layer, or to a second one that gives the classes."""
+        """Whether a tensor belongs to the last layer, or to a second output layer for the same classes."""
         if name.rpartition(".")[0] == last:
             return True
         both = name in own and name in state
@@ -121,8 +122,8 @@ def fit_state(network: nn.Module, state: State, where: str, random: Collection[s
 
     if wrong := [name for name in left if not is_last(name)]:
         raise CxrflowError(
-            f"training.start: {where} does not fit the network: {wrong[0]} is in one of them only or of another shape; "
-            "set training.model to the network that it is of."
+            f"training.start: {where} does not fit the network: {wrong[0]} is in only one of the two, or has another "
+            "shape; set training.model to the network of these weights."
         )
     network.load_state_dict(own | taken)
 
@@ -136,9 +137,9 @@ def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
     if isinstance(network, StoredNetwork):
         if (bundle.images.size, bundle.images.channels) != (images.size, images.channels) or not same_classes:
             raise CxrflowError(
-                f"training.start: the imported network in {path} keeps its images.size {bundle.images.size}, its "
-                f"images.channels {bundle.images.channels} and its classes {', '.join(bundle.task.order)}; set all to "
-                "these."
+                f"training.start: the imported network in {path} requires images.size {bundle.images.size}, "
+                f"images.channels {bundle.images.channels} and the classes {', '.join(bundle.task.order)}; set all "
+                "three."
             )
         network.order.copy_(network.order[rows])
     else:
@@ -172,7 +173,7 @@ def _digest(network: nn.Module) -> str:
 
 
 def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
-    """What is known of a checkpoint. Its weights and optimiser are loaded by Lightning when training continues."""
+    """The start from a checkpoint. Lightning loads its weights and optimiser when training continues."""
     held = _load(path)
     try:
         state, origin, epochs = held["state_dict"], held["origin"], held["epoch"] + 1
@@ -181,34 +182,35 @@ def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
         mean, std = origin["scale"]
     except (KeyError, TypeError):
         raise CxrflowError(
-            f"training.start: {path} is no checkpoint of this version's `cxrflow training`; name another."
+            f"training.start: {path} is not a checkpoint of this version of `cxrflow training`; name another."
         ) from None
     theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
     if classes != task.order:
         raise CxrflowError(
-            f"training.start: {path} is of a training for {', '.join(classes)}, in this order, not for "
+            f"training.start: {path} was trained for {', '.join(classes)}, in this order, not for "
             f"{', '.join(task.order)}; start from its bundle, which can take other classes."
         )
     if theirs != {name: tensor.shape for name, tensor in network.state_dict().items()}:
         raise CxrflowError(
-            f"training.start: {path} is of another network, or of other images.channels; set training.model to its own."
+            f"training.start: {path} is of another network, or has other images.channels; set training.model and "
+            "images.channels to its own."
         )
     try:
         seen = read_trained_on(path.parent)
     except CxrflowError:
         raise CxrflowError(
-            f"training.start: {path} lies without the {TRAINED_ON} that training writes beside it, so what it was "
-            "trained on is unknown; keep the two together."
+            f"training.start: {path} lacks the {TRAINED_ON} that training writes beside it, so its training images are "
+            "unknown; keep the two files together."
         ) from None
     known = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
     return Start(network, before, seen, origin["listed"], path, **known)
 
 
 def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
-    """Weights of a convolution adapted to pictures of another number of planes, 1 or 3; None where more differs.
+    """Convolution weights adapted to images with another number of channels, 1 or 3; None if more differs.
 
-    The first convolution of TResNet sees each square of 4 x 4 pixels as planes, pixel by pixel, each with its 3 (Ridnik
-    et al. 2020, arXiv:2003.13630, section 2.1; timm's ``SpaceToDepth``): 48 planes, or 16.
+    TResNet first turns each square of 4 x 4 pixels into channels, the colours of a pixel next to each other (Ridnik et
+    al. 2020, arXiv:2003.13630, section 2.1; timm's ``SpaceToDepth``): 48 channels for colour, 16 for grey.
     """
     alike = theirs.ndim == ours.ndim == 4 and theirs.shape[0] == ours.shape[0] and theirs.shape[2:] == ours.shape[2:]
     if not alike or {theirs.shape[1], ours.shape[1]} not in ({1, 3}, {16, 48}):
@@ -225,7 +227,7 @@ def _imagenet(model: str) -> tuple[State, str]:
         raise CxrflowError(f"training.start: there are no ImageNet weights for {model}; set it to {SCRATCH}.")
     try:
         return load()
-    except Exception as error:  # the libraries raise almost anything without a network
+    except Exception as error:  # offline, the libraries raise almost anything
         reason = " ".join(str(error).split())[:200]
         raise CxrflowError(
             f"training.start: the ImageNet weights of {model} are not in the cache and could not be downloaded "
@@ -236,7 +238,7 @@ def _imagenet(model: str) -> tuple[State, str]:
 def _state_of(path: Path) -> State:
     state = _load(path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CxrflowError(f"training.start: {path} is no state_dict of tensors; save its state_dict as .safetensors.")
+        raise CxrflowError(f"training.start: {path} is not a state_dict of tensors; save one as .safetensors.")
     return state
 
 
@@ -245,8 +247,8 @@ def _load(path: Path) -> Any:
         return load_file(path) if path.suffix == ".safetensors" else read_checkpoint(path)
     except UnpicklingError:
         raise CxrflowError(
-            f"training.start: {path} holds more than tensors, or is damaged, and nothing else is ever unpickled; save "
-            "its state_dict as .safetensors."
+            f"training.start: {path} is damaged, or holds more than tensors, which is never unpickled; save its "
+            "state_dict as .safetensors."
         ) from None
     except Exception as error:  # a damaged file can raise anything
         raise CxrflowError(f"training.start: {path} holds no weights ({' '.join(str(error).split())[:200]}).") from None

@@ -50,13 +50,13 @@ def train(
 ) -> Bundle | None:
     """Train on the split ``train``, choose the epoch on ``val``; write ``bundle``, ``history.csv`` and ``checkpoints``.
 
-    out      results folder; an interrupted run resumes from the last whole epoch in ``out/checkpoints`` where that was
-             begun with the same params, data and code
-    classes  those that must have images on both sides, by default all of the task. A class without images is not
-             learned, and is left out of the macro AUROC that chooses the epoch.
+    out      results folder; an interrupted run with the same params, data and code resumes from the last complete epoch
+             in ``out/checkpoints``
+    classes  classes that must have images in both splits, by default all of the task. Other classes may lack images:
+             they are then not learned, and are left out of the macro AUROC that selects the epoch.
     Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
-    Raises CxrflowError where one of ``classes`` has no training or validation image, the images were prepared by other
-    steps, the network does not take pictures of that size, the loss is NaN, or the machine is out of memory.
+    Raises CxrflowError if one of ``classes`` has no training or validation image, if the images were prepared by other
+    steps, if the network does not accept their size, if the loss is NaN, or if memory runs out.
     """
     process = _join()
     check_start(params, out)
@@ -78,7 +78,7 @@ def train(
     if process.world > 1:
         distributed.barrier()
     finished = checkpoints / "finished"
-    if finished.exists():  # DVC removed the other outputs of a finished run, whose checkpoints persist
+    if finished.exists():  # of a finished run, DVC removed all outputs but the persistent checkpoints
         module.history = read_checkpoint(checkpoints / "last.ckpt")["history"]
     else:
         _fit(module, sides, start.checkpoint, params, out, process)
@@ -123,7 +123,7 @@ def _sides(dataset: Dataset, classes: Sequence[str]) -> _Sides:
 
 
 def _digests(dataset: Dataset, used: pd.DataFrame, images: Images, params: Training) -> dict[str, str]:
-    """What a resumed run must have in common with the interrupted one, and what the bundle says of its origin."""
+    """Digests that a resumed run must share with the interrupted one; the bundle records them as its provenance."""
     rows, task = used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), dataset.task
     return {
         "data": digest([rows, dataset.store.steps, list(task.classes.items()), task.positive]),
@@ -155,7 +155,8 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]
     """Temperature that minimises the cross-entropy on val (Guo et al. 2017, section 4.2), between 0.05 and 20.
 
     logits  float (n, classes); labels int (n,)
-    scikit-learn's is a private class; its public ``CalibratedClassifierCV`` gives probabilities, not the temperature.
+    Own code, because scikit-learn's temperature scaling is a private class, and its public ``CalibratedClassifierCV``
+    returns probabilities, not the temperature.
     """
     values, truth = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
 
@@ -167,12 +168,12 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]
 
 
 def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
-    """An exponential moving average of the weights, for Lightning's ``WeightAveraging``: (mean, weights, steps so far)
-    to the next mean.
+    """Exponential moving average of the weights, for Lightning's ``WeightAveraging``: (mean, weights, steps so far) to
+    the next mean.
 
-    Its decay warms up to ``decay`` as (1 + steps) / (10 + steps), so that a short training does not end near its random
+    The decay warms up to ``decay`` as (1 + steps) / (10 + steps), so that a short training does not end near its random
     start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``). Lightning's own ``EMAWeightAveraging`` has a
-    constant decay; timm's ``ModelEmaV3`` has this warm-up, but no part in Lightning's validation and checkpoints.
+    constant decay; timm's ``ModelEmaV3`` has this warm-up, but Lightning would not validate and checkpoint its weights.
     """
 
     def update(mean: torch.Tensor, weights: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
@@ -183,7 +184,7 @@ def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.
 
 
 class _Stop(EarlyStopping):
-    """Early stopping whose state an interrupted run restores, and a run from another's checkpoint begins anew."""
+    """Early stopping. A resumed run restores its state; a run started from another run's checkpoint resets it."""
 
     def __init__(self, patience: int, same_run: bool) -> None:
         super().__init__("val_macro_auroc", mode="max", patience=patience, check_on_train_epoch_end=True)
@@ -194,11 +195,11 @@ class _Stop(EarlyStopping):
             super().load_state_dict(state_dict)
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        trainer.should_stop = self.wait_count >= self.patience  # a run killed between stopping and its end
+        trainer.should_stop = self.wait_count >= self.patience  # a run killed just after it stopped early
 
 
 class _History(lightning.Callback):
-    """Writes ``history.csv`` after each epoch, whole."""
+    """Writes ``history.csv`` atomically after each epoch."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -210,13 +211,13 @@ class _History(lightning.Callback):
 
 
 def write_history(history: list[dict[str, float]], path: Path) -> None:
-    """One row per epoch, as ``TrainingModule.history``."""
+    """Write ``TrainingModule.history`` as CSV, one row per epoch."""
     frame = pd.DataFrame(history).astype({"epoch": int})
     write_whole(path, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
 
 
 def _join() -> Process:
-    """DDP rank and world size as ``torchrun`` sets them; joins the process group."""
+    """Join the process group; returns DDP rank and world size, as set by ``torchrun``."""
     process = Process(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
     if process.world > 1 and not distributed.is_initialized():
         if torch.cuda.is_available():
@@ -226,7 +227,7 @@ def _join() -> Process:
 
 
 def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame) -> None:
-    """Prepare the folder for a run with these digests: checkpoints of any other run are removed."""
+    """Prepare the folder for a run with these digests; removes the checkpoints of any other run."""
     if begun_by_same(folder, digests):
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -237,14 +238,14 @@ def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame)
 def _fit(
     module: TrainingModule, sides: _Sides, begun_by: Path | None, params: Training, out: Path, process: Process
 ) -> None:
-    """begun_by: the checkpoint of another run that this one begins with, or None."""
+    """begun_by: checkpoint of another run to start from, or None."""
     if min(params.batch_size // 2, len(sides.val)) < process.world:
         raise CxrflowError(
             f"training: batches of {params.batch_size} and {len(sides.val)} validation images are too few for "
-            f"{process.world} processes; start fewer."
+            f"{process.world} processes; start fewer processes."
         )
     if params.robust != "none" and process.world > 1:
-        raise CxrflowError("training.robust: its weights are kept by one process; start training without torchrun.")
+        raise CxrflowError("training.robust: processes cannot share its weights; start training without torchrun.")
     checkpoints = out / "checkpoints"
     batches: BalancedBatches | SourceBalancedBatches
     if params.balance == "source_and_class":
@@ -274,18 +275,18 @@ def _fit(
         sync_batchnorm=process.world > 1 and torch.cuda.is_available(),  # PyTorch has it for CUDA only
         precision="bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true",
         gradient_clip_val=params.gradient_clip,
-        # On a GPU some layers have no deterministic gradient and warn; on a CPU every bit is repeated.
+        # On a GPU some layers lack a deterministic gradient and warn; on a CPU runs are bit-identical.
         deterministic="warn",
         num_sanity_val_steps=0,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
     if resumed and process.rank == 0:
-        print(f"Going on after the last whole epoch in {resumed}")
+        print(f"Resuming after the last complete epoch in {resumed}")
     with fitting(
         f"training: out of memory with batches of {params.batch_size}; lower training.batch_size or "
         "images.size, or take a smaller network.",
-        f"To go on with what was trained, move {checkpoints} elsewhere first and set training.start to its last.ckpt.",
+        f"To continue from the last epoch, move {checkpoints} elsewhere first and set training.start to its last.ckpt.",
     ):
         trainer.fit(
             module,
