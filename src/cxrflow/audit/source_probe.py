@@ -124,8 +124,7 @@ def class_from_source(context: Audited) -> Figure:
     order = context.task.order
     shares = pd.crosstab(train.source, train.label, normalize="index").reindex(columns=list(order), fill_value=0)
     scores = shares.reindex(test.records.source).fillna(shares.mean()).to_numpy(float)
-    names = context.task.names
-    questions = {name: Question(scores[:, c], test.labels == name, names[name]) for c, name in enumerate(order)}
+    questions = {name: Question(scores[:, c], test.labels == name, name) for c, name in enumerate(order)}
     return aurocs(questions, test.groups, context.bootstrap)[1]
 
 

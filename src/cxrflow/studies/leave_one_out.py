@@ -51,7 +51,7 @@ def leave_one_out(dataset: Dataset, params: Params, out: Path, ledger: Path) -> 
     task, bootstrap = dataset.task, Bootstrap(params.evaluation.bootstrap, params.evaluation.seed)
     names = sorted(dataset.records.source.unique())
     if len(names) < 2:
-        raise CxrflowError(f"leave-one-out: {', '.join(names) or 'no source'} alone; two or more sources are needed.")
+        raise CxrflowError(f"leave-one-out: {', '.join(names) or 'no source'} alone; two sources or more are needed.")
     sides = dataset.divided(train_or_val(dataset.groups))
     probabilities = np.full((len(dataset), len(task.order)), np.nan)
     # Whether the network that scored a row was trained on each class.
