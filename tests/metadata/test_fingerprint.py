@@ -60,7 +60,7 @@ def test_odd_shapes_have_fingerprints(root, shape) -> None:
         ("c//etc/passwd", "leaves"),
         ("c/link.png", "leaves"),
         ("c/loop", "cannot be opened"),
-        ("c/a\0b.png", "holds a NUL"),
+        ("c/a\0b.png", "contains a NUL"),
         ("c/absent.png", "absent"),
         ("c/", "not a file"),
         ("c/" + "x" * 400, "cannot be opened"),

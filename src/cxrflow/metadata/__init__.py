@@ -1,1 +1,1 @@
-"""Merge the collections, leave out repeats, group by patient, split."""
+"""The metadata stage: merge the collections, leave out duplicates, group by patient, split."""

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cxrflow.engines import Engine
 from cxrflow.findings import find_finding
-from cxrflow.metadata import rules
+from cxrflow.metadata import reasons, rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
 from cxrflow.metadata.groups import group_ids, with_children
 from cxrflow.metadata.near import near_pairs
@@ -30,10 +30,10 @@ class Built:
     """The records of a folder of collections.
 
     records       one row per image that a collection lists, kept or not (columns of records.py), index 0 to n - 1
-    near          positions of near repeats among the records, left out or not, int64 (pairs, 2)
-    near_repeats  number of these pairs of which both images are compared after the rules: kept, or in conflict
-    root          folder that the paths of the records start at
-    sides         sides of the split and what to remember of them; None where all images are for testing
+    near          near repeats: pairs of positions in the records, kept or not, int64 (pairs, 2)
+    near_repeats  number of these pairs of which the rules left out neither image (conflicting labels included)
+    root          folder that the paths of the records are relative to
+    sides         sides of the split, and those to remember; None if all images are for testing
     """
 
     records: pd.DataFrame
@@ -48,14 +48,14 @@ def build_records(
 ) -> Built:
     """Read every collection, label its records, and apply the rules.
 
-    work    folder of the cache of fingerprints (made where absent) and of the remembered sides of the split (read
-            only: ``stage.run`` writes them)
-    split   whether to split the groups; False puts all of them on the test side, as for an external evaluation
-    Raises CxrflowError where a folder, a table or a column is missing, or the remembered sides are damaged.
+    work    folder of the fingerprint cache (created if absent) and of the remembered sides of the split (only read
+            here; ``stage.run`` writes them)
+    split   whether to split the groups; False puts all of them on the test side, as for external validation
+    Raises CxrflowError if a folder, a table or a column is missing, or the remembered sides are damaged.
     """
     root, found = find_collections(Path(sources.root), sources.collections)
     if others := passed_over(root, found):
-        Console().print(f"Folders that are no collection, passed over: {', '.join(others)}", markup=False)
+        Console().print(f"Folders ignored, because they are not collections: {', '.join(others)}", markup=False)
     remembered = read_sides(work / SIDES) if split else None
     with_files = metadata.files == "required"
 
@@ -68,15 +68,15 @@ def build_records(
     if with_files:
         prints = fingerprints(root, frame.path[frame.left_out.isna()].tolist(), engine, work / FINGERPRINTS)
     frame = _with_fingerprints(frame, prints)
-    # Images that are for training alone are of no use where all is tested.
+    # Without a split all images are for testing, so images for training only are left out.
     children_out = metadata.paediatric == "leave_out" or (metadata.paediatric == "train" and not split)
     frame = _apply_rules(frame, children_out, engine)
     everywhere = _near_repeats(frame, prints)
     near = everywhere[frame.left_out.isna().to_numpy()[everywhere].all(axis=1)]
     labels = frame.label.to_numpy()
     conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
-    frame.loc[frame.index[conflict], "left_out"] = rules.CONFLICT
-    # All rows of a collection that name no image have one path, which is no file.
+    frame.loc[frame.index[conflict], "left_out"] = reasons.CONFLICT
+    # Rows that name no image all have the same path, which is not a file and must not link them.
     named = frame.path.where(frame.left_out != tables.NO_IMAGE, None)
     frame["group_id"] = group_ids(frame.assign(path=named), near)
     kept = frame.left_out.isna()
@@ -92,7 +92,8 @@ def build_records(
 
 
 def _labelled(records: list[Record], task: Task) -> pd.DataFrame:
-    """Records as a table, with the label that the task gives each, or its reason where the source gives none."""
+    """Records as a table with the task's labels; a row without a label is left out with the source's reason, or the
+    task's if the source has none."""
     answers = {findings: task.label_of(findings) for findings in {record.findings for record in records}}
     frame = to_frame(records)
     labels = [answers[record.findings][0] for record in records]
@@ -101,8 +102,8 @@ def _labelled(records: list[Record], task: Task) -> pd.DataFrame:
 
 
 def _unique(frame: pd.DataFrame) -> pd.Series:
-    """Ids that no two rows share: of several files with one id, each gets its path; of several rows that list one file,
-    the second and later ones get ``#2``, ``#3``, ..."""
+    """Unique image ids. If several files share an id, their ids are made from the paths; if several rows list the same
+    file, ``#2``, ``#3``, ... is appended from the second row on."""
     files = frame.groupby("image_id").path.transform("nunique")
     ids = frame.image_id.where(files < 2, frame.source + ":" + frame.path)
     again = ids.groupby(ids).cumcount()
@@ -132,8 +133,8 @@ def _apply_rules(frame: pd.DataFrame, leave_out_children: bool, engine: Engine) 
 
 
 def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> NDArray[np.int64]:
-    """Positions of rows that show nearly the same picture, int64 (pairs, 2); a file listed again counts once."""
-    rows = np.flatnonzero(frame.near_hash.notna() & (frame.left_out != rules.LISTED_AGAIN))
+    """Near repeats: pairs of row positions, int64 (pairs, 2). A file that is listed again is ignored."""
+    rows = np.flatnonzero(frame.near_hash.notna() & (frame.left_out != reasons.LISTED_AGAIN))
     chosen = frame.iloc[rows]
     thumbnails = [prints[path].thumbnail or b"" for path in chosen.path]
     return rows[near_pairs(chosen.near_hash.tolist(), thumbnails)]

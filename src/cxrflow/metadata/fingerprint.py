@@ -1,7 +1,7 @@
-"""Fingerprint of an image file: hash of its bytes, hash of its picture, thumbnail, and score of the frontal check.
+"""Fingerprint of an image file: content hash, perceptual (difference) hash, thumbnail, and result of the frontal check.
 
-near.py finds near repeats by a 256-bit difference hash and confirms them on thumbnails. Every file is read here, before
-any other work, so files that cannot be read are found first.
+near.py finds near repeats by the 256-bit difference hash and confirms them on the thumbnails. Every file is read here,
+before any other work, so that unreadable files are found early.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below, code_digest
 from cxrflow.reading import read
 
-#: Side of the thumbnail on which near repeats are confirmed (pixels).
+#: Side of the thumbnails that confirm near repeats (pixels).
 THUMBNAIL = 64
-#: Table of the cache; its name changes with its columns, so that an older cache is ignored.
+#: Table of the cache; the name changes with the columns, so that older caches are ignored.
 _TABLE = "fingerprint_2"
 _CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells an image file from another; all but ``left_out`` are None where the file cannot be read.
+    """Fingerprint of an image file; if the file cannot be read, all fields except ``left_out`` are None.
 
     content_hash  SHA-256 of the bytes, hexadecimal
     near_hash     256-bit difference hash, hexadecimal
     thumbnail     uint8, THUMBNAIL x THUMBNAIL, as bytes
-    frontal       how much the picture looks like a frontal radiograph, in [0, 1]
-    turned        whether it is stored inverted, with bright air
-    left_out      why the file cannot be read, or None
+    frontal       score in [0, 1] for a frontal chest radiograph
+    turned        whether the file stores it inverted, with bright air
+    left_out      reason why the file cannot be read, or None
     """
 
     content_hash: str | None
@@ -61,7 +61,7 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
     grey = reading.grey
     thumbnail: np.ndarray = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     eight_bits = thumbnail
-    if thumbnail.dtype == np.uint16:  # stretched, because 12 bits in 16 would leave 16 shades, too few to compare
+    if thumbnail.dtype == np.uint16:  # stretched: 12 of 16 bits would leave 16 grey levels, too few to compare
         low, high = int(thumbnail.min()), int(thumbnail.max())
         eight_bits = np.rint((thumbnail - low) * (255 / max(high - low, 1))).astype(np.uint8)
     shown = difference_hash(grey), eight_bits.tobytes()
@@ -69,20 +69,20 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
 
 
 def difference_hash(grey: np.ndarray) -> str:
-    """256-bit difference hash of a grey picture (height, width), hexadecimal.
+    """256-bit difference hash of a grey image (height, width), hexadecimal.
 
-    The picture is shrunk to 16 rows of 17 pixels; each bit says whether a pixel is darker than its right neighbour
-    (Krawetz 2013, "Kind of like that", there at 8 x 8).
+    The image is shrunk to 16 rows of 17 pixels; each bit is 1 if a pixel is darker than its right neighbour (Krawetz
+    2013, "Kind of like that", there with 8 x 8 bits).
     """
     small = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int32)
     return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()
 
 
 def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
-    """Fingerprint of every path below ``root``, from ``cache`` where neither the file nor the code has changed.
+    """Fingerprint of every path below ``root``, taken from ``cache`` if neither the file nor the code has changed.
 
-    The cache is written during the work: an interrupted run continues where it stopped.
-    Raises CxrflowError where the cache is damaged.
+    The cache is written as the work proceeds, so an interrupted run resumes where it stopped.
+    Raises CxrflowError if the cache is damaged.
     """
     cache.parent.mkdir(parents=True, exist_ok=True)
     unique = list(dict.fromkeys(paths))
@@ -101,13 +101,13 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
         state = {path: _state(root, path, code) for path in unique}
         found = {path: known[path][1] for path in unique if path in known and known[path][0] == state[path]}
         todo = [path for path in unique if path not in found]
-        there = str(root.absolute())  # an executor of Spark works in a folder of its own
+        there = str(root.absolute())  # Spark executors have another working directory
         results = engine.map(fingerprint, [(there, path) for path in todo])
         for done, (path, result) in enumerate(
             zip(todo, track(results, "reading images", total=len(todo), disable=not todo), strict=True), start=1
         ):
             found[path] = result
-            if result.left_out is None:  # an unreadable file is tried again, it may have been repaired
+            if result.left_out is None:  # unreadable files are not cached: they may be repaired later
                 store.execute(
                     f"insert or replace into {_TABLE} values (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                     (path, state[path], *astuple(result)[:-1]),
@@ -123,11 +123,11 @@ def _open(cache: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(cache)) as store, store:
             yield store
     except sqlite3.DatabaseError as error:
-        raise CxrflowError(f"{cache}: the cache of fingerprints is damaged ({error}); delete it.") from None
+        raise CxrflowError(f"{cache}: the fingerprint cache is damaged ({error}); delete it.") from None
 
 
 def _state(root: Path, path: str, code: str) -> str | None:
-    """Text that changes with the file and with the code; None, which the cache never holds, where there is no file."""
+    """Text that changes with the file and the code; None if there is no file (the cache never holds None)."""
     try:
         stat = (root / path).stat()
     except (OSError, ValueError):

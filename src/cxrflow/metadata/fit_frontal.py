@@ -1,7 +1,8 @@
-"""Fit the network of reading/frontal.py on the training side of the collections, and measure it on the test side.
+"""Fit the network of reading/frontal.py on the training side of the collections, and measure it on val and test.
 
-Frontal are the radiographs that the collections list as such. Not frontal are their CT slices and lateral views, their
-frontal radiographs inverted, lying, upside down or cut to a small part, and drawn noise, shapes, slopes and pages.
+Positive examples are the radiographs that the collections list as frontal. Negative examples are their CT slices and
+lateral views; frontal radiographs that are inverted, rotated by 90, 180 or 270 degrees, or cropped to a small
+part; and synthetic noise, shapes, gradients and text pages.
 """
 
 import hashlib
@@ -31,7 +32,7 @@ from cxrflow.reading import decode
 from cxrflow.reading.frontal import FLAG, THUMBNAIL, WEIGHTS, judge, open_network, probability, thumbnail
 from cxrflow.records import FINDINGS_JOINT
 
-#: Reasons for leaving a row out that say what its picture shows.
+#: Reasons for leaving a row out that tell what its image shows.
 _SHOWS = {"modality is CT, not X-ray": "ct", "view is L, not frontal": "lateral"}
 _KINDS = ("frontal", "ct", "lateral")
 _SIDE = 96
@@ -41,10 +42,10 @@ _FOLDS = 5
 
 
 def fit_frontal(sources: Path, params: Params, engine: Engine, out: Path) -> dict[str, Any]:
-    """Fit on the training side of the collections below ``sources``; write the network and ``figures.json`` into
-    ``out``: figures on val and test, and by five-fold cross-validation over all sides, which are returned.
+    """Fit on the training side of the collections in ``sources``; write the network and ``figures.json`` into ``out``.
 
-    Raises CxrflowError where a collection cannot be read, CT slices or lateral views are missing, or onnx is not
+    Returns the figures: on val, on test, and by five-fold cross-validation over all sides.
+    Raises CxrflowError if a collection cannot be read, CT slices or lateral views are missing, or onnx is not
     installed.
     """
     try:
@@ -69,7 +70,7 @@ def fit_frontal(sources: Path, params: Params, engine: Engine, out: Path) -> dic
 
 
 def fit(rows: pd.DataFrame, examples: int) -> bytes:
-    """The network as an ONNX file, fitted on varied pictures of ``rows`` (columns shows, picture) and drawn ones."""
+    """The network as an ONNX file, fitted on synthetic images and augmented ``rows`` (columns shows, picture)."""
     rng = np.random.default_rng(0)
     pictures = {kind: np.stack(rows.picture[rows.shows == kind].tolist()) for kind in _KINDS}
     drawn = [_example(pictures, rng) for _ in range(examples)]
@@ -81,9 +82,9 @@ def fit(rows: pd.DataFrame, examples: int) -> bytes:
 
 
 def to_onnx(layers: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
-    """Fully connected layers, ReLU between them, as the ONNX file that reading/frontal.py runs.
+    """Fully connected layers with ReLU between them, as the ONNX file that reading/frontal.py runs.
 
-    layers  weights (inputs, outputs) and bias (outputs,) of each; they are stored as float16, computed as float32
+    layers  weights (inputs, outputs) and bias (outputs,) of each layer; stored as float16, computed as float32
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -105,10 +106,11 @@ def to_onnx(layers: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
 
 
 def measure(rows: pd.DataFrame, judged: pd.DataFrame) -> dict[str, Any]:
-    """Figures of judged pictures: AUROC against CT and lateral views, flagged and turned of each kind and source.
+    """Performance of the check: AUROC against CT and lateral views; images flagged and inverted, by kind and source.
 
     rows    columns shows, source
-    judged  columns plain (score without turning), flagged, turned, inverse_turned (the inverted picture turned)
+    judged  columns plain (score of the image as stored), flagged, turned (inverted by the check), inverse_turned
+            (whether the check corrects the artificially inverted image)
     """
     shows = rows.shows.to_numpy()
     auroc = {}
@@ -129,7 +131,7 @@ def measure(rows: pd.DataFrame, judged: pd.DataFrame) -> dict[str, Any]:
 
 
 def print_figures(figures: dict[str, Any]) -> None:
-    """Print what was measured, one line each."""
+    """Print the figures, one per line."""
     for name, value in figures.items():
         Console().print(f"[bold]{name}[/bold]")
         for key, figure in value.items():
@@ -137,11 +139,11 @@ def print_figures(figures: dict[str, Any]) -> None:
 
 
 def _rows(sources: Path, params: Params, engine: Engine, out: Path) -> pd.DataFrame:
-    """One row per readable picture: source, group_id, side, shows, picture (uint8, _SIDE x _SIDE), thumbnail."""
+    """One row per readable image: source, group_id, side, shows, picture (uint8, _SIDE x _SIDE), thumbnail."""
     metadata = params.metadata.model_copy(update={"paediatric": "keep", "files": "required"})
     found = Sources(root=str(sources), collections=None)
     built = build_records(found, metadata, params.task, engine, out, split=False)
-    # Radiographs are frontal whatever their findings: those that only the task has no class for are used as well.
+    # Radiographs left out only because their findings belong to no class of the task are frontal as well.
     findings = built.records.findings.fillna("").unique()
     no_class = {params.task.label_of(tuple(filter(None, joined.split(FINDINGS_JOINT))))[1] for joined in findings}
     frontal = built.records.left_out.isna() | built.records.left_out.isin(no_class)
@@ -172,7 +174,7 @@ def _picture(root: Path, relative: str) -> tuple[np.ndarray | None, np.ndarray |
 
 
 def _example(pictures: dict[str, np.ndarray], rng: Generator) -> tuple[np.ndarray, bool]:
-    """A picture, (side, side) float32 in [0, 255], and whether it is a frontal radiograph."""
+    """A random example: image, float32 (side, side) in [0, 255], and whether it is a frontal radiograph."""
     kind = rng.choice(
         ["frontal", "inverted", "lying", "part", "ct", "lateral", "inverted other", "drawn"],
         p=[0.40, 0.08, 0.06, 0.03, 0.09, 0.11, 0.04, 0.19],
@@ -192,7 +194,7 @@ def _example(pictures: dict[str, np.ndarray], rng: Generator) -> tuple[np.ndarra
 
 
 def _varied(picture: np.ndarray, rng: Generator) -> np.ndarray:
-    """The picture flipped, rotated to 10 degrees, stretched, cropped or with a border, gamma, letters, bands."""
+    """Random augmentation: flip, rotation by up to 10 degrees, aspect, zoom, shift, border, gamma, letters, bands."""
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
     angle, zoom, aspect = np.deg2rad(rng.uniform(-10, 10)), rng.uniform(0.8, 1.3), np.exp(rng.uniform(-0.15, 0.15))
@@ -214,7 +216,7 @@ def _varied(picture: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def _drawn(rng: Generator) -> np.ndarray:
-    """Noise of any smoothness, ellipses, rectangles, a slope, or a page of lines of text."""
+    """A synthetic image: noise of random smoothness, ellipses, rectangles, a gradient, or a page of text lines."""
     kind = rng.choice(["noise", "ellipses", "rectangles", "slope", "page"], p=[0.4, 0.2, 0.15, 0.1, 0.15])
     out = np.full((_SIDE, _SIDE), rng.choice([0, 255]), dtype=np.float32)
     if kind == "noise":
@@ -258,14 +260,14 @@ def _judged(rows: pd.DataFrame, network: InferenceSession) -> pd.DataFrame:
 
 
 def _five_fold(rows: pd.DataFrame) -> pd.DataFrame:
-    """Every picture judged by a network fitted on the groups of the four other folds."""
+    """Cross-validation: every image judged by a network fitted on the groups of the other four folds."""
     fold = rows.group_id.map(lambda group: int(hashlib.sha256(group.encode()).hexdigest(), 16) % _FOLDS)
     fitted = [open_network(fit(rows[fold != n], _EXAMPLES)) for n in range(_FOLDS)]
     return pd.concat([_judged(rows[fold == n], fitted[n]) for n in range(_FOLDS)]).loc[rows.index]
 
 
 def _photographs(network: InferenceSession) -> dict[str, Any]:
-    """Of the two photographs that scikit-learn ships, and of 500 squares cut out of each: flagged, turned."""
+    """Share flagged and inverted among scikit-learn's two sample photographs and 500 square crops of each."""
     rng = np.random.default_rng(1)
     seen = []
     for colour in load_sample_images().images:

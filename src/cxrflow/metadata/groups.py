@@ -1,4 +1,4 @@
-"""Groups of patients with their duplicates, and the split by group."""
+"""Groups of patients linked by duplicates, and the split by group."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,8 +19,11 @@ NO_PAIRS: Pairs = np.empty((0, 2), dtype=np.int64)
 
 
 def components(frame: pd.DataFrame, keys: Sequence[str], pairs: Pairs) -> NDArray[np.int32]:
-    """Number of the connected component of every row, int32 (n,). Two rows are connected that share a value of one of
-    the columns ``keys`` (unknown values connect nothing), or that ``pairs``, (pairs, 2) positions, names."""
+    """Index of the connected component of every row, int32 (n,).
+
+    Two rows are connected if they have the same known value in one of the columns ``keys``, or are one of the ``pairs``
+    (positions, int64 (pairs, 2)).
+    """
     edges = [pairs]
     for key in keys:
         codes, _ = pd.factorize(frame[key])
@@ -33,12 +36,12 @@ def components(frame: pd.DataFrame, keys: Sequence[str], pairs: Pairs) -> NDArra
 
 
 def group_ids(frame: pd.DataFrame, near: Pairs) -> pd.Series:
-    """The group of every row: the connected component of rows that share patient, file or picture.
+    """The group of every row: the connected component of rows with the same patient, same file or near repeats.
 
     frame   columns image_id, patient_id, path, content_hash; index 0..n-1
-    near    (pairs, 2) positions of near repeats
-    A group's name is the smallest of its patients, or of its images where no patient is known. It does not depend on
-    the order of rows, but a new member may change it: sides.py keeps the side of a group under any name.
+    near    near repeats, positions (pairs, 2)
+    A group is named after its alphabetically first patient, or image if no patient is known. The name does not depend
+    on the order of rows, but may change with a new member; sides.py keeps the group's side nevertheless.
     """
     component = components(frame, ("patient_id", "path", "content_hash"), near)
     patient, image = (_smallest(frame[column], component) for column in ("patient_id", "image_id"))
@@ -46,15 +49,15 @@ def group_ids(frame: pd.DataFrame, near: Pairs) -> pd.Series:
 
 
 def _smallest(names: pd.Series, component: NDArray[np.int32]) -> pd.Series:
-    """The smallest known name in the component of every row, NaN where none is known."""
+    """The alphabetically first known name in the component of every row, NaN if none is known."""
     known = names.astype(object).dropna().sort_values()
     first = known.groupby(component[known.index]).first()
     return pd.Series(component, index=names.index).map(first)
 
 
 def split_of(group_id: str, split: Split) -> str:
-    """``train``, ``val`` or ``test`` for a new group: the hash of its name, as a number in [0, 1), against the shares
-    of ``split``."""
+    """Side of a new group: the hash of its name, as a number in [0, 1), is compared with the cumulative shares of
+    ``split``."""
     number = int(hashlib.sha256(f"{split.seed}:{group_id}".encode()).hexdigest()[:13], 16) / 16**13
     if number < split.train:
         return "train"
@@ -62,16 +65,19 @@ def split_of(group_id: str, split: Split) -> str:
 
 
 def with_children(frame: pd.DataFrame) -> pd.Series:
-    """Rows of the groups with a kept image of a child, bool, index of ``frame`` (columns paediatric, left_out,
-    group_id): ``metadata.paediatric: train`` trains on them and never tests on them."""
+    """Whether a row's group contains a kept image of a child; ``metadata.paediatric: train`` trains on these groups and
+    never tests on them.
+
+    frame  columns paediatric, left_out, group_id
+    """
     children = frame.paediatric.astype(bool) & frame.left_out.isna()
     return frame.group_id.isin(frame.group_id[children])
 
 
 def check_classes(kept: pd.DataFrame, task: Task) -> None:
-    """Raise CxrflowError where a class has no group on one of the sides of the split.
+    """Raise CxrflowError if one of the sides of the split has no group of a class.
 
-    kept  the rows that are not left out, columns label, group_id, split
+    kept  rows that are not left out: columns label, group_id, split
     """
     for label in task.order:
         rows = kept[kept.label == label]

@@ -1,50 +1,48 @@
-"""Images and patients that collections have in common, as a table and as a picture."""
+"""Images and patients that collections have in common, as a table and as a figure."""
 
 import io
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cxrflow.metadata import rules
+from cxrflow.metadata import reasons
 from cxrflow.metadata.groups import components
 
-#: Reasons for which a row is left out and still counts as an image that its collection offers.
-_OFFERED = (rules.PAEDIATRIC, rules.SAME_FILE, rules.SAME_URL, rules.CONFLICT)
+#: Rows left out for these reasons still count as images of their collection.
+_OFFERED = (reasons.PAEDIATRIC, reasons.SAME_FILE, reasons.SAME_URL, reasons.CONFLICT)
 _COLUMNS = (
     *("collection", "other", "images", "same_file", "near", "same_url", "repeated", "other_label"),
     *("patients", "shared_patients"),
 )
-_SHADES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
+_SHADES = ("#F7F9FB", "#8FB0CC", "#1F4E79")
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cxrflow", "font.size": 9.5, "text.color": "#2B2F33"}
 
 
 def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.DataFrame:
-    """Images and patients that each collection shares with each, itself included: a row per ordered pair.
+    """Images and patients shared by each ordered pair of collections, including a collection with itself: one row per
+    pair.
 
     records  columns of records.py, index 0..n-1
-    near     (pairs, 2) positions of near repeats among them
-    A collection offers its rows that are kept, and those left out as repeats or as children; these are compared.
+    near     near repeats among them, positions (pairs, 2)
+    The images of a collection are its rows that are kept, or left out as repeats or as children.
     Columns:
     collection, other  in the order in which metadata reads them
-    images             number of images that ``collection`` offers
-    same_file          of them, those with the bytes of an image that ``other`` offers
-    near               of the rest, those that show nearly the same picture (near.py), directly or along a chain
-    same_url           of the rest, those that name the URL of such an image, which may be a page of several images; 0
+    images             number of images of ``collection``
+    same_file          of these, those with the same bytes as an image of ``other``
+    near               of the rest, those that are near repeats (near.py), directly or through a chain
+    same_url           of the rest, those with the same URL as an image of ``other`` (a page may show several images); 0
                        within a collection
-    repeated           sum of these three; within a collection, all images that are there more than once
+    repeated           sum of these three; within a collection, number of images that occur more than once
     other_label        of same_file and near, those with another label in ``other``
     patients           number of known patients of ``collection``
-    shared_patients    of them, those that ``other`` has, too (all, within a collection)
+    shared_patients    of these, those that are also in ``other`` (within a collection: all)
     """
     order = list(dict.fromkeys(records.source))
-    # One number for all files with the same bytes and for their near repeats.
+    # The same number for files with the same bytes and their near repeats.
     pictures = components(records, ("content_hash",), near)
     rows = records.assign(picture=pictures, url=_url_keys(records.url))
     offered = rows[records.left_out.isna() | records.left_out.isin(_OFFERED)]
@@ -73,10 +71,14 @@ def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.Dat
 
 
 def overlap_map(table: pd.DataFrame) -> bytes:
-    """The table of ``collection_overlap`` as an SVG of two matrices: how many images, and how many patients, of the
-    row's collection are also in the column's; shaded by share."""
+    """The table of ``collection_overlap`` as an SVG of two matrices: number of images, and of patients, of the row's
+    collection that are also in the column's; shaded by share."""
+    import matplotlib as mpl  # for this function alone: the table is read without
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(table.collection))
-    n, out = len(names), io.BytesIO()
+    n, out, shades = len(names), io.BytesIO(), LinearSegmentedColormap.from_list("ink", _SHADES)
     panels = (("Images also in …", "repeated", "images"), ("Patients also in …", "shared_patients", "patients"))
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         side = 0.55 * n + 0.4
@@ -89,12 +91,12 @@ def overlap_map(table: pd.DataFrame) -> bytes:
                 np.fill_diagonal(shown, np.nan)  # all, by definition
             axes = canvas.add_subplot(1, 2, column + 1)
             share = np.nan_to_num(shown / np.maximum(totals, 1)[:, None])
-            axes.imshow(share, cmap=_SHADES, vmin=0, vmax=1)
+            axes.imshow(share, cmap=shades, vmin=0, vmax=1)
             for (row, col), value in np.ndenumerate(shown):
                 text = "–" if np.isnan(value) else f"{value:,.0f}" if value else "·"
                 colour = "white" if share[row, col] > 0.55 else "#2B2F33"
                 axes.text(col, row, text, ha="center", va="center", color=colour)
-            plain = [name.replace("$", r"\$") for name in names]  # matplotlib would read mathematics
+            plain = [name.replace("$", r"\$") for name in names]  # else matplotlib reads mathtext
             labels = [f"{name} ({total:,})" for name, total in zip(plain, totals, strict=True)]
             axes.set_xticks(range(n), plain, rotation=35, ha="left", rotation_mode="anchor")
             axes.set_yticks(range(n), labels)
@@ -111,15 +113,15 @@ def overlap_map(table: pd.DataFrame) -> bytes:
 
 
 def meeting(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``collection_overlap`` with repeats, or with patients of another collection."""
+    """The rows of ``collection_overlap`` with repeated images, or with patients shared with another collection."""
     return table[(table.repeated > 0) | ((table.collection != table.other) & (table.shared_patients > 0))]
 
 
 def print_overlap(table: pd.DataFrame) -> None:
-    """Print which collections share images or patients, or that none do."""
+    """Print which collections share images or patients, or that none does."""
     found = meeting(table)
     if found.empty:
-        Console().print("No collection holds images or patients of another, nor images twice.")
+        Console().print("No collection holds images or patients of another collection, or an image twice.")
         return
     shown = Table("of", "also in", "images", "as", "patients", title="Images and patients in several collections")
     for row in found.to_dict("records"):
@@ -137,9 +139,9 @@ def print_overlap(table: pd.DataFrame) -> None:
 
 
 def _url_keys(urls: pd.Series) -> pd.Series:
-    return urls.astype("string").str.replace(rules.URL_ENDS, "", regex=True).astype(object).where(urls.notna(), None)
+    return urls.astype("string").str.replace(reasons.URL_ENDS, "", regex=True).astype(object).where(urls.notna(), None)
 
 
 def _there(ours: pd.Series, theirs: pd.Series, within: bool) -> pd.Series:
-    """Which of ``ours`` are among ``theirs``; within one collection, which occur more than once."""
+    """Which of ``ours`` also occur in ``theirs``; within one collection, which occur more than once."""
     return ours.notna() & (ours.duplicated(keep=False) if within else ours.isin(theirs.dropna()))

@@ -1,24 +1,18 @@
-"""The rules that leave out children and repeats, as Ibis expressions: one set for DuckDB and for Spark.
+"""The rules that leave out children and repeats, as Ibis expressions, which run on DuckDB and on Spark.
 
-Each rule takes and returns a table of rows with the columns of the record that it names and ``position``, the row's
-place in the order of collections: of several repeats the first is kept. A row is kept while its ``left_out`` is null.
+The table has the columns of the record that the rules use, and ``position``, the row's position in the order of the
+collections: of several repeats, the first is kept. A row counts as kept while its ``left_out`` is null.
 """
 
 from typing import Any
 
 import ibis
 
-PAEDIATRIC = "child, left out by metadata.paediatric"
-LISTED_AGAIN = "listed again: an earlier row names the same file"
-SAME_FILE = "repeat: the same bytes as an earlier image"
-SAME_URL = "repeat: an earlier collection holds the image of this URL"
-CONFLICT = "repeats with different labels"
-#: Parts in which two addresses of one page may differ.
-URL_ENDS = r"^https?://(www\.)?|/+$"
+from cxrflow.metadata.reasons import CONFLICT, LISTED_AGAIN, PAEDIATRIC, SAME_FILE, SAME_URL, URL_ENDS
 
 
 def leave_out_repeats(table: Any, leave_out_children: bool) -> Any:
-    """Apply the rules in their order. All rows are returned, with the reason where a rule leaves one out."""
+    """Apply the rules in order. Returns all rows; those that a rule leaves out have its reason in ``left_out``."""
     if leave_out_children:
         table = _leave_out(table, table.paediatric, PAEDIATRIC)
     for key, reason in (("path", LISTED_AGAIN), ("content_hash", SAME_FILE)):
@@ -37,12 +31,12 @@ def _leave_out(table: Any, condition: Any, reason: str) -> Any:
 
 
 def _among_kept(table: Any, key: str, value: Any) -> Any:
-    """``value`` where the row is kept and its key known, else null, which windows over the key ignore."""
+    """``value`` if the row is kept and its key is known, else null, which window aggregates ignore."""
     return ibis.cases((_kept(table) & table[key].notnull(), value), else_=ibis.null(value.type()))
 
 
 def _labels_of(table: Any, key: str) -> Any:
-    """1 where all kept rows of the same key have one label, 2 where they differ."""
+    """1 if all kept rows with the same key have the same label, else 2."""
     label = _among_kept(table, key, table.label)
     window = ibis.window(group_by=table[key])
     differ = label.max().over(window) != label.min().over(window)
@@ -50,12 +44,12 @@ def _labels_of(table: Any, key: str) -> Any:
 
 
 def _first_of(table: Any, key: str) -> Any:
-    """Position of the first kept row of the same key; null where the key is unknown, so that no comparison holds."""
+    """Position of the first kept row with the same key; null, so that no comparison holds, if the key is unknown."""
     return _among_kept(table, key, table.position).min().over(ibis.window(group_by=table[key]))
 
 
 def _leave_out_same_url(table: Any) -> Any:
-    """Leave out images whose URL an earlier collection names, too. Within one collection a page may show several."""
+    """Leave out images whose URL also occurs in an earlier collection. Within a collection, images may share a page."""
     url = table.url.re_replace(URL_ENDS, "")
     table = table.mutate(url_key=url)
     position = _among_kept(table, "url_key", table.position)

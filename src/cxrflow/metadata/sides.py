@@ -1,8 +1,8 @@
-"""Sides that stay: a group that was on a side of the split before stays there, whatever is added or taken out.
+"""Persistent sides: a group stays on its side of the split when images are added or removed.
 
-The hash of a group's name gives the side of a new group only. A new member may rename a group, and the hash of another
-name is another side; so the side of every image is remembered in ``sides.csv``, and found again by the image's id, by
-the bytes of its file, and by its patient.
+Only a new group gets its side from the hash of its name. A new member may rename a group, and the new name may hash to
+another side. Therefore the side of every image is remembered in ``sides.csv``, and looked up by image id, file content
+and patient.
 """
 
 import hashlib
@@ -18,20 +18,20 @@ from cxrflow.params import Split
 from cxrflow.records import SPLITS
 from cxrflow.sources.tables import NO_IMAGE
 
-#: Columns of ``sides.csv``. split: digest of the seed and the shares, and of whether the collections are drawn;
-#: patient: digest of the patient's number, so that somebody taken out of the collections is not named here.
+#: Columns of ``sides.csv``. split: digest of the seed, the shares, and whether the collections are synthetic; patient:
+#: digest of the patient id, so that the file does not identify patients removed from the collections.
 COLUMNS = ("split", "image_id", "content_hash", "patient", "side")
 _DIGITS = 16
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Sides of one table of records, and what to remember of them.
+    """Sides of the rows of a table of records, and the sides to remember.
 
-    side        of every row's group, index of the records; None for a group of which no image was ever kept
-    remembered  the rows of ``sides.csv``: these, those of absent images, and those of other splits
-    moved       kept images whose group was on another side before: columns image_id, group_id, side (the earlier one)
-    anew        whether sides are remembered, but none for this split
+    side        side of every row's group, index of the records; None for a group that never had a kept image
+    remembered  rows for ``sides.csv``: these images, absent images, and other splits
+    moved       kept images whose group was on another side before: columns image_id, group_id, side (the previous one)
+    anew        True if sides are remembered, but none for this split
     """
 
     side: pd.Series
@@ -41,15 +41,15 @@ class Sides:
 
 
 def keep_sides(frame: pd.DataFrame, split: Split, drawn: bool, remembered: pd.DataFrame) -> Sides:
-    """The side of every group: the remembered one; train where links join different sides; by its hash where new.
+    """The side of every group: the remembered one; train if links join different sides; by hash if the group is new.
 
     frame       columns image_id, patient_id, content_hash, group_id, left_out
-    drawn       whether the images are drawn (records.TRUTH): people of the demo share numbers with real ones
-    remembered  as ``read_sides`` gives it
+    drawn       whether the images are synthetic (records.TRUTH): patient ids of the demo also occur in real collections
+    remembered  from ``read_sides``
     """
     key = digest([split.model_dump(), drawn])[:_DIGITS]
     before = remembered[remembered.split == key].drop(columns="split").set_index("image_id")
-    # The id of a row that names no image is its line in the table: another row's after the next addition.
+    # The id of a row that names no image is its line number, which another row may have when the table changes.
     ids = frame.image_id.where(frame.left_out != NO_IMAGE, None)
     here = pd.DataFrame(
         {
@@ -61,11 +61,11 @@ def keep_sides(frame: pd.DataFrame, split: Split, drawn: bool, remembered: pd.Da
         }
     )
     absent = before[~before.index.isin(ids)].reset_index()
-    # Links through absent images count, too: one person's sides stay together while some of the images are away.
+    # Links through absent images count as well, so that a person's images share a side even while some are missing.
     rows = pd.concat([here, absent], ignore_index=True).astype(object)
     joined = rows.groupby(components(rows, ("group_id", "content_hash", "patient"), NO_PAIRS)).side
     side = joined.transform("first").where(joined.transform("nunique") < 2, "train")
-    # A group that has no side yet is in no other's component, and gets one as soon as it has a kept image.
+    # A group without a side is linked to no group with one; it gets its side once it has a kept image.
     kept = frame.left_out.isna()
     new = side[: len(frame)].isna().to_numpy() & frame.group_id.isin(frame.group_id[kept]).to_numpy()
     hashed = {group: split_of(group, split) for group in frame.group_id[new].unique()}
@@ -83,12 +83,12 @@ def keep_sides(frame: pd.DataFrame, split: Split, drawn: bool, remembered: pd.Da
 
 
 def read_sides(path: Path) -> pd.DataFrame:
-    """The remembered sides, a table of COLUMNS, empty without a file. Raises CxrflowError where it is damaged."""
+    """The remembered sides, a table of COLUMNS; empty if there is no file. Raises CxrflowError if it is damaged."""
     if not path.exists():
         return pd.DataFrame(columns=list(COLUMNS), dtype=object)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n").astype(object)
-    except (OSError, ValueError) as error:  # pandas' errors of parsing and decoding are ValueErrors
+    except (OSError, ValueError) as error:  # pandas' parsing and decoding errors are ValueErrors
         raise _damaged(path, str(error).splitlines()[0]) from None
     if tuple(table.columns) != COLUMNS:
         raise _damaged(path, f"its columns are not {', '.join(COLUMNS)}")
@@ -102,12 +102,12 @@ def read_sides(path: Path) -> pd.DataFrame:
 
 
 def write_sides(remembered: pd.DataFrame, path: Path) -> None:
-    """Write the remembered sides as CSV (UTF-8), whole or not at all."""
+    """Write the remembered sides as CSV (UTF-8), atomically."""
     write_whole(path, remembered[list(COLUMNS)].to_csv(index=False, lineterminator="\n").encode())
 
 
 def _known(now: pd.Series, before: pd.Series) -> pd.Series:
-    """What is known now, else what was known before."""
+    """The current value, or the previous one if unknown."""
     return now.astype(object).where(now.notna(), before.astype(object))
 
 
@@ -118,5 +118,5 @@ def _patient(number: str) -> str:
 def _damaged(path: Path, how: str) -> CxrflowError:
     return CxrflowError(
         f"{path}: the remembered sides of the split are damaged ({how}); restore the file with `dvc checkout`, or "
-        "delete it to give every group its side anew."
+        "delete it to assign every group to a side anew."
     )

@@ -1,4 +1,4 @@
-"""The metadata stage: build the records, print how the rows add up, write the tables."""
+"""The metadata stage: build the records, print the reconciliation, write the tables."""
 
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,17 @@ from cxrflow.records import SPLITS, write_records
 from cxrflow.task import Task
 
 KEPT = "kept"
-#: Most images of a list that are printed; summary.json has all.
+#: Maximum number of images printed from a list; summary.json has all of them.
 _LISTED = 10
 
 
 def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: Path, results: Path) -> Built:
-    """Print how the rows add up; write reconciliation, shares, overlap (table and picture) and summary into
-    ``results``, and ``records.csv`` and the remembered sides of the split into ``data``.
+    """Build and split the records, and print the reconciliation.
 
-    Raises CxrflowError as ``build_records``, and where a class has too few groups: then ``results`` is complete, but
-    ``data`` gets neither records nor sides.
+    Writes reconciliation, shares, overlap (table and figure) and summary into ``results``, and ``records.csv`` and the
+    remembered sides of the split into ``data``.
+    Raises CxrflowError as ``build_records`` does, and if a class has too few groups; in the latter case ``results`` is
+    complete, but neither records nor sides are written.
     """
     built = build_records(sources, metadata, task, engine, data)
     facts = summary(built)
@@ -51,7 +52,7 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
 def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
     """Write reconciliation, shares, overlap and summary into ``results``.
 
-    overlap  table of ``collection_overlap``; an empty one has no picture
+    overlap  table of ``collection_overlap``; if it is empty, no figure is written
     """
     tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": overlap}
     for name, table in tables.items():
@@ -62,8 +63,8 @@ def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
 
 
 def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
-    """Rows by collection and fate: columns source, fate, rows. Fate is ``kept: <class>`` or the reason for leaving out,
-    without its details (in parentheses at its end). The rows add up to those of ``records``.
+    """Number of rows by collection and fate: columns source, fate, rows. Fate is ``kept: <class>``, or the reason for
+    leaving the row out, without details in parentheses at its end. The counts add up to the number of ``records``.
     """
     reason = records.left_out.astype("string").str.replace(r" \(.*\)$", "", regex=True)
     fate = reason.astype(object).where(records.left_out.notna(), KEPT + ": " + records.label.fillna(""))
@@ -86,8 +87,8 @@ def shares(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(built: Built) -> dict[str, Any]:
-    """Counts for the report: rows, kept, groups, near repeats, the largest group; images that joined groups moved to
-    train; kept images that do not look like frontal radiographs, worst first, and those stored inverted."""
+    """Counts for the report: rows, kept images, groups, near repeats, the largest group; images moved to train when
+    groups were joined; kept images that do not look frontal, worst first; kept images stored inverted."""
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = built.records[built.records.left_out.isna()]
     sizes = kept.groupby("group_id").size()
@@ -125,7 +126,7 @@ def summary(built: Built) -> dict[str, Any]:
 
 
 def print_reconciliation(records: pd.DataFrame) -> None:
-    """Print the fate of the rows of every collection."""
+    """Print how many rows of each collection are kept or left out, and why."""
     table = Table("collection", "fate", "rows", title="Every row, kept or left out")
     table.columns[2].justify = "right"
     for source, rows in reconciliation(records).groupby("source", sort=False):
@@ -139,7 +140,7 @@ def print_reconciliation(records: pd.DataFrame) -> None:
 
 
 def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> None:
-    """Print images and groups on each side of the split, by class, and the largest group."""
+    """Print the number of images, by class, and of groups on each side of the split, and the largest group."""
     console = Console()
     kept = records[records.left_out.isna()]
     names = [escape(task.names[label]) for label in task.order]
@@ -158,16 +159,16 @@ def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> Non
 
 
 def print_moved(sides: Sides) -> None:
-    """Print which images moved to train because new links join groups of different sides, if any; and whether all
-    groups got their sides anew."""
+    """Print the images moved to train because new links join groups on different sides, and whether all groups were
+    assigned anew."""
     console = Console()
     if sides.anew:
-        console.print("No side of the split is kept from before: metadata.split is new here, or the collections are.")
+        console.print("No side of the split is kept from before: metadata.split or the collections are new here.")
     moved = sides.moved
     if moved.empty:
         return
     console.print(
-        f"New links join groups of different sides of the split; all of them go to train: {len(moved):,} images of "
+        f"New links join groups on different sides of the split; they all go to train: {len(moved):,} images of "
         f"{moved.group_id.nunique():,} groups moved.",
         markup=False,
     )
@@ -178,12 +179,12 @@ def print_moved(sides: Sides) -> None:
 
 
 def print_not_frontal(facts: dict[str, Any]) -> None:
-    """Print how many kept images do not look like frontal radiographs, which, and how many are stored inverted."""
+    """Print how many and which kept images do not look like frontal radiographs, and how many are stored inverted."""
     console = Console()
     flagged = facts["not_frontal"]
     console.print(
         f"Kept images that do not look like frontal radiographs (score below {flagged['below']}): {flagged['images']}. "
-        f"Inverted ones, turned when read: {facts['turned']}.",
+        f"Stored inverted, corrected when read: {facts['turned']}.",
         markup=False,
     )
     for image in flagged["list"][:_LISTED]:
