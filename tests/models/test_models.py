@@ -215,9 +215,9 @@ def test_an_unknown_name_says_which_there_are() -> None:
         ("timm:zzzzzzzz", r"no network called zzzzzzzz .*list_models"),
         ("timm:resnet18.a1_in1k", r"without tags"),
         ("timm:vit_tiny_patch16_224", r"224 x 224 only"),
-        ("timm:hrnet_w18_small", r"give no maps"),
-        ("timm:csatv2", r"give no maps"),
-        ("timm:gemma4_vit_167m", r"give no maps"),
+        ("timm:hrnet_w18_small", r"give no feature maps"),
+        ("timm:csatv2", r"give no feature maps"),
+        ("timm:gemma4_vit_167m", r"give no feature maps"),
     ],
 )
 def test_what_timm_cannot_do_is_one_clear_sentence(name: str, said: str) -> None:
@@ -227,9 +227,9 @@ def test_what_timm_cannot_do_is_one_clear_sentence(name: str, said: str) -> None
 
 def test_a_size_that_does_not_fit_is_one_clear_sentence() -> None:
     check_size("timm:tresnet_m", 1, 148, 2)
-    with pytest.raises(CxrflowError, match=r"timm:tresnet_m does not take pictures of 150 x 150; .* 148 and 152"):
+    with pytest.raises(CxrflowError, match=r"timm:tresnet_m does not take images of 150 x 150; .* 148 and 152"):
         check_size("timm:tresnet_m", 1, 150, 4)
-    with pytest.raises(CxrflowError, match=r"timm:inception_v3 does not take pictures of 64 x 64; nearest sizes: 75"):
+    with pytest.raises(CxrflowError, match=r"timm:inception_v3 does not take images of 64 x 64; nearest sizes: 75"):
         check_size("timm:inception_v3", 3, 64, 3)
 
 

@@ -20,12 +20,15 @@ MODELS: dict[str, Model] = {
     "crnn": Model(crnn.build_crnn, crnn.gradcam_layer, 224),
 }
 
-#: Libraries of networks: "timm:resnet10t" names the model that FAMILIES["timm"]("resnet10t") returns.
+#: Libraries of networks: the model "timm:resnet10t" is FAMILIES["timm"]("resnet10t").
 FAMILIES: dict[str, Callable[[str], Model]] = {"timm": from_timm.find, "xrv": from_xrv.find}
 
 
 def find_model(name: str) -> Model:
-    """The network called ``name``, also ``timm:NAME`` and ``xrv:WEIGHTS``. Raises CxrflowError saying what there is."""
+    """The network called ``name``, such as ``resnet18``, ``timm:NAME`` or ``xrv:WEIGHTS``.
+
+    Raises CxrflowError with the choices if there is none.
+    """
     if name in MODELS:
         return MODELS[name]
     family, colon, member = name.partition(":")

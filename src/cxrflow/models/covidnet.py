@@ -1,7 +1,7 @@
 """COVID-Net (Wang and Wong 2020, arXiv:2003.09871v2, figure 2), rebuilt in PyTorch.
 
-The figure gives the maps, the number of PEPX blocks and the connections, but not the widths within blocks.
-docs/covidnet.md says what was inferred, and how close the result is to the published numbers of parameters and
+The figure gives the feature maps, the number of PEPX blocks and the connections, but not the widths within blocks.
+docs/covidnet.md explains what was inferred, and compares the result with the published numbers of parameters and
 multiply-accumulates.
 """
 
@@ -10,32 +10,32 @@ from typing import Any
 import torch
 from torch import nn
 
-#: Planes, PEPX blocks, and width of the 1x1 path (Large) of each stage; its maps are 56, 28, 14 and 7 wide at 224.
+#: Planes, PEPX blocks, and width of the 1x1 path (Large only) of each stage; map sizes are 56, 28, 14, 7 at 224 pixels.
 STAGES = ((256, 3, 256), (512, 4, 512), (1024, 6, 1024), (2048, 3, 3072))
 
 
 def build_covidnet_small(channels: int, classes: int) -> nn.Module:
-    """COVIDNet-CXR Small for ``channels`` input planes: no 1x1 path."""
+    """COVIDNet-CXR Small, without 1x1 paths, for ``channels`` input planes."""
     return CovidNet(channels, classes, with_path=False)
 
 
 def build_covidnet_large(channels: int, classes: int) -> nn.Module:
-    """COVIDNet-CXR Large for ``channels`` input planes."""
+    """COVIDNet-CXR Large, with 1x1 paths, for ``channels`` input planes."""
     return CovidNet(channels, classes, with_path=True)
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The last stage (7 x 7 at 224 pixels), whose output is flattened; below 224 pixels, the stage before it."""
+    """The last stage (7 x 7 at 224 pixels), the one before flattening; below 224 pixels, the stage before it."""
     if not isinstance(network, CovidNet):
         raise TypeError(f"expected a CovidNet, got {type(network).__name__}")
     return network.stages[-1 if size >= 7 * 32 else -2]
 
 
 class CovidNet(nn.Module):
-    """Figure 2: float (n, channels, size, size) to logits (n, classes).
+    """The network of figure 2: float (n, channels, size, size) to logits (n, classes).
 
-    The figure flattens a map of 7 x 7 x 2048. For pictures of another size than 224 the last map (15 x 15 at 480) is
-    average-pooled to 7 x 7 first (``pool``), so that the fully connected layers keep their size.
+    The figure flattens a 7 x 7 x 2048 map. At image sizes other than 224, the last map (15 x 15 at 480) is first
+    average-pooled to 7 x 7 (``pool``), so that the fully connected layers keep their size.
     """
 
     def __init__(self, channels: int, classes: int, *, with_path: bool) -> None:
@@ -63,10 +63,10 @@ class CovidNet(nn.Module):
 
 
 class Stage(nn.Module):
-    """The PEPX blocks of one size: float (n, inputs, height, width) to (n, planes, height // 2, width // 2).
+    """The PEPX blocks at one resolution: float (n, inputs, height, width) to (n, planes, height // 2, width // 2).
 
-    The input of each block is the sum of the outputs of the blocks before it and of the 1x1 path where there is one.
-    The sum of all is the input of the next stage.
+    The input of each block after the first is the sum of the outputs of all blocks before it and of the 1x1 path, if
+    there is one. The sum of all outputs is the input of the next stage.
     """
 
     def __init__(self, inputs: int, planes: int, blocks: int, path_width: int | None) -> None:

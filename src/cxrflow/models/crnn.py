@@ -1,10 +1,10 @@
-"""A convolutional recurrent network. The paper's title names a CRNN but its text defines none: this is our design.
+"""A convolutional recurrent network (CRNN). The paper's title mentions one, its text defines none: this is our design.
 
-As in Shi et al. 2015 (arXiv:1507.05717, section 2) a convolutional stem computes a feature map, which is cut into a
-sequence that a bidirectional recurrent layer reads. Theirs reads the columns of a line of text; ours reads rows, from
-the apices of the lungs to the bases and back. A row shows both lungs at one height, so each step can compare left with
-right, and the hidden state carries how a finding is spread over the height. A GRU has three quarters of an LSTM's
-weights, which suits collections of this size. The outputs of all rows are averaged, so a finding counts at any height.
+As in Shi et al. 2015 (arXiv:1507.05717, section 2), a convolutional stem computes a feature map, which a bidirectional
+recurrent layer reads as a sequence. Their sequence is the columns of a line of text; ours is the rows, from the apices
+of the lungs to the bases and back. A row shows both lungs at the same height, so each step can compare left with right,
+and the hidden state carries the vertical distribution of a finding. A GRU has three quarters of an LSTM's weights,
+which suits collections of this size. The outputs of all rows are averaged, so a finding counts equally at any height.
 """
 
 from contextlib import nullcontext
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 _WIDTHS = (32, 64, 128, 256)
-_CELLS = 7  # per row after average pooling, so that pictures of any size fit
+_CELLS = 7  # per row after average pooling, so that images of any size fit
 _HIDDEN = 128
 
 
@@ -23,14 +23,14 @@ def build_crnn(channels: int, classes: int) -> nn.Module:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The stem's last block: 14 x 14 at 224 pixels; where that would be smaller than 7 x 7, the block before it."""
+    """The stem's last block, 14 x 14 at 224 pixels; the block before it if that map would be smaller than 7 x 7."""
     if not isinstance(network, Crnn):
         raise TypeError(f"expected a Crnn, got {type(network).__name__}")
     return network.stem[-1 if size >= 7 * 16 else -2]
 
 
 class Crnn(nn.Module):
-    """Stem to a sixteenth of the side, rows of 7 cells, bidirectional GRU, mean over rows, one linear layer."""
+    """Stem (stride 16), rows average-pooled to 7 cells, bidirectional GRU, mean over rows, one linear layer."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A convolutional network of timm by its name (huggingface.co/docs/timm), with random weights."""
+"""Convolutional networks from timm (huggingface.co/docs/timm), by name, with random weights."""
 
 import difflib
 from typing import Any
@@ -13,10 +13,10 @@ from cxrflow.models.model import Model
 def find(name: str) -> Model:
     """timm's network ``name``.
 
-    Raises CxrflowError where timm has none of that name, where it takes pictures of one size only, and where its last
-    two stages do not output maps (n, planes, height, width), which Grad-CAM needs: so in most transformers.
+    Raises CxrflowError if timm has no network of that name, if it accepts a single image size only, or if its last two
+    stages (as in most transformers) do not output maps (n, planes, height, width), which Grad-CAM needs.
     """
-    import timm  # takes seconds to import; the other networks do without it
+    import timm  # takes seconds to import, and other networks do not need it
 
     names = timm.list_models()
     if name not in names:
@@ -33,12 +33,12 @@ def find(name: str) -> Model:
         size = int(network.pretrained_cfg["input_size"][-1])
         if network.pretrained_cfg.get("fixed_input_size"):
             raise CxrflowError(
-                f"training.model: timm:{name} takes pictures of {size} x {size} only; choose a network that takes any "
+                f"training.model: timm:{name} takes images of {size} x {size} only; choose a network that takes any "
                 "size, such as a ResNet, EfficientNet, ConvNeXt or TResNet."
             )
         if not _has_maps(network, size):
             raise CxrflowError(
-                f"training.model: the last stages of timm:{name} give no maps that Grad-CAM could be taken at; choose "
+                f"training.model: the last stages of timm:{name} give no feature maps, which Grad-CAM needs; choose "
                 "a convolutional network, such as a ResNet, EfficientNet, ConvNeXt or TResNet."
             )
 
@@ -50,13 +50,13 @@ def find(name: str) -> Model:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The last stage in timm's ``feature_info`` where its map is at least 7 x 7, else the one before it."""
+    """The last stage in timm's ``feature_info`` if its map is at least 7 x 7, else the stage before it."""
     before, last = _stages(network)
     return network.get_submodule((last if size >= 7 * last["reduction"] else before)["module"])
 
 
 def _stages(network: Any) -> list[dict[str, Any]]:
-    """timm's description of the last two stages: planes, factor by which the map is smaller, module."""
+    """timm's description of the last two stages: planes, reduction (stride) of the map, module name."""
     return list(network.feature_info)[-2:]
 
 
@@ -70,7 +70,7 @@ def _has_maps(network: nn.Module, size: int) -> bool:
             )
         with torch.inference_mode():
             network(torch.zeros(1, 1, size, size))
-    except (AttributeError, RuntimeError):  # a listed stage does not exist, or the network takes three planes only
+    except (AttributeError, RuntimeError):  # a listed stage does not exist, or the network requires three planes
         return False
     planes = [stage["num_chs"] for stage in stages]
     return len(planes) == 2 and [shape[:2] for shape in shapes if len(shape) == 4] == [(1, n) for n in planes]

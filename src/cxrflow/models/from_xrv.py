@@ -1,9 +1,8 @@
 """The networks of torchxrayvision (Cohen et al. 2022, arXiv:2111.00595), pretrained on chest radiographs.
 
-torchxrayvision, an extra, knows where the weights are published and downloads them into ~/.torchxrayvision. Some of its
-files hold whole pickled networks, written by PyTorch before 1.6, which ``torch.load(weights_only=True)`` refuses: they
-are read without executing any of their code. The networks are built by torchvision; torchxrayvision's have the same
-layers.
+torchxrayvision, an extra, downloads the published weights into ~/.torchxrayvision. Some files are whole networks,
+pickled by PyTorch before 1.6, which ``torch.load(weights_only=True)`` refuses; they are read here without executing any
+code in them. The networks are built with torchvision, whose layers are the same as torchxrayvision's.
 """
 
 import pickle
@@ -34,7 +33,7 @@ SEEN = {
 def find(weights: str) -> Model:
     """The network of torchxrayvision's ``weights``, with a new last layer.
 
-    Raises CxrflowError where torchxrayvision is not installed or has no such weights.
+    Raises CxrflowError if torchxrayvision is not installed or has no such weights.
     """
     library = _library()
     if weights not in SEEN or weights not in library.models.model_urls:
@@ -55,7 +54,7 @@ def find(weights: str) -> Model:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The end of the last stage (7 x 7 at 224 pixels); below 224 pixels, the end of the third."""
+    """The output of the last stage (7 x 7 at 224 pixels); below 224 pixels, that of the third stage."""
     if not isinstance(network, XrvNetwork):
         raise TypeError(f"expected an XrvNetwork, got {type(network).__name__}")
     from torchvision.models import ResNet
@@ -68,12 +67,13 @@ def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
 
 
 class XrvNetwork(nn.Module):
-    """Converts the input of every network here to that of torchxrayvision's, and passes it to ``network``.
+    """Converts cxrflow's network input to torchxrayvision's, and passes it to ``network``.
 
-    torchxrayvision's networks take one plane from -1024 (black) to 1024 (white); ours take zero mean and unit variance.
-    The pixels of radiographs have a standard deviation of about a quarter of the range from black to white, around its
-    middle, so theirs is 512 times ours (exactly so at a mean of 0.5 and a standard deviation of 0.25). Planes are
-    averaged: all are the same grey picture. Pictures may have any size; that of training is in the weights' name.
+    torchxrayvision's networks take one plane from -1024 (black) to 1024 (white); cxrflow's input has zero mean and unit
+    variance. Radiograph pixels are distributed around the middle of the range from black to white, with a standard
+    deviation of about a quarter of it, so the input is multiplied by 512 (exact for a mean of 0.5 and a standard
+    deviation of 0.25). Planes are averaged, since all hold the same grey image. Images may have any size; the training
+    size is in the name of the weights.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -86,7 +86,7 @@ class XrvNetwork(nn.Module):
         return logits
 
     def take(self, state: dict[str, torch.Tensor]) -> None:
-        """Load all weights but the last layer's. Raises RuntimeError where they are of another network."""
+        """Load all weights except the last layer's. Raises RuntimeError if they are of another network."""
         own = self.network.state_dict()
         head = {name: tensor for name, tensor in own.items() if name.startswith(("classifier.", "fc."))}
         self.network.load_state_dict(state | head)
@@ -104,7 +104,7 @@ def _densenet121(classes: int) -> nn.Module:
 
 def _library() -> Any:
     try:
-        with warnings.catch_warnings():  # it switches all warnings off
+        with warnings.catch_warnings():  # torchxrayvision switches all warnings off
             import torchxrayvision
     except ImportError:
         raise CxrflowError(
@@ -118,34 +118,34 @@ def _load(library: Any, weights: str, network: XrvNetwork) -> None:
     place = f"{library.utils.get_cache_dir()}{url.rsplit('/', 1)[-1]}"
     try:
         library.models.get_weights(weights)
-    except OSError as error:  # requests' errors are
+    except OSError as error:  # includes the errors of requests
         raise CxrflowError(
             f"training.model: xrv:{weights} could not be downloaded ({type(error).__name__}); "
             f"fetch {url} on a machine with a network and put it at {place}."
         ) from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the source code of layers has changed since
-            warnings.filterwarnings("error", ".*TorchScript.*")  # a program, not weights
+            warnings.simplefilter("ignore")  # about layers whose source code has changed since
+            warnings.filterwarnings("error", ".*TorchScript.*")  # a TorchScript file is a program, not weights
             held = torch.load(place, map_location="cpu", weights_only=False, pickle_module=_WithoutCode)
         network.take(held.state_dict() if isinstance(held, nn.Module) else held)
     except Exception as error:  # a damaged file raises anything
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CxrflowError(
-            f"training.model: {place}: damaged, or of another network ({reason}); remove it and run again, which "
-            "downloads it anew."
+            f"training.model: {place}: damaged, or of another network ({reason}); remove it and run again to "
+            "download it anew."
         ) from None
 
 
 class _WithoutCode:
-    """Stands in for the module ``pickle`` and executes no code of a file: tensors are read; every layer class, like any
-    other name in the file, becomes ``nn.Module``, which only stores its attributes and cannot be called."""
+    """A replacement for the module ``pickle`` that executes no code from a file. It reads tensors; every other class or
+    function named in the file becomes ``nn.Module``, which only stores attributes and cannot be called."""
 
     class Unpickler(pickle.Unpickler):
         """Reads tensors, dictionaries and sets."""
 
         def find_class(self, module: str, name: str) -> Any:
-            """The class or function of that name where it is known to be harmless, else ``nn.Module``."""
+            """The class or function of that name if it is known to be harmless, else ``nn.Module``."""
             return super().find_class(module, name) if (module, name) in _HARMLESS else nn.Module
 
     @classmethod

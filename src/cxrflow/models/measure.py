@@ -1,4 +1,4 @@
-"""Parameters, multiply-accumulates, Grad-CAM layer and sizes of a network, without its weights."""
+"""Number of parameters, multiply-accumulates, Grad-CAM layer and valid image sizes of a network, on the meta device."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,11 +16,11 @@ from cxrflow.models.stored import STORED
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """The size of a network, for pictures of ``default_size``.
+    """The size and cost of a network, for images of ``default_size``.
 
     parameters_m   millions of parameters
-    macs_g         billions of multiply-accumulates in convolutions and matrix products for one picture
-    gradcam_layer  name of the module that Grad-CAM is taken at
+    macs_g         billions of multiply-accumulates in convolutions and matrix products per image
+    gradcam_layer  name of the module that Grad-CAM uses
     """
 
     name: str
@@ -31,7 +31,7 @@ class Measures:
 
 
 def measure(name: str, channels: int = 3, classes: int = 3) -> Measures:
-    """Measure the network called ``name``. Raises CxrflowError as ``find_model``."""
+    """Measure the network called ``name``. Raises CxrflowError as ``find_model`` does."""
     model = find_model(name)
     with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network = model.architecture(channels, classes).eval()
@@ -47,7 +47,7 @@ def measure(name: str, channels: int = 3, classes: int = 3) -> Measures:
 
 
 def print_models(as_json: bool) -> None:
-    """Print every network of the registry with its measures: a table for people, or a list of objects in JSON."""
+    """Print all registered networks with their measures, as a table or as a JSON list of objects."""
     measured = [measure(name) for name in MODELS]
     if as_json:
         print(json.dumps([asdict(row) for row in measured], indent=2))
@@ -58,7 +58,7 @@ def print_models(as_json: bool) -> None:
         table.add_row(row.name, *figures, row.gradcam_layer)
     Console().print(table)
     Console().print(
-        "With 3 planes and 3 classes, multiply-accumulates and layer at the default size; any other size goes too.\n"
+        "For 3 planes and 3 classes; multiply-accumulates and layer at the default size. Other sizes work, too.\n"
         "timm:NAME    most convolutional networks of timm, such as timm:tresnet_m, with random weights\n"
         "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
         "(pip install 'cxrflow\\[xrv]')",
@@ -68,14 +68,14 @@ def print_models(as_json: bool) -> None:
 
 
 def check_size(name: str, channels: int, size: int, classes: int, key: str = "images.size") -> None:
-    """Raise CxrflowError as ``find_model``, and where the network called ``name`` does not take pictures of ``size``.
+    """Raise CxrflowError if the network called ``name`` does not accept images of ``size``, and as ``find_model`` does.
 
-    channels  planes of its pictures
-    size      side of its pictures (pixels)
-    classes   number of its outputs
-    key       the parameter that sets the size
+    channels  number of input planes
+    size      image size (pixels)
+    classes   number of outputs
+    key       parameter that sets the size, for the message
     """
-    if name == STORED:  # training/start.py compares it with the bundle that it comes from
+    if name == STORED:  # training/start.py compares its size with that of its bundle
         return
     model = find_model(name)
     with torch.device("meta"), torch.inference_mode():
@@ -84,7 +84,7 @@ def check_size(name: str, channels: int, size: int, classes: int, key: str = "im
             return
         near = [next((s for s in sizes if _takes(network, channels, s)), None) for sizes in _around(size)]
     fitting = " and ".join(str(s) for s in near if s is not None) or str(model.default_size)
-    raise CxrflowError(f"{key}: {name} does not take pictures of {size} x {size}; nearest sizes: {fitting}.")
+    raise CxrflowError(f"{key}: {name} does not take images of {size} x {size}; nearest sizes: {fitting}.")
 
 
 def _around(size: int, reach: int = 64) -> tuple[range, range]:
@@ -94,6 +94,6 @@ def _around(size: int, reach: int = 64) -> tuple[range, range]:
 def _takes(network: nn.Module, channels: int, size: int) -> bool:
     try:
         network(torch.empty(1, channels, size, size))
-    except (AssertionError, RuntimeError, ValueError):  # shapes that do not fit
+    except (AssertionError, RuntimeError, ValueError):  # incompatible shapes
         return False
     return True

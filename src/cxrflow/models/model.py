@@ -1,4 +1,4 @@
-"""A network as the rest of cxrflow knows it, and its input."""
+"""The interface of a network to the rest of cxrflow, and the normalisation of its input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,19 +9,18 @@ from torch import nn
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network that can be asked for by name.
+    """A network available by name.
 
-    architecture     (input channels, classes) -> network with random weights: float (n, channels, size, size), roughly
-                     zero mean and unit variance, to logits (n, classes)
-    gradcam_layer    (network, side of its pictures in pixels) -> the layer that Grad-CAM uses; its output is a map
+    architecture     (input channels, classes) -> network with random weights, from float (n, channels, size, size) with
+                     roughly zero mean and unit variance to logits (n, classes)
+    gradcam_layer    (network, image size in pixels) -> the layer that Grad-CAM uses; its output is a map
                      (n, planes, height, width)
-    default_size     side of the pictures that its authors used (pixels)
-    load_pretrained  loads pretrained weights into all layers of such a network but the last; None where training begins
-                     with random weights. Raises CxrflowError where they cannot be downloaded or read.
-    pretrained_on    the collections that those weights were trained on
-    imagenet         loads ImageNet weights for such a network with three planes: its ``state_dict``, last layer
-                     included, and the name of the data set; None where there are none. Raises where they cannot be
-                     downloaded.
+    default_size     image size that its authors used (pixels)
+    load_pretrained  loads pretrained weights into all layers of the network except the last; None if training starts
+                     from random weights. Raises CxrflowError if the weights cannot be downloaded or read.
+    pretrained_on    collections on which these pretrained weights were trained
+    imagenet         returns ImageNet weights for this network with three planes (``state_dict``, including the last
+                     layer) and the name of the data set; None if there are none. Raises if they cannot be downloaded.
     """
 
     architecture: Callable[[int, int], nn.Module]
@@ -32,7 +31,7 @@ class Model:
     imagenet: Callable[[], tuple[dict[str, torch.Tensor], str]] | None = None
 
     def build(self, channels: int, classes: int) -> nn.Module:
-        """The network that training begins with: ``architecture``, with its pretrained weights where it has any."""
+        """The network at the start of training: ``architecture``, with pretrained weights if it has any."""
         network = self.architecture(channels, classes)
         if self.load_pretrained is not None:
             self.load_pretrained(network)
@@ -40,9 +39,10 @@ class Model:
 
 
 def to_input(images: torch.Tensor, channels: int, mean: float, std: float) -> torch.Tensor:
-    """Normalise grey images and repeat them on every channel.
+    """Normalise grey images and repeat them in every channel.
 
-    images  float (n, 1, size, size) in [0, 1]; mean, std  of the training pixels, as shares of white
+    images     float (n, 1, size, size) in [0, 1]
+    mean, std  of the training pixels, on the same scale
     Returns float (n, channels, size, size), channels last in memory.
     """
     planes = ((images - mean) / std).expand(-1, channels, -1, -1)

@@ -1,4 +1,4 @@
-"""ResNet-18, 34, 50, 101 and 152 (He et al. 2015, arXiv:1512.03385), torchvision's."""
+"""ResNet-18, 34, 50, 101 and 152 (He et al. 2015, arXiv:1512.03385), from torchvision."""
 
 from typing import Any
 
@@ -31,10 +31,10 @@ def build_resnet152(channels: int, classes: int) -> nn.Module:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The last block of the last stage for pictures of 224 pixels and more, of the third stage below that.
+    """The last block of the last stage for images of at least 224 pixels, else of the third stage.
 
     At 224 pixels the last stage's map is 7 x 7, as in Selvaraju et al. 2017 (section 3). At 128 it is 4 x 4, too coarse
-    to tell a lung from the heart; the third stage's map has twice the side.
+    to separate lung from heart; the third stage's map has twice the resolution.
     """
     from torchvision.models import ResNet
 
@@ -45,7 +45,7 @@ def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
 
 
 def _build(name: str, channels: int, classes: int) -> nn.Module:
-    from torchvision import models  # takes as long to import as torch itself; other networks do without it
+    from torchvision import models  # takes as long to import as torch itself, and other networks do not need it
 
     network: Any = models.get_model(name, num_classes=classes)
     if channels != 3:

@@ -1,6 +1,6 @@
-"""A network stored as an ONNX graph, as imported ones are, converted to a PyTorch module that can be trained further.
+"""An imported network: an ONNX graph, converted to a PyTorch module that can be trained further.
 
-onnx2torch builds the module from the graph; its weights are stored separately, as its ``state_dict``.
+onnx2torch builds the module from the graph; the weights are stored separately, as its ``state_dict``.
 """
 
 import math
@@ -11,27 +11,27 @@ from torch import fx, nn
 
 from cxrflow.errors import CxrflowError
 
-#: The name of a network that is in no registry: its bundle holds the graph that it is built from.
+#: Model name of a network outside the registry, built from the graph in its bundle.
 STORED = "onnx"
-#: Float tensors with more elements than this are weights, which ``structure`` leaves out. Smaller ones may be arguments
-#: of operations, which a ``state_dict`` does not hold.
+#: Float tensors with more elements than this are weights, which ``structure`` omits. Smaller ones may be arguments of
+#: operations, which are not in the ``state_dict``.
 _SMALL = 16
 
 
 class StoredNetwork(nn.Module):
     """Float (n, channels, size, size) to logits (n, classes), as the ONNX graph computes them.
 
-    structure      the graph without its weights: together with the ``state_dict`` it rebuilds the network
+    structure      the graph without its weights; together with the ``state_dict`` it rebuilds the network
     gradcam_layer  the last layer whose output is a map
-    order          int64 (classes,), part of the ``state_dict``: the column of the graph's output for each logit
+    order          int64 (classes,), part of the ``state_dict``: the output column of the graph for each logit
     """
 
     order: torch.Tensor
 
     def __init__(self, graph: bytes) -> None:
-        """Build the network of an ONNX file with one input and one output; weights left out of it are 0.
+        """Build the network from an ONNX file with one input and one output; weights missing in it are set to 0.
 
-        Raises CxrflowError where onnx2torch is not installed, or cannot convert the graph.
+        Raises CxrflowError if onnx2torch is not installed or cannot convert the graph.
         """
         super().__init__()
         try:
@@ -73,8 +73,11 @@ class StoredNetwork(nn.Module):
 
 
 def _last_map(graph: Any) -> str:
-    """The name of the last map (n, channels, height, width) before the output: the result of a convolution or of layers
-    after it that do not transpose the axes. ``graph`` has its shapes inferred."""
+    """Name of the last map (n, channels, height, width) before the output: the result of a convolution, or of layers
+    after it that do not transpose the axes.
+
+    graph  an ONNX graph with inferred shapes
+    """
     made_by = {value: node for node in graph.node for value in node.output}
     dims = {value.name: value.type.tensor_type.shape.dim for value in graph.value_info}
     found, value = "", graph.output[0].name
@@ -89,7 +92,7 @@ def _last_map(graph: Any) -> str:
 
 
 def _module_of(network: fx.GraphModule, value: str) -> str:
-    """The name of the layer that computes a value of the ONNX graph."""
+    """Name of the layer that computes a value of the ONNX graph."""
     layers: list[tuple[str, Any]] = list(network.named_children())
     return next(
         name for name, layer in layers if hasattr(layer, "onnx_mapping") and value in layer.onnx_mapping.outputs
@@ -97,7 +100,8 @@ def _module_of(network: fx.GraphModule, value: str) -> str:
 
 
 def _fix_shapes(network: fx.GraphModule) -> None:
-    """Reshape to constant numbers instead of a tensor of them, so that the network can be traced and exported."""
+    """Make the shapes in reshape operations constants instead of tensors, so that the network can be traced and
+    exported."""
     for node in list(network.graph.nodes):
         if node.op == "call_module" and type(network.get_submodule(node.target)).__name__ == "OnnxReshape":
             images, shape = node.args
@@ -117,7 +121,7 @@ def _fix_shapes(network: fx.GraphModule) -> None:
 
 def _make_trainable(network: fx.GraphModule) -> None:
     """Turn the weights and biases of dense layers, which onnx2torch treats as constants, into parameters."""
-    constants = getattr(network, "initializers", nn.Module())  # where there are any
+    constants = getattr(network, "initializers", nn.Module())  # absent if there are none
     for name, value in list(constants.named_buffers()):
         if value.is_floating_point() and value.ndim > 0:
             delattr(constants, name)

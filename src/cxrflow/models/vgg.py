@@ -1,4 +1,4 @@
-"""VGG-11 and VGG-19 (Simonyan and Zisserman 2014, arXiv:1409.1556), torchvision's, without batch normalisation."""
+"""VGG-11 and VGG-19 (Simonyan and Zisserman 2014, arXiv:1409.1556), from torchvision, without batch normalisation."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ def build_vgg19(channels: int, classes: int) -> nn.Module:
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
-    """The last convolution, rectified (Selvaraju et al. 2017, section 3): 14 x 14 at 224 pixels.
+    """The last convolution after its ReLU (Selvaraju et al. 2017, section 3): 14 x 14 at 224 pixels.
 
-    Below 112 pixels, where that map would be smaller than 7 x 7, the last convolution of the stage before.
+    Below 112 pixels, that map would be smaller than 7 x 7, so the last convolution of the previous stage is used.
     """
     from torchvision.models import VGG
 
@@ -30,7 +30,7 @@ def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
 
 
 def _build(name: str, channels: int, classes: int) -> nn.Module:
-    from torchvision import models  # takes as long to import as torch itself; other networks do without it
+    from torchvision import models  # takes as long to import as torch itself, and other networks do not need it
 
     network: Any = models.get_model(name, num_classes=classes)
     if channels != 3:
