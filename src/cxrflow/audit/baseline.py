@@ -16,8 +16,8 @@ AS_GOOD = 0.05
 
 
 def run(context: Audited) -> Result:
-    """The macro AUROC of the baseline, which knows source, view, age and sex alone, that of the network, and their
-    difference, from the same resamples of groups."""
+    """The macro AUROC of the baseline, which knows source, view, age and sex alone, the macro AUROC of the network, and
+    their difference, from the same resamples of groups."""
     fitted = fit_baseline(context.dataset.split("train").records)
     without = baseline_probabilities(fitted, context.predicted.records, context.task)
     table = Scored(context.task, context.predictions, np.asarray(without), context.bootstrap)

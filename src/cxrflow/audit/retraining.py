@@ -1,8 +1,8 @@
 """Can the class be told without the lungs? The network is trained again on pictures without lungs, and on lungs alone.
 
-What a network learns without lungs is not disease (Maguolo and Nanni, Inf Fusion 2021; 76: 1-7, blacked out the centre
-of every picture and could still tell the collections apart). All trainings use one small picture size: their figures
-can be compared with one another, but not with those of the audited network.
+Whatever a network learns from pictures without lungs is not disease (Maguolo and Nanni, Inf Fusion 2021; 76: 1-7,
+blacked out the centre of every picture and could still tell the collections apart). All trainings use one small picture
+size: their figures can be compared with one another, but not with those of the audited network.
 """
 
 import hashlib

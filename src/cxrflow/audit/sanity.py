@@ -1,8 +1,8 @@
 """Do the heat maps depend on what was learned?
 
 Grad-CAM of the network with random weights is compared with that of the trained one (Adebayo et al. 2018, section 4).
-Heat maps that do not depend on the weights say nothing about what was learned. This test never finds a shortcut, but
-unless it is passed, the heat maps prove nothing.
+Heat maps that do not depend on the weights say nothing about what the network has learned. This test never finds a
+shortcut, but unless it is passed, the heat maps prove nothing.
 """
 
 import math

@@ -19,7 +19,7 @@ LIMITS = Limits(found=0.1, clear=0.0, none=0.0)
 
 @dataclass(frozen=True)
 class _Shares:
-    """The lungs' share of the heat, their share of the picture (area), and area minus heat (missed)."""
+    """The lungs' share of the heat, their share of the picture (``area``), and ``area`` minus ``heat`` (``missed``)."""
 
     heat: Figure
     area: Figure

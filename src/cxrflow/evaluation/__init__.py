@@ -1,1 +1,1 @@
-"""How good a classifier is, how sure of that one can be, and how good it would be without seeing a pixel."""
+"""Figures of a classifier on a test set, with intervals and calibration, and the baseline without a pixel."""

@@ -1,4 +1,4 @@
-"""The figures of parts of a test set: by collection, view, sex, age and day after onset, where known."""
+"""Figures of subgroups of a test set: by collection, view, sex, age and day after onset."""
 
 from typing import Any
 

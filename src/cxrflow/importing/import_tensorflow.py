@@ -77,9 +77,9 @@ def import_tensorflow(
     task        the question that the network answers
     classes     the task's classes in the order of the network's outputs
     trained_on  what is known of its training images, for ``Bundle.pretrained_on``
-    python      an interpreter with TensorFlow and tf2onnx; None: that of ``environment``
-    Raises CxrflowError where ``classes`` are not those of the task, a file or tensor is absent, something cannot be
-    converted, or the outputs differ from TensorFlow's.
+    python      an interpreter with TensorFlow and tf2onnx; None for the one of ``environment``
+    Raises CxrflowError if ``classes`` are not those of the task, if a file or tensor is missing, if the graph cannot be
+    converted, or if the outputs differ from TensorFlow's.
     """
     if sorted(classes) != sorted(task.order):
         raise CxrflowError(

@@ -172,7 +172,7 @@ def auroc_interval(value: float, draws: NDArray[np.float64], sides: tuple[float,
     """95 % interval of an AUROC.
 
     value   the AUROC, in [0, 1]
-    draws   the AUROC in each resample of groups, float (b,); NaN where a resample has none
+    draws   the AUROC in each resample of groups, float (b,); NaN if it has none
     sides   effective number of groups of the positives and of the negatives, >= 1
 
     The interval is symmetric on the logit scale, with the standard error of the draws (Field and Welsh, J R Stat Soc

@@ -1,4 +1,4 @@
-"""Where training starts from: random weights, ImageNet, a file, a bundle, or a checkpoint."""
+"""The start of training: from random weights, ImageNet weights, a file, a bundle, or a checkpoint."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass

@@ -113,7 +113,7 @@ def train(
 
 
 def _sides(dataset: Dataset, classes: Sequence[str]) -> _Sides:
-    """Raises CxrflowError where one of ``classes`` has no image on a side."""
+    """Raises CxrflowError if one of ``classes`` has no training or no validation image."""
     train, val = dataset.split("train"), dataset.split("val")
     for name, side in (("train", train), ("val", val)):
         if absent := [c for c in classes if c not in side.labels]:
