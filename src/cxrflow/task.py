@@ -11,16 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-from cxrflow.findings import FINDINGS, most_special, under
+from cxrflow.findings import FINDINGS, under
 
 #: Reason for leaving out a row without a finding.
 NO_FINDING_GIVEN = "no finding given"
 #: Colours of the classes in their order, distinguishable with red-green colour blindness and in greyscale print.
 _PALETTE = ("#C8553D", "#3A7D7C", "#E0A030", "#5B6FB5", "#8C5A8A", "#7A8F3C", "#B58A6B", "#4A4F55")
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
+#: Display names. Terminal tables would read brackets as markup, and plots dollars and backslashes as mathematics.
+_SHOWN = re.compile(r"[^\[\]$\\\x00-\x1f]{1,40}")
 #: Names that a class cannot have: tables and figures use them as columns and keys beside the classes.
 _RESERVED = frozenset(
-    ("accuracy", "all", "fate", "flag", "fold", "frontal", "image", "images", "label", "path", "prediction", "source")
+    (
+        *("accuracy", "all", "fate", "flag", "fold", "frontal", "image", "images", "label", "overall", "path"),
+        *("prediction", "source"),
+        *("na", "nan", "none", "null"),  # what readers of CSV take for an empty cell
+    )
 )
 
 
@@ -71,6 +77,11 @@ class Task(BaseModel):
     def _belongs_together(self) -> "Task":
         if self.positive not in self.classes:
             raise ValueError(f"positive: {self.positive} is none of the classes {', '.join(self.classes)}")
+        for name, shown in self.names.items():
+            if not _SHOWN.fullmatch(shown):
+                raise ValueError(f"names: {shown!r} for {name}; use 1 to 40 characters, none of them [ ] $ or \\")
+        if len({shown.casefold() for shown in self.names.values()}) < len(self.names):
+            raise ValueError("names: two classes have the same name; people could not tell them apart")
         if others := [name for name in self.names if name not in self.classes]:
             raise ValueError(f"names: {others[0]} is none of the classes {', '.join(self.classes)}")
         return self
@@ -108,16 +119,18 @@ class Task(BaseModel):
     def label_of(self, findings: Collection[str]) -> tuple[str | None, str | None]:
         """The class of an image with these findings, or None with the reason why it has no class.
 
-        If a finding lies under several classes, the most specific one counts: COVID-19 is not counted as pneumonia if
-        both are classes. An image whose findings then belong to no class, or to more than one, has no label.
+        Of all paths of the classes that a finding lies under, the longest decides, counted in its parts: COVID-19 is
+        not counted as pneumonia if both are classes. An image has no label if its findings lie under no class, or if
+        the longest paths belong to more than one class.
 
         Returns (class, None) or (None, reason).
         """
         if not findings:
             return None, NO_FINDING_GIVEN
         reached = [path for paths in self.classes.values() for path in paths if any(under(f, path) for f in findings)]
-        special = set(most_special(reached))
-        labels = [name for name, paths in self.classes.items() if special & set(paths)]
+        longest = max((path.count("/") for path in reached), default=0)
+        deciding = {path for path in reached if path.count("/") == longest}
+        labels = [name for name, paths in self.classes.items() if deciding & set(paths)]
         if len(labels) == 1:
             return labels[0], None
         if labels:
