@@ -5,9 +5,9 @@ import numpy as np
 from cxrflow.audit.context import Audited
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limits, Result, Rows, Verdict
 from cxrflow.evaluation.baseline import baseline_probabilities, fit_baseline
+from cxrflow.evaluation.differences import differences
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.statistics.scored import Scored
-from cxrflow.studies.compare import differences
 
 #: Limits for the macro AUROC of the baseline.
 LIMITS = Limits(found=0.55, clear=0.65, none=0.5)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cxrflow.engines import Engine
 from cxrflow.findings import find_finding
-from cxrflow.metadata import rules
+from cxrflow.metadata import reasons, rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
 from cxrflow.metadata.groups import group_ids, with_children
 from cxrflow.metadata.near import near_pairs
@@ -75,7 +75,7 @@ def build_records(
     near = everywhere[frame.left_out.isna().to_numpy()[everywhere].all(axis=1)]
     labels = frame.label.to_numpy()
     conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
-    frame.loc[frame.index[conflict], "left_out"] = rules.CONFLICT
+    frame.loc[frame.index[conflict], "left_out"] = reasons.CONFLICT
     # Rows that name no image all have the same path, which is not a file and must not link them.
     named = frame.path.where(frame.left_out != tables.NO_IMAGE, None)
     frame["group_id"] = group_ids(frame.assign(path=named), near)
@@ -134,7 +134,7 @@ def _apply_rules(frame: pd.DataFrame, leave_out_children: bool, engine: Engine) 
 
 def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> NDArray[np.int64]:
     """Near repeats: pairs of row positions, int64 (pairs, 2). A file that is listed again is ignored."""
-    rows = np.flatnonzero(frame.near_hash.notna() & (frame.left_out != rules.LISTED_AGAIN))
+    rows = np.flatnonzero(frame.near_hash.notna() & (frame.left_out != reasons.LISTED_AGAIN))
     chosen = frame.iloc[rows]
     thumbnails = [prints[path].thumbnail or b"" for path in chosen.path]
     return rows[near_pairs(chosen.near_hash.tolist(), thumbnails)]

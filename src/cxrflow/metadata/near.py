@@ -1,6 +1,5 @@
 """Near repeats (near-duplicates): the same image resized, re-encoded or slightly cropped."""
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +30,8 @@ def like_hashes(hashes: list[str], others: list[str]) -> NDArray[np.int64]:
     """
     if not hashes or not others:
         return np.empty((0, 2), dtype=np.int64)
+    import faiss  # what compares no hashes need not wait for it
+
     index = faiss.IndexBinaryFlat(256)
     index.add(_bits(others))
     limits, _, found = index.range_search(_bits(hashes), MOST_BITS + 1)  # faiss: distance < radius

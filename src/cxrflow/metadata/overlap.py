@@ -2,26 +2,23 @@
 
 import io
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cxrflow.metadata import rules
+from cxrflow.metadata import reasons
 from cxrflow.metadata.groups import components
 
 #: Rows left out for these reasons still count as images of their collection.
-_OFFERED = (rules.PAEDIATRIC, rules.SAME_FILE, rules.SAME_URL, rules.CONFLICT)
+_OFFERED = (reasons.PAEDIATRIC, reasons.SAME_FILE, reasons.SAME_URL, reasons.CONFLICT)
 _COLUMNS = (
     *("collection", "other", "images", "same_file", "near", "same_url", "repeated", "other_label"),
     *("patients", "shared_patients"),
 )
-_SHADES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
+_SHADES = ("#F7F9FB", "#8FB0CC", "#1F4E79")
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cxrflow", "font.size": 9.5, "text.color": "#2B2F33"}
 
 
@@ -76,8 +73,12 @@ def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.Dat
 def overlap_map(table: pd.DataFrame) -> bytes:
     """The table of ``collection_overlap`` as an SVG of two matrices: number of images, and of patients, of the row's
     collection that are also in the column's; shaded by share."""
+    import matplotlib as mpl  # for this function alone: the table is read without
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(table.collection))
-    n, out = len(names), io.BytesIO()
+    n, out, shades = len(names), io.BytesIO(), LinearSegmentedColormap.from_list("ink", _SHADES)
     panels = (("Images also in …", "repeated", "images"), ("Patients also in …", "shared_patients", "patients"))
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
         side = 0.55 * n + 0.4
@@ -90,7 +91,7 @@ def overlap_map(table: pd.DataFrame) -> bytes:
                 np.fill_diagonal(shown, np.nan)  # all, by definition
             axes = canvas.add_subplot(1, 2, column + 1)
             share = np.nan_to_num(shown / np.maximum(totals, 1)[:, None])
-            axes.imshow(share, cmap=_SHADES, vmin=0, vmax=1)
+            axes.imshow(share, cmap=shades, vmin=0, vmax=1)
             for (row, col), value in np.ndenumerate(shown):
                 text = "–" if np.isnan(value) else f"{value:,.0f}" if value else "·"
                 colour = "white" if share[row, col] > 0.55 else "#2B2F33"
@@ -138,7 +139,7 @@ def print_overlap(table: pd.DataFrame) -> None:
 
 
 def _url_keys(urls: pd.Series) -> pd.Series:
-    return urls.astype("string").str.replace(rules.URL_ENDS, "", regex=True).astype(object).where(urls.notna(), None)
+    return urls.astype("string").str.replace(reasons.URL_ENDS, "", regex=True).astype(object).where(urls.notna(), None)
 
 
 def _there(ours: pd.Series, theirs: pd.Series, within: bool) -> pd.Series:

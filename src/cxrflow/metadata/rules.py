@@ -8,13 +8,7 @@ from typing import Any
 
 import ibis
 
-PAEDIATRIC = "child, left out by metadata.paediatric"
-LISTED_AGAIN = "listed again: an earlier row names the same file"
-SAME_FILE = "repeat: the same bytes as an earlier image"
-SAME_URL = "repeat: an earlier collection holds the image of this URL"
-CONFLICT = "repeats with different labels"
-#: Parts in which URLs of the same page may differ.
-URL_ENDS = r"^https?://(www\.)?|/+$"
+from cxrflow.metadata.reasons import CONFLICT, LISTED_AGAIN, PAEDIATRIC, SAME_FILE, SAME_URL, URL_ENDS
 
 
 def leave_out_repeats(table: Any, leave_out_children: bool) -> Any:

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from cxrflow.bundle import OperatingPoint
+from cxrflow.evaluation.differences import differences
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
-from cxrflow.studies.compare import differences
 from cxrflow.task import Task
 
 Pair = tuple[Scored, Scored]
