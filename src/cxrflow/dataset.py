@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from rich.console import Console
 
 from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store, open_store
@@ -50,8 +51,7 @@ class Dataset:
             )
         position = pd.Series(np.arange(len(store.index)), index=store.index.image_id)
         rows = position.reindex(records.image_id, fill_value=-1).to_numpy()
-        reasons = store.index.left_out.astype(object).to_numpy()[rows]  # those at -1 are replaced below
-        reasons[rows < 0] = NOT_PREPARED
+        reasons = np.append(store.index.left_out.astype(object).to_numpy(), NOT_PREPARED)[rows]  # -1 is the last
         usable = np.asarray(pd.isna(reasons))
         left_out = pd.DataFrame({"image_id": records.image_id[~usable], "left_out": reasons[~usable]})
         return cls(
@@ -64,11 +64,15 @@ class Dataset:
 
     @classmethod
     def open(cls, records: Path, images: Path, task: Task) -> "Dataset":
-        """The kept rows of a ``records.csv``, joined with the store in the folder ``images``.
+        """The kept rows of a ``records.csv``, joined with the store in the folder ``images``; rows without an image are
+        counted on the terminal.
 
         Raises CxrflowError if either is absent, and as ``join`` does.
         """
-        return cls.join(read_kept(records), open_store(images), task)
+        dataset = cls.join(read_kept(records), open_store(images), task)
+        for reason, count in dataset.left_out.left_out.value_counts().items():
+            Console().print(f"{count:,} of the kept records have no image: {reason}", markup=False, soft_wrap=True)
+        return dataset
 
     def __len__(self) -> int:
         return len(self.records)
@@ -96,7 +100,7 @@ class Dataset:
     def where(self, chosen: NDArray[Any] | pd.Series | list[int]) -> "Dataset":
         """A subset: the images where a bool mask (n,) is True, or those at positions int (k,), in that order."""
         at = np.asarray(chosen)
-        at = np.flatnonzero(at) if at.dtype == bool else at
+        at = np.flatnonzero(at) if at.dtype == bool else at.astype(np.int64)
         return replace(self, records=self.records.iloc[at].reset_index(drop=True), rows=self.rows[at])
 
     def split(self, *names: str) -> "Dataset":

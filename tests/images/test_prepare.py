@@ -56,9 +56,7 @@ def test_rows_are_the_prepared_images_in_order(collection: tuple[Path, pd.DataFr
         grey = cv2.imread(str(root / records.path[k]), cv2.IMREAD_GRAYSCALE)
         grey = 255 - grey if records.turned[k] else grey
         assert (store.images[k] == prepare_image(grey, STEPS).image).all()
-    assert store.rows_of(pd.Series(["here:4", "here:1"])).tolist() == [4, 1]
-    with pytest.raises(CxrflowError, match="here:9"):
-        store.rows_of(pd.Series(["here:9"]))
+    assert store.index.image_id.tolist() == records.image_id.tolist()
 
 
 def test_only_what_is_new_is_decoded(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:

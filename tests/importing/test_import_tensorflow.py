@@ -263,10 +263,9 @@ def test_evaluation_says_that_training_images_may_be_among_the_test_images(
     predictor = Predictor(tmp_path / "bundle")
     rows = [(f"{k}.png", predictor.bundle.task.order[k % 3], f"p{k}") for k in range(9)]
     sources = Sources(root=str(own(rows, {name: k for k, (name, _, _) in enumerate(rows)})), collections=None)
-    params = demo_params.evaluation.model_copy(update={"bootstrap": 100})
-    figures, _ = evaluate_collections(
-        predictor, sources, demo_params.metadata, params, engine, tmp_path / "out", tmp_path / "ledger.csv"
-    )
+    how = demo_params.evaluation.model_copy(update={"bootstrap": 100})
+    params = demo_params.model_copy(update={"sources": sources, "evaluation": how})
+    figures, *_ = evaluate_collections(predictor, params, engine, tmp_path / "out", tmp_path / "ledger.csv")
     print_figures(figures, predictor.bundle.task)
     assert "list of all its training images" in " ".join(capsys.readouterr().out.split())
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test_set"]["overlap"].startswith("Unknown")

@@ -149,9 +149,11 @@ def test_an_image_that_cannot_be_prepared_is_left_out_with_its_reason(
     none = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
     how, out = demo_params.evaluation.model_copy(update={"bootstrap": 100}), tmp_path / "out"
     sources = demo_params.sources.model_copy(update={"root": str(root)})
-    figures, built = evaluate_collections(
-        Predictor(bundle(task, none)), sources, demo_params.metadata, how, engine, out, tmp_path / "ledger.csv"
+    params = demo_params.model_copy(update={"sources": sources, "evaluation": how})
+    figures, built, scored = evaluate_collections(
+        Predictor(bundle(task, none)), params, engine, out, tmp_path / "ledger.csv"
     )
+    assert len(scored) == IMAGES - 1
     assert figures["n"] == built.records.left_out.isna().sum() == IMAGES - 1
     written = read_records(out / "records.csv")
     assert written.left_out[4] == "the image steps failed"

@@ -31,7 +31,7 @@ from cxrflow.metadata.build import Built, build_records
 from cxrflow.metadata.groups import with_children
 from cxrflow.metadata.overlap import collection_overlap
 from cxrflow.model_card import CARD, NOT_MEASURED, card_of
-from cxrflow.params import Evaluation, Metadata, Sources
+from cxrflow.params import Evaluation, Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import write_records
 from cxrflow.statistics.figure import Figure, missing, to_json
@@ -83,30 +83,25 @@ def evaluate_split(predictor: Predictor, dataset: Dataset, params: Evaluation, o
 
 
 def evaluate_collections(
-    predictor: Predictor,
-    sources: Sources,
-    metadata: Metadata,
-    params: Evaluation,
-    engine: Engine,
-    out: Path,
-    ledger: Path,
-) -> tuple[dict[str, Any], Built]:
-    """External validation: the same figures on every kept image of other collections, labelled by the bundle's task.
+    predictor: Predictor, params: Params, engine: Engine, out: Path, ledger: Path
+) -> tuple[dict[str, Any], Built, Dataset]:
+    """External validation: the same figures on every kept image of the collections in ``params.sources``, labelled by
+    the bundle's task.
 
     Images that the bundle was trained or validated on, their near repeats, and other images of the same patients are
     left out, and so are those that could not be prepared. Writes ``records.csv`` and the tables of the metadata stage
-    (in ``metadata``) beside the figures; returns the figures and the built records, with the reason for each exclusion.
+    (in ``metadata``) beside the figures; returns the figures, the built records with the reason for each exclusion, and
+    the images that were scored.
     """
     task = predictor.bundle.task
     # Seen images are recognised by hashes of the files, so the files are required whatever the parameters say.
-    metadata = metadata.model_copy(update={"files": "required"})
-    built = build_records(sources, metadata, task, engine, out, split=False)
+    metadata = params.metadata.model_copy(update={"files": "required"})
+    built = build_records(params.sources, metadata, task, engine, out, split=False)
     records = leave_out_seen(built.records, predictor.folder)
     kept = records[records.left_out.isna()]
     write_records(records, out / "records.csv")
-    nothing = (
-        f"{sources.root}: none of {len(records)} rows is left to evaluate; {out / 'records.csv'} gives each reason."
-    )
+    reasons, rows = out / "records.csv", len(records)
+    nothing = f"{params.sources.root}: none of {rows} rows is left to evaluate; {reasons} gives each reason."
     if kept.empty:
         raise CxrflowError(nothing)
     store = prepare_images(kept, built.root, predictor.bundle.images, engine, out / "images")
@@ -120,10 +115,10 @@ def evaluate_collections(
     evaluated = replace(built, records=records)
     # The overlap of the collections does not depend on what a bundle has seen.
     stage.write_tables(evaluated, collection_overlap(built.records, built.near), out / "metadata")
-    blind, reason = cross_fitted_baseline(dataset.records, task, params.seed)
+    blind, reason = cross_fitted_baseline(dataset.records, task, params.evaluation.seed)
     baseline = _Baseline(blind, reason, "the other four fifths of these collections' groups")
-    test_set = _TestSet(dataset, dataset.records, baseline, f"the collections in `{sources.root}`")
-    return _score(predictor, test_set, params, out, ledger), evaluated
+    test_set = _TestSet(dataset, dataset.records, baseline, f"the collections in `{params.sources.root}`")
+    return _score(predictor, test_set, params.evaluation, out, ledger), evaluated, dataset
 
 
 def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Path, ledger: Path) -> dict[str, Any]:

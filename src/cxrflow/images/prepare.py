@@ -48,14 +48,6 @@ class Store:
     index: pd.DataFrame
     steps: str
 
-    def rows_of(self, image_ids: pd.Series) -> np.ndarray:
-        """Rows of the store that hold the images with these ids, int64 (n,). Raises CxrflowError if one is missing."""
-        position = pd.Series(np.arange(len(self.index)), index=self.index.image_id)
-        missing = image_ids[~image_ids.isin(position.index)]
-        if len(missing):
-            raise CxrflowError(f"images: {missing.iloc[0]} is not among the prepared images; run `cxrflow images`.")
-        return position[image_ids].to_numpy()
-
     def window(self, row: int) -> Window:
         """The part of the radiograph that the image in ``row`` shows."""
         return Window(*(int(self.index[name].iloc[row]) for name in Window._fields))

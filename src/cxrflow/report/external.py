@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.evaluation.tables import print_figures
 from cxrflow.explanation.explain import explain
-from cxrflow.images.prepare import open_store
 from cxrflow.metadata.stage import print_reconciliation
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
-from cxrflow.records import read_kept
 from cxrflow.report.page import write_evaluation
 
 
@@ -24,12 +21,9 @@ def validate(folder: Path, params: Params, engine: Engine, out: Path, ledger: Pa
     Raises CxrflowError without a bundle, without collections, or if the bundle has seen every image.
     """
     predictor = Predictor(folder)
-    figures, built = evaluate_collections(
-        predictor, params.sources, params.metadata, params.evaluation, engine, out, ledger
-    )
+    figures, built, dataset = evaluate_collections(predictor, params, engine, out, ledger)
     print_reconciliation(built.records)
     print_figures(figures, predictor.bundle.task)
-    dataset = Dataset.join(read_kept(out / "records.csv"), open_store(out / "images"), predictor.bundle.task)
     predictions = read_predictions(out / "predictions.csv")
     explain(predictor, dataset, predictions, built.root, params.explanation, out / "explanation")
     return write_evaluation(params, predictor.bundle, built.root, out, ledger)

@@ -199,7 +199,7 @@ def _json(path: Path) -> Any:
 
 def _csv(path: Path) -> pd.DataFrame:
     _read(path)
-    return pd.read_csv(path)
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def _svg(path: Path) -> Markup:
