@@ -24,13 +24,12 @@ from cxrflow.images.steps import shrink
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import Figure, average, in_words, missing
 from cxrflow.statistics.intervals import Question, aurocs
-from cxrflow.statistics.resampling import Bootstrap
+from cxrflow.statistics.resampling import LEAST_GROUPS, Bootstrap
 
 #: Limits for the AUROC of the source within a class, and for the AUROC of the class from the source alone.
 LIMITS = Limits(found=0.6, clear=0.6, none=0.5)
 
 _SMALL = 16  # side of the small raw picture, pixels
-_LEAST = 4  # groups that a source must have on either side
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class _Side:
     def sources(self) -> set[str]:
         """The sources with enough groups."""
         groups = self.records.groupby("source").group_id.nunique()
-        return set(groups.index[groups >= _LEAST])
+        return set(groups.index[groups >= LEAST_GROUPS])
 
 
 def run(context: Audited) -> Result:
@@ -124,14 +123,15 @@ def class_from_source(context: Audited) -> Figure:
     order = context.task.order
     shares = pd.crosstab(train.source, train.label, normalize="index").reindex(columns=list(order), fill_value=0)
     scores = shares.reindex(test.records.source).fillna(shares.mean()).to_numpy(float)
-    questions = {name: Question(scores[:, c], test.labels == name, name) for c, name in enumerate(order)}
+    names = context.task.names
+    questions = {name: Question(scores[:, c], test.labels == name, names[name]) for c, name in enumerate(order)}
     return aurocs(questions, test.groups, context.bootstrap)[1]
 
 
 def _auroc(train: _Side, test: _Side, bootstrap: Bootstrap) -> Figure:
     sources = sorted(train.sources() & test.sources())
     if len(sources) < 2:
-        return missing(f"fewer than two sources have {_LEAST} groups on either side")
+        return missing(f"fewer than two sources have {LEAST_GROUPS} groups on either side")
     train, test = (side.where(side.records.source.isin(sources)) for side in (train, test))
     model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=500)
     fitted = make_pipeline(StandardScaler(), model).fit(train.features, train.records.source.to_numpy(str))

@@ -105,6 +105,7 @@ def _at_specificity(scored: Scored, called: NDArray[np.bool_], wanted: float) ->
     roc = curves(scored)[scored.task.positive]["roc"]
     if not isinstance(roc, Figure):
         value, low, high = (float(np.interp(1 - wanted, roc["x"], roc[key])) for key in ("y", "low", "high"))
+        low, high = min(low, value), max(high, value)  # rounding may cross what is interpolated one by one
         roc = Figure(value, low, high, len(scored), int(scored.table.group_id.nunique()))
     return {
         "wanted": wanted,

@@ -29,7 +29,7 @@ from cxrflow.task import Task
 from cxrflow.training.train import train
 
 #: Minimum number of training groups of a class; figures of a class with fewer are missing.
-LEAST_GROUPS = 10
+ENOUGH_GROUPS = 10
 
 
 def leave_one_out(dataset: Dataset, params: Params, out: Path, ledger: Path) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def leave_one_out(dataset: Dataset, params: Params, out: Path, ledger: Path) -> 
     Returns ``sources`` (for each ``n``, ``groups``, ``trained_on``, a count of images by class, ``overlap``, and for
     each pair ``<a>_vs_<b>``), ``all`` (for each pair ``within_sources`` over the sources left out) and ``test_set``.
     A class without training or validation images is not trained on; the other classes are. A figure is missing if the
-    source lacks a class, or if fewer than LEAST_GROUPS training groups of a class remain; if all figures of a source
+    source lacks a class, or if fewer than ENOUGH_GROUPS training groups of a class remain; if all figures of a source
     are missing, nothing is trained.
     Raises CxrflowError as ``train``, with fewer than two sources, and if ``torchrun`` started several processes.
     """
@@ -129,7 +129,9 @@ def _untaught(rest: Dataset, label: str, source: str) -> str | None:
     train = rest.split("train")
     groups = len(set(train.groups[train.labels == label]))
     return (
-        None if groups >= LEAST_GROUPS else f"without {source} {too_few_groups(groups, LEAST_GROUPS, name)} to train on"
+        None
+        if groups >= ENOUGH_GROUPS
+        else f"without {source} {too_few_groups(groups, ENOUGH_GROUPS, name)} to train on"
     )
 
 
