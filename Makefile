@@ -70,6 +70,6 @@ bench: install ## speed of images and training against the paper's and the ceili
 audit-check: install ## shortcuts planted on purpose: does the audit find them, and nothing where there is none?
 	$(BIN)/python benchmarks/audit_check.py
 
-clean: ## remove what runs wrote in data/ and results/; .venv and the ledger of test sets stay
-	rm -rf data
+clean: ## empty data/ and results/, but for the sides of the split and the ledger of test sets; .venv stays
+	test ! -d data || find data -mindepth 1 ! -path data/metadata ! -path data/metadata/sides.csv -delete
 	find results -type f ! -name ledger.csv -delete 2>/dev/null || true

@@ -63,7 +63,9 @@ def build_records(
         return task.finding_named(word) or find_finding(word)
 
     frame = _labelled(read_collections(root, found, with_files, finding_named), task)
+    listed, by_path = frame.image_id, frame.source + ":" + frame.path
     frame["image_id"] = _unique(frame)
+    frame["other_id"] = by_path.where(frame.image_id == listed, listed)
     prints: dict[str, Fingerprint] = {}
     if with_files:
         prints = fingerprints(root, frame.path[frame.left_out.isna()].tolist(), engine, work / FINGERPRINTS)
@@ -84,10 +86,9 @@ def build_records(
     if remembered is None:
         frame["split"] = pd.Series("test", index=frame.index, dtype=object).where(kept, None)
     else:
-        sides = keep_sides(frame, metadata.split, (root / TRUTH).is_dir(), remembered)
+        children = with_children(frame) if metadata.paediatric == "train" else None
+        sides = keep_sides(frame, metadata.split, (root / TRUTH).is_dir(), remembered, children)
         frame["split"] = sides.side.where(kept, None)
-    if metadata.paediatric == "train":
-        frame.loc[kept & with_children(frame), "split"] = "train"
     return Built(typed(frame[list(COLUMNS)]), everywhere, len(near), root, sides)
 
 

@@ -41,9 +41,11 @@ _EXAMPLES = 50_000
 _FOLDS = 5
 
 
-def fit_frontal(sources: Path, params: Params, engine: Engine, out: Path) -> dict[str, Any]:
+def fit_frontal(sources: Path, params: Params, engine: Engine, out: Path, work: Path | None = None) -> dict[str, Any]:
     """Fit on the training side of the collections in ``sources``; write the network and ``figures.json`` into ``out``.
 
+    work  folder of the fingerprint cache and of the remembered sides of the split (see ``build_records``), ``out`` if
+          not given
     Returns the figures: on val, on test, and by five-fold cross-validation over all sides.
     Raises CxrflowError if a collection cannot be read, CT slices or lateral views are missing, or onnx is not
     installed.
@@ -52,7 +54,7 @@ def fit_frontal(sources: Path, params: Params, engine: Engine, out: Path) -> dic
         import onnx  # noqa: F401
     except ImportError:
         raise CxrflowError("writing the network needs onnx; `pip install 'cxrflow[onnx]'`.") from None
-    rows = _rows(sources, params, engine, out)
+    rows = _rows(sources, params, engine, work or out)
     content = fit(rows[rows.side == "train"], _EXAMPLES)
     write_whole(out / WEIGHTS.name, content)
     network = open_network(content)
@@ -138,11 +140,14 @@ def print_figures(figures: dict[str, Any]) -> None:
             Console().print(f"  {key}: {figure}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _rows(sources: Path, params: Params, engine: Engine, out: Path) -> pd.DataFrame:
+def _rows(sources: Path, params: Params, engine: Engine, work: Path) -> pd.DataFrame:
     """One row per readable image: source, group_id, side, shows, picture (uint8, _SIDE x _SIDE), thumbnail."""
-    metadata = params.metadata.model_copy(update={"paediatric": "keep", "files": "required"})
+    # "train" has its own memory of sides, in which children are on the training side.
+    children = "train" if params.metadata.paediatric == "train" else "keep"
+    metadata = params.metadata.model_copy(update={"paediatric": children, "files": "required"})
     found = Sources(root=str(sources), collections=None)
-    built = build_records(found, metadata, params.task, engine, out, split=False)
+    built = build_records(found, metadata, params.task, engine, work)
+    known = built.sides.side if built.sides is not None else built.records.split
     # Radiographs left out only because their findings belong to no class of the task are frontal as well.
     findings = built.records.findings.fillna("").unique()
     no_class = {params.task.label_of(tuple(filter(None, joined.split(FINDINGS_JOINT))))[1] for joined in findings}
@@ -151,7 +156,10 @@ def _rows(sources: Path, params: Params, engine: Engine, out: Path) -> pd.DataFr
     records = records[records.shows.notna()]
     seen: list[tuple[Any, Any]] = list(engine.map(partial(_picture, built.root), records.path.tolist()))
     records = records.assign(
-        side=[split_of(group, metadata.split) for group in records.group_id],
+        # A group without a kept image has no side.
+        side=known[records.index].where(
+            known[records.index].notna(), [split_of(group, metadata.split) for group in records.group_id]
+        ),
         picture=[picture for picture, _ in seen],
         thumbnail=[thumb for _, thumb in seen],
     )

@@ -1,14 +1,15 @@
 """Persistent sides: a group stays on its side of the split when images are added or removed.
 
 Only a new group gets its side from the hash of its name. A new member may rename a group, and the new name may hash to
-another side. Therefore the side of every image is remembered in ``sides.csv``, and looked up by image id, file content
-and patient.
+another side. Therefore the side of every image is remembered in ``sides.csv``, and looked up by file content and
+patient. The image id counts as well, unless content or patient contradict it: file names are reused for other images.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxrflow.errors import CxrflowError
@@ -18,8 +19,9 @@ from cxrflow.params import Split
 from cxrflow.records import SPLITS
 from cxrflow.sources.tables import NO_IMAGE
 
-#: Columns of ``sides.csv``. split: digest of the seed, the shares, and whether the collections are synthetic; patient:
-#: digest of the patient id, so that the file does not identify patients removed from the collections.
+#: Columns of ``sides.csv``. split: digest of the seed, the shares, whether the collections are synthetic, and whether
+#: children are for training only; image_id: unknown if another image has taken the id; patient: digest of the patient
+#: id, so that the file does not identify patients removed from the collections.
 COLUMNS = ("split", "image_id", "content_hash", "patient", "side")
 _DIGITS = 16
 
@@ -30,7 +32,8 @@ class Sides:
 
     side        side of every row's group, index of the records; None for a group that never had a kept image
     remembered  rows for ``sides.csv``: these images, absent images, and other splits
-    moved       kept images whose group was on another side before: columns image_id, group_id, side (the previous one)
+    moved       kept images that were on another side before, or whose patient was if the image is new: columns
+                image_id, group_id, side (the previous one)
     anew        True if sides are remembered, but none for this split
     """
 
@@ -40,37 +43,57 @@ class Sides:
     anew: bool
 
 
-def keep_sides(frame: pd.DataFrame, split: Split, drawn: bool, remembered: pd.DataFrame) -> Sides:
+def keep_sides(
+    frame: pd.DataFrame, split: Split, drawn: bool, remembered: pd.DataFrame, children: pd.Series | None = None
+) -> Sides:
     """The side of every group: the remembered one; train if links join different sides; by hash if the group is new.
 
-    frame       columns image_id, patient_id, content_hash, group_id, left_out
+    frame       columns image_id, other_id, patient_id, content_hash, group_id, left_out; other_id is the id that the
+                image has once another file of its name is added or, if there is one, removed
     drawn       whether the images are synthetic (records.TRUTH): patient ids of the demo also occur in real collections
     remembered  from ``read_sides``
+    children    with ``metadata.paediatric: train``, whether a row's group has children, and so goes to train; else None
     """
-    key = digest([split.model_dump(), drawn])[:_DIGITS]
-    before = remembered[remembered.split == key].drop(columns="split").set_index("image_id")
+    # Another memory, because groups that go to train for their children stay there.
+    key = digest([split.model_dump(), drawn, *([] if children is None else ["children in train"])])[:_DIGITS]
+    before = remembered[remembered.split == key].drop(columns="split")
+    by_id = before.dropna(subset=["image_id"]).set_index("image_id")
     # The id of a row that names no image is its line number, which another row may have when the table changes.
     ids = frame.image_id.where(frame.left_out != NO_IMAGE, None)
+    patients = frame.patient_id.map(_patient, na_action="ignore")
+    same = ids.where(ids.isin(by_id.index), frame.other_id.where(ids.notna(), None))
+    other_image = _differ(frame.content_hash, same.map(by_id.content_hash)) | _differ(patients, same.map(by_id.patient))
+    same = same.where(~other_image, None)
     here = pd.DataFrame(
         {
             "image_id": ids,
-            "content_hash": _known(frame.content_hash, ids.map(before.content_hash)),
-            "patient": _known(frame.patient_id.map(_patient, na_action="ignore"), ids.map(before.patient)),
-            "side": ids.map(before.side).astype(object),
+            "content_hash": _known(frame.content_hash, same.map(by_id.content_hash)),
+            "patient": _known(patients, same.map(by_id.patient)),
+            "side": same.map(by_id.side).astype(object),
             "group_id": frame.group_id,
         }
     )
-    absent = before[~before.index.isin(ids)].reset_index()
+    for sign in ("content_hash", "patient"):
+        found = before.dropna(subset=[sign]).drop_duplicates(sign).set_index(sign).side
+        here["side"] = _known(here.side, here[sign].map(found))
+    absent = before[~before.image_id.isin(same.dropna())]
+    absent = absent.assign(image_id=absent.image_id.where(~absent.image_id.isin(ids.dropna()), None))
     # Links through absent images count as well, so that a person's images share a side even while some are missing.
     rows = pd.concat([here, absent], ignore_index=True).astype(object)
-    joined = rows.groupby(components(rows, ("group_id", "content_hash", "patient"), NO_PAIRS)).side
+    component = components(rows, ("group_id", "content_hash", "patient"), NO_PAIRS)
+    joined = rows.groupby(component).side
     side = joined.transform("first").where(joined.transform("nunique") < 2, "train")
+    if children is not None:
+        side = side.where(~np.isin(component, component[: len(frame)][children.to_numpy(bool)]), "train")
     # A group without a side is linked to no group with one; it gets its side once it has a kept image.
     kept = frame.left_out.isna()
     new = side[: len(frame)].isna().to_numpy() & frame.group_id.isin(frame.group_id[kept]).to_numpy()
     hashed = {group: split_of(group, split) for group in frame.group_id[new].unique()}
     side[: len(frame)] = side[: len(frame)].where(~new, frame.group_id.map(hashed).to_numpy())
-    ours = rows.assign(split=key, side=side).dropna(subset=["image_id", "side"])[list(COLUMNS)]
+    named = np.append(ids.notna().to_numpy(bool), np.ones(len(absent), dtype=bool))
+    ours = rows.assign(split=key, side=side)[named].dropna(subset=["side"])[list(COLUMNS)]
+    # A row without an id is needed only for links that no other row has.
+    ours = ours[ours.image_id.notna() | ~ours.duplicated(["content_hash", "patient"])]
     table = pd.concat([remembered[remembered.split != key], ours], ignore_index=True)
     now = pd.Series(side.to_numpy()[: len(frame)], index=frame.index, dtype=object)
     moved = kept & here.side.notna() & (here.side != now)
@@ -93,7 +116,10 @@ def read_sides(path: Path) -> pd.DataFrame:
     if tuple(table.columns) != COLUMNS:
         raise _damaged(path, f"its columns are not {', '.join(COLUMNS)}")
     digits = {"split": (_DIGITS, False), "patient": (_DIGITS, True), "content_hash": (64, True)}
-    wrong = ~table.side.isin(SPLITS) | table.image_id.isna() | table.duplicated(["split", "image_id"], keep=False)
+    named = table.image_id.notna()
+    wrong = ~table.side.isin(SPLITS) | ~(named | table.content_hash.notna() | table.patient.notna())
+    wrong |= named & table.duplicated(["split", "image_id"], keep=False)
+    wrong |= table.duplicated(["split", "image_id", "content_hash", "patient"], keep=False)
     for column, (count, optional) in digits.items():
         wrong |= ~table[column].astype("string").str.fullmatch(f"[0-9a-f]{{{count}}}").fillna(optional).astype(bool)
     if wrong.any():
@@ -109,6 +135,11 @@ def write_sides(remembered: pd.DataFrame, path: Path) -> None:
 def _known(now: pd.Series, before: pd.Series) -> pd.Series:
     """The current value, or the previous one if unknown."""
     return now.astype(object).where(now.notna(), before.astype(object))
+
+
+def _differ(now: pd.Series, before: pd.Series) -> pd.Series:
+    """Whether both values are known and differ."""
+    return now.notna() & before.notna() & (now != before)
 
 
 def _patient(number: str) -> str:

@@ -163,13 +163,16 @@ def print_moved(sides: Sides) -> None:
     assigned anew."""
     console = Console()
     if sides.anew:
-        console.print("No side of the split is kept from before: metadata.split or the collections are new here.")
+        console.print(
+            "No side of the split is kept from before: metadata.split, metadata.paediatric or the collections are new "
+            "here."
+        )
     moved = sides.moved
     if moved.empty:
         return
     console.print(
-        f"New links join groups on different sides of the split; they all go to train: {len(moved):,} images of "
-        f"{moved.group_id.nunique():,} groups moved.",
+        "New links join groups on different sides of the split, or add children for training only; they all go to "
+        f"train: {len(moved):,} images of {moved.group_id.nunique():,} groups moved.",
         markup=False,
     )
     for image in moved[:_LISTED].itertuples():
