@@ -58,9 +58,9 @@ def test_a_collection_taken_out_and_put_back_moves_nobody(own, run, tmp_path, ho
 def test_who_moved_is_printed_counted_and_moved_once(own, run, tmp_path, how, capsys) -> None:
     rows = rows_of(range(90))
     before = run(own(rows, {}))
-    # every patient of val and of test becomes one person
-    linked = [[path, label, "one" if before.split[f"mine:{path}"] != "train" else p] for path, label, p in rows]
-    count = sum(patient == "one" for _, _, patient in linked)
+    # every file of val and of test is listed again for one patient
+    again = [[path, label, "one"] for path, label, _ in rows if before.split[f"mine:{path}"] != "train"]
+    linked, count = rows + again, len(again)
     more = [[f"more {n}.png", LABELS[n % 3], f"q{n}"] for n in range(60)]
     after = run(own(linked + more, {}))
     assert (after.split[before.index] == "train").all()
@@ -77,7 +77,7 @@ def test_who_moved_is_printed_counted_and_moved_once(own, run, tmp_path, how, ca
     assert "No side of the split is kept from before" in capsys.readouterr().out
 
 
-def test_children_for_training_are_laid_over_and_not_remembered(tmp_path, write_csv, how, demo_params, engine) -> None:
+def test_children_for_training_are_remembered_in_train(tmp_path, write_csv, how, demo_params, engine) -> None:
     """Radiography's NORMAL and Viral Pneumonia images are children's."""
     folder = tmp_path / "root" / "COVID-19-Radiography-Database"
     folder.mkdir(parents=True)
@@ -91,9 +91,10 @@ def test_children_for_training_are_laid_over_and_not_remembered(tmp_path, write_
     built = build_records(sources, params, demo_params.task, engine, tmp_path)
     records = built.records[built.records.left_out.isna()]
     assert set(records.split[records.paediatric]) == {"train"}
-    assert set(built.sides.side[records.index[records.paediatric]]) == {"train", "val", "test"}
     remembered = built.sides.remembered.set_index("image_id").side
-    assert remembered[records.image_id].tolist() == [split_of(group, how.split) for group in records.group_id]
+    assert remembered[records.image_id].tolist() == records.split.tolist()
+    adults = records[~records.paediatric]
+    assert adults.split.tolist() == [split_of(group, how.split) for group in adults.group_id]
 
 
 def test_drawn_and_real_collections_share_no_memory(own, run, tmp_path, capsys) -> None:

@@ -72,7 +72,7 @@ def frontal(
 
     loaded = load(params, engine)
     with open_engine(loaded) as opened:
-        print_figures(fit_frontal(sources, loaded, opened, out))
+        print_figures(fit_frontal(sources, loaded, opened, out, DATA / "metadata"))
 
 
 @commands.command("import-tensorflow")
