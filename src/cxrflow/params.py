@@ -244,8 +244,11 @@ def _checked(path: Path, values: dict[str, Any]) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise CxrflowError(f"{where}: {problems}. Correct the key and run again.") from None
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise CxrflowError(f"{where}: {problems.rstrip('?')}. Correct the key and run again.") from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -24,8 +24,9 @@ def findings() -> None:
     """List the findings that a task may use, each with the publication that defines it."""
     from cxrflow.findings import FINDINGS
 
+    width = max(map(len, FINDINGS))
     for finding, published in FINDINGS.items():
-        typer.echo(f"{finding:38} {published}")
+        typer.echo(f"{finding:{width}}  {published}")
 
 
 @commands.command()
