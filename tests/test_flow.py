@@ -219,14 +219,14 @@ def test_evaluate_leaves_out_what_the_bundle_has_seen(project: Path) -> None:
 
 
 def test_a_killed_training_goes_on_under_dvc(project: Path) -> None:
-    set_params(project, training={"epochs": 40, "early_stopping_epochs": 40})
+    set_params(project, training={"epochs": 18, "early_stopping_epochs": 18})
     process = subprocess.Popen(
         ["dvc", "repro", "training"], cwd=project, env=ENVIRONMENT, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     history = project / "results/training/history.csv"
     deadline = time.monotonic() + 300
-    while not (history.exists() and 5 <= len(history.read_text().splitlines()) < 40):  # more than the first run wrote
+    while not (history.exists() and 5 <= len(history.read_text().splitlines()) < 18):  # more than the first run wrote
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -236,7 +236,7 @@ def test_a_killed_training_goes_on_under_dvc(project: Path) -> None:
     output = run(project, "dvc", "repro", "training")
     assert "Resuming after the last complete epoch" in output
     after = pd.read_csv(history)
-    assert after.epoch.tolist() == list(range(40))
+    assert after.epoch.tolist() == list(range(18))
     assert done >= 4
 
 
