@@ -23,7 +23,8 @@ _VAL = 0.15
 
 
 def folds_of(groups: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """The fold of each image, int64 (n,) in [0, count), by a hash of its group: new images do not move old ones."""
+    """The fold of each image, int64 (n,) in [0, count), by a hash of its group's name. A new image
+    may rename its group, and so move it: folds are those of one set of records."""
     return np.array([int(_share("fold", group) * count) for group in groups], dtype=np.int64)
 
 
