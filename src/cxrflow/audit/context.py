@@ -1,6 +1,5 @@
 """The input that all tests of the audit share."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +18,6 @@ from cxrflow.predictor import Predictor
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
-
-Scores = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
 #: At most this many pictures of a split, evenly spaced, are probed and changed.
 _MOST = 2000
