@@ -181,7 +181,7 @@ def read_description(folder: Path) -> Bundle:
         return Bundle.model_validate_json(json.dumps(values | (_json(folder / THRESHOLDS) or {})))
     except ValidationError as error:
         first = error.errors()[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
         raise CxrflowError(f"{folder / DESCRIPTION}: not a bundle of this version ({problem}).") from None
 
 
