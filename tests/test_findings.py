@@ -2,7 +2,7 @@
 
 import pytest
 
-from cxrflow.findings import FINDINGS, find_finding, most_special, under
+from cxrflow.findings import FINDINGS, find_finding, most_specific, under
 
 
 def test_every_term_is_a_path_of_plain_words_with_its_parents_and_its_publication() -> None:
@@ -51,7 +51,7 @@ def test_under_is_of_whole_parts_of_a_path() -> None:
     assert not under("nodule or mass", "nodule")
 
 
-def test_the_most_special_stay_each_once_in_their_order() -> None:
+def test_the_most_specific_stay_each_once_in_their_order() -> None:
     given = ["pneumonia", "effusion", "pneumonia/viral/sars", "pneumonia/viral", "effusion", "pneumonia/lipoid"]
-    assert most_special(given) == ("effusion", "pneumonia/viral/sars", "pneumonia/lipoid")
-    assert most_special([]) == ()
+    assert most_specific(given) == ("effusion", "pneumonia/viral/sars", "pneumonia/lipoid")
+    assert most_specific([]) == ()

@@ -46,7 +46,7 @@ OPACITY = Task(classes={"opaque": ("lung opacity", "consolidation"), "rest": ("n
         (OPACITY, ["mass", "pneumonia"], "rest"),
     ],
 )
-def test_an_image_belongs_to_the_class_of_its_most_special_finding(task, findings, label) -> None:
+def test_an_image_belongs_to_the_class_of_its_most_specific_finding(task, findings, label) -> None:
     assert task.label_of(findings) == (label, None)
     assert task.label_of(tuple(reversed(findings))) == (label, None)
 

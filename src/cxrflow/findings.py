@@ -98,7 +98,7 @@ def find_finding(word: str) -> str | None:
     return ends[0] if len(ends) == 1 else None
 
 
-def most_special(findings: Iterable[str]) -> tuple[str, ...]:
+def most_specific(findings: Iterable[str]) -> tuple[str, ...]:
     """The most specific findings, in their order and without repeats: a finding is dropped if another lies under it."""
     unique = list(dict.fromkeys(findings))
     return tuple(f for f in unique if not any(other != f and under(other, f) for other in unique))

@@ -3,7 +3,7 @@
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.findings import FINDINGS, most_special
+from cxrflow.findings import FINDINGS, most_specific
 from cxrflow.sources import SOURCES, find_collections, read_collections, source_name, tables
 from cxrflow.task import NO_FINDING_GIVEN
 
@@ -21,7 +21,7 @@ def test_records_keep_the_contract(name, tiny, read) -> None:
         assert record.image_id.startswith(f"{source}:")
         assert record.path.startswith(f"{tiny.folder}/")
         assert set(record.findings) <= set(FINDINGS)
-        assert record.findings == most_special(record.findings)
+        assert record.findings == most_specific(record.findings)
         assert not record.findings or record.finding
         assert record.left_out is None
         assert record.patient_id is None or record.patient_id.split(":")[0] in (source, "nih")

@@ -98,8 +98,8 @@ def _labelled(records: list[Record], task: Task) -> pd.DataFrame:
     answers = {findings: task.label_of(findings) for findings in {record.findings for record in records}}
     frame = to_frame(records)
     labels = [answers[record.findings][0] for record in records]
-    reasons = [record.left_out or answers[record.findings][1] for record in records]
-    return frame.assign(label=pd.Series(labels, dtype=object), left_out=pd.Series(reasons, dtype=object))
+    left_out = [record.left_out or answers[record.findings][1] for record in records]
+    return frame.assign(label=pd.Series(labels, dtype=object), left_out=pd.Series(left_out, dtype=object))
 
 
 def _unique(frame: pd.DataFrame) -> pd.Series:

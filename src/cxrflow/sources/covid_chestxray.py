@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from cxrflow.findings import most_special
+from cxrflow.findings import most_specific
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.collection import Collection
@@ -53,7 +53,7 @@ PUBLISHED = (
 def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
     """The findings in the published text, and the reason for leaving the row out if none of its words is known."""
     words = published.upper()
-    findings = most_special(finding for pattern, finding in PUBLISHED if re.search(pattern, words))
+    findings = most_specific(finding for pattern, finding in PUBLISHED if re.search(pattern, words))
     return findings, None if findings else tables.unknown(published)
 
 
