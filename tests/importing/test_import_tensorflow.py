@@ -299,7 +299,7 @@ def test_what_tensorflow_refuses_is_the_commands_error(released: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
-#: Jobs that differ in these from a right one for the network of Keras, and what is said of them.
+#: Invalid settings of an import job for the Keras network, and the error message of each.
 MISTAKES = {
     "no tensor norm_dense_1/MatMull:0; near names: norm_dense_1/MatMul:0": {"logits": "norm_dense_1/MatMull:0"},
     "not an input of the graph": {"input": "conv1_conv/kernel:0"},

@@ -168,7 +168,7 @@ def test_where_the_files_are_gone_is_one_clear_sentence(larger: Two, tmp_path: P
     gone = dataset.records.assign(path=[f"x/{k}.png" for k in range(30)], turned=False)
     with pytest.raises(CxrflowError, match="are the files there"):
         compare_stored(comparison, Dataset.join(gone, dataset.store, dataset.task), tmp_path)
-    assert not comparison.ledger.exists()  # nothing was looked at
+    assert not comparison.ledger.exists()  # no look at a test set was recorded
 
 
 def test_other_collections_are_labelled_by_the_task_of_the_bundles(

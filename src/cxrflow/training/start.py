@@ -58,7 +58,7 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
     A first convolution for three channels is summed over its channels to fit grey images, with the same output; the
     reverse works, too. The last layer of a bundle with the same classes is copied, its rows in the order of ``task``;
     with other classes, or with weights for another number of classes, it stays random. A file of weights does not name
-    its classes, so a last layer for the same number of classes is copied as it is.
+    its classes: a last layer for the same number of classes is copied unchanged.
     Raises CxrflowError if weights are absent, damaged, of another network, or cannot be downloaded, or if a checkpoint
     or an imported network has other classes.
     """
