@@ -88,6 +88,7 @@ SEVERAL = {f"c{n}": [finding] for n, finding in enumerate(list(FINDINGS)[:9])}
         ({"classes": TWO | {"empty": []}}, "empty has no findings; name at least one"),
         ({"classes": TWO | {"all": ["mass"]}}, "all cannot name a class"),
         ({"classes": TWO | {"source": ["mass"]}}, "source cannot name a class"),
+        ({"classes": TWO | {"value": ["mass"]}}, "value cannot name a class"),  # a key of every figure in JSON
         ({"classes": TWO | {"COVID": ["mass"]}}, "COVID cannot name a class: use lower-case letters"),
         ({"classes": TWO | {"a b": ["mass"]}}, "a b cannot name a class"),
         ({"classes": TWO | {"": ["mass"]}}, "cannot name a class"),

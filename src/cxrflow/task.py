@@ -24,7 +24,7 @@ _SHOWN = re.compile(r"[^\[\]$\\\x00-\x1f]{1,40}")
 _RESERVED = frozenset(
     (
         *("accuracy", "all", "fate", "flag", "fold", "frontal", "image", "images", "label", "overall", "path"),
-        *("prediction", "source"),
+        *("prediction", "source", "value"),
         *("na", "nan", "none", "null"),  # what readers of CSV take for an empty cell
     )
 )
