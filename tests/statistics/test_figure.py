@@ -43,7 +43,7 @@ def test_figures_in_words() -> None:
     assert in_words(FIGURE, 3, counts=True) == "0.876 (0.812 to 0.931, 79 of 90)"
     assert in_words(Figure(0.5, 0.4, 0.6), counts=True) == "0.50 (0.40 to 0.60)"
     assert in_percent(FIGURE) == "88 % (81 to 93)"
-    assert in_percent(Figure(0.12, -0.03, 0.2), sign=True) == "+12 % (-3 to +20)"
+    assert in_percent(Figure(0.12, -0.03, 0.2)) == "12 % (-3 to 20)"
     assert in_words(missing("no image")) == in_percent(missing("no image")) == "unknown (no image)"
 
 

@@ -91,9 +91,8 @@ def in_words(figure: Figure, digits: int = 2, counts: bool = False) -> str:
     return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f}{of})"
 
 
-def in_percent(figure: Figure, sign: bool = False) -> str:
-    """``12 % (8 to 17)``, with ``sign`` ``+12 % (+8 to +17)``; or ``unknown (why)``."""
+def in_percent(figure: Figure) -> str:
+    """``12 % (8 to 17)``, or ``unknown (why)``."""
     if not figure.known:
         return f"unknown ({figure.reason})"
-    form = "+.0f" if sign else ".0f"
-    return f"{100 * figure.value:{form}} % ({100 * figure.low:{form}} to {100 * figure.high:{form}})"
+    return f"{100 * figure.value:.0f} % ({100 * figure.low:.0f} to {100 * figure.high:.0f})"
