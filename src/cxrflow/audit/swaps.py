@@ -48,7 +48,7 @@ def run(context: Audited) -> Result:
         "With another class's border pasted in, a picture's probability of that class changes by "
         f"{in_words(towards['surroundings'])} on average, against a border of its own class; with another class's "
         f"exposure, by {in_words(towards['exposure'])}. "
-        "Predictions that flip: " + ", ".join(f"{name} {in_percent(figure)}" for name, figure in flips.items()) + "."
+        "Predictions that flip: " + "; ".join(f"{name}: {in_percent(figure)}" for name, figure in flips.items()) + "."
     )
     return Result(
         any_found([LIMITS.judge(figure) for figure in towards.values()]),
