@@ -18,6 +18,9 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
 BundleFolder = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
 EngineName = Annotated[Literal["local", "spark"] | None, typer.Option(help="Overrides engine in the parameter file.")]
 LedgerFile = Annotated[Path, typer.Option(help="Ledger of evaluations on test sets.")]
+Collections = Annotated[Path, typer.Option(help="Folder that holds the collections.")]
+Folds = Annotated[int, typer.Option(min=2, help="Number of folds, by group.")]
+Trainings = Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")]
 WithoutTest = Annotated[bool, typer.Option(help="Leave out the groups of the test split, as when choosing a recipe.")]
 PARAMS = Path("params.yaml")
 

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from cxrflow.cli.options import IMAGES, LEDGER, PARAMS, RECORDS, RESULTS, EngineName, ParamsFile, WithoutTest, load
+from cxrflow.cli.options import (
+    IMAGES,
+    LEDGER,
+    PARAMS,
+    RECORDS,
+    RESULTS,
+    Collections,
+    EngineName,
+    Folds,
+    ParamsFile,
+    Trainings,
+    WithoutTest,
+    load,
+)
 from cxrflow.params import Sources, load_params
 
 commands = typer.Typer()
@@ -13,9 +26,9 @@ commands = typer.Typer()
 
 @commands.command("cross-validate")
 def cross_validate(
-    folds: Annotated[int, typer.Option(min=2, help="Number of folds, by group.")] = 5,
+    folds: Folds = 5,
     without_test: WithoutTest = False,
-    out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "cross-validation",
+    out: Trainings = RESULTS / "cross-validation",
     params: ParamsFile = PARAMS,
 ) -> None:
     """Score every image once, by a network trained without its group; an interrupted run resumes."""
@@ -32,7 +45,7 @@ def cross_validate(
 @commands.command("leave-one-out")
 def leave_one_out(
     without_test: WithoutTest = False,
-    out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "leave-one-out",
+    out: Trainings = RESULTS / "leave-one-out",
     params: ParamsFile = PARAMS,
 ) -> None:
     """Train without each source in turn and test on it; an interrupted run resumes."""
@@ -77,12 +90,12 @@ def compare(
 
 @commands.command()
 def mitigation(
-    sources: Annotated[Path, typer.Option(help="Folder that holds the collections.")],
-    folds: Annotated[int, typer.Option(min=2, help="Number of folds, by group.")] = 3,
+    sources: Collections,
+    folds: Folds = 3,
     only: Annotated[
         list[str] | None, typer.Option(help="Run this mitigation only; may be given several times.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "mitigation",
+    out: Trainings = RESULTS / "mitigation",
     params: ParamsFile = PARAMS,
     engine: EngineName = None,
 ) -> None:
@@ -99,9 +112,9 @@ def mitigation(
 @commands.command()
 def leaks(
     sources: Annotated[Path, typer.Option(help="Folder that holds the collections, including RSNA.")],
-    folds: Annotated[int, typer.Option(min=2, help="Number of folds, by group.")] = 5,
+    folds: Folds = 5,
     seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per variant, each with another seed.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")] = RESULTS / "leaks",
+    out: Trainings = RESULTS / "leaks",
     params: ParamsFile = PARAMS,
     engine: EngineName = None,
 ) -> None:
