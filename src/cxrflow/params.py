@@ -27,10 +27,19 @@ class _Section(BaseModel):
 
 
 class Sources(_Section):
-    """Folder and names of the collections."""
+    """The collections: their folder, their names, and how they are read."""
 
     root: str
     collections: list[str] | None
+    follow_links: bool = False
+    rsna_without_patients: Literal["stop", "accept"] = "stop"
+
+
+class Reading(_Section):
+    """Limits of a worker process that reads image files: memory in GB, and seconds per file."""
+
+    memory_gb: Annotated[float, Field(ge=0.5, le=1024)]
+    seconds: Annotated[float, Field(ge=1, le=86_400)]
 
 
 class Demo(_Section):
@@ -191,6 +200,7 @@ class Params(_Section):
     engine: Literal["local", "spark"]
     spark: Spark
     sources: Sources
+    reading: Reading
     demo: Demo
     task: Task
     metadata: Metadata

@@ -41,12 +41,12 @@ def predict_files(bundle: Path, paths: Iterable[Path], out: Path) -> Counts:
     """Score image files with the bundle in the folder ``bundle`` and write the scores as CSV.
 
     paths  files and folders, searched as by ``find_images``
-    out    columns: path, one per class, prediction, frontal, flag, left_out. If the bundle has operating points or
-           prediction sets, these columns follow ``prediction``: ``positive_at_<operating point>``, whether the image is
-           positive there; ``prediction_set``, the classes that cannot be excluded. ``frontal`` is the score in [0, 1]
-           for a frontal chest radiograph. ``flag`` is a text if that score is below FLAG, or if the image was stored
-           inverted and has been corrected; else empty. A file that cannot be used has no scores, and the reason in
-           ``left_out``.
+    out    columns: path, one per class, prediction, frontal, flag, note, left_out. If the bundle has operating points
+           or prediction sets, these columns follow ``prediction``: ``positive_at_<operating point>``, whether the image
+           is positive there; ``prediction_set``, the classes that cannot be excluded. ``frontal`` is the score in
+           [0, 1] for a frontal chest radiograph. ``flag`` is a text if that score is below FLAG, or if the image was
+           stored inverted and has been corrected; else empty. ``note`` says what the file's header declares and reading
+           did not apply. A file that cannot be used has no scores, and the reason in ``left_out``.
     Raises CxrflowError as ``find_images`` and ``Predictor`` do.
     """
     files = find_images(paths)
@@ -121,6 +121,7 @@ def _rows(predictor: Predictor, batch: list[_Item]) -> Iterator[_Row]:
                 **_decisions(predictor.bundle, next(scores)),
                 "frontal": prepared.frontal,
                 "flag": NOT_FRONTAL if prepared.frontal < FLAG else TURNED if prepared.turned else None,
+                "note": prepared.note,
                 "left_out": None,
             }
 
@@ -140,7 +141,7 @@ def _decisions(bundle: Bundle, score: np.ndarray) -> _Row:
 
 
 def _columns(bundle: Bundle) -> list[str]:
-    return ["path", *_decisions(bundle, np.zeros(len(bundle.task.order))), "frontal", "flag", "left_out"]
+    return ["path", *_decisions(bundle, np.zeros(len(bundle.task.order))), "frontal", "flag", "note", "left_out"]
 
 
 def _csv(columns: Sequence[str], rows: Iterable[_Row]) -> str:

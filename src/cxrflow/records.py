@@ -56,9 +56,10 @@ class Record:
 #: near_hash     256-bit difference hash of the image, hexadecimal
 #: frontal       score in [0, 1] for a frontal chest radiograph (reading/frontal.py); NaN if no file was read
 #: turned        True if the file stores the image inverted, with bright air; reading corrects this
+#: note          what the file's header declares and reading did not apply, or None
 #: group_id      name of the group: one patient's images, their duplicates, and the patients that these link
 #: split         side of the split, one of SPLITS; None if the row is left out
-ADDED = ("label", "content_hash", "near_hash", "frontal", "turned", "group_id", "split")
+ADDED = ("label", "content_hash", "near_hash", "frontal", "turned", "note", "group_id", "split")
 COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
 FINDINGS_JOINT = ";"
 _NUMBERS = ("age", "day", "frontal")

@@ -34,7 +34,7 @@ def test_what_is_no_frontal_radiograph_is_flagged_and_inverted_ones_are_turned(
     counts = predict_files(bundle_of(task), [folder], folder / "out.csv")
     assert str(counts) == "3 images scored, 2 of them flagged, 1 left out"
     table = pd.read_csv(folder / "out.csv")
-    assert table.columns.tolist() == ["path", *task.order, "prediction", "frontal", "flag", "left_out"]
+    assert table.columns.tolist() == ["path", *task.order, "prediction", "frontal", "flag", "note", "left_out"]
     flags = [None, "was stored inverted and has been corrected", "does not look like a frontal chest radiograph", None]
     assert table.flag.fillna("").tolist() == [flag or "" for flag in flags]
     assert (table.frontal >= FLAG).tolist() == [True, True, False, False]
@@ -67,7 +67,7 @@ def test_the_table_is_written_as_pandas_writes_it(
     written = pd.read_csv(folder / "out.csv")
     table = pd.DataFrame([*rows, {"path": str(paths[3])}])
     table["prediction_set"] = ["clear bacterial"] * 3 + [None]
-    table = table.join(written[["frontal", "flag", "left_out"]])
+    table = table.join(written[["frontal", "flag", "note", "left_out"]])
     expected = table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode()
     assert (folder / "out.csv").read_bytes() == expected
     monkeypatch.setattr(predict, "_FEW", 3)

@@ -10,6 +10,7 @@ import pytest
 from cxrflow.params import Params
 from cxrflow.records import Record
 from cxrflow.sources import SOURCES
+from cxrflow.sources.collection import Options
 
 Table = list[list[str]]
 
@@ -238,6 +239,6 @@ def read() -> Callable[[str, Tiny], list[Record]]:
     """Writes a tiny collection and reads its records, without files."""
 
     def run(name: str, tiny: Tiny) -> list[Record]:
-        return SOURCES[name].read(tiny.write(), tiny.folder, False)
+        return list(SOURCES[name].read(tiny.write(), tiny.folder, Options(with_files=False)))
 
     return run

@@ -8,6 +8,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.findings import FINDINGS, find_finding
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, read_collections, rsna, tables
 from cxrflow.sources import find_collections as find
+from cxrflow.sources.collection import Options
 from cxrflow.task import NO_FINDING_GIVEN, Task
 
 VIRAL, BACTERIAL, FUNGAL = "pneumonia/viral", "pneumonia/bacterial", "pneumonia/fungal"
@@ -94,7 +95,7 @@ def test_figure1_finds_the_file_and_joins_a_and_b(make_tiny) -> None:
     images.mkdir()
     for file in ("COVID-00001.png", "COVID-00001.txt", "COVID-00003a.jpg", "COVID-00003b.JPEG"):
         (images / file).touch()
-    first, absent, a, b = read_collections(*find(tiny.root), True)
+    first, absent, a, b = read_collections(*find(tiny.root), Options())
     assert first.path.endswith("images/COVID-00001.png")  # not the text beside it
     assert absent.path.endswith("images/COVID-00002.jpg")
     assert absent.age == 50
@@ -109,7 +110,7 @@ def test_radiography_names_children_and_discarded(make_tiny) -> None:
     for file in ("COVID-19/COVID-19(1).png", "COVID-19/COVID-19 (2).png", "NORMAL/NORMAL (1).png"):
         (folder / file).parent.mkdir(exist_ok=True)
         (folder / file).touch()
-    records = read_collections(*find(tiny.root), True)
+    records = list(read_collections(*find(tiny.root), Options()))
     assert [record.path.split("/", 1)[1] for record in records] == [
         "COVID-19/COVID-19(1).png",
         "COVID-19/COVID-19 (2).png",
@@ -141,7 +142,7 @@ def test_a_damaged_excel_table_is_one_sentence(make_tiny) -> None:
     for damaged in (b"no table", whole[: len(whole) // 2]):
         table.write_bytes(damaged)
         with pytest.raises(CxrflowError, match=r"NORMAL\.metadata\.xlsx"):
-            read_collections(*find(tiny.root), False)
+            list(read_collections(*find(tiny.root), Options(with_files=False)))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_rsna_takes_view_age_and_sex_from_the_header(make_tiny) -> None:
     data.PatientSex, data.PatientAge, data.ViewPosition = "F", "058Y", "PA"
     data.save_as(images / "r1.dcm")
     (images / "r2.dcm").write_bytes(b"damaged")
-    first, damaged, absent = read_collections(*find(tiny.root), True)
+    first, damaged, absent = read_collections(*find(tiny.root), Options())
     assert (first.view, first.age, first.sex) == ("PA", 58, "F")
     assert (damaged.view, damaged.age, absent.sex) == (None, None, None)
 
@@ -236,9 +237,8 @@ def test_a_users_label_is_a_class_of_the_task_or_any_finding(make_tiny, word, fi
     tiny = make_tiny("table")
     tiny.tables["any name.csv"] = [["path", "label", "patient"], ["a.png", word, "p"], ["b.png", "flu", "p"]]
     tiny.write()
-    known, flu = read_collections(
-        *find(tiny.root), False, lambda label: task.finding_named(label) or find_finding(label)
-    )
+    options = Options(with_files=False, finding_named=lambda label: task.finding_named(label) or find_finding(label))
+    known, flu = read_collections(*find(tiny.root), options)
     assert (known.findings, known.left_out) == ((finding,), None)
     assert (flu.findings, flu.left_out) == ((), tables.UNKNOWN_LABEL)
 
@@ -248,7 +248,7 @@ def test_two_tables_that_fit_are_refused_others_beside_are_not(make_tiny) -> Non
     folder = tiny.write()
     (folder / "notes.csv").write_text("path,remark\n")
     (folder / "folder.csv").mkdir()
-    assert len(read_collections(*find(tiny.root), False)) == 3
+    assert len(list(read_collections(*find(tiny.root), Options(with_files=False)))) == 3
     (folder / "more.csv").write_text("patient,label,path\n")
     with pytest.raises(CxrflowError, match=r"2 tables.*any name\.csv, more\.csv"):
         find(tiny.root)

@@ -5,6 +5,7 @@ import pytest
 from cxrflow.errors import CxrflowError
 from cxrflow.findings import FINDINGS, most_specific
 from cxrflow.sources import SOURCES, find_collections, read_collections, source_name, tables
+from cxrflow.sources.collection import Options
 from cxrflow.task import NO_FINDING_GIVEN
 
 
@@ -34,7 +35,7 @@ def test_an_absent_table_stops_at_once_and_is_named(name, tiny) -> None:
     for table in tiny.tables:
         (folder / table).rename(folder / "elsewhere")
         with pytest.raises(CxrflowError) as stopped:
-            SOURCES[name].read(folder, tiny.folder, True)
+            list(SOURCES[name].read(folder, tiny.folder, Options()))
         assert (table if SOURCES[name].folder else tiny.folder) in str(stopped.value)
         assert str(stopped.value).count("\n") == 0
         (folder / "elsewhere").rename(folder / table)
@@ -48,7 +49,7 @@ def test_a_missing_column_stops_at_once_with_table_and_column(name, tiny) -> Non
             tiny.tables[table] = [row[:place] + row[place + 1 :] for row in whole]
             tiny.write()
             with pytest.raises(CxrflowError, match=rf"column {column} is missing") as stopped:
-                read_collections(*_found(tiny), False)
+                list(read_collections(*_found(tiny), Options(with_files=False)))
             assert table in str(stopped.value)
             assert str(stopped.value).count("\n") == 0
         tiny.tables[table] = whole
@@ -58,7 +59,7 @@ def test_an_empty_table_stops_at_once(name, tiny) -> None:
     folder = tiny.write()
     (folder / tiny.main).write_bytes(b"")
     with pytest.raises(CxrflowError, match=tiny.main if SOURCES[name].folder else tiny.folder):
-        SOURCES[name].read(folder, tiny.folder, False)
+        list(SOURCES[name].read(folder, tiny.folder, Options(with_files=False)))
 
 
 def test_a_row_with_surplus_cells_is_left_out(name, tiny, read) -> None:
@@ -93,10 +94,10 @@ def test_an_unknown_label_is_left_out_not_guessed(name, tiny, read, demo_params)
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1", "cp1252"])
 def test_the_encoding_changes_nothing(name, tiny, encoding) -> None:
     tiny.write()
-    expected = read_collections(*_found(tiny), False)
+    expected = list(read_collections(*_found(tiny), Options(with_files=False)))
     tiny.encoding = encoding
     tiny.write()
-    assert read_collections(*_found(tiny), False) == expected
+    assert list(read_collections(*_found(tiny), Options(with_files=False))) == expected
 
 
 def test_found_by_its_published_name_and_by_its_own(name, tiny) -> None:
@@ -106,7 +107,7 @@ def test_found_by_its_published_name_and_by_its_own(name, tiny) -> None:
         tiny.folder = name
     root, found = _found(tiny)
     assert found == [(SOURCES[name], tiny.folder)]
-    assert len(read_collections(root, found, True)) == len(tiny.labels)
+    assert len(list(read_collections(root, found, Options()))) == len(tiny.labels)
 
 
 def _found(tiny):

@@ -6,6 +6,7 @@ import pytest
 
 from cxrflow.errors import CxrflowError
 from cxrflow.sources import SOURCES, find_collections, print_sources
+from cxrflow.sources.collection import Options
 
 
 @pytest.fixture
@@ -68,4 +69,4 @@ def test_a_users_table_without_patients_is_not_passed_over(root) -> None:
     table.write_text("path,label\na.png,covid\n")
     _, found = find_collections(root)
     with pytest.raises(CxrflowError, match=r"any name\.csv: column patient is missing"):
-        found[-1][0].read(root / "hospital", "hospital", True)
+        found[-1][0].read(root / "hospital", "hospital", Options())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cxrflow.sources import SOURCES, nih
+from cxrflow.sources.collection import Options
 from cxrflow.sources.tables import read_csv
 
 
@@ -20,11 +21,11 @@ def full(real_data) -> Path:
 )
 def test_one_record_per_published_row(full, name, rows) -> None:
     folder = SOURCES[name].folder
-    assert len(SOURCES[name].read(full / folder, folder, False)) == rows
+    assert len(list(SOURCES[name].read(full / folder, folder, Options(with_files=False)))) == rows
 
 
 def test_radiography_by_folder(full, label) -> None:
-    records = SOURCES["radiography"].read(full / "COVID-19-Radiography-Database", "r", False)
+    records = list(SOURCES["radiography"].read(full / "COVID-19-Radiography-Database", "r", Options(with_files=False)))
     assert Counter(map(label, records)) == {"covid": 219, "normal": 1341, "pneumonia": 1345}
     assert sum(record.paediatric for record in records) == 1341 + 1345
     assert sum(record.left_out is not None for record in records) == 17
@@ -32,7 +33,7 @@ def test_radiography_by_folder(full, label) -> None:
 
 def test_covid_chestxray_by_finding(full) -> None:
     """All 673 published findings are translated; the counts are of the words in the table itself."""
-    records = SOURCES["covid-chestxray"].read(full / "covid-chestxray-dataset", "c", False)
+    records = list(SOURCES["covid-chestxray"].read(full / "covid-chestxray-dataset", "c", Options(with_files=False)))
     assert Counter(record.findings for record in records) == {
         ("pneumonia/viral/covid-19",): 526,
         ("pneumonia/viral/covid-19", "acute respiratory distress syndrome"): 12,
@@ -67,7 +68,7 @@ def test_rsna_images_and_patients(full, label) -> None:
     folder = full / "rsna-pneumonia-detection-challenge"
     boxes = read_csv(folder / "stage_2_train_labels.csv", ("Target",))
     assert (len(boxes), sum(row["Target"] == "1" for row in boxes)) == (30_227, 9_555)
-    records = SOURCES["rsna"].read(folder, folder.name, False)
+    records = list(SOURCES["rsna"].read(folder, folder.name, Options(with_files=False)))
     assert Counter(map(label, records)) == {"normal": 8_851, "pneumonia": 6_012, None: 11_821}
     assert Counter(record.findings for record in records) == {
         ("no finding",): 8_851,

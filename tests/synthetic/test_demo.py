@@ -14,6 +14,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.params import Demo
 from cxrflow.records import to_frame
 from cxrflow.sources import SOURCES, find_collections, read_collections
+from cxrflow.sources.collection import Options
 from cxrflow.synthetic.demo import write_demo
 from cxrflow.synthetic.drawing import Style, draw
 from cxrflow.synthetic.layouts import plan
@@ -43,7 +44,7 @@ def real_sources() -> Path:
 @pytest.fixture(scope="module")
 def records(demo, demo_params) -> pd.DataFrame:
     root, found = find_collections(demo)
-    read = read_collections(root, found, with_files=True)
+    read = list(read_collections(root, found, Options()))
     labels = [demo_params.task.label_of(record.findings) for record in read]
     reasons = [record.left_out or reason for record, (_, reason) in zip(read, labels, strict=True)]
     return to_frame(read).assign(label=[label for label, _ in labels], left_out=pd.Series(reasons, dtype=object))

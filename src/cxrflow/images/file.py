@@ -22,17 +22,19 @@ class PreparedFile(NamedTuple):
     image    uint8 (size, size)
     frontal  score in [0, 1] for a frontal chest radiograph
     turned   whether the file stores it inverted; ``image`` is corrected
+    note     what its header declares and reading did not apply, or None
     """
 
     image: np.ndarray
     frontal: float
     turned: bool
+    note: str | None
 
 
 def prepare_file(steps: Images, path: Path) -> PreparedFile:
     """Read a file, correct it if inverted, and apply the image steps. Raises LeftOut with the reason."""
     reading = read(path)
-    return PreparedFile(prepare_image(reading.grey, steps).image, reading.frontal, reading.turned)
+    return PreparedFile(prepare_image(reading.grey, steps).image, reading.frontal, reading.turned, reading.note)
 
 
 def try_file(steps: Images, path: Path) -> PreparedFile | str:

@@ -19,6 +19,7 @@ from cxrflow.metadata.sides import Sides, keep_sides, read_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.records import COLUMNS, TRUTH, Record, to_frame, typed
 from cxrflow.sources import find_collections, passed_over, read_collections, tables
+from cxrflow.sources.collection import Options
 from cxrflow.task import Task
 
 #: Files in the working folder of ``build_records``.
@@ -62,7 +63,8 @@ def build_records(
     def finding_named(word: str) -> str | None:
         return task.finding_named(word) or find_finding(word)
 
-    frame = _labelled(read_collections(root, found, with_files, finding_named), task)
+    options = Options(with_files, finding_named, sources.follow_links, sources.rsna_without_patients)
+    frame = _labelled(list(read_collections(root, found, options)), task)
     listed, by_path = frame.image_id, frame.source + ":" + frame.path
     frame["image_id"] = _unique(frame)
     frame["other_id"] = by_path.where(frame.image_id == listed, listed)
@@ -120,6 +122,7 @@ def _with_fingerprints(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> p
             frame.at[row, "near_hash"] = found.near_hash
             frame.at[row, "frontal"] = found.frontal
             frame.at[row, "turned"] = bool(found.turned)
+            frame.at[row, "note"] = found.note
             frame.at[row, "left_out"] = found.left_out
     return frame
 

@@ -24,7 +24,7 @@ from cxrflow.reading import read
 #: Side of the thumbnails that confirm near repeats (pixels).
 THUMBNAIL = 64
 #: Table of the cache; the name changes with the columns, so that older caches are ignored.
-_TABLE = "fingerprint_2"
+_TABLE = "fingerprint_3"
 _CHUNK = 256
 
 
@@ -37,6 +37,7 @@ class Fingerprint:
     thumbnail     uint8, THUMBNAIL x THUMBNAIL, as bytes
     frontal       score in [0, 1] for a frontal chest radiograph
     turned        whether the file stores it inverted, with bright air
+    note          what its header declares and reading did not apply, or None
     left_out      reason why the file cannot be read, or None
     """
 
@@ -45,6 +46,7 @@ class Fingerprint:
     thumbnail: bytes | None
     frontal: float | None
     turned: bool | None
+    note: str | None
     left_out: str | None
 
 
@@ -57,7 +59,7 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
         reading = read(path)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except LeftOut as reason:
-        return Fingerprint(None, None, None, None, None, str(reason))
+        return Fingerprint(None, None, None, None, None, None, str(reason))
     grey = reading.grey
     thumbnail: np.ndarray = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     eight_bits = thumbnail
@@ -65,7 +67,7 @@ def fingerprint(item: tuple[str, str]) -> Fingerprint:
         low, high = int(thumbnail.min()), int(thumbnail.max())
         eight_bits = np.rint((thumbnail - low) * (255 / max(high - low, 1))).astype(np.uint8)
     shown = difference_hash(grey), eight_bits.tobytes()
-    return Fingerprint(content, *shown, reading.frontal, reading.turned, None)
+    return Fingerprint(content, *shown, reading.frontal, reading.turned, reading.note, None)
 
 
 def difference_hash(grey: np.ndarray) -> str:
@@ -89,12 +91,12 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
     with _open(cache) as store:
         store.execute(
             f"create table if not exists {_TABLE} (path text primary key, state text, content_hash text,"
-            " near_hash text, thumbnail blob, frontal real, turned integer)"
+            " near_hash text, thumbnail blob, frontal real, turned integer, note text)"
         )
         known = {
-            path: (state, Fingerprint(content, near, thumb, frontal, bool(turned), None))
-            for path, state, content, near, thumb, frontal, turned in store.execute(
-                f"select path, state, content_hash, near_hash, thumbnail, frontal, turned from {_TABLE}"  # noqa: S608
+            path: (state, Fingerprint(content, near, thumb, frontal, bool(turned), note, None))
+            for path, state, content, near, thumb, frontal, turned, note in store.execute(
+                f"select path, state, content_hash, near_hash, thumbnail, frontal, turned, note from {_TABLE}"  # noqa: S608
             )
         }
         code = code_digest(Path(cxrflow.__file__).parent, ("reading", "metadata/fingerprint.py"))
@@ -109,7 +111,7 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
             found[path] = result
             if result.left_out is None:  # unreadable files are not cached: they may be repaired later
                 store.execute(
-                    f"insert or replace into {_TABLE} values (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    f"insert or replace into {_TABLE} values (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                     (path, state[path], *astuple(result)[:-1]),
                 )
             if done % _CHUNK == 0:

@@ -173,7 +173,7 @@ def _rows(sources: Path, params: Params, engine: Engine, work: Path) -> pd.DataF
 def _picture(root: Path, relative: str) -> tuple[np.ndarray | None, np.ndarray | None]:
     folder, _, rest = relative.partition("/")
     try:
-        grey = decode(below(root / folder, rest))
+        grey, _ = decode(below(root / folder, rest))
     except LeftOut:
         return None, None
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)

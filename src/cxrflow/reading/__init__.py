@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +17,17 @@ LARGEST_FILE = 512 * 1024 * 1024
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 
 
+class Decoded(NamedTuple):
+    """An image as its file and header define it.
+
+    grey  uint8 or uint16 (height, width)
+    note  what the header declares and reading did not apply, or None
+    """
+
+    grey: np.ndarray
+    note: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A radiograph as read.
@@ -23,11 +35,13 @@ class Reading:
     grey     uint8 or uint16 (height, width), air dark
     frontal  score in [0, 1] for an upright frontal chest radiograph (frontal.py)
     turned   whether the file stores it inverted; ``grey`` is corrected
+    note     as in Decoded
     """
 
     grey: np.ndarray
     frontal: float
     turned: bool
+    note: str | None
 
 
 def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
@@ -37,7 +51,8 @@ def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
     """
     if turned is None:
         return read(path).grey
-    return invert(decode(path)) if turned else decode(path)
+    grey, _ = decode(path)
+    return invert(grey) if turned else grey
 
 
 def read(path: Path) -> Reading:
@@ -45,11 +60,12 @@ def read(path: Path) -> Reading:
 
     Raises LeftOut with the reason if the file is absent, empty, damaged, too large or not a single grey image.
     """
-    return Reading(*turn(decode(path)))
+    grey, note = decode(path)
+    return Reading(*turn(grey), note)
 
 
-def decode(path: Path) -> np.ndarray:
-    """The image in one file, uint8 or uint16 (height, width), grey values as defined by the file and its header.
+def decode(path: Path) -> Decoded:
+    """The image in one file, grey values as defined by the file and its header.
 
     The format is recognised by the content, not by the name. Raises LeftOut as ``read`` does.
     """
@@ -67,10 +83,10 @@ def decode(path: Path) -> np.ndarray:
     except OSError as error:
         raise LeftOut(f"file cannot be opened: {error.strerror}") from None
     if not is_dicom(content):
-        return read_picture(content)
+        return Decoded(read_picture(content))
     from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
 
-    return read_dicom(content)
+    return Decoded(read_dicom(content))
 
 
 def is_dicom(content: bytes) -> bool:

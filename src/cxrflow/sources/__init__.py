@@ -1,18 +1,17 @@
 """The collections: one file each, one registry. A new collection is one file, one line here and one test."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from cxrflow.errors import CxrflowError
-from cxrflow.findings import find_finding
 from cxrflow.reading import ENDINGS
 from cxrflow.records import Record
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
-from cxrflow.sources.collection import Collection
+from cxrflow.sources.collection import Collection, Options
 
 #: The order matters: of an image in two collections, the copy in the earlier collection is kept.
 SOURCES: dict[str, Collection] = {
@@ -75,20 +74,11 @@ def passed_over(root: Path, found: list[tuple[Collection, str]]) -> list[str]:
 def read_collections(
     root: Path,
     found: list[tuple[Collection, str]],
-    with_files: bool,
-    finding_named: Callable[[str], str | None] = find_finding,
-) -> list[Record]:
-    """The records of all collections that ``find_collections`` found, in its order.
-
-    finding_named  label in a user's own table -> finding, or None if unknown
-    """
-    records: list[Record] = []
+    options: Options,
+) -> Iterator[Record]:
+    """The records of all collections that ``find_collections`` found, in its order."""
     for collection, folder in found:
-        if collection is table.COLLECTION:
-            records += table.read(root / folder, folder, with_files, finding_named)
-        else:
-            records += collection.read(root / folder, folder, with_files)
-    return records
+        yield from collection.read(root / folder, folder, options)
 
 
 def source_name(collection: Collection, folder: str) -> str:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from cxrflow.records import Record
 from cxrflow.sources import tables
-from cxrflow.sources.collection import Collection
+from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.figure1 import findings_of
 
 NAME = "actualmed"
 
 
-def read(folder: Path, name: str, with_files: bool) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> list[Record]:
     """One record per row of ``metadata.csv``."""
     rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding", "imagename"))
     return [_record(row, name, position) for position, row in enumerate(rows, start=2)]

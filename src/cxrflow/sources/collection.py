@@ -1,10 +1,28 @@
 """The contract of a source: a collection and the function that reads it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from cxrflow.findings import find_finding
 from cxrflow.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the collections are read.
+
+    with_files             whether image files are there
+    finding_named          label in a user's own table -> finding, or None if unknown
+    follow_links           whether links may lead out of a collection's folder
+    rsna_without_patients  stop, or accept RSNA images of unknown patients
+    """
+
+    with_files: bool = True
+    finding_named: Callable[[str], str | None] = find_finding
+    follow_links: bool = False
+    rsna_without_patients: Literal["stop", "accept"] = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +31,11 @@ class Collection:
 
     name     its name in parameters, records and figures
     folder   name of its folder as published; None for a user's own, which is recognised by its table
-    read     (folder, name of the folder, whether image files are there) -> one record per listed image, with findings
-             but without a label; paths in records start with the name of the folder.
+    read     (folder, name of the folder, options) -> one record per listed image, with findings but without a label;
+             paths in records start with the name of the folder.
              Raises CxrflowError if a table or a column is missing.
     """
 
     name: str
     folder: str | None
-    read: Callable[[Path, str, bool], list[Record]]
+    read: Callable[[Path, str, Options], Iterable[Record]]

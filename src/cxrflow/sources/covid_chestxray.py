@@ -6,7 +6,7 @@ from pathlib import Path
 from cxrflow.findings import most_specific
 from cxrflow.records import Record
 from cxrflow.sources import tables
-from cxrflow.sources.collection import Collection
+from cxrflow.sources.collection import Collection, Options
 
 NAME = "covid-chestxray"
 FRONTAL = {"PA", "AP", "AP SUPINE", "AP ERECT", "AP SEMI ERECT"}
@@ -57,7 +57,7 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
     return findings, None if findings else tables.unknown(published)
 
 
-def read(folder: Path, name: str, with_files: bool) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> list[Record]:
     """One record per row of ``metadata.csv``."""
     rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding", "view", "modality", "folder", "filename"))
     return [_record(row, name, position) for position, row in enumerate(rows, start=2)]

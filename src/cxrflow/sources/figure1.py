@@ -6,7 +6,7 @@ from pathlib import Path
 from cxrflow.reading import ENDINGS
 from cxrflow.records import Record
 from cxrflow.sources import tables
-from cxrflow.sources.collection import Collection
+from cxrflow.sources.collection import Collection, Options
 
 NAME = "figure1"
 #: Published label, in upper case -> finding; Actualmed uses the same labels.
@@ -19,10 +19,10 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
     return ((finding,), None) if finding else ((), tables.unknown(published))
 
 
-def read(folder: Path, name: str, with_files: bool) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> list[Record]:
     """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with any image ending."""
     rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding"))
-    images = sorted((folder / "images").iterdir()) if with_files and (folder / "images").is_dir() else []
+    images = sorted((folder / "images").iterdir()) if options.with_files and (folder / "images").is_dir() else []
     files = {path.stem: path.name for path in images if path.suffix.lower() in ENDINGS}
     return [_record(row, name, files, position) for position, row in enumerate(rows, start=2)]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cxrflow.records import Record
 from cxrflow.sources import tables
-from cxrflow.sources.collection import Collection
+from cxrflow.sources.collection import Collection, Options
 
 NAME = "nih"
 NO_FINDING = "No Finding"
@@ -38,7 +38,7 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
     return findings, None if findings else tables.unknown(published)
 
 
-def read(folder: Path, name: str, with_files: bool) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> list[Record]:
     """One record per row of ``Data_Entry_2017.csv``."""
     rows = tables.read_csv(folder / "Data_Entry_2017.csv", ("Image Index", "Finding Labels", "Patient ID"))
     return [_record(row, name, position) for position, row in enumerate(rows, start=2)]

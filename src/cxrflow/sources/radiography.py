@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxrflow.records import Record
 from cxrflow.sources import tables
-from cxrflow.sources.collection import Collection
+from cxrflow.sources.collection import Collection, Options
 
 NAME = "radiography"
 #: Folder -> finding.
@@ -25,7 +25,7 @@ PAEDIATRIC = {"NORMAL", "Viral Pneumonia"}
 DISCARDED = {*range(100, 107), *range(110, 114), *range(122, 127), 217}
 
 
-def read(folder: Path, name: str, with_files: bool) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> list[Record]:
     """One record per row of the three tables."""
     records = []
     for kind, table in TABLES.items():

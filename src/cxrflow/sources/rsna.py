@@ -10,7 +10,7 @@ from cxrflow.errors import LeftOut
 from cxrflow.files import below
 from cxrflow.records import Record
 from cxrflow.sources import tables
-from cxrflow.sources.collection import Collection
+from cxrflow.sources.collection import Collection, Options
 
 NAME = "rsna"
 IMAGES = "stage_2_train_images"
@@ -21,7 +21,7 @@ PUBLISHED = {"Normal": "no finding", "No Lung Opacity / Not Normal": "abnormal w
 _TAGS = ["PatientAge", "PatientSex", "ViewPosition"]
 
 
-def read(folder: Path, name: str, with_files: bool) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> list[Record]:
     """One record per image, with any number of boxes.
 
     The collection's ``patientId`` identifies an image, not a person. The person is the NIH patient in
@@ -41,11 +41,11 @@ def read(folder: Path, name: str, with_files: bool) -> list[Record]:
     for row in classes:
         named.setdefault(row["patientId"], set()).add(row["class"])
     records = []
-    for key in track(named, "rsna: headers", disable=not with_files):
+    for key in track(named, "rsna: headers", disable=not options.with_files):
         published = " | ".join(sorted(named[key]))
         findings, reason = findings_of(targets.get(key, set()), published)
         path = f"{IMAGES}/{key}.dcm"
-        header = _header(folder, path) if with_files and key else {}
+        header = _header(folder, path) if options.with_files and key else {}
         records.append(
             Record(
                 image_id=f"{NAME}:{key or 'row without patientId'}",

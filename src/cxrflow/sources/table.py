@@ -1,13 +1,11 @@
 """A user's own images: a folder with a CSV table of ``path``, ``label``, ``patient`` and optional columns."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from cxrflow.errors import CxrflowError
-from cxrflow.findings import find_finding
 from cxrflow.records import Record
 from cxrflow.sources import tables
-from cxrflow.sources.collection import Collection
+from cxrflow.sources.collection import Collection, Options
 
 REQUIRED = ("path", "label", "patient")
 
@@ -27,20 +25,16 @@ def find_table(folder: Path) -> Path | None:
     return next(iter(fits or [path for path, lacks in lacking.items() if lacks == 1]), None)
 
 
-def read(
-    folder: Path, name: str, with_files: bool, finding_named: Callable[[str], str | None] = find_finding
-) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> list[Record]:
     """One record per row: ``path`` relative to the folder, ``label`` the name of a finding, ``patient`` any text.
 
     Optional columns: ``finding``, ``view``, ``age`` (years), ``sex`` (M, F), ``day``, ``url``.
-
-    finding_named  label -> finding, or None if unknown
     """
     table = find_table(folder)
     if table is None:
         raise CxrflowError(f"{folder}: no CSV table with the columns {', '.join(REQUIRED)}; add one.")
     rows = tables.read_csv(table, REQUIRED)
-    return [_record(row, name, line, finding_named(row["label"])) for line, row in enumerate(rows, start=2)]
+    return [_record(row, name, line, options.finding_named(row["label"])) for line, row in enumerate(rows, start=2)]
 
 
 def _record(row: tables.Row, folder: str, line: int, finding: str | None) -> Record:
