@@ -146,11 +146,18 @@ def _rsna() -> Tiny:
                 ["r2", "Normal"],
                 ["r3", "No Lung Opacity / Not Normal"],
             ],
+            "nih_mapping.csv": [
+                ["patientId", "nih_image"],
+                ["r1", "00000150_007.png"],
+                ["r2", "00000151_001.png"],
+                ["r3", "00000152_000.png"],
+            ],
         },
         ["pneumonia", "normal", None],
         {
             "stage_2_train_labels.csv": ("patientId", "Target"),
             "stage_2_detailed_class_info.csv": ("patientId", "class"),
+            "nih_mapping.csv": ("patientId", "nih_image"),
         },
         "stage_2_train_labels.csv",
         ["", "", "", "", "", "0"],

@@ -1,5 +1,7 @@
 """What is peculiar to each public collection."""
 
+import json
+
 import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -171,6 +173,31 @@ def test_rsna_boxes_are_one_record_and_patients_those_of_nih(make_tiny, read) ->
     assert [record.patient_id for record in records] == ["nih:00000150", None, None]
     in_nih = read("nih", make_tiny("nih"))
     assert in_nih[1].patient_id == records[0].patient_id
+
+
+def test_rsna_without_the_patients_stops_unless_the_leak_is_accepted(make_tiny) -> None:
+    tiny = make_tiny("rsna")
+    del tiny.tables["nih_mapping.csv"]
+    tiny.write()
+    root, found = find(tiny.root)
+    with pytest.raises(CxrflowError, match=r"mappings_2018\.json.*sources\.rsna_without_patients: accept"):
+        list(read_collections(root, found, Options(with_files=False)))
+    accepted = Options(with_files=False, rsna_without_patients="accept")
+    assert [record.patient_id for record in read_collections(root, found, accepted)] == [None] * 3
+
+
+def test_rsna_reads_the_mapping_as_rsna_publishes_it(make_tiny) -> None:
+    tiny = make_tiny("rsna")
+    del tiny.tables["nih_mapping.csv"]
+    file = tiny.write() / "pneumonia-challenge-dataset-mappings_2018.json"
+    entry = {"img_id": "00000150_007.png", "subset_img_id": "r1", "orig_labels": ["Mass"], "SOPInstanceUID": "1.2"}
+    file.write_text(json.dumps([entry, entry | {"img_id": "00000151_001.png", "subset_img_id": "r2"}]))
+    records = list(read_collections(*find(tiny.root), Options(with_files=False)))
+    assert [record.patient_id for record in records] == ["nih:00000150", "nih:00000151", None]
+    for damaged in ("[{}]", "{", '"text"', "[" * 100_000):
+        file.write_text(damaged)
+        with pytest.raises(CxrflowError, match="not the mapping that RSNA publishes"):
+            list(read_collections(*find(tiny.root), Options(with_files=False)))
 
 
 def test_rsna_takes_view_age_and_sex_from_the_header(make_tiny) -> None:

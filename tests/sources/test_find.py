@@ -69,4 +69,4 @@ def test_a_users_table_without_patients_is_not_passed_over(root) -> None:
     table.write_text("path,label\na.png,covid\n")
     _, found = find_collections(root)
     with pytest.raises(CxrflowError, match=r"any name\.csv: column patient is missing"):
-        found[-1][0].read(root / "hospital", "hospital", Options())
+        list(found[-1][0].read(root / "hospital", "hospital", Options()))

@@ -7,7 +7,7 @@ import pytest
 
 from cxrflow.sources import SOURCES, nih
 from cxrflow.sources.collection import Options
-from cxrflow.sources.tables import read_csv
+from cxrflow.sources.tables import read_table
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,8 @@ def test_covid_chestxray_by_finding(full) -> None:
 
 
 def test_every_published_word_of_nih_has_a_finding(real_data) -> None:
-    rows = read_csv(real_data / "tables/nih-chestxray14/Data_Entry_2017_v2020.csv", ("Finding Labels",))
+    rows = list(read_table(real_data / "tables/nih-chestxray14/Data_Entry_2017_v2020.csv", ("Finding Labels",)))
+    assert len(rows) == 112_120
     words = Counter(word for row in rows for word in row["Finding Labels"].split("|"))
     assert set(words) == set(nih.PUBLISHED)
     findings = Counter(finding for row in rows for finding in nih.findings_of(row["Finding Labels"])[0])
@@ -66,7 +67,7 @@ def test_every_published_word_of_nih_has_a_finding(real_data) -> None:
 
 def test_rsna_images_and_patients(full, label) -> None:
     folder = full / "rsna-pneumonia-detection-challenge"
-    boxes = read_csv(folder / "stage_2_train_labels.csv", ("Target",))
+    boxes = list(read_table(folder / "stage_2_train_labels.csv", ("Target",)))
     assert (len(boxes), sum(row["Target"] == "1" for row in boxes)) == (30_227, 9_555)
     records = list(SOURCES["rsna"].read(folder, folder.name, Options(with_files=False)))
     assert Counter(map(label, records)) == {"normal": 8_851, "pneumonia": 6_012, None: 11_821}

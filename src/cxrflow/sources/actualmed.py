@@ -1,35 +1,38 @@
 """Actualmed-COVID-chestxray-dataset (github.com/agchung)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.cells import known, number, sex, years
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.figure1 import findings_of
 
 NAME = "actualmed"
 
 
-def read(folder: Path, name: str, options: Options) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per row of ``metadata.csv``."""
-    rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding", "imagename"))
-    return [_record(row, name, position) for position, row in enumerate(rows, start=2)]
+    required, optional = ("patientid", "finding", "imagename"), ("view", "age", "sex", "offset")
+    for row in tables.read_table(folder / "metadata.csv", required, optional):
+        yield _record(row, name)
 
 
-def _record(row: tables.Row, folder: str, line: int) -> Record:
+def _record(row: tables.Row, folder: str) -> Record:
     findings, reason = findings_of(row["finding"])
-    file = row["imagename"]
+    file, patient = row["imagename"], known(row["patientid"])
     return Record(
-        image_id=f"{NAME}:{file or f'line {line}'}",
+        image_id=f"{NAME}:{file or f'line {row.line}'}",
         source=NAME,
         path=f"{folder}/images/{file}",
-        patient_id=f"{NAME}:{row['patientid']}" if row["patientid"] else None,
+        patient_id=f"{NAME}:{patient}" if patient else None,
         findings=findings,
         finding=row["finding"] or None,
-        view=row.get("view") or None,
-        age=tables.years(row.get("age")),
-        sex=tables.sex(row.get("sex")),
-        day=tables.number(row.get("offset")),
+        view=known(row["view"]),
+        age=years(row["age"]),
+        sex=sex(row["sex"]),
+        day=number(row["offset"]),
         left_out=tables.problem(row, file) or reason,
     )
 

@@ -1,11 +1,13 @@
 """covid-chestxray-dataset (Cohen et al. 2020, arXiv:2006.11988), in its vocabulary of June 2020 and the later one."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrflow.findings import most_specific
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.cells import known, number, sex, years
 from cxrflow.sources.collection import Collection, Options
 
 NAME = "covid-chestxray"
@@ -57,31 +59,32 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
     return findings, None if findings else tables.unknown(published)
 
 
-def read(folder: Path, name: str, options: Options) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per row of ``metadata.csv``."""
-    rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding", "view", "modality", "folder", "filename"))
-    return [_record(row, name, position) for position, row in enumerate(rows, start=2)]
+    required = ("patientid", "finding", "view", "modality", "folder", "filename")
+    for row in tables.read_table(folder / "metadata.csv", required, ("age", "sex", "offset", "url")):
+        yield _record(row, name)
 
 
-def _record(row: tables.Row, folder: str, line: int) -> Record:
+def _record(row: tables.Row, folder: str) -> Record:
     findings, reason = findings_of(row["finding"])
     if row["modality"].upper() != "X-RAY":
         reason = f"modality is {row['modality'] or 'not given'}, not X-ray"
     elif row["view"].upper() not in FRONTAL:
         reason = f"view is {row['view'] or 'not given'}, not frontal"
-    file = row["filename"]
+    file, patient = row["filename"], known(row["patientid"])
     return Record(
-        image_id=f"{NAME}:{file or f'line {line}'}",
+        image_id=f"{NAME}:{file or f'line {row.line}'}",
         source=NAME,
         path=f"{folder}/{row['folder'] or 'images'}/{file}",
-        patient_id=f"{NAME}:{row['patientid']}" if row["patientid"] else None,
+        patient_id=f"{NAME}:{patient}" if patient else None,
         findings=findings,
         finding=row["finding"] or None,
-        view=row["view"] or None,
-        age=tables.years(row.get("age")),
-        sex=tables.sex(row.get("sex")),
-        day=tables.number(row.get("offset")),
-        url=row.get("url") or None,
+        view=known(row["view"]),
+        age=years(row["age"]),
+        sex=sex(row["sex"]),
+        day=number(row["offset"]),
+        url=known(row["url"]),
         left_out=tables.problem(row, file) or reason,
     )
 

@@ -1,11 +1,13 @@
 """Figure1-COVID-chestxray-dataset (github.com/agchung), which names files after ``patientid``: no image column."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrflow.reading import ENDINGS
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.cells import known, number, sex, years
 from cxrflow.sources.collection import Collection, Options
 
 NAME = "figure1"
@@ -19,30 +21,31 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
     return ((finding,), None) if finding else ((), tables.unknown(published))
 
 
-def read(folder: Path, name: str, options: Options) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with any image ending."""
-    rows = tables.read_csv(folder / "metadata.csv", ("patientid", "finding"))
     images = sorted((folder / "images").iterdir()) if options.with_files and (folder / "images").is_dir() else []
     files = {path.stem: path.name for path in images if path.suffix.lower() in ENDINGS}
-    return [_record(row, name, files, position) for position, row in enumerate(rows, start=2)]
+    required, optional = ("patientid", "finding"), ("view", "age", "sex", "offset")
+    for row in tables.read_table(folder / "metadata.csv", required, optional):
+        yield _record(row, name, files)
 
 
-def _record(row: tables.Row, folder: str, files: dict[str, str], line: int) -> Record:
+def _record(row: tables.Row, folder: str, files: dict[str, str]) -> Record:
     key = row["patientid"]
     findings, reason = findings_of(row["finding"])
     # COVID-00003a and COVID-00003b are two images of one person.
-    patient = re.sub(r"^(COVID-\d+)[a-z]$", r"\1", key)
+    patient = re.sub(r"^(COVID-\d+)[a-z]$", r"\1", known(key) or "")
     return Record(
-        image_id=f"{NAME}:{key or f'line {line}'}",
+        image_id=f"{NAME}:{key or f'line {row.line}'}",
         source=NAME,
         path=f"{folder}/images/{files.get(key, f'{key}.jpg')}",
         patient_id=f"{NAME}:{patient}" if patient else None,
         findings=findings,
         finding=row["finding"] or None,
-        view=row.get("view") or None,
-        age=tables.years(row.get("age")),
-        sex=tables.sex(row.get("sex")),
-        day=tables.number(row.get("offset")),
+        view=known(row["view"]),
+        age=years(row["age"]),
+        sex=sex(row["sex"]),
+        day=number(row["offset"]),
         left_out=tables.problem(row, key) or reason,
     )
 

@@ -1,9 +1,11 @@
 """NIH ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315): labels text-mined from reports, several per image."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.cells import known, sex, years
 from cxrflow.sources.collection import Collection, Options
 
 NAME = "nih"
@@ -38,27 +40,29 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
     return findings, None if findings else tables.unknown(published)
 
 
-def read(folder: Path, name: str, options: Options) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per row of ``Data_Entry_2017.csv``."""
-    rows = tables.read_csv(folder / "Data_Entry_2017.csv", ("Image Index", "Finding Labels", "Patient ID"))
-    return [_record(row, name, position) for position, row in enumerate(rows, start=2)]
+    required = ("Image Index", "Finding Labels", "Patient ID")
+    optional = ("View Position", "Patient Age", "Patient Gender")
+    for row in tables.read_table(folder / "Data_Entry_2017.csv", required, optional):
+        yield _record(row, name)
 
 
-def _record(row: tables.Row, folder: str, line: int) -> Record:
+def _record(row: tables.Row, folder: str) -> Record:
     findings, reason = findings_of(row["Finding Labels"])
     file = row["Image Index"]
     # The part of the file name before "_" is the patient number, zero-padded as in RSNA's nih_mapping.csv.
-    patient = file.split("_")[0] if "_" in file else row["Patient ID"].zfill(8)
+    patient = file.split("_")[0] if "_" in file else (known(row["Patient ID"]) or "").zfill(8)
     return Record(
-        image_id=f"{NAME}:{file or f'line {line}'}",
+        image_id=f"{NAME}:{file or f'line {row.line}'}",
         source=NAME,
         path=f"{folder}/images/{file}",
         patient_id=f"{NAME}:{patient}" if patient.strip("0") else None,
         findings=findings,
         finding=row["Finding Labels"] or None,
-        view=row.get("View Position") or None,
-        age=tables.years(row.get("Patient Age")),
-        sex=tables.sex(row.get("Patient Gender")),
+        view=known(row["View Position"]),
+        age=years(row["Patient Age"]),
+        sex=sex(row["Patient Gender"]),
         left_out=tables.problem(row, file) or reason,
     )
 

@@ -5,10 +5,12 @@ COVID-19 images come from the same web pages as those of covid-chestxray-dataset
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.cells import known
 from cxrflow.sources.collection import Collection, Options
 
 NAME = "radiography"
@@ -25,13 +27,12 @@ PAEDIATRIC = {"NORMAL", "Viral Pneumonia"}
 DISCARDED = {*range(100, 107), *range(110, 114), *range(122, 127), 217}
 
 
-def read(folder: Path, name: str, options: Options) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per row of the three tables."""
-    records = []
     for kind, table in TABLES.items():
         there = {path.name for path in (folder / kind).iterdir()} if (folder / kind).is_dir() else set()
-        for line, row in enumerate(tables.read_xlsx(folder / table, ("FILE NAME", "URL")), start=2):
-            listed = row["FILE NAME"]
+        for row in tables.read_table(folder / table, ("FILE NAME", "URL")):
+            listed, url = row["FILE NAME"], known(row["URL"])
             found = re.search(r"(\d+)\)?$", listed)
             number = int(found[1]) if found else 0
             # "NORMAL-1" in the table is the file "NORMAL (1).png"; COVID-19 files exist with and without the space.
@@ -40,22 +41,19 @@ def read(folder: Path, name: str, options: Options) -> list[Record]:
             reason = None
             if kind == "COVID-19" and number in DISCARDED:
                 reason = "discarded by the authors of COVID-Net"
-            records.append(
-                Record(
-                    image_id=f"{NAME}:{listed or f'{kind} line {line}'}",
-                    source=NAME,
-                    path=f"{name}/{kind}/{file}",
-                    # Patient ids are not published. A web page with COVID-19 images is usually a case report, so its
-                    # images count as one patient's; split across sides, they would be a leak.
-                    patient_id=f"{NAME}:{row['URL']}" if kind == "COVID-19" and row["URL"] else None,
-                    findings=(PUBLISHED[kind],),
-                    finding=kind,
-                    url=row["URL"] or None,
-                    paediatric=kind in PAEDIATRIC,
-                    left_out=tables.problem(row, listed) or reason,
-                )
+            yield Record(
+                image_id=f"{NAME}:{listed or f'{kind} line {row.line}'}",
+                source=NAME,
+                path=f"{name}/{kind}/{file}",
+                # Patient ids are not published. A web page with COVID-19 images is usually a case report, so its
+                # images count as one patient's; split across sides, they would be a leak.
+                patient_id=f"{NAME}:{url}" if kind == "COVID-19" and url else None,
+                findings=(PUBLISHED[kind],),
+                finding=kind,
+                url=url,
+                paediatric=kind in PAEDIATRIC,
+                left_out=tables.problem(row, listed) or reason,
             )
-    return records
 
 
 COLLECTION = Collection(NAME, "COVID-19-Radiography-Database", read)

@@ -1,15 +1,18 @@
 """RSNA Pneumonia Detection Challenge, stage 2 (Shih et al. 2019): DICOM files, one CSV row per bounding box."""
 
+import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
 from rich.progress import track
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import CxrflowError
 from cxrflow.files import below
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.cells import known, sex, years
 from cxrflow.sources.collection import Collection, Options
 
 NAME = "rsna"
@@ -18,49 +21,71 @@ IMAGES = "stage_2_train_images"
 TARGET = ("lung opacity", "pneumonia")
 #: Published class of an image with Target 0 -> finding.
 PUBLISHED = {"Normal": "no finding", "No Lung Opacity / Not Normal": "abnormal without lung opacity"}
+#: Table of columns patientId and nih_image, and the mapping as RSNA publishes it, with the same content.
+MAPPING = "nih_mapping.csv"
+PUBLISHED_MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
+URL = f"https://s3.amazonaws.com/east1.public.rsna.org/AI/2018/{PUBLISHED_MAPPING}"
 _TAGS = ["PatientAge", "PatientSex", "ViewPosition"]
 
 
-def read(folder: Path, name: str, options: Options) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per image, with any number of boxes.
 
-    The collection's ``patientId`` identifies an image, not a person. The person is the NIH patient in
-    ``nih_mapping.csv``, so that one person's images in both collections form one group. View, age and sex come from the
-    DICOM headers.
+    The collection's ``patientId`` identifies an image, not a person. The person is the NIH patient of the mapping, so
+    that one person's images in both collections form one group. View, age and sex come from the DICOM headers.
+    Raises CxrflowError if there is no mapping, unless ``options.rsna_without_patients`` accepts that.
     """
-    boxes = tables.read_csv(folder / "stage_2_train_labels.csv", ("patientId", "Target"))
-    classes = tables.read_csv(folder / "stage_2_detailed_class_info.csv", ("patientId", "class"))
-    mapping_table = folder / "nih_mapping.csv"
-    mapping = tables.read_csv(mapping_table, ("patientId", "nih_image")) if mapping_table.is_file() else []
-    patients = {row["patientId"]: f"nih:{row['nih_image'].split('_')[0]}" for row in mapping if row["nih_image"]}
-    surplus = {row["patientId"] for row in boxes + classes if tables.SURPLUS in row}
+    surplus: set[str] = set()
     targets: dict[str, set[str]] = {}
-    for row in boxes:
+    for row in tables.read_table(folder / "stage_2_train_labels.csv", ("patientId", "Target")):
         targets.setdefault(row["patientId"], set()).add(row["Target"])
+        surplus |= {row["patientId"]} if row.surplus else set()
     named: dict[str, set[str]] = {key: set() for key in targets}
-    for row in classes:
+    for row in tables.read_table(folder / "stage_2_detailed_class_info.csv", ("patientId", "class")):
         named.setdefault(row["patientId"], set()).add(row["class"])
-    records = []
+        surplus |= {row["patientId"]} if row.surplus else set()
+    patients = read_patients(folder)
+    if patients is None and options.rsna_without_patients == "stop":
+        raise CxrflowError(
+            f"{folder}: {MAPPING} is absent; without it nobody knows which images are of one person, and one person's "
+            f"images get onto several sides of the split: put {URL} there, or accept that with "
+            "sources.rsna_without_patients: accept."
+        )
     for key in track(named, "rsna: headers", disable=not options.with_files):
         published = " | ".join(sorted(named[key]))
         findings, reason = findings_of(targets.get(key, set()), published)
         path = f"{IMAGES}/{key}.dcm"
         header = _header(folder, path) if options.with_files and key else {}
-        records.append(
-            Record(
-                image_id=f"{NAME}:{key or 'row without patientId'}",
-                source=NAME,
-                path=f"{name}/{path}",
-                patient_id=patients.get(key),
-                findings=findings,
-                finding=published or None,
-                view=header.get("ViewPosition"),
-                age=tables.years(header.get("PatientAge")),
-                sex=tables.sex(header.get("PatientSex")),
-                left_out=(tables.BAD_ROW if key in surplus else tables.problem({}, key)) or reason,
-            )
+        yield Record(
+            image_id=f"{NAME}:{key or 'row without patientId'}",
+            source=NAME,
+            path=f"{name}/{path}",
+            patient_id=(patients or {}).get(key),
+            findings=findings,
+            finding=published or None,
+            view=known(header.get("ViewPosition")),
+            age=years(header.get("PatientAge")),
+            sex=sex(header.get("PatientSex")),
+            left_out=(tables.BAD_ROW if key in surplus else None if key else tables.NO_IMAGE) or reason,
         )
-    return records
+
+
+def read_patients(folder: Path) -> dict[str, str] | None:
+    """``patientId`` -> ``nih:<patient>``, from MAPPING or PUBLISHED_MAPPING; None if neither is in the folder."""
+    published = folder / PUBLISHED_MAPPING
+    if (folder / MAPPING).is_file() or not published.is_file():
+        if not (folder / MAPPING).is_file():
+            return None
+        rows = tables.read_table(folder / MAPPING, ("patientId", "nih_image"))
+        pairs = [(row["patientId"], row["nih_image"]) for row in rows]
+    else:
+        try:
+            pairs = [(entry["subset_img_id"], entry["img_id"]) for entry in json.loads(published.read_bytes())]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise CxrflowError(
+                f"{published}: not the mapping that RSNA publishes ({str(error)[:200]}); put {URL} there again."
+            ) from None
+    return {image: f"nih:{file.split('_')[0]}" for image, nih in pairs if (file := known(nih))}
 
 
 def findings_of(targets: set[str], published: str) -> tuple[tuple[str, ...], str | None]:
@@ -79,7 +104,7 @@ def _header(folder: Path, path: str) -> dict[str, str]:
             warnings.simplefilter("ignore")
             data = pydicom.dcmread(below(folder, path), stop_before_pixels=True, specific_tags=_TAGS)
             return {tag: str(data[tag].value) for tag in _TAGS if tag in data and data[tag].value}
-    except (LeftOut, OSError, pydicom.errors.InvalidDicomError, ValueError, KeyError, AttributeError):
+    except Exception:  # a damaged header raises anything: zlib.error, struct.error, OverflowError, MemoryError, ...
         return {}
 
 

@@ -1,13 +1,16 @@
 """A user's own images: a folder with a CSV table of ``path``, ``label``, ``patient`` and optional columns."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrflow.errors import CxrflowError
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.cells import known, number, sex, years
 from cxrflow.sources.collection import Collection, Options
 
 REQUIRED = ("path", "label", "patient")
+OPTIONAL = ("finding", "view", "age", "sex", "day", "url")
 
 
 def find_table(folder: Path) -> Path | None:
@@ -25,7 +28,7 @@ def find_table(folder: Path) -> Path | None:
     return next(iter(fits or [path for path, lacks in lacking.items() if lacks == 1]), None)
 
 
-def read(folder: Path, name: str, options: Options) -> list[Record]:
+def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per row: ``path`` relative to the folder, ``label`` the name of a finding, ``patient`` any text.
 
     Optional columns: ``finding``, ``view``, ``age`` (years), ``sex`` (M, F), ``day``, ``url``.
@@ -33,23 +36,24 @@ def read(folder: Path, name: str, options: Options) -> list[Record]:
     table = find_table(folder)
     if table is None:
         raise CxrflowError(f"{folder}: no CSV table with the columns {', '.join(REQUIRED)}; add one.")
-    rows = tables.read_csv(table, REQUIRED)
-    return [_record(row, name, line, options.finding_named(row["label"])) for line, row in enumerate(rows, start=2)]
+    for row in tables.read_table(table, REQUIRED, OPTIONAL):
+        yield _record(row, name, options.finding_named(row["label"]))
 
 
-def _record(row: tables.Row, folder: str, line: int, finding: str | None) -> Record:
+def _record(row: tables.Row, folder: str, finding: str | None) -> Record:
+    patient = known(row["patient"])
     return Record(
-        image_id=f"{folder}:{row['path'] or f'line {line}'}",
+        image_id=f"{folder}:{row['path'] or f'line {row.line}'}",
         source=folder,
         path=f"{folder}/{row['path']}",
-        patient_id=f"{folder}:{row['patient']}" if row["patient"] else None,
+        patient_id=f"{folder}:{patient}" if patient else None,
         findings=(finding,) if finding else (),
-        finding=row.get("finding") or row["label"] or None,
-        view=row.get("view") or None,
-        age=tables.years(row.get("age")),
-        sex=tables.sex(row.get("sex")),
-        day=tables.number(row.get("day")),
-        url=row.get("url") or None,
+        finding=row["finding"] or row["label"] or None,
+        view=known(row["view"]),
+        age=years(row["age"]),
+        sex=sex(row["sex"]),
+        day=number(row["day"]),
+        url=known(row["url"]),
         left_out=tables.problem(row, row["path"]) or (None if finding else tables.unknown(row["label"])),
     )
 

@@ -1,90 +1,76 @@
-"""Reading of published label tables and cleaning of their cells, shared by all sources."""
+"""Reading of label tables: delimited text of any delimiter and encoding, and Excel workbooks, row by row."""
 
-import csv
-import io
-import re
-from itertools import chain, zip_longest
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
-import openpyxl
-
 from cxrflow.errors import CxrflowError
+from cxrflow.sources import delimited, workbook
+from cxrflow.sources.delimited import Line, plain
 
-Row = dict[str, str]
 #: Reasons for leaving out a row, common to several collections. A row without any finding is left out later, by the
 #: task (task.py, NO_FINDING_GIVEN).
 UNKNOWN_LABEL = "unknown label"
 NO_IMAGE = "row names no image"
 BAD_ROW = "row has more cells than the table's header"
-#: Key of the cells beyond the header's columns.
-SURPLUS = "\0surplus"
-_END = "\0end"
+ENDINGS = (".csv", ".tsv", ".txt", ".xlsx")
+#: Row that holds the line, the line, and its cells as if it were a row.
+_Suspect = tuple[int, int, list[str]]
+_SUSPECTS = 10_000
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 
-def read_csv(path: Path, required: tuple[str, ...]) -> list[Row]:
-    """Rows of a CSV table, cells stripped. Encodings: UTF-8, UTF-16 with a byte order mark, else ISO-8859-1.
+class Row(dict[str, str]):
+    """Cells of a row by column, stripped, ``""`` where the table lacks the column.
 
-    A row with more cells than the header has the key SURPLUS, so that ``problem`` leaves it out.
-    Raises CxrflowError if the table is absent, empty, malformed, or lacks a required column.
+    line     physical line of the file (row of the sheet) where it begins
+    surplus  text in cells beyond the header's columns, ``""`` if none
     """
-    try:
-        content = path.read_bytes()
-    except OSError:
-        raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
-    # str.splitlines would also split at form feeds, and at byte 0x85 (an ellipsis in Windows-1252).
-    lines = chain(io.StringIO(_decode(content), newline=""), ("\n", _END))
-    reader = csv.DictReader(lines, restkey=SURPLUS)
-    try:
-        _require(path, tuple(reader.fieldnames or ()), required)
-        cells = list(reader)
-    except csv.Error as error:
-        raise CxrflowError(f"{path}: not a readable CSV table (line {reader.line_num}: {error}).") from None
-    if not cells or next(iter(cells.pop().values())) != _END:
-        raise CxrflowError(f"{path}: a quotation mark is never closed and swallows the rows after it; close it.")
-    rows: list[Row] = []
-    for raw in cells:
-        surplus = " ".join(raw.pop(SURPLUS, None) or ()).strip()
-        row = {key.strip(): (value or "").strip() for key, value in raw.items()}
-        rows.append(row | {SURPLUS: surplus} if surplus else row)
-    return rows
+
+    __slots__ = ("line", "surplus")
+    line: int
+    surplus: str
 
 
-def read_header(path: Path) -> set[str]:
-    """Column names of a CSV table, decoded as in ``read_csv``; empty if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            first = _decode(file.read(100_000))
-        return {cell.strip() for cell in next(csv.reader(io.StringIO(first, newline="")), [])}
-    except (OSError, csv.Error):
-        return set()
+def read_table(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[Row]:
+    """The rows of a table as a stream, with the cells of the required and optional columns.
 
-
-def read_xlsx(path: Path, required: tuple[str, ...]) -> list[Row]:
-    """Rows of the first sheet of an Excel table, cells as stripped text, column names in upper case.
-
-    Raises CxrflowError if the table is absent, damaged, or lacks a required column.
+    Text may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252; a workbook is recognised by
+    its content. Column names match regardless of case and surrounding space.
+    Raises CxrflowError if the table is absent, empty or damaged, lacks a required column or has a column that is read
+    twice, or if a quotation mark swallows rows (raised at the end of the table for two marks that meet).
     """
-    if not path.is_file():
-        raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.")
+    suspects: list[_Suspect] = []
+    with closing(_lines(path, required)) as lines:
+        header = next(lines, Line(1, [], [])).cells
+        columns = tuple(_places(path, header, required, optional).items())
+        places = [place for _, place in columns[: len(required)]]
+        for number, cells, further in lines:
+            row = Row((name, cells[place].strip() if place < len(cells) else "") for name, place in columns)
+            row.line = number
+            row.surplus = " ".join(cells[len(header) :]).strip()
+            if further and len(suspects) < _SUSPECTS:
+                numbered = enumerate(further, number + 1)
+                suspects += [(number, inner, found) for inner, found in numbered if len(found) > max(places)]
+            yield row
+    if suspects:
+        _swallowed(path, required, places, suspects)
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """Column names of a table as written, stripped, in their order; empty if there is none or it cannot be read."""
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        cells = [["" if c is None else str(c).strip() for c in row] for row in book.worksheets[0].values]
-        book.close()
-    except Exception as error:  # zip, XML and openpyxl raise different errors for a damaged file
-        raise CxrflowError(f"{path}: not a readable Excel table ({error}).") from None
-    header = [name.upper() for name in cells[0]] if cells else []
-    _require(path, tuple(header), required)
-    rows = []
-    for row in filter(any, cells[1:]):
-        surplus = " ".join(cell for cell, name in zip_longest(row, header, fillvalue="") if not name).strip()
-        named = {name: cell for name, cell in zip(header, row, strict=False) if name}
-        rows.append(named | {SURPLUS: surplus} if surplus else named)
-    return rows
+        with closing(_lines(path, ())) as lines:
+            return tuple(name.replace("\ufeff", "").strip() for name in next(lines, Line(1, [], [])).cells)
+    except CxrflowError:
+        return ()
 
 
 def problem(row: Row, key: str) -> str | None:
     """Reason for leaving out a row: it names no image (``key`` is empty) or has surplus cells; else None."""
-    if SURPLUS in row:
+    if row.surplus:
         return BAD_ROW
     return None if key else NO_IMAGE
 
@@ -94,43 +80,62 @@ def unknown(published: str) -> str | None:
     return UNKNOWN_LABEL if published else None
 
 
-def _decode(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", errors="replace")
+def _lines(path: Path, wanted: tuple[str, ...]) -> Generator[Line]:
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start == _OLE:
+            raise CxrflowError(f"{path}: a workbook of Excel 97 to 2003, or an encrypted one; save it as .xlsx or CSV.")
+        yield from workbook.read_lines(path) if start == _ZIP else delimited.read_lines(path, wanted)
+    except FileNotFoundError:
+        raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
+    except OSError as error:
+        raise CxrflowError(f"{path}: the table cannot be read ({error.strerror}).") from None
 
 
-def _require(path: Path, header: tuple[str, ...], required: tuple[str, ...]) -> None:
-    missing = [name for name in required if name not in {h.strip() for h in header}]
+def _places(path: Path, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, int]:
+    """The position of every column; beyond the header for an optional one that the table lacks."""
+    names = [plain(name) for name in header]
+    missing = [name for name in required if plain(name) not in names]
     if missing:
+        found = ", ".join(filter(None, (name.strip() for name in header)))[:500]
         raise CxrflowError(
-            f"{path}: column {', '.join(missing)} is missing (found: {', '.join(header) or 'nothing'}); "
-            "restore the table as published."
+            f"{path}: column {', '.join(missing)} is missing (found: {found or 'nothing'}); restore the table as "
+            "published."
         )
+    counts = Counter(names)
+    if twice := [name for name in (*required, *optional) if counts[plain(name)] > 1]:
+        raise CxrflowError(f"{path}: column {', '.join(twice)} is there more than once; keep one of them.")
+    return {n: names.index(plain(n)) if plain(n) in counts else 1 << 30 for n in (*required, *optional)}
 
 
-def years(text: str | None) -> float | None:
-    """Age in years from ``58``, ``058Y``, ``018M`` (months), ``50+``, ``early 40s``, ``65.0``; None above 120."""
-    found = re.search(r"(\d+(?:\.\d+)?)\s*([DWMY](?![A-Z]))?", (text or "").upper())
-    if not found:
-        return None
-    value = float(found[1]) / {"D": 365.25, "W": 52.18, "M": 12}.get(found[2], 1)
-    return round(value, 2) if value <= 120 else None
+def _swallowed(path: Path, required: tuple[str, ...], places: list[int], suspects: list[_Suspect]) -> None:
+    """Stop if two stray quotation marks that meet have swallowed rows.
+
+    A line within a quoted cell is a row if its cells in the required columns are like those of the table: each contains
+    the kinds of characters (letters, digits, ".", "/", ...) that all others contain, and does not begin with a space
+    where no other does. Lines of prose are not.
+    """
+    always: list[frozenset[str] | None] = [None] * len(places)
+    spaced = [False] * len(places)
+    with closing(_lines(path, required)) as lines:
+        for line in islice(lines, 1, None):
+            for k, place in enumerate(places):
+                cell = line.cells[place] if place < len(line.cells) else ""
+                if cell.strip():
+                    spaced[k] = spaced[k] or cell[0].isspace()
+                    before = always[k]
+                    always[k] = _kinds(cell) if before is None else before & _kinds(cell)
+    for begin, number, cells in suspects:
+        named = [(k, cells[place]) for k, place in enumerate(places) if cells[place].strip()]
+        if named and all(
+            (always[k] or frozenset()) <= _kinds(cell) and (spaced[k] or not cell[0].isspace()) for k, cell in named
+        ):
+            raise CxrflowError(
+                f"{path}: line {number} looks like a row, but lies between two quotation marks, the first of them in "
+                f"the row that begins at line {begin}; remove them, or double those that belong to the text."
+            )
 
 
-def number(text: str | None) -> float | None:
-    """A plain number, or None."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if abs(value) < 1e9 else None
-
-
-def sex(text: str | None) -> str | None:
-    """``M``, ``F`` or None, from those letters or the English words."""
-    word = (text or "").strip().upper()
-    return word[0] if word in ("M", "MALE", "F", "FEMALE") else None
+def _kinds(cell: str) -> frozenset[str]:
+    return frozenset("a" if c.isalpha() else "0" if c.isdigit() else " " if c.isspace() else c for c in cell)
