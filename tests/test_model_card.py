@@ -40,6 +40,7 @@ def records(task: Task) -> pd.DataFrame:
         {
             "source": ["a", "a", "a", "b|c"], "split": ["train", "train", "test", "train"],
             "label": [first, second, second, first], "group_id": ["g1", "g1", "g2", "g3"],
+            "patient_id": ["p1", "p1", "p2", None],
             "age": [40, 60, np.nan, np.nan], "sex": ["F", None, "M", "F"], "view": ["AP", "PA", "PA", None],
         }
     )  # fmt: skip
@@ -66,6 +67,7 @@ def test_counts_people_and_sources_of_one_class(bundle, records, demo_params, ta
     names = " | ".join(task.names[name] for name in task.order)
     assert f"| split | source | {names} | images | groups of patients |" in text
     assert "| train | a | 1 | 1 | 0 | 2 | 1 |" in text
+    assert text.count("- b|c: the patient of 1 of 1 images is not known") == text.count("images is not known") == 1
     assert "| test | a | 0 | 1 | 0 | 1 | 1 |" in text
     assert r"| train | b\|c | 1 | 0 | 0 | 1 | 1 |" in text
     assert "| train | 50 (45 to 55) | 1 | F 2, unknown 1 | AP 1, PA 1, unknown 1 |" in text
@@ -116,7 +118,7 @@ def test_test_figures_take_the_place_kept_for_them(bundle, task, tmp_path: Path)
             "prevalence": 0.02,
             "calibration": {"ece": 0.05, "ece_if_calibrated": {"mean": 0.03, "p95": 0.04}, "brier": figure},
             "prediction_sets": {"wanted": 0.9, "coverage": dict.fromkeys(task.order, figure)},
-            "cannot_tell": {"unanswerable": ["Anything of it."]},
+            "cannot_tell": {"unanswerable": ["Anything of it."], "unknown_patients": ["a: the patient of 1 of 3."]},
         },
         task,
         "the split *test*",
@@ -125,6 +127,7 @@ def test_test_figures_take_the_place_kept_for_them(bundle, task, tmp_path: Path)
     text = card_of(tmp_path, bundle)
     assert text.startswith("first")
     assert text.count(NOT_MEASURED) == 1
+    assert "**Patients not known:** a: the patient of 1 of 3." in section
     assert section.startswith("On the split *test*: 5 images of 4 groups")
     assert "unknown (no image was called it)" in section
     said, names = "0.900 (0.800 to 0.950)", task.names

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cxrflow.bundle import Bundle, read_description
 from cxrflow.files import write_whole
+from cxrflow.metadata.groups import unknown_patients
 from cxrflow.params import Training
 from cxrflow.records import SPLITS
 from cxrflow.task import Task
@@ -54,6 +55,7 @@ def card(bundle: Bundle, records: pd.DataFrame | None = None, recipe: Training |
         counts=counts,
         people=people,
         coincide=None if records is None else _single_class(records, bundle.task),
+        leaks=[] if records is None else unknown_patients(records),
         not_measured=NOT_MEASURED,
         not_audited=NOT_AUDITED,
         versions=", ".join(f"{name} {version(name)}" for name in _LIBRARIES),

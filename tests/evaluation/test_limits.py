@@ -22,7 +22,7 @@ def test_four_times_the_patients_halve_an_interval() -> None:
 def held(counts: dict[tuple[str, str], int]) -> pd.DataFrame:
     rows = [(source, label) for (source, label), count in counts.items() for _ in range(count)]
     table = pd.DataFrame(rows, columns=["source", "label"])
-    return table.assign(group_id=[f"g{k}" for k in range(len(table))])
+    return table.assign(group_id=[f"g{k}" for k in range(len(table))], patient_id="p")
 
 
 def test_what_more_images_cannot_tell_is_named(task) -> None:
@@ -56,7 +56,10 @@ def test_what_is_needed_names_kind_and_source(task, score) -> None:
     figures = evaluate(scored)
     unknown = missing("train it again")
     figures["operating_points"] = {"specificity": {"sensitivity": unknown, "specificity": unknown}}
-    found = cannot_tell(figures, scored, test)
+    found = cannot_tell(figures, scored, test.assign(patient_id=[None] * 3 + ["p"] * 45))
+    assert [sentence.partition(",")[0] for sentence in found["unknown_patients"]] == [
+        "a: the patient of 3 of 24 images is not known; images of one person may lie on several sides of the split"
+    ]
     rows = {row["figure"]: row for row in found["needed"]}
     sensitivity = figures["test"]["flu"]["sensitivity"]
     needed = int(np.ceil(12 * (((sensitivity.high - sensitivity.low) / 0.1) ** 2 - 1)))
@@ -84,7 +87,7 @@ def test_every_class_has_its_rows_whatever_their_number(any_task, random_case) -
     figures = evaluate(scored)
     point = figures["test"][any_task.positive]
     figures["operating_points"] = {"specificity": {key: point[key] for key in ("sensitivity", "specificity")}}
-    rows = cannot_tell(figures, scored, scored.table)["needed"]
+    rows = cannot_tell(figures, scored, scored.table.assign(patient_id="p"))["needed"]
     pairs = sum(len(of_source) for of_source in figures["by_source"].values())
     assert len(rows) == 2 + 4 * len(any_task.order) + 2 + pairs
     others = [name for name in any_task.order if name != any_task.positive]

@@ -65,6 +65,7 @@ def metrics(task: Task) -> dict[str, object]:
         "by_view": {"PA": part}, "by_sex": {"F": part}, "by_age": {}, "by_day": {"day 0 to 3": part},
         "cannot_tell": {
             "half_width": 0.05, "unanswerable": ["What no image can tell."],
+            "unknown_patients": ["hospital: the patient of 1 image is not known."],
             "needed": [
                 {"figure": "macro AUROC", "interval": [0.7, 0.9], "more": more},
                 {"figure": "AUROC within the clinic", "interval": None, "reason": "too few groups", "more": more[:1]},
@@ -114,6 +115,7 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
         write_json(out / "metadata" / "summary.json", {
             "rows": kept + 10, "kept": kept, "left_out": 10, "groups": kept, "patients": kept, "under_18": 2,
             "near_repeats": 1, "largest_group": {"group_id": "g1", "images": 3, "patients": 1},
+            "unknown_patients": ["hospital: the patient of 1 image is not known."],
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
         })  # fmt: skip
         write_json(out / "evaluation" / "metrics.json", metrics(task))

@@ -147,3 +147,8 @@ def _figures(value: Any, at: str = "") -> list[dict[str, Any]]:
     if "value" in value:
         return [value | {"at": at}]
     return [found for key, each in value.items() for found in _figures(each, f"{at}.{key}")]
+
+
+def test_patients_who_are_not_known_are_named_where_images_are_counted_and_where_limits_are(shown) -> None:
+    _, _, page = shown
+    assert page.count("hospital: the patient of 1 image is not known.") == 2

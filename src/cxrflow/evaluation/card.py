@@ -37,6 +37,8 @@ def card_section(figures: dict[str, Any], task: Task, test_set: str) -> str:
     if unanswerable := figures["cannot_tell"]["unanswerable"]:
         said = "\n".join(f"- {question}" for question in unanswerable)
         parts.append(f"What more images of these collections cannot tell:\n\n{said}")
+    if leaks := figures["cannot_tell"]["unknown_patients"]:
+        parts.append("**Patients not known:** " + " ".join(leaks))
     if overlap := figures["test_set"]["overlap"]:
         parts.append(f"**Overlap with training:** {overlap}")
     return "\n\n".join(parts)

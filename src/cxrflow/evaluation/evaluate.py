@@ -53,7 +53,7 @@ class _TestSet:
     """A test set to score.
 
     images    the test images
-    held      label, source and group_id of all images of the same collections, of all splits
+    held      label, source, group_id and patient_id of all images of the same collections, of all splits
     baseline  of the test images
     said      the test set in words, such as ``the split *test*``
     """

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxrflow.metadata.groups import unknown_patients
 from cxrflow.statistics.figure import Figure
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
@@ -22,8 +23,9 @@ def cannot_tell(figures: dict[str, Any], scored: Scored, held: pd.DataFrame) -> 
 
     figures  as returned by ``metrics.evaluate``, with ``operating_points``
     scored   the test images
-    held     label, source and group_id of all images of the collections, of all splits
+    held     label, source, group_id and patient_id of all images of the collections, of all splits
 
+    ``unknown_patients``: a sentence for each collection whose patients are not all known, so that figures may leak.
     ``needed``: for each figure, of the whole test set and within each source, ``figure`` (its name), ``interval`` (low
     and high; None, with ``reason``, for a missing figure) and ``more``. ``more`` lists each class whose patients the
     figure is computed from: ``kind`` (the class), ``sources`` (that have such patients; more may come from any of
@@ -35,6 +37,7 @@ def cannot_tell(figures: dict[str, Any], scored: Scored, held: pd.DataFrame) -> 
         "half_width": HALF_WIDTH,
         "needed": _needed(figures, scored),
         "unanswerable": unanswerable(held, scored.task),
+        "unknown_patients": unknown_patients(held),
     }
 
 

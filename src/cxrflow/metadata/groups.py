@@ -74,6 +74,20 @@ def with_children(frame: pd.DataFrame) -> pd.Series:
     return frame.group_id.isin(frame.group_id[children])
 
 
+def unknown_patients(kept: pd.DataFrame) -> list[str]:
+    """A sentence for each collection with images of unknown patients, which may leak.
+
+    kept  rows that are not left out: columns source, patient_id
+    """
+    counted = kept.patient_id.isna().groupby(kept.source, sort=False).agg(["sum", "size"])
+    return [
+        f"{source}: the patient of {unknown:,} of {images:,} images is not known; images of one person may lie on "
+        "several sides of the split, and count as several people in every interval."
+        for source, (unknown, images) in zip(counted.index, counted.to_numpy().tolist(), strict=True)
+        if unknown
+    ]
+
+
 def check_classes(kept: pd.DataFrame, task: Task) -> None:
     """Raise CxrflowError if one of the sides of the split has no group of a class.
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from cxrflow.engines import Engine
 from cxrflow.files import write_json, write_whole
 from cxrflow.metadata.build import SIDES, Built, build_records
-from cxrflow.metadata.groups import check_classes
+from cxrflow.metadata.groups import check_classes, unknown_patients
 from cxrflow.metadata.overlap import collection_overlap, overlap_map, print_overlap
 from cxrflow.metadata.sides import Sides, write_sides
 from cxrflow.params import Metadata, Sources
@@ -87,8 +87,9 @@ def shares(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(built: Built) -> dict[str, Any]:
-    """Counts for the report: rows, kept images, groups, near repeats, the largest group; images moved to train when
-    groups were joined; kept images that do not look frontal, worst first; kept images stored inverted."""
+    """Counts for the report: rows, kept images, groups, near repeats, the largest group; collections whose patients are
+    not all known, in words; images moved to train when groups were joined; kept images that do not look frontal, worst
+    first; kept images stored inverted."""
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = built.records[built.records.left_out.isna()]
     sizes = kept.groupby("group_id").size()
@@ -108,6 +109,7 @@ def summary(built: Built) -> dict[str, Any]:
             "images": len(members),
             "patients": int(members.patient_id.nunique()),
         },
+        "unknown_patients": unknown_patients(kept),
         "moved": {
             "groups": int(moved.group_id.nunique()),
             "images": len(moved),
@@ -140,7 +142,8 @@ def print_reconciliation(records: pd.DataFrame) -> None:
 
 
 def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> None:
-    """Print the number of images, by class, and of groups on each side of the split, and the largest group."""
+    """Print the number of images, by class, and of groups on each side of the split, the largest group, and
+    the collections whose patients are not all known."""
     console = Console()
     kept = records[records.left_out.isna()]
     names = [escape(task.names[label]) for label in task.order]
@@ -156,6 +159,8 @@ def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> Non
         f"Near repeats: {facts['near_repeats']} pairs.",
         markup=False,
     )
+    for sentence in facts["unknown_patients"]:
+        console.print(sentence, markup=False)
 
 
 def print_moved(sides: Sides) -> None:
