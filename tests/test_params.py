@@ -1,10 +1,14 @@
 """Keys of former versions are answered with their new names, and a task in a file of overrides replaces the whole."""
 
+import copy
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
 from cxrflow.params import load_params
@@ -66,3 +70,88 @@ def test_a_task_beside_a_section_that_is_none_is_one_sentence(params: Path, trai
     with pytest.raises(CxrflowError, match="training: ") as stopped:
         load_params(params)
     assert "\n" not in str(stopped.value)
+
+
+EXTREMES = {
+    "training.seed": [-1, 2**32, True, 1.5, "one"],
+    "demo.seed": [-1, 2**32],
+    "evaluation.seed": [-1, 2**32, False],
+    "metadata.split.seed": [-1, 10**400],
+    "training.learning_rate": [1e308, -1, True],
+    "training.weight_decay": [1e308],
+    "training.epochs": [True, 10**9],
+    "training.batch_size": [1, True, 10**9],
+    "training.loss_weights": [{"covid": 1e308}, {"covid": True}, {"covid": 0}],
+    "training.augmentation.zoom": [0.999999999, True],
+    "training.model": ["", "x" * 10**5, "a\0b", True, 1],
+    "training.start": ["a\nb", False],
+    "evaluation.bootstrap": [10**6, True],
+    "evaluation.prevalence": [1e-308, 1 - 1e-12],
+    "evaluation.cost_ratio": [1e308, 1e-308],
+    "images.clahe_clip": [1e308, True],
+    "images.clahe_tiles": [257],
+    "images.channels": [True, 2],
+    "sources.root": ["", "a\0b", "x" * 5000, True],
+    "sources.collections": [[True], ["a\0"], "a"],
+    "sources.follow_links": ["yes", 1],
+    "task.positive": [False],
+    "task.names": [{"covid": "x" * 10**5}, {"covid": False}],
+    "demo.patients": [True, 10**9],
+    "reading.memory_gb": [True, 10**9],
+    "spark.master": ["", "a\0"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in EXTREMES.items() for value in values])
+def test_what_no_stage_can_do_is_refused_by_its_key(params: Path, key: str, value: object) -> None:
+    values = yaml.safe_load(params.read_text()) | {"overrides": None}
+    section, last = values, key.rpartition(".")[2]
+    for name in key.split(".")[:-1]:
+        section = section[name]
+    section[last] = value
+    params.write_text(yaml.safe_dump(values, sort_keys=False))
+    with pytest.raises(CxrflowError) as stopped:
+        load_params(params)
+    assert key.rpartition(".")[0] in str(stopped.value)
+    assert str(stopped.value).isprintable()
+    assert len(str(stopped.value)) < 600 + len(str(params))
+
+
+@pytest.mark.parametrize(
+    "named", ["../params/real", "absent", "a\0b", "x" * 10**4, 3, {"a": 1}, [["real"]], "", [None]]
+)
+def test_an_override_that_is_not_there_is_said_with_those_that_are(params: Path, named: object) -> None:
+    override(params, {"task": KINDS})
+    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {"overrides": named}, sort_keys=False))
+    with pytest.raises(CxrflowError, match=r"overrides: .* is none of the override files in .*params \(over\)"):
+        load_params(params)
+
+
+JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just([]) | st.just({"a": [1]})
+SHIPPED = yaml.safe_load((PROJECT / "params.yaml").read_text())
+
+
+def places(values: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    return [at, *(place for key, value in inner for place in places(value, (*at, key)))]
+
+
+@given(st.lists(st.tuples(st.sampled_from(places(SHIPPED)[1:]), JUNK), min_size=1, max_size=3))
+def test_any_changed_value_loads_or_is_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[Any, ...], Any]]
+) -> None:
+    path, values = tmp_path_factory.getbasetemp() / "params.yaml", copy.deepcopy(SHIPPED)
+    for place, value in changes:
+        holder = values
+        with suppress(LookupError, TypeError):  # another change has replaced what held it
+            for key in place[:-1]:
+                holder = holder[key]
+            holder[place[-1]] = value
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    try:
+        loaded = load_params(path)
+    except CxrflowError as error:
+        said = str(error)
+    else:
+        said = loaded.engine
+    assert said.isprintable()

@@ -1,4 +1,4 @@
-"""The two exceptions: one stops a run, the other excludes one image or row."""
+"""The two exceptions: one stops a run, the other excludes one image or row; and how they quote others' text."""
 
 
 class CxrflowError(Exception):
@@ -7,3 +7,9 @@ class CxrflowError(Exception):
 
 class LeftOut(Exception):
     """One image or row cannot be used; the message is the reason. Never stops a run."""
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """Text of others as an error quotes it: control characters escaped, and cut after ``most`` characters."""
+    cut = "..." if len(text) > most else ""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most]) + cut

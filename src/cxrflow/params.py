@@ -1,25 +1,59 @@
 """``params.yaml`` as frozen, validated models, one per section. An unknown key or an invalid value stops the run."""
 
 import io
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import write_whole
 from cxrflow.task import Task
+from cxrflow.yaml_files import read_yaml
 
 #: Values of ``training.start`` that are not paths.
 SCRATCH, IMAGENET = "scratch", "imagenet"
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
-Between = Annotated[float, Field(gt=0, lt=1)]
+_PURPOSE = "parameter file"
+#: At most this many problems of a file are named.
+_NAMED = 5
+
+
+def _no_flag(value: Any) -> Any:
+    if isinstance(value, bool):  # YAML reads yes and no as true and false, which Python takes for 1 and 0
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+def _plain(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("contains a control character; remove it")
+    return text
+
+
+_Number = BeforeValidator(_no_flag)
+Fraction = Annotated[float, _Number, Field(ge=0, le=1)]
+Positive = Annotated[float, _Number, Field(gt=0)]
+Count = Annotated[int, _Number, Field(ge=1, le=100_000)]
+#: Not so near 0 or 1 that what is divided by it, or by 1 minus it, loses all digits.
+Between = Annotated[float, _Number, Field(ge=1e-6, le=1 - 1e-6)]
+#: What numpy, torch and Lightning all accept.
+Seed = Annotated[int, _Number, Field(ge=0, le=2**32 - 1)]
+Size = Annotated[int, _Number, Field(ge=32, le=2048)]
+#: Paths and names. 4096 is the longest path that Linux takes.
+Text = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=4096)]
 
 
 class _Section(BaseModel):
@@ -29,24 +63,24 @@ class _Section(BaseModel):
 class Sources(_Section):
     """The collections: their folder, their names, and how they are read."""
 
-    root: str
-    collections: list[str] | None
-    follow_links: bool = False
+    root: Text
+    collections: list[Text] | None
+    follow_links: StrictBool = False
     rsna_without_patients: Literal["stop", "accept"] = "stop"
 
 
 class Reading(_Section):
     """Limits of a worker process that reads image files: memory in GB, and seconds per file."""
 
-    memory_gb: Annotated[float, Field(ge=0.5, le=1024)]
-    seconds: Annotated[float, Field(ge=1, le=86_400)]
+    memory_gb: Annotated[float, _Number, Field(ge=0.5, le=1024)]
+    seconds: Annotated[float, _Number, Field(ge=1, le=86_400)]
 
 
 class Demo(_Section):
     """The synthetic collections."""
 
-    patients: Annotated[int, Field(ge=60)]
-    seed: int
+    patients: Annotated[int, _Number, Field(ge=60, le=1_000_000)]
+    seed: Seed
     shortcut: Literal["none", "marker", "border", "exposure"]
     shortcut_strength: Fraction
 
@@ -54,7 +88,7 @@ class Demo(_Section):
 class Spark(_Section):
     """The Spark master."""
 
-    master: str
+    master: Text
 
 
 class Split(_Section):
@@ -63,7 +97,7 @@ class Split(_Section):
     train: Fraction
     val: Fraction
     test: Fraction
-    seed: int
+    seed: Seed
 
     @model_validator(mode="after")
     def _adds_up(self) -> "Split":
@@ -83,13 +117,13 @@ class Metadata(_Section):
 class Images(_Section):
     """The image steps (images/steps.py)."""
 
-    size: Annotated[int, Field(ge=32, le=2048)]
-    channels: Literal[1, 3]
-    crop_top: Annotated[float, Field(ge=0, le=0.5)]
+    size: Size
+    channels: Annotated[Literal[1, 3], _Number]
+    crop_top: Annotated[float, _Number, Field(ge=0, le=0.5)]
     harmonise: Literal["none", "percentiles"] = "none"  # bundles from before this key lack it
     equalise: Literal["none", "global", "clahe"]
-    clahe_clip: Positive
-    clahe_tiles: Count
+    clahe_clip: Annotated[float, _Number, Field(gt=0, le=1000)]
+    clahe_tiles: Annotated[int, _Number, Field(ge=1, le=256)]
     order: Literal["shrink_first", "equalise_first"]
     lungs: Literal["none", "opencv", "learned"]
     lungs_use: Literal["store", "mask", "crop", "both"]
@@ -105,13 +139,13 @@ class Augmentation(_Section):
     """Random augmentation of training batches (training/augmentation.py)."""
 
     flip: Fraction
-    rotate_degrees: Annotated[float, Field(ge=0, le=180)]
+    rotate_degrees: Annotated[float, _Number, Field(ge=0, le=180)]
     shift: Fraction
-    zoom: Annotated[float, Field(ge=0, lt=1)]
-    aspect: Annotated[float, Field(ge=0, lt=1)]
-    brightness: Annotated[float, Field(ge=0, lt=1)]
-    contrast: Annotated[float, Field(ge=0, lt=1)]
-    gamma: Annotated[float, Field(ge=0, le=2)]
+    zoom: Annotated[float, _Number, Field(ge=0, le=0.99)]
+    aspect: Annotated[float, _Number, Field(ge=0, le=0.99)]
+    brightness: Annotated[float, _Number, Field(ge=0, le=0.99)]
+    contrast: Annotated[float, _Number, Field(ge=0, le=0.99)]
+    gamma: Annotated[float, _Number, Field(ge=0, le=2)]
 
 
 class Schedule(_Section):
@@ -119,30 +153,30 @@ class Schedule(_Section):
 
     name: Literal["step", "cosine"]
     step_epochs: Count
-    step_factor: Annotated[float, Field(gt=0, le=1)]
-    warmup_epochs: Annotated[int, Field(ge=0)]
+    step_factor: Annotated[float, _Number, Field(gt=0, le=1)]
+    warmup_epochs: Annotated[int, _Number, Field(ge=0, le=100_000)]
 
 
 class Training(_Section):
     """Network, batches, optimiser."""
 
-    model: str
-    start: str
+    model: Text
+    start: Text
     epochs: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    learning_rate: Positive
-    weight_decay: Weight
+    batch_size: Annotated[int, _Number, Field(ge=2, le=65_536)]
+    learning_rate: Annotated[float, _Number, Field(gt=0, le=10)]
+    weight_decay: Annotated[float, _Number, Field(ge=0, le=100)]
     gradient_clip: Positive | None
     average: Between | None
     schedule: Schedule
-    positive_share: Annotated[float, Field(ge=0, lt=1)] | None
+    positive_share: Annotated[float, _Number, Field(ge=0, lt=1)] | None
     balance: Literal["positive_share", "source_and_class"]
-    loss_weights: dict[str, Positive]
+    loss_weights: dict[str, Annotated[float, _Number, Field(ge=1e-6, le=1e6)]]
     robust: Literal["none", "group_dro"]
-    robust_step: Positive
+    robust_step: Annotated[float, _Number, Field(gt=0, le=10)]
     augmentation: Augmentation
     early_stopping_epochs: Count
-    seed: int
+    seed: Seed
 
     @model_validator(mode="before")
     @classmethod
@@ -171,10 +205,10 @@ class Training(_Section):
 class Evaluation(_Section):
     """Bootstrap intervals, and targets for the operating points and prediction sets that are fitted on val."""
 
-    bootstrap: Annotated[int, Field(ge=100)]
-    seed: int
+    bootstrap: Annotated[int, _Number, Field(ge=100, le=100_000)]
+    seed: Seed
     specificity: Between
-    cost_ratio: Positive
+    cost_ratio: Annotated[float, _Number, Field(ge=1e-6, le=1e6)]
     prevalence: Between
     set_coverage: Between
 
@@ -182,21 +216,21 @@ class Evaluation(_Section):
 class Explanation(_Section):
     """Number of examples shown."""
 
-    per_class: Count
+    per_class: Annotated[int, _Number, Field(ge=1, le=1000)]
 
 
 class Audit(_Section):
     """Extent of the audit."""
 
     heat_maps: Count
-    retrain_epochs: Annotated[int, Field(ge=0)]
-    retrain_size: Annotated[int, Field(ge=32, le=2048)]
+    retrain_epochs: Annotated[int, _Number, Field(ge=0, le=100_000)]
+    retrain_size: Size
 
 
 class Params(_Section):
     """All parameters of a run; the comments in ``params.yaml`` explain each key."""
 
-    overrides: str | list[str] | None
+    overrides: Text | list[Text] | None
     engine: Literal["local", "spark"]
     spark: Spark
     sources: Sources
@@ -225,7 +259,7 @@ def load_params(path: Path) -> Params:
     A ``task`` in an override replaces the whole task and clears the loss weights, which are given per class.
     Raises CxrflowError with the file and the key that is missing, unknown or out of range.
     """
-    return _checked(path, _read(path))
+    return _checked(path, read_yaml(path, _PURPOSE))
 
 
 def check_start(training: Training, out: Path) -> None:
@@ -239,11 +273,9 @@ def check_start(training: Training, out: Path) -> None:
 
 def _checked(path: Path, values: dict[str, Any]) -> Params:
     where = str(path)
-    named = values.get("overrides") or []
-    for name in named if isinstance(named, list) else [named]:
-        file = path.parent / "params" / f"{name}.yaml"
+    for file in _overrides(path, values.get("overrides")):
         where += f" with {file}"
-        override = _read(file)
+        override = read_yaml(file, _PURPOSE)
         if reserved := {"overrides", "sources"} & set(override):
             raise CxrflowError(f"{file}: {', '.join(sorted(reserved))} can be set in {path} only; remove it here.")
         if "task" in override:  # merging two tasks key by key would give a third
@@ -254,25 +286,35 @@ def _checked(path: Path, values: dict[str, Any]) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise CxrflowError(f"{where}: {problems.rstrip('?')}. Correct the key and run again.") from None
+        raise CxrflowError(f"{where}: {problems_in(error)}. Correct the key and run again.") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise CxrflowError(f"{path}: not UTF-8 text; save it as UTF-8.") from None
-    except OSError:
-        raise CxrflowError(f"{path}: no such parameter file; run from the project's folder.") from None
-    except yaml.YAMLError as error:
-        raise CxrflowError(f"{path}: not valid YAML: {' '.join(str(error).split())}.") from None
-    if not isinstance(values, dict):
-        raise CxrflowError(f"{path}: expected sections of keys, found {type(values).__name__}.")
-    return values
+def problems_in(error: ValidationError) -> str:
+    """The first problems that pydantic found, each with its key, on one line."""
+    found = error.errors(include_url=False, include_context=False, include_input=True)
+    said = [f"{one_line('.'.join(map(str, each['loc'])) or 'file', 80)}: {_problem(each)}" for each in found[:_NAMED]]
+    more = len(found) - len(said)
+    return "; ".join(said).rstrip("?.") + (f"; and {more} more" if more else "")
+
+
+def _problem(each: Any) -> str:
+    said = one_line(each["msg"].removeprefix("Value error, "))
+    # YAML reads yes, no, on, off, 2020-01-01 and 1e5 as something else than text.
+    quotes = each["type"] == "string_type" and isinstance(each["input"], (bool, int, float, date))
+    return f"{said}; put the value in quotes" if quotes else said
+
+
+def _overrides(path: Path, named: Any) -> list[Path]:
+    """The override files that ``overrides`` in ``path`` names."""
+    folder, names = path.parent / "params", [] if named is None else named if isinstance(named, list) else [named]
+    there = sorted(file.stem for file in folder.glob("*.yaml"))
+    for name in names:
+        if name not in there:
+            raise CxrflowError(
+                f"{path}: overrides: {one_line(str(name), 80)} is none of the override files in {folder} "
+                f"({', '.join(there) or 'there are none'}); correct the name, or write the file."
+            )
+    return [folder / f"{name}.yaml" for name in names]
 
 
 def _merged(override: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -296,7 +338,7 @@ def set_run(path: Path, sources: str, overrides: list[str]) -> None:
     Raises CxrflowError as ``load_params``.
     """
     names = overrides[0] if len(overrides) == 1 else overrides or None
-    _checked(path, _merged({"overrides": names, "sources": {"root": sources}}, _read(path)))
+    _checked(path, _merged({"overrides": names, "sources": {"root": sources}}, read_yaml(path, _PURPOSE)))
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 4096

@@ -17,7 +17,7 @@ from cxrflow.findings import FINDINGS, under
 NO_FINDING_GIVEN = "no finding given"
 #: Colours of the classes in their order, distinguishable with red-green colour blindness and in greyscale print.
 _PALETTE = ("#C8553D", "#3A7D7C", "#E0A030", "#5B6FB5", "#8C5A8A", "#7A8F3C", "#B58A6B", "#4A4F55")
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 #: Display names. Terminal tables would read brackets as markup, and plots dollars and backslashes as mathematics.
 _SHOWN = re.compile(r"[^\[\]$\\\x00-\x1f]{1,40}")
 #: Names that a class cannot have: tables and figures use them as columns and keys beside the classes.
@@ -52,7 +52,7 @@ class Task(BaseModel):
         owner: dict[str, str] = {}
         for name, findings in classes.items():
             if not _NAME.fullmatch(name) or name in _RESERVED:
-                raise ValueError(f"{name} cannot name a class: use lower-case letters, digits and hyphens")
+                raise ValueError(f"{name} cannot name a class: use lower-case letters, digits and hyphens, at most 40")
             if not findings:
                 raise ValueError(f"{name} has no findings; name at least one")
             for finding in findings:
