@@ -1,5 +1,6 @@
 """Read any image file as an upright grey array with dark air, or give the reason why it is left out."""
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading.frontal import invert, turn
+from cxrflow.reading.guard import checked, guarded
 from cxrflow.reading.picture import read_picture
 
 #: Larger files are not opened (bytes).
@@ -67,26 +69,36 @@ def read(path: Path) -> Reading:
 def decode(path: Path) -> Decoded:
     """The image in one file, grey values as defined by the file and its header.
 
-    The format is recognised by the content, not by the name. Raises LeftOut as ``read`` does.
+    The format is recognised by the content, not by the name. Raises LeftOut as ``read`` does, and nothing else except
+    an interruption: decoders fail in every way on a damaged or hostile file, and their result is checked (guard.py).
+    """
+    content = read_content(path)
+    with guarded("file"):
+        if not is_dicom(content):
+            return Decoded(checked(read_picture(content)))
+        from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
+
+        return Decoded(checked(read_dicom(content)))
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of an image file. Raises LeftOut if it is absent, empty, larger than LARGEST_FILE or no regular file.
+
+    Devices, FIFOs and sockets are not opened.
     """
     try:
-        size = path.stat().st_size
-        if not path.is_file():
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise LeftOut("not a file")
-        if size == 0:
+        if status.st_size == 0:
             raise LeftOut("file is empty")
-        if size > LARGEST_FILE:
+        if status.st_size > LARGEST_FILE:
             raise LeftOut(f"file is larger than {LARGEST_FILE // 1024**2} MiB")
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise LeftOut("file is absent") from None
-    except OSError as error:
-        raise LeftOut(f"file cannot be opened: {error.strerror}") from None
-    if not is_dicom(content):
-        return Decoded(read_picture(content))
-    from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
-
-    return Decoded(read_dicom(content))
+    except (OSError, ValueError) as error:  # ValueError: the name holds a NUL character
+        raise LeftOut(f"file cannot be opened: {getattr(error, 'strerror', None) or error}") from None
 
 
 def is_dicom(content: bytes) -> bool:

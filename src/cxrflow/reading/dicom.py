@@ -1,6 +1,5 @@
 """DICOM through pydicom: one grey frame, with modality and VOI transformations applied and MONOCHROME1 inverted."""
 
-import io
 import warnings
 
 import numpy as np
@@ -8,9 +7,11 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import JPEGBaseline8Bit
 
 from cxrflow.errors import LeftOut
+from cxrflow.reading.codestream import check_frame
+from cxrflow.reading.header import open_dataset
 from cxrflow.reading.picture import LARGEST_IMAGE
 
 #: Modalities that may be a projection radiograph (PS3.3 C.7.3.1.1.1), including OT ("other"), used by exports.
@@ -31,11 +32,7 @@ def read_dicom(content: bytes) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = pydicom.dcmread(io.BytesIO(content), force=True)
-            if "TransferSyntaxUID" not in data.file_meta:  # files that predate part 10 of the standard
-                implicit, _ = data.original_encoding
-                data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-            return _grey(data)
+            return _grey(open_dataset(content))
     except LeftOut:
         raise
     except InvalidDicomError:
@@ -58,6 +55,7 @@ def _grey(data: pydicom.Dataset) -> np.ndarray:
         raise LeftOut("lateral view, as the DICOM header says")
     if int(data.Rows) * int(data.Columns) > LARGEST_IMAGE:
         raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels")
+    check_frame(data)
     # For JPEG Baseline, Pillow is three times as fast as pylibjpeg, with a difference of at most one grey level.
     baseline = data.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
     pixels = pixel_array(data, decoding_plugin="pillow" if baseline else "")

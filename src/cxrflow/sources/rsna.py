@@ -1,15 +1,14 @@
 """RSNA Pneumonia Detection Challenge, stage 2 (Shih et al. 2019): DICOM files, one CSV row per bounding box."""
 
 import json
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import pydicom
 from rich.progress import track
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import below
+from cxrflow.reading.header import read_header
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.cells import known, sex, years
@@ -100,11 +99,8 @@ def findings_of(targets: set[str], published: str) -> tuple[tuple[str, ...], str
 def _header(folder: Path, path: str) -> dict[str, str]:
     """View, age and sex from a DICOM header; empty if it cannot be read (reading the pixels reports the reason)."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            data = pydicom.dcmread(below(folder, path), stop_before_pixels=True, specific_tags=_TAGS)
-            return {tag: str(data[tag].value) for tag in _TAGS if tag in data and data[tag].value}
-    except Exception:  # a damaged header raises anything: zlib.error, struct.error, OverflowError, MemoryError, ...
+        return read_header(below(folder, path), _TAGS)
+    except LeftOut:
         return {}
 
 
