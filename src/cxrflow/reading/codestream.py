@@ -77,7 +77,8 @@ def read_jpeg(content: bytes) -> Codestream:
 
     Raises LeftOut if it has no frame header or two, or more than MOST_SCANS scans.
     """
-    frame, scans, at = None, 0, 2
+    frame: tuple[int, int, int] | None = None
+    scans, at = 0, 2
     while (marker := content[at : at + 2]) and marker != b"\xff\xd9":
         if len(marker) < 2 or marker[0] != 0xFF:
             break

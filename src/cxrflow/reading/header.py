@@ -54,7 +54,7 @@ def read_header(path: Path, tags: Sequence[str]) -> dict[str, str]:
     with guarded("DICOM header"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         content = io.BytesIO(_inflated(head, part=_HEAD))
-        data = pydicom.dcmread(content, stop_before_pixels=True, specific_tags=list(tags))
+        data = pydicom.dcmread(content, stop_before_pixels=True, force=True, specific_tags=list(tags))
         return {tag: str(data[tag].value) for tag in tags if tag in data and data[tag].value}
 
 

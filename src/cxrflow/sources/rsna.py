@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below
 from cxrflow.reading.header import read_header
 from cxrflow.records import Record
