@@ -72,7 +72,8 @@ def change(file: Path, **values: Any) -> None:
 def to_format_1(folder: Path) -> None:
     """As bundles were before tasks: names of classes, and what was chosen on val in the same file."""
     order = read_description(folder).task.order
-    change(folder / DESCRIPTION, format=1, classes=order, task=None, **json.loads((folder / THRESHOLDS).read_text()))
+    chosen = json.loads((folder / THRESHOLDS).read_text()) | {"weights": None}
+    change(folder / DESCRIPTION, format=1, classes=order, task=None, **chosen)
     (folder / THRESHOLDS).unlink()
 
 
@@ -217,7 +218,7 @@ def test_a_description_that_is_none_is_one_clear_sentence(folder: Path, values: 
 
 
 @pytest.mark.parametrize("file", [DESCRIPTION, THRESHOLDS])
-@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff"])
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff", b"", b"[" * 100_000, b'{"a": ' * 100_000, b"9" * 5000])
 def test_a_file_that_is_no_json_object_is_named(folder: Path, file: str, content: bytes) -> None:
     (folder / file).write_bytes(content)
     with pytest.raises(CxrflowError, match=rf"{file}: damaged, not a JSON object"):

@@ -4,21 +4,24 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import nn
 
-from cxrflow.errors import CxrflowError
-from cxrflow.files import write_whole
+from cxrflow.errors import CxrflowError, one_line
+from cxrflow.files import write_json, write_whole
 from cxrflow.findings import find_finding
 from cxrflow.models import find_model
+from cxrflow.models.model import to_input
 from cxrflow.models.stored import STORED, StoredNetwork
-from cxrflow.params import Images, Positive
+from cxrflow.params import Fraction, Images, Positive, Text, problems_in
+from cxrflow.state import read_bytes, read_json, read_table, text
 from cxrflow.task import Task
 
 if TYPE_CHECKING:  # scoring files does without pandas
@@ -32,6 +35,11 @@ _CHOSEN = {"thresholds", "prediction_sets"}
 FORMAT: Literal[2] = 2
 #: ONNX graph from which a network outside the registry is built.
 GRAPH = "graph.onnx"
+#: Probabilities; a threshold that nothing reaches is the next number above 1.
+Threshold = Annotated[float, Field(ge=0, le=1.001)]
+_NOT_NEGATIVE = Field(ge=0)
+_MOST_GRAPH = 2**28
+_RESTORE = "train the bundle again or restore the file"
 PURPOSE = "Research software. Not a medical device; not for diagnosis or treatment."
 
 
@@ -44,13 +52,13 @@ class OperatingPoint(BaseModel):
     sensitivity, specificity   on val; optimistic, because selected there
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    wanted: float
-    prevalence: float | None = None
-    threshold: float
-    sensitivity: float
-    specificity: float
+    wanted: Positive
+    prevalence: Fraction | None = None
+    threshold: Threshold
+    sensitivity: Fraction
+    specificity: Fraction
 
 
 class PredictionSets(BaseModel):
@@ -61,10 +69,10 @@ class PredictionSets(BaseModel):
     least        for each class, the smallest probability at which it is in the set
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    coverage: float
-    least: dict[str, float]
+    coverage: Fraction
+    least: dict[str, Threshold]
 
     def held(self, probabilities: NDArray[np.floating[Any]], order: Sequence[str]) -> NDArray[np.bool_]:
         """Whether each class is in each image's set: bool (n, classes).
@@ -101,17 +109,17 @@ class Bundle(BaseModel):
     cxrflow: str
     purpose: str = PURPOSE
     task: Task
-    model: str
+    model: Text
     images: Images
-    mean: float
-    std: Positive
-    temperature: Positive
-    thresholds: dict[str, OperatingPoint] = {}
+    mean: Annotated[float, Field(ge=-100, le=100)]
+    std: Annotated[float, Field(ge=1e-4, le=100)]
+    temperature: Annotated[float, Field(ge=1e-3, le=1000)]
+    thresholds: dict[Annotated[str, Field(pattern="^[a-z_]{1,40}$")], OperatingPoint] = {}
     prediction_sets: PredictionSets | None = None
-    sources: dict[str, int]
+    sources: dict[str, Annotated[int, _NOT_NEGATIVE]]
     pretrained_on: tuple[str, ...] = ()
     seen: Literal["listed", "unknown"] = "listed"
-    epoch: int
+    epoch: Annotated[int, _NOT_NEGATIVE]
     validation: dict[str, float]
     digests: dict[str, str]
 
@@ -146,16 +154,19 @@ def write_bundle(folder: Path, network: nn.Module, bundle: Bundle, seen: "pd.Dat
     if isinstance(network, StoredNetwork):
         digests["graph"] = hashlib.sha256(network.structure).hexdigest()
         write_whole(folder / GRAPH, network.structure)
+    table = seen_csv(seen)
+    digests["trained_on"] = hashlib.sha256(table).hexdigest()
     bundle = bundle.model_copy(update={"digests": digests})
     write_whole(folder / WEIGHTS, weights)
-    write_whole(folder / TRAINED_ON, seen.to_csv(index=False, lineterminator="\n").encode())
+    write_whole(folder / TRAINED_ON, table)
     write_description(folder, bundle)
 
 
 def write_description(folder: Path, bundle: Bundle) -> None:
     """Write ``bundle.json`` and ``thresholds.json`` beside the weights that they describe."""
     write_whole(folder / DESCRIPTION, (bundle.model_dump_json(indent=2, exclude=_CHOSEN) + "\n").encode())
-    write_whole(folder / THRESHOLDS, (bundle.model_dump_json(indent=2, include=_CHOSEN) + "\n").encode())
+    chosen = bundle.model_dump(mode="json", include=_CHOSEN)
+    write_json(folder / THRESHOLDS, {"weights": bundle.digests.get("weights"), **chosen})
 
 
 def patient_digest(patient_id: str | None) -> str | None:
@@ -166,61 +177,87 @@ def patient_digest(patient_id: str | None) -> str | None:
 def read_description(folder: Path) -> Bundle:
     """A bundle's description, without its network.
 
-    Raises CxrflowError if the folder holds no bundle, a damaged one, or one of a newer format.
+    Raises CxrflowError if the folder holds no bundle, a damaged one, or one of a newer format, or if what was chosen on
+    val was chosen for other weights.
     """
-    values = _json(folder / DESCRIPTION)
-    if values is None:
+    if not (folder / DESCRIPTION).exists():
         raise CxrflowError(f"{folder}: no bundle there ({DESCRIPTION} is absent); train one or name another folder.")
+    values, file = read_json(folder / DESCRIPTION, _RESTORE), folder / DESCRIPTION
+    if isinstance(number := values.get("format"), int) and number > FORMAT:
+        raise CxrflowError(f"{file}: format {number} is newer than this version's {FORMAT}; update cxrflow.")
+    if number == 1:
+        values = _from_format_1(values)
+    apart, weights = folder / THRESHOLDS, None
+    if apart.exists():
+        chosen = read_json(apart, _RESTORE)
+        weights = chosen.pop("weights", None)  # bundles from before this key lack it
+        if other := [key for key in chosen if key not in _CHOSEN]:
+            raise CxrflowError(f"{apart}: {one_line(other[0], 40)} is none of its keys; {_RESTORE}.")
+        values = values | chosen
     try:
-        if isinstance(number := values.get("format"), int) and number > FORMAT:
-            raise CxrflowError(
-                f"{folder / DESCRIPTION}: format {number} is newer than this version's {FORMAT}; update cxrflow."
-            )
-        if number == 1:
-            values = _from_format_1(values)
-        return Bundle.model_validate_json(json.dumps(values | (_json(folder / THRESHOLDS) or {})))
+        bundle = Bundle.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-        raise CxrflowError(f"{folder / DESCRIPTION}: not a bundle of this version ({problem}).") from None
+        problem = problems_in(error)
+        wrong = apart if apart.exists() and problem.startswith(tuple(_CHOSEN)) else file
+        raise CxrflowError(f"{wrong}: not a bundle of this version ({problem}); {_RESTORE}.") from None
+    except (ValueError, RecursionError):  # half a surrogate pair, or nested too deeply
+        raise CxrflowError(f"{file}: damaged, not a JSON object; {_RESTORE}.") from None
+    if weights not in (None, bundle.digests.get("weights")):
+        raise CxrflowError(f"{apart}: chosen for other weights than those of this bundle; {_RESTORE}.")
+    return bundle
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
     """A bundle's description and its network, on the CPU, in evaluation mode.
 
-    Raises CxrflowError as ``read_description`` does, and if the weights are damaged or of another network.
+    Raises CxrflowError as ``read_description`` does, and if the weights are damaged or of another network, if one of
+    them is no finite number, or if the network gives no number for a black image.
     """
     bundle = read_description(folder)
     network = _build(folder, bundle)
-    if isinstance(network, StoredNetwork) and len(network.order) != len(bundle.task.order):
+    classes = len(bundle.task.order)
+    if isinstance(network, StoredNetwork) and len(network.order) != classes:
         raise CxrflowError(
             f"{folder / DESCRIPTION}: the network has {len(network.order)} outputs, not one for each of the classes "
             f"{', '.join(bundle.task.order)}; import it again."
         )
+    file = folder / WEIGHTS
     try:
-        state = load_file(folder / WEIGHTS)
+        content = file.read_bytes()
+        state = load(content)
         network.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:200]
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise CxrflowError(
-            f"{folder / WEIGHTS}: weights are absent, damaged or of another network ({reason})."
+            f"{file}: weights are absent, damaged or of another network ({reason}); {_RESTORE}."
         ) from None
-    if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != bundle.digests.get("weights"):
-        raise CxrflowError(f"{folder / WEIGHTS}: weights are not those that {DESCRIPTION} describes; restore them.")
-    return bundle, network.eval()
+    if hashlib.sha256(content).hexdigest() != bundle.digests.get("weights"):
+        raise CxrflowError(f"{file}: weights are not those that {DESCRIPTION} describes; restore them.")
+    for name, tensor in network.state_dict().items():
+        if state[name].dtype != tensor.dtype:
+            raise CxrflowError(f"{file}: {name} holds {state[name].dtype}, not {tensor.dtype}; {_RESTORE}.")
+        if not torch.isfinite(tensor).all():
+            raise CxrflowError(f"{file}: {name} holds values that are no finite numbers; {_RESTORE}.")
+    if isinstance(network, StoredNetwork) and sorted(network.order.tolist()) != list(range(classes)):
+        raise CxrflowError(f"{file}: order does not name each output once; import the network again.")
+    _try(network.eval(), bundle, folder)
+    return bundle, network
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    """Content of a JSON file; None if it does not exist."""
+@torch.inference_mode()
+def _try(network: nn.Module, bundle: Bundle, folder: Path) -> None:
+    """Raise CxrflowError unless the network gives finite numbers, one for each class, for a black image."""
+    size, planes = bundle.images.size, bundle.images.channels
     try:
-        values = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise CxrflowError(f"{path}: damaged, not a JSON object; train the bundle again or restore the file.")
-    return values
+        logits = network(to_input(torch.zeros(1, 1, size, size), planes, bundle.mean, bundle.std))
+        answers = tuple(logits.shape) == (1, len(bundle.task.order)) and bool(torch.isfinite(logits).all())
+        reason = "it gives no number for each class"
+    except Exception as error:  # a stored graph can raise anything
+        answers, reason = False, one_line(" ".join(str(error).split()))
+    if not answers:
+        raise CxrflowError(
+            f"{folder}: the network cannot be used on {planes} x {size} x {size} images ({reason}); {_RESTORE}."
+        )
 
 
 def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
@@ -245,11 +282,11 @@ def gradcam_layer(bundle: Bundle, network: nn.Module) -> nn.Module:
 
 def _build(folder: Path, bundle: Bundle) -> nn.Module:
     if bundle.model != STORED:
-        return find_model(bundle.model).architecture(bundle.images.channels, len(bundle.task.order))
-    try:
-        graph = (folder / GRAPH).read_bytes()
-    except OSError:
-        raise CxrflowError(f"{folder / GRAPH}: absent, so the network cannot be built; import it again.") from None
+        try:
+            return find_model(bundle.model).architecture(bundle.images.channels, len(bundle.task.order))
+        except CxrflowError as error:
+            raise CxrflowError(f"{folder / DESCRIPTION}: model: {error}") from None
+    graph = read_bytes(folder / GRAPH, "import the network again", _MOST_GRAPH)
     if hashlib.sha256(graph).hexdigest() != bundle.digests.get("graph"):
         raise CxrflowError(f"{folder / GRAPH}: not the graph that {DESCRIPTION} describes; import it again.")
     try:
@@ -258,11 +295,26 @@ def _build(folder: Path, bundle: Bundle) -> nn.Module:
         raise CxrflowError(f"{folder / GRAPH}: {error}") from None
 
 
-def read_trained_on(folder: Path) -> "pd.DataFrame":
-    """The images that a bundle's weights were trained on: columns as from ``seen_rows``."""
-    import pandas as pd
+def seen_csv(seen: "pd.DataFrame") -> bytes:
+    """The content of TRAINED_ON for rows from ``seen_rows``."""
+    return seen.to_csv(index=False, lineterminator="\n").encode()
 
-    try:
-        return pd.read_csv(folder / TRAINED_ON, dtype=str, keep_default_na=False, na_values=[""])
-    except OSError:
-        raise CxrflowError(f"{folder}: {TRAINED_ON} is absent, so what it was trained on is unknown.") from None
+
+def read_trained_on(folder: Path) -> "pd.DataFrame":
+    """The images that a bundle's weights were trained on: columns as from ``seen_rows``.
+
+    Raises CxrflowError if the table is absent, damaged, or not the one that was written with the bundle: with a row
+    less, an image that was trained on would be evaluated as unseen.
+    """
+    known = read_description(folder).digests if (folder / DESCRIPTION).exists() else {}
+    return read_seen(folder / TRAINED_ON, known.get("trained_on"))
+
+
+def read_seen(path: Path, sha256: str | None) -> "pd.DataFrame":
+    """A table of ``seen_csv``; ``sha256`` is its digest, None where none was kept."""
+    kinds = {"split": text("[a-z]+", required=True)}
+    kinds |= dict.fromkeys(("content_hash", "near_hash", "patient"), text("[0-9a-f]+"))
+    table = read_table(path, kinds, f"what was trained on is unknown: {_RESTORE}")
+    if sha256 not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+        raise CxrflowError(f"{path}: not the table that was written with the weights; {_RESTORE}.")
+    return table

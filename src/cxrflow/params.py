@@ -292,9 +292,9 @@ def _checked(path: Path, values: dict[str, Any]) -> Params:
 def problems_in(error: ValidationError) -> str:
     """The first problems that pydantic found, each with its key, on one line."""
     found = error.errors(include_url=False, include_context=False, include_input=True)
-    said = [f"{one_line('.'.join(map(str, each['loc'])) or 'file', 80)}: {_problem(each)}" for each in found[:_NAMED]]
-    more = len(found) - len(said)
-    return "; ".join(said).rstrip("?.") + (f"; and {more} more" if more else "")
+    said = [": ".join(filter(None, (one_line(".".join(map(str, each["loc"])), 80), _problem(each)))) for each in found]
+    more = len(found) - _NAMED
+    return "; ".join(said[:_NAMED]).rstrip("?.") + (f"; and {more} more" if more > 0 else "")
 
 
 def _problem(each: Any) -> str:

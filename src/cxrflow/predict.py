@@ -15,7 +15,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.images.file import PreparedFile, try_file
 from cxrflow.params import Images
-from cxrflow.predictor import Predictor
+from cxrflow.predictor import NO_NUMBER, Predictor
 from cxrflow.reading import ENDINGS, is_dicom
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
 
@@ -111,14 +111,16 @@ def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 def _rows(predictor: Predictor, batch: list[_Item]) -> Iterator[_Row]:
     images = [prepared.image for _, prepared in batch if not isinstance(prepared, str)]
-    scores = iter(predictor.scores(np.stack(images)) if images else ())
+    scores = iter(predictor.scores_if_any(np.stack(images)) if images else ())
     for path, prepared in batch:
-        if isinstance(prepared, str):
-            yield {"path": str(path), "flag": None, "left_out": prepared}
+        score = None if isinstance(prepared, str) else next(scores)
+        if isinstance(prepared, str) or score is None or not np.isfinite(score).all():
+            reason = prepared if isinstance(prepared, str) else NO_NUMBER
+            yield {"path": str(path), "flag": None, "left_out": reason}
         else:
             yield {
                 "path": str(path),
-                **_decisions(predictor.bundle, next(scores)),
+                **_decisions(predictor.bundle, score),
                 "frontal": prepared.frontal,
                 "flag": NOT_FRONTAL if prepared.frontal < FLAG else TURNED if prepared.turned else None,
                 "note": prepared.note,

@@ -20,6 +20,8 @@ from cxrflow.task import Task
 if TYPE_CHECKING:
     from cxrflow.dataset import Dataset
 
+#: Reason for leaving out an image.
+NO_NUMBER = "the network gives no number"
 _BATCH = 64
 
 
@@ -45,17 +47,26 @@ class Predictor:
         """
         return prepare_file(self.bundle.images, Path(path)).image
 
-    @torch.inference_mode()
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of prepared images.
 
         images  uint8 (n, size, size), or one image (size, size), as ``prepare`` returns them
         Returns float64 (n, classes), classes in the order of ``bundle.task``; each row sums to 1.
+        Raises CxrflowError if the network gives no number for one of them: this is never an answer.
         """
+        scores = self.scores_if_any(images)
+        if without := int((~np.isfinite(scores)).any(axis=1).sum()):
+            raise CxrflowError(f"{self.folder}: {NO_NUMBER} for {without} of {len(scores)} images; use another bundle.")
+        return scores
+
+    @torch.inference_mode()
+    def scores_if_any(self, images: np.ndarray) -> np.ndarray:
+        """As ``scores``, but a row is NaN where the network gives no number for an image (NO_NUMBER)."""
         images = images[None] if images.ndim == 2 else images
         parts = []
         for start in range(0, len(images), _BATCH):
             logits = self.network(self.to_tensor(images[start : start + _BATCH]))
+            logits = torch.where(logits.isfinite().all(dim=1, keepdim=True), logits, torch.nan)
             parts.append((logits.double() / self.bundle.temperature).softmax(dim=1).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.bundle.task.order)))
 
@@ -93,6 +104,8 @@ class Predictor:
             self._gradcam = LayerGradCam(self.network, gradcam_layer(self.bundle, self.network))
         target = self.bundle.task.order.index(label)
         heat = self._gradcam.attribute(self.to_tensor(image[None]), target=target, relu_attributions=True)
+        if not heat.isfinite().all():
+            raise CxrflowError(f"{self.folder}: {NO_NUMBER} for the heat map of an image; use another bundle.")
         full = functional.interpolate(heat.detach(), image.shape, mode="bilinear", align_corners=False)[0, 0]
         maximum = full.max()
         return np.asarray((full / maximum if maximum > 0 else full).cpu().numpy())

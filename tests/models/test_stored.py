@@ -50,7 +50,7 @@ def test_training_feeds_a_stored_network_what_it_was_made_for(
     forward = StoredNetwork.forward
 
     def watched(self: StoredNetwork, images: torch.Tensor) -> torch.Tensor:
-        if not self.training:
+        if not self.training and images.any():  # a bundle that is read is tried on black
             fed.append(images)
         return forward(self, images)
 

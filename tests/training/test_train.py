@@ -58,7 +58,7 @@ def test_it_learns_any_task_and_the_bundle_says_how(
     assert bundle.epoch == tied.epoch[tied.val_loss.idxmin()]
     read, network = read_bundle(tmp_path / "bundle")
     assert read.task == any_task
-    assert read.digests == bundle.digests | {"weights": read.digests["weights"]}
+    assert read.digests == bundle.digests | {name: read.digests[name] for name in ("weights", "trained_on")}
     assert not network.training
     seen = read_trained_on(tmp_path / "bundle")
     assert sorted(seen.content_hash) == sorted(dataset.records.content_hash)

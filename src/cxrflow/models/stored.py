@@ -4,18 +4,23 @@ onnx2torch builds the module from the graph; the weights are stored separately, 
 """
 
 import math
+import re
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, one_line
 
 #: Model name of a network outside the registry, built from the graph in its bundle.
 STORED = "onnx"
 #: Float tensors with more elements than this are weights, which ``structure`` omits. Smaller ones may be arguments of
 #: operations, which are not in the ``state_dict``.
 _SMALL = 16
+#: ONNX files hold at most 2 GB, of weights in 4 bytes each.
+_MOST_WEIGHTS = 2**29
+#: Names of nodes as TensorFlow and PyTorch give them.
+_HARMLESS = re.compile(r"[\w/.:;,+\-@() \[\]]*")
 
 
 class StoredNetwork(nn.Module):
@@ -41,6 +46,7 @@ class StoredNetwork(nn.Module):
             raise CxrflowError("the network is an ONNX graph; `pip install 'cxrflow[onnx]'` to use it.") from None
         try:
             model = onnx.load_model_from_string(graph)
+            _check(model.graph)
             floats = [w for w in model.graph.initializer if w.data_type == w.FLOAT and not w.float_data]
             weights = [w for w in floats if math.prod(w.dims) > _SMALL]
             for weight in weights:
@@ -70,6 +76,28 @@ class StoredNetwork(nn.Module):
         """Logits (n, classes) of images (n, channels, size, size)."""
         logits: torch.Tensor = self.network(images)[:, self.order]
         return logits
+
+
+def _check(graph: Any) -> None:
+    """Raise ValueError if a graph would read other files, run code or take more memory than any network here.
+
+    onnx2torch makes a module of each node, under the node's name, and torch.fx writes that name into the Python code
+    of the module's forward pass, between quotes but without escaping it.
+    """
+    tensors = list(graph.initializer)
+    for node in graph.node:
+        if not _HARMLESS.fullmatch(f"{node.domain}/{node.name}"):
+            raise ValueError(f"a node is called {one_line(node.name, 80)!r}")
+        for attribute in node.attribute:
+            if attribute.HasField("g") or attribute.graphs:
+                raise ValueError(f"the node {node.name} holds a graph of its own")
+            tensors += [attribute.t, *attribute.tensors]
+    if any(tensor.data_location == tensor.EXTERNAL for tensor in tensors):
+        raise ValueError("its weights lie in another file")
+    if any(size < 0 for tensor in tensors for size in tensor.dims):
+        raise ValueError("a weight has a negative size")
+    if sum(math.prod(tensor.dims) for tensor in tensors) > _MOST_WEIGHTS:
+        raise ValueError(f"it declares more than {_MOST_WEIGHTS:,} weights")
 
 
 def _last_map(graph: Any) -> str:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_trained_on
+from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_seen, read_trained_on
 from cxrflow.errors import CxrflowError
 from cxrflow.models import find_model
 from cxrflow.models.stored import STORED, StoredNetwork
@@ -196,11 +196,11 @@ def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
             "images.channels to its own."
         )
     try:
-        seen = read_trained_on(path.parent)
-    except CxrflowError:
+        seen = read_seen(path.parent / TRAINED_ON, origin.get("trained_on"))
+    except CxrflowError as error:
         raise CxrflowError(
             f"training.start: {path} lacks the {TRAINED_ON} that training writes beside it, so its training images are "
-            "unknown; keep the two files together."
+            f"unknown; keep the two files together ({error})"
         ) from None
     known = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
     return Start(network, before, seen, origin["listed"], path, **known)

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy.optimize import minimize_scalar
 from torch import distributed
 
 import cxrflow
-from cxrflow.bundle import TRAINED_ON, Bundle, seen_rows, write_bundle
+from cxrflow.bundle import TRAINED_ON, Bundle, seen_csv, seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
@@ -72,6 +73,7 @@ def train(
     digests = _digests(dataset, sides.used, images, params) | ({"start": start.digest} if start.digest else {})
     module = _module(start, sides, dataset, images, params)
     seen = pd.concat([seen_rows(sides.used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
+    module.origin["trained_on"] = sha256(seen_csv(seen)).hexdigest()
     checkpoints = out / "checkpoints"
     if process.rank == 0:
         _open_checkpoints(checkpoints, digests, seen)
@@ -231,7 +233,7 @@ def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame)
     if begun_by_same(folder, digests):
         return
     shutil.rmtree(folder, ignore_errors=True)
-    write_whole(folder / TRAINED_ON, seen.to_csv(index=False, lineterminator="\n").encode())
+    write_whole(folder / TRAINED_ON, seen_csv(seen))
     write_json(folder / RUN, digests)
 
 
