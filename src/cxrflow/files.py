@@ -9,21 +9,43 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.text import name_text
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``path`` atomically, through a temporary file in the same folder: readers never see a partial file."""
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write ``path`` atomically, through a temporary file in the same folder: readers never see a partial file.
+
+    content  all bytes, or parts of them that need not be in memory at once
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Make sure, before the work that gives its content, that the file ``path`` can be written; its folder is created.
+
+    Raises CxrflowError if it is a folder or something else than a file, or its folder cannot be written.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "a device, FIFO or socket"
+            raise CxrflowError(f"{name_text(path)}: is {what}; name a file.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except (FileExistsError, NotADirectoryError):
+        raise CxrflowError(f"{name_text(path)}: a part of this path is a file; name another place.") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise CxrflowError(f"{name_text(path)}: cannot be written ({why}); name another place.") from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,88 +13,88 @@ from rich.progress import track
 
 from cxrflow.bundle import Bundle
 from cxrflow.errors import CxrflowError
-from cxrflow.files import write_whole
+from cxrflow.files import check_writable, write_whole
+from cxrflow.folders import Found, Search, counted
 from cxrflow.images.file import PreparedFile, try_file
 from cxrflow.params import Images
 from cxrflow.predictor import NO_NUMBER, Predictor
-from cxrflow.reading import ENDINGS, is_dicom
+from cxrflow.reading import ENDINGS
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
+from cxrflow.text import clean, inert, name_text
 
 _BATCH = 64
 #: Up to this many files are prepared in the main process; for more, starting worker processes pays off.
 _FEW = 8
+#: Columns whose texts are counted.
+_COUNTED = ("flag", "left_out")
 
 _Row = dict[str, object]
 
 
 class Counts(NamedTuple):
-    """Number of images scored, of scored images that were flagged, and of files left out."""
+    """Number of images scored, of scored images that were flagged, of files left out, and what was passed over."""
 
     scored: int
     flagged: int
     left_out: int
+    passed_over: str
 
     def __str__(self) -> str:
-        return f"{self.scored:,} images scored, {self.flagged:,} of them flagged, {self.left_out:,} left out"
+        said = f"{self.scored:,} images scored, {self.flagged:,} of them flagged, {self.left_out:,} left out"
+        return f"{said}; passed over: {self.passed_over}" if self.passed_over else said
 
 
 def predict_files(bundle: Path, paths: Iterable[Path], out: Path) -> Counts:
     """Score image files with the bundle in the folder ``bundle`` and write the scores as CSV.
 
-    paths  files and folders, searched as by ``find_images``
-    out    columns: path, one per class, prediction, frontal, flag, note, left_out. If the bundle has operating points
-           or prediction sets, these columns follow ``prediction``: ``positive_at_<operating point>``, whether the image
-           is positive there; ``prediction_set``, the classes that cannot be excluded. ``frontal`` is the score in
-           [0, 1] for a frontal chest radiograph. ``flag`` is a text if that score is below FLAG, or if the image was
-           stored inverted and has been corrected; else empty. ``note`` says what the file's header declares and reading
-           did not apply. A file that cannot be used has no scores, and the reason in ``left_out``.
-    Raises CxrflowError as ``find_images`` and ``Predictor`` do.
+    paths  files and folders, searched as by ``Search.images``
+    out    columns: path, one per class, prediction, frontal, flag, note, left_out. ``path`` is name text, made inert
+           (text.py). If the bundle has operating points or prediction sets, these columns follow ``prediction``:
+           ``positive_at_<operating point>``, whether the image is positive there; ``prediction_set``, the classes that
+           cannot be excluded. ``frontal`` is the score in [0, 1] for a frontal chest radiograph. ``flag`` is a text if
+           that score is below FLAG, or if the image was stored inverted and has been corrected; else empty. ``note``
+           says what the file's header declares and reading did not apply. A file that cannot be used has no scores, and
+           the reason in ``left_out``.
+    Raises CxrflowError if ``out`` cannot be written, a path does not exist, or no image is found, and as ``Predictor``
+    does. The table is written whole or not at all.
     """
-    files = find_images(paths)
+    check_writable(out)
+    search = Search()
+    files = list(search.images(paths))
+    passed_over = counted(search.passed_over)
+    if not files:
+        held = f"passed over: {passed_over}" if passed_over else f"endings: {', '.join(ENDINGS)}"
+        raise CxrflowError(f"no image found ({held}); name a file or a folder of images.")
     predictor = Predictor(bundle)
-    prepared = track(_prepared(files, predictor.bundle.images), "predicting", total=len(files))
-    rows = [row for batch in _batches(zip(files, prepared, strict=True)) for row in _rows(predictor, batch)]
-    write_whole(out, _csv(_columns(predictor.bundle), rows).encode())
-    left_out = sum(row["left_out"] is not None for row in rows)
-    return Counts(len(rows) - left_out, sum(row["flag"] is not None for row in rows), left_out)
+    shown = track(_prepared(files, predictor.bundle.images), "predicting", total=len(files))
+    counts: Counter[str] = Counter()
+    write_whole(out, _table(predictor, zip((file.path for file in files), shown, strict=True), counts))
+    return Counts(counts["rows"] - counts["left_out"], counts["flag"], counts["left_out"], passed_over)
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The given files, and the images in the given folders at any depth, sorted by path within each folder.
-
-    In folders, images are recognised by file name ending and DICOM files by content, because archives often store DICOM
-    without an ending.
-    Raises CxrflowError if a path does not exist or no image is found.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.is_file() and _looks_like_an_image(p))
-        elif path.exists():
-            found.append(path)
-        else:
-            raise CxrflowError(f"{path}: no such file or folder.")
-    if not found:
-        raise CxrflowError(f"no image found (endings: {', '.join(ENDINGS)}); name a file or a folder of images.")
-    return found
+def _table(predictor: Predictor, items: "Iterable[_Item]", counts: Counter[str]) -> Iterator[bytes]:
+    """The table in parts, counting its rows and those with a ``flag`` or ``left_out``."""
+    columns = _columns(predictor.bundle)
+    yield _csv([columns])
+    for batch in _batches(items):
+        rows = list(_rows(predictor, batch))
+        counts.update({"rows": len(rows)} | {name: sum(row[name] is not None for row in rows) for name in _COUNTED})
+        yield _csv([row.get(name) for name in columns] for row in rows)
 
 
-def _looks_like_an_image(path: Path) -> bool:
-    if path.suffix.lower() in ENDINGS:
-        return True
-    with path.open("rb") as file:
-        return is_dicom(file.read(132))
-
-
-def _prepared(files: Sequence[Path], steps: Images) -> Iterator[PreparedFile | str]:
+def _prepared(files: Sequence[Found], steps: Images) -> Iterator[PreparedFile | str]:
     """The prepared image of each file, or the reason why the file is left out."""
+    to_read = [file.path for file in files if file.left_out is None]
     prepare = partial(try_file, steps)
-    if len(files) <= _FEW:
-        return map(prepare, files)
-    from cxrflow.engines import LocalEngine
+    if len(to_read) <= _FEW:
+        prepared: Iterator[PreparedFile | str] = map(prepare, to_read)
+    else:
+        from cxrflow.engines import LocalEngine
 
-    # Workers started by an earlier call may have another working directory.
-    return LocalEngine().map(prepare, [file.absolute() for file in files])
+        # Workers started by an earlier call may have another working directory.
+        prepared = LocalEngine().map(prepare, [path.absolute() for path in to_read])
+    for file in files:
+        yield next(prepared) if file.left_out is None else file.left_out
 
 
 _Item = tuple[Path, PreparedFile | str]
@@ -116,10 +117,10 @@ def _rows(predictor: Predictor, batch: list[_Item]) -> Iterator[_Row]:
         score = None if isinstance(prepared, str) else next(scores)
         if isinstance(prepared, str) or score is None or not np.isfinite(score).all():
             reason = prepared if isinstance(prepared, str) else NO_NUMBER
-            yield {"path": str(path), "flag": None, "left_out": reason}
+            yield {"path": name_text(path), "flag": None, "left_out": reason}
         else:
             yield {
-                "path": str(path),
+                "path": name_text(path),
                 **_decisions(predictor.bundle, score),
                 "frontal": prepared.frontal,
                 "flag": NOT_FRONTAL if prepared.frontal < FLAG else TURNED if prepared.turned else None,
@@ -146,12 +147,15 @@ def _columns(bundle: Bundle) -> list[str]:
     return ["path", *_decisions(bundle, np.zeros(len(bundle.task.order))), "frontal", "flag", "note", "left_out"]
 
 
-def _csv(columns: Sequence[str], rows: Iterable[_Row]) -> str:
+def _csv(rows: Iterable[Sequence[object]]) -> bytes:
     """CSV with six decimals; missing values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        values = (row.get(name) for name in columns)
-        writer.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in values])
-    return text.getvalue()
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    return inert(clean(value)) if isinstance(value, str) else value

@@ -1,8 +1,8 @@
 r"""Text that is safe to print, to store and to open: file names in any bytes, and cells that spreadsheets would run.
 
-- A file name is written as **name text**: characters that cannot be shown or that act on what shows them (controls, line
-  breaks, bidirectional overrides) as ``\u202e``, bytes that are not valid text as ``\xfc``, a backslash as ``\\``. The
-  original name can be restored, and every name without these characters is its own name text.
+- A file name is written as **name text**: characters that cannot be shown or that act on what shows them (controls,
+  line breaks, bidirectional overrides) as ``\u202e``, bytes that are not valid text as ``\xfc``, a backslash as
+  ``\\``. The original name can be restored, and every name without these characters is its own name text.
 - A cell that a spreadsheet would run as a formula gets an apostrophe in front (OWASP, CSV Injection), also reversible.
 """
 
@@ -10,11 +10,11 @@ import re
 import unicodedata
 from pathlib import Path
 
-#: Beside what ``str.isprintable`` accepts: spaces of all widths, and the joiners of emoji and of Persian and Indic words.
+#: Printed, though ``str.isprintable`` rejects them: the joiners of emoji and of Persian and Indic words.
 _JOINERS = "\u200c\u200d"
 _ESCAPED = re.compile(r"\\(?:\\|x([89a-f][0-9a-f])|u([0-9a-f]{4})|U([0-9a-f]{8}))")
-#: A cell that spreadsheets run, or that is mistaken for one which ``inert`` has changed. Excel skips blanks at the front,
-#: and in some locales accepts the full-width signs.
+#: A cell that spreadsheets run, or that would be mistaken for one that ``inert`` has changed. Excel skips blanks at the
+#: front, and in some locales accepts the full-width signs.
 _FORMULA = re.compile(r"(')*(?:\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
 
 

@@ -1,5 +1,9 @@
 """Files to a table of scores: what is found, what is flagged, what is left out, and how it is written."""
 
+import csv
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +15,11 @@ from PIL import Image
 from cxrflow import predict
 from cxrflow.bundle import OperatingPoint, PredictionSets
 from cxrflow.errors import CxrflowError
-from cxrflow.predict import find_images, predict_files
+from cxrflow.predict import predict_files
 from cxrflow.predictor import Predictor
 from cxrflow.reading.frontal import FLAG
 from cxrflow.task import Task
+from cxrflow.text import name_of
 
 
 @pytest.fixture
@@ -76,15 +81,83 @@ def test_the_table_is_written_as_pandas_writes_it(
     assert (folder / "pool.csv").read_bytes() == expected
 
 
-def test_images_are_found_in_folders_and_what_is_absent_is_said(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a/deep/x.dcm", "notes.txt", "odd.name"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("")
-    (tmp_path / "IM000001").write_bytes(bytes(128) + b"DICM")  # as archives export them
-    found = [path.relative_to(tmp_path).as_posix() for path in find_images([tmp_path, tmp_path / "odd.name"])]
-    assert found == ["IM000001", "a/deep/x.dcm", "b.PNG", "odd.name"]
-    with pytest.raises(CxrflowError, match="no such file"):
-        find_images([tmp_path / "absent"])
+@pytest.fixture
+def names(drawn: list[np.ndarray], tmp_path: Path) -> list[bytes]:
+    """Names in any bytes, of one radiograph each, in the folder ``names``."""
+    names = [
+        b"M\xfcller.png",
+        b"line\nbreak.png",
+        b"lone\rreturn.png",
+        b'x,"y".png',
+        b"\x1b[31m.png",
+        "👩\u202e.png".encode(),
+    ]
+    (tmp_path / "names").mkdir()
+    for number, name in enumerate(names):
+        picture = drawn[0].copy()
+        picture[0, 0] = number
+        Image.fromarray(picture).save(tmp_path / "names" / os.fsdecode(name))
+    return names
+
+
+def test_names_in_any_bytes_are_written_as_text_that_gives_them_back(
+    bundle_of: Callable[..., Path], two_classes: Task, names: list[bytes], tmp_path: Path
+) -> None:
+    counts = predict_files(bundle_of(two_classes), [tmp_path / "names"], tmp_path / "out.csv")
+    assert counts.scored == len(names)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        written = file.read()
+    assert not set(written) & set("\r\x1b\u202e")
+    paths = [row["path"] for row in csv.DictReader(written.splitlines())]
+    assert {os.fsencode(name_of(path)) for path in paths} == {os.fsencode(tmp_path / "names") + b"/" + n for n in names}
+
+
+def test_a_path_that_spreadsheets_would_run_is_inert(
+    bundle_of: Callable[..., Path], two_classes: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("=cmd()|a.png").write_text("no picture")
+    predict_files(bundle_of(two_classes), [Path("=cmd()|a.png")], Path("out.csv"))
+    assert pd.read_csv("out.csv").path.tolist() == ["'=cmd()|a.png"]
+
+
+def test_what_is_passed_over_is_counted_and_links_to_nothing_are_rows(
+    bundle_of: Callable[..., Path], two_classes: Task, folder: Path
+) -> None:
+    (folder / "notes.txt").write_text("notes")
+    (folder / ".DS_Store").write_text("")
+    (folder / "c.png").symlink_to("nowhere")
+    counts = predict_files(bundle_of(two_classes), [folder], folder / "out" / "out.csv")
+    said = "1 .txt, 1 of the operating system (._*, .DS_Store, ...)"
+    assert str(counts) == f"3 images scored, 2 of them flagged, 2 left out; passed over: {said}"
+    rows = pd.read_csv(folder / "out" / "out.csv").set_index("path")
+    assert "link to a file that is not there" in rows.left_out[str(folder / "c.png")]
+
+
+def test_a_folder_without_images_and_an_output_that_cannot_be_written_stop_at_once(tmp_path: Path) -> None:
+    """Before the bundle is read: here there is none."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(CxrflowError, match="no image found"):
-        find_images([tmp_path / "empty"])
+        predict_files(tmp_path, [tmp_path / "empty"], tmp_path / "out.csv")
+    (tmp_path / "empty" / "notes.txt").touch()
+    with pytest.raises(CxrflowError, match=r"no image found \(passed over: 1 \.txt\)"):
+        predict_files(tmp_path, [tmp_path / "empty"], tmp_path / "out.csv")
+    with pytest.raises(CxrflowError, match="empty: is a folder; name a file"):
+        predict_files(tmp_path, [tmp_path / "empty"], tmp_path / "empty")
+    with pytest.raises(CxrflowError, match=r"out\.csv: a part of this path is a file"):
+        predict_files(tmp_path, [tmp_path / "empty"], tmp_path / "empty" / "notes.txt" / "out.csv")
+
+
+def test_the_command_prints_any_name_and_fails_if_nothing_was_scored(
+    bundle_of: Callable[..., Path], two_classes: Task, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"\xe9t\xe9\x1b[2J \xc3\xa9.csv")
+    (tmp_path / name).write_text("a,b")
+    command = [sys.executable, "-m", "cxrflow.cli", "predict", name, "--bundle", bundle_of(two_classes)]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*command, "--out", name + ".out"], env=environment, cwd=tmp_path, capture_output=True)
+    assert done.returncode == 1
+    assert done.stderr == b""
+    assert done.stdout.endswith(
+        rb"\xe9t\xe9\u001b[2J \xe9.csv.out: 0 images scored, 0 of them flagged, 1 left out" + os.linesep.encode()
+    )

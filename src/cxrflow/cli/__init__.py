@@ -1,5 +1,6 @@
 """The command line: one file per group of commands; each command calls one function."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from cxrflow import __version__
 from cxrflow.cli import packages, pipeline, studies, use
 from cxrflow.errors import CxrflowError
+from cxrflow.text import clean
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,12 +31,17 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """Entry point. An error prints one sentence to standard error, with exit status 1; an interruption gives 130."""
+    """Entry point. An error prints one sentence to standard error, with exit status 1; an interruption gives 130.
+
+    Characters that the terminal's encoding lacks are printed as escapes.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except CxrflowError as error:
-        sys.exit(f"cxrflow: {error}")
+        sys.exit(clean(f"cxrflow: {error}"))
     except OSError as error:
-        sys.exit(f"cxrflow: {error.filename or 'file'}: {error.strerror or error}.")
+        sys.exit(clean(f"cxrflow: {error.filename or 'file'}: {error.strerror or error}."))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from cxrflow.params import Params, load_params
+from cxrflow.text import clean
 
 DATA, RESULTS = Path("data"), Path("results")
 RECORDS, IMAGES = DATA / "metadata" / "records.csv", DATA / "images"
@@ -32,5 +33,5 @@ def load(path: Path, engine: str | None = None) -> Params:
 
 
 def say(text: str) -> None:
-    """Print a line verbatim, without markup or wrapping."""
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line verbatim, without markup or wrapping; control characters are escaped."""
+    Console().print(clean(text), markup=False, highlight=False, soft_wrap=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cxrflow.cli.options import BUNDLE, LEDGER, PARAMS, BundleFolder, EngineName, LedgerFile, ParamsFile, load, say
+from cxrflow.text import name_text
 
 commands = typer.Typer()
 
@@ -16,10 +17,13 @@ def predict(
     bundle: BundleFolder = BUNDLE,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
 ) -> None:
-    """Score radiographs with a bundle. Research software: not for diagnosis."""
+    """Score radiographs with a bundle; exit status 1 if none could be scored. Research software: not for diagnosis."""
     from cxrflow.predict import predict_files
 
-    say(f"{predict_files(bundle, paths, out)}: {out}")
+    counts = predict_files(bundle, paths, out)
+    say(f"{name_text(out)}: {counts}")
+    if not counts.scored:
+        raise typer.Exit(1)
 
 
 @commands.command("validate-external")

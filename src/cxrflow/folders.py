@@ -1,0 +1,151 @@
+"""Searches folders for image files. Whatever else a folder holds is counted, so that nothing disappears."""
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from cxrflow.errors import CxrflowError
+from cxrflow.reading import ENDINGS, is_dicom
+from cxrflow.text import clean, name_text
+
+BROKEN_LINK = "link to a file that is not there (if git-annex or DataLad manages it, fetch it first)"
+#: Kinds of what is passed over, beside endings.
+NO_ENDING, OF_THE_SYSTEM, DICOMDIR = "without ending", "of the operating system (._*, .DS_Store, ...)", "DICOMDIR"
+SPECIAL, HIDDEN, AGAIN = "devices, FIFOs and sockets", "hidden folders", "folders searched already"
+#: Files and folders that operating systems and archivers leave behind, in lower case.
+_OF_THE_SYSTEM = frozenset((".ds_store", "thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"))
+#: An ending has a letter: in ``1.2.840.10008`` there is none.
+_ENDING = re.compile(r".(\.[^.\s]*[a-z][^.\s]*)$", re.IGNORECASE | re.DOTALL)
+#: First bytes of the picture formats that reading knows: PNG, JPEG, TIFF and BigTIFF, BMP, WebP.
+_PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|II[*+]\0|MM\0[*+]|BM.{4}\0{4}|RIFF.{4}WEBP", re.DOTALL)
+_HEAD = 132
+_SHOWN = 12
+
+
+class Found(NamedTuple):
+    """A file that a search took for an image: its path, and the reason if it cannot be read."""
+
+    path: Path
+    left_out: str | None = None
+
+
+class Search:
+    """A search for image files in any number of files and folders.
+
+    passed_over  number of files and folders that the search did not take, by ending or kind
+    """
+
+    def __init__(self) -> None:
+        self.passed_over: Counter[str] = Counter()
+        self._folders: set[tuple[int, int] | str] = set()
+        self._files: dict[tuple[int, int] | str, str] = {}
+
+    def images(self, paths: Iterable[Path]) -> Iterator[Found]:
+        """The given files, and the images in the given folders at any depth, sorted by path within each folder.
+
+        In folders, images are recognised by ending, and DICOM files and pictures without an ending by content: archives
+        often store images without. Links are followed. Each file is given once: under its other names (links, or named
+        twice) it is left out. Links to nothing, and files and folders that cannot be opened, are left out with the
+        reason. No device, FIFO or socket is opened.
+        Raises CxrflowError if a path does not exist.
+        """
+        for path in paths:
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                if not path.is_symlink():
+                    raise CxrflowError(f"{name_text(path)}: no such file or folder.") from None
+                yield Found(path, BROKEN_LINK)
+            except (OSError, ValueError) as error:
+                yield Found(path, _not_opened("file", error))
+            else:
+                yield from self._below(path, status) if stat.S_ISDIR(status.st_mode) else [self._once(path, status)]
+
+    def _below(self, folder: Path, status: os.stat_result) -> Iterator[Found]:
+        waiting: list[os.DirEntry[str]] = []  # the next one last; recursion would limit the depth
+        yield from self._enter(folder, status, waiting)
+        while waiting:
+            entry = waiting.pop()
+            path = Path(entry.path)
+            try:
+                if is_of_the_system(entry.name):
+                    self.passed_over[OF_THE_SYSTEM] += 1
+                elif not stat.S_ISDIR((status := entry.stat()).st_mode):
+                    yield from self._file(path, status)
+                elif entry.name.startswith("."):
+                    self.passed_over[HIDDEN] += 1
+                else:
+                    yield from self._enter(path, status, waiting)
+            except OSError as error:
+                if ending(entry.name) in (*ENDINGS, NO_ENDING):
+                    broken = entry.is_symlink() and isinstance(error, FileNotFoundError)
+                    kind = "folder" if entry.is_dir(follow_symlinks=False) else "file"
+                    yield Found(path, BROKEN_LINK if broken else _not_opened(kind, error))
+                else:
+                    self.passed_over[ending(entry.name)] += 1
+
+    def _enter(self, folder: Path, status: os.stat_result, waiting: list[os.DirEntry[str]]) -> Iterator[Found]:
+        """Add the entries of a folder to those waiting, unless it has been searched already, as in a loop of links."""
+        if (key := _identity(folder, status)) in self._folders:
+            self.passed_over[AGAIN] += 1
+            return
+        self._folders.add(key)
+        try:
+            with os.scandir(folder) as entries:
+                waiting += sorted(entries, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            yield Found(folder, _not_opened("folder", error))
+
+    def _file(self, path: Path, status: os.stat_result) -> Iterator[Found]:
+        kind = ending(path.name)
+        if not stat.S_ISREG(status.st_mode):
+            self.passed_over[SPECIAL] += 1
+        elif kind in ENDINGS:
+            yield self._once(path, status)
+        elif path.name.upper() == DICOMDIR:
+            self.passed_over[DICOMDIR] += 1
+        else:
+            with path.open("rb") as file:
+                head = file.read(_HEAD)
+            if is_dicom(head) or (kind == NO_ENDING and _PICTURE.match(head)):
+                yield self._once(path, status)
+            else:
+                self.passed_over[kind] += 1
+
+    def _once(self, path: Path, status: os.stat_result) -> Found:
+        key = _identity(path, status)
+        if (before := self._files.get(key)) is not None:
+            return Found(path, f"the same file as {before}")
+        self._files[key] = name_text(path)
+        return Found(path)
+
+
+def is_of_the_system(name: str) -> bool:
+    """Whether a file or folder of this name is left behind by an operating system or an archiver."""
+    return name.startswith("._") or name.lower() in _OF_THE_SYSTEM
+
+
+def ending(name: str) -> str:
+    """The ending of a file name in lower case, with its dot; NO_ENDING if there is none."""
+    found = _ENDING.search(name)
+    return found[1].lower() if found else NO_ENDING
+
+
+def counted(kinds: Counter[str]) -> str:
+    """Counts by ending or kind in words, the most frequent first: ``12 .txt, 3 .pdf, 2 without ending``."""
+    shown = [f"{count:,} {clean(kind)}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
+    more = sum(sorted(kinds.values(), reverse=True)[_SHOWN:])
+    return ", ".join(shown[:_SHOWN] + ([f"{more:,} with {len(shown) - _SHOWN} other endings"] if more else []))
+
+
+def _identity(path: Path, status: os.stat_result) -> tuple[int, int] | str:
+    """Equal for two paths of one file or folder. Some network drives give no inode numbers."""
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
+
+
+def _not_opened(what: str, error: Exception) -> str:
+    return f"{what} cannot be opened: {getattr(error, 'strerror', None) or error}"
