@@ -78,7 +78,8 @@ def decode(path: Path) -> Decoded:
             return Decoded(checked(read_picture(content)))
         from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
 
-        return Decoded(checked(read_dicom(content)))
+        grey, note = read_dicom(content)
+        return Decoded(checked(grey), note)
 
 
 def read_content(path: Path) -> bytes:
@@ -108,8 +109,17 @@ def is_dicom(content: bytes) -> bool:
 
 
 def to_uint8(grey: np.ndarray) -> np.ndarray:
-    """uint8 unchanged; uint16 scaled from its minimum and maximum to 0 and 255 (12 of 16 bits would look black)."""
+    """Grey levels from 0, the image's darkest, to 255, its brightest: uint8 of the same shape; 0 if there is one only.
+
+    grey  uint8 or uint16 (height, width)
+    The rule is the same for every bit depth and every header. Kept as they are in one kind of file and stretched in
+    another, the grey levels of a pale image would tell the kind of file, and with it the hospital. And 12 of 16 bits
+    would look black.
+    """
+    low, high, _, _ = cv2.minMaxLoc(grey)
     if grey.dtype == np.uint8:
-        return grey
-    low, high = int(grey.min()), int(grey.max())
+        if (low, high) == (0, 255):
+            return grey
+        levels = (np.arange(256) - low) * (255 / max(high - low, 1))
+        return np.asarray(cv2.LUT(grey, np.rint(levels.clip(0, 255)).astype(np.uint8)))
     return cv2.convertScaleAbs(grey.astype(np.float32) - low, alpha=255 / max(high - low, 1))
