@@ -1,6 +1,6 @@
 """The record: one row per image that a collection lists, kept or not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -73,9 +73,17 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     return typed(frame)
 
 
-def write_records(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table of records as CSV (UTF-8), atomically."""
-    write_whole(path, frame[list(COLUMNS)].to_csv(index=False, lineterminator="\n").encode())
+def write_records(records: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> None:
+    """Write a table of records, whole or in parts, as CSV (UTF-8), atomically."""
+    parts = [records] if isinstance(records, pd.DataFrame) else records
+    write_whole(path, csv_parts(parts, COLUMNS))
+
+
+def csv_parts(frames: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Iterator[bytes]:
+    """The CSV (UTF-8) of a table that comes in parts: its header once, then their rows."""
+    yield (",".join(columns) + "\n").encode()
+    for frame in frames:
+        yield frame[list(columns)].to_csv(index=False, header=False, lineterminator="\n").encode()
 
 
 def read_records(path: Path) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def evaluate_collections(
     write_records(records, out / "records.csv")
     if len(dataset) == 0:
         raise CxrflowError(nothing)
-    evaluated = replace(built, records=records)
+    evaluated = replace(built, outline=records, on_disk=None)
     # The overlap of the collections does not depend on what a bundle has seen.
     stage.write_tables(evaluated, collection_overlap(built.records, built.near), out / "metadata")
     blind, reason = cross_fitted_baseline(dataset.records, task, params.evaluation.seed)

@@ -1,7 +1,10 @@
 """From the collections' files to one table of records."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import ibis
 import numpy as np
@@ -13,35 +16,95 @@ from cxrflow.engines import Engine
 from cxrflow.findings import find_finding
 from cxrflow.metadata import reasons, rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
-from cxrflow.metadata.groups import group_ids, with_children
+from cxrflow.metadata.groups import NO_PAIRS, Groups, Pairs, joined, with_children
 from cxrflow.metadata.near import near_pairs
-from cxrflow.metadata.sides import Sides, keep_sides, read_sides
+from cxrflow.metadata.rows import OF_FILES, Categories, Rows, batches_of
+from cxrflow.metadata.sides import Sides, first_sides, keep_sides, read_sides
 from cxrflow.params import Metadata, Sources
-from cxrflow.records import COLUMNS, TRUTH, Record, to_frame, typed
+from cxrflow.records import COLUMNS, TRUTH, typed
 from cxrflow.sources import find_collections, passed_over, read_collections, tables
 from cxrflow.sources.collection import Options
 from cxrflow.task import Task
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 #: Files in the working folder of ``build_records``.
 FINGERPRINTS, SIDES = "fingerprints.sqlite", "sides.csv"
+_RULED = ["position", "path", "label", "source", "url", "paediatric", "content_hash", "left_out"]
+_OF_SIDES = ("image_id", "other_id", "patient_id", "content_hash", "group_id", "left_out")
+_KEYS = ("patient_id", "path", "content_hash")
 
 
 @dataclass(frozen=True)
 class Built:
     """The records of a folder of collections.
 
-    records       one row per image that a collection lists, kept or not (columns of records.py), index 0 to n - 1
+    outline       one row per image that a collection lists, kept or not: all columns of records.py, or, if the rows are
+                  on disk, those that are counted: source, label, left_out, url and split as categories; age, frontal,
+                  turned, paediatric; patient_id, content_hash and group_id as numbers. Index 0 to n - 1
     near          near repeats: pairs of positions in the records, kept or not, int64 (pairs, 2)
     near_repeats  number of these pairs of which the rules left out neither image (conflicting labels included)
     root          folder that the paths of the records are relative to
     sides         sides of the split, and those to remember; None if all images are for testing
+    on_disk       the rows as the tables of ``_Written``; None if ``outline`` has them
     """
 
-    records: pd.DataFrame
+    outline: pd.DataFrame
     near: NDArray[np.int64]
     near_repeats: int
     root: Path
     sides: Sides | None = None
+    on_disk: "_Written | None" = None
+
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """The whole records in memory, columns of records.py."""
+        if self.on_disk is None:
+            return self.outline
+        return typed(pd.concat([part[list(COLUMNS)] for part in self.parts()], ignore_index=True))
+
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """The records in parts, in their order; at least one, if empty."""
+        if self.on_disk is None:
+            yield self.outline
+        else:
+            yield from self.on_disk.parts(self.outline)
+
+    def texts(self, column: str, positions: NDArray[np.int64]) -> list[str]:
+        """The texts of a column at ascending positions, such as image ids."""
+        if self.on_disk is None:
+            return self.outline[column].iloc[positions].tolist()
+        return [text for part in self.on_disk.parts(self.outline, positions) for text in part[column]]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Rows on disk: the table ``name`` (as ``batches_of`` gives it) and ``ids`` (as ``rules.unique_ids``), and their
+    groups."""
+
+    rows: Rows
+    name: str
+    groups: Groups
+
+    def parts(self, outline: pd.DataFrame, positions: NDArray[np.int64] | None = None) -> Iterator[pd.DataFrame]:
+        """The records in parts, columns of records.py and other_id; if positions are given, only these rows."""
+        columns = [name for name in COLUMNS if name not in ("image_id", "left_out", "group_id", "split")]
+        start, empty = 0, True
+        for table in self.rows.together((self.name, columns), ("ids", ["image_id", "other_id"])):
+            at = np.arange(start, start + len(table))
+            start += len(table)
+            if positions is not None:
+                at = positions[(positions >= at[0]) & (positions <= at[-1])]
+                table = table.take(at - (start - len(table)))
+            if len(at):
+                empty = False
+                frame = table.to_pandas()
+                names = self.groups.names(at, *_names(table))
+                given = {name: outline[name].iloc[at].astype(object).to_numpy() for name in ("left_out", "split")}
+                yield typed(frame.assign(group_id=np.array(names, dtype=object), **given))
+        if empty:
+            yield typed(pd.DataFrame(columns=list(COLUMNS)))
 
 
 def build_records(
@@ -52,6 +115,7 @@ def build_records(
     work    folder of the fingerprint cache (created if absent) and of the remembered sides of the split (only read
             here; ``stage.run`` writes them)
     split   whether to split the groups; False puts all of them on the test side, as for external validation
+    The rows are on disk, below ``work``; in memory are about 60 bytes of each, and the fingerprints of image files.
     Raises CxrflowError if a folder, a table or a column is missing, or the remembered sides are damaged.
     """
     root, found = find_collections(Path(sources.root), sources.collections)
@@ -64,81 +128,113 @@ def build_records(
         return task.finding_named(word) or find_finding(word)
 
     options = Options(with_files, finding_named, sources.follow_links, sources.rsna_without_patients)
-    frame = _labelled(list(read_collections(root, found, options)), task)
-    listed, by_path = frame.image_id, frame.source + ":" + frame.path
-    frame["image_id"] = _unique(frame)
-    frame["other_id"] = by_path.where(frame.image_id == listed, listed)
+    rows, name = Rows(engine, work), "listed"
+    table = rows.write(name, batches_of(read_collections(root, found, options), task))
+    rows.save("ids", rules.unique_ids(table))
     prints: dict[str, Fingerprint] = {}
     if with_files:
-        prints = fingerprints(root, frame.path[frame.left_out.isna()].tolist(), engine, work / FINGERPRINTS)
-    frame = _with_fingerprints(frame, prints)
+        paths = [path for batch in rows.read(name, ["path", "left_out"]) for path in _to_read(batch)]
+        prints, name = fingerprints(root, paths, engine, work / FINGERPRINTS), "read"
+        table = rows.write(name, (_with_fingerprints(batch, prints) for batch in rows.read("listed")))
     # Without a split all images are for testing, so images for training only are left out.
     children_out = metadata.paediatric == "leave_out" or (metadata.paediatric == "train" and not split)
-    frame = _apply_rules(frame, children_out, engine)
-    everywhere = _near_repeats(frame, prints)
-    near = everywhere[frame.left_out.isna().to_numpy()[everywhere].all(axis=1)]
-    labels = frame.label.to_numpy()
-    conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
-    frame.loc[frame.index[conflict], "left_out"] = reasons.CONFLICT
+    ruled = rules.leave_out_repeats(table.select(*_RULED), children_out)
+    rows.save("ruled", ruled.select("position", "left_out"))
     # Rows that name no image all have the same path, which is not a file and must not link them.
-    named = frame.path.where(frame.left_out != tables.NO_IMAGE, None)
-    frame["group_id"] = group_ids(frame.assign(path=named), near)
-    kept = frame.left_out.isna()
-    sides = None
-    if remembered is None:
-        frame["split"] = pd.Series("test", index=frame.index, dtype=object).where(kept, None)
+    path = ibis.ifelse(table.left_out == tables.NO_IMAGE, ibis.null("string"), table.path)
+    rows.save("first", rules.first_rows(table.mutate(path=path), _KEYS))
+    outline = _outline(rows, name)
+    everywhere, conflict = NO_PAIRS, np.empty(0, dtype=np.int64)
+    if prints:
+        everywhere = _near_repeats(_hashed(rows, name, outline), prints)
+        near = everywhere[outline.left_out.isna().to_numpy()[everywhere].all(axis=1)]
+        labels = outline.label.cat.codes.to_numpy()
+        conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
     else:
-        children = with_children(frame) if metadata.paediatric == "train" else None
-        sides = keep_sides(frame, metadata.split, (root / TRUTH).is_dir(), remembered, children)
-        frame["split"] = sides.side.where(kept, None)
-    return Built(typed(frame[list(COLUMNS)]), everywhere, len(near), root, sides)
+        near = NO_PAIRS
+    outline["left_out"] = _with_reason(outline.left_out, conflict, reasons.CONFLICT)
+    first = [rows.integers("first", key, len(outline)) for key in _KEYS]
+    groups = Groups(joined(first, near), first[0])
+    for table in rows.together((name, ["patient_id"]), ("ids", ["image_id"])):
+        groups.learn(*_names(table))
+    outline["group_id"] = groups.component
+    for key, positions in zip(_KEYS, first, strict=True):
+        if key != "path":
+            outline[key] = pd.arrays.IntegerArray(positions, positions < 0)
+    built = Built(outline, everywhere, len(near), root, None, _Written(rows, name, groups))
+    kept = outline.left_out.isna()
+    if remembered is None:
+        outline["split"] = pd.Categorical.from_codes(np.where(kept, 0, -1), pd.Index(["test"]))
+        return built
+    children = with_children(outline) if metadata.paediatric == "train" else None
+    drawn = (root / TRUTH).is_dir()
+    outline["split"] = None  # until it is known
+    sides = first_sides(built.parts, outline, metadata.split, drawn, remembered, children)
+    if sides is None:
+        frame = pd.concat([part[list(_OF_SIDES)] for part in built.parts()], ignore_index=True)
+        sides = keep_sides(frame, metadata.split, drawn, remembered, children)
+    outline["split"] = sides.side.astype("category").where(kept)
+    return replace(built, sides=sides)
 
 
-def _labelled(records: list[Record], task: Task) -> pd.DataFrame:
-    """Records as a table with the task's labels; a row without a label is left out with the source's reason, or the
-    task's if the source has none."""
-    answers = {findings: task.label_of(findings) for findings in {record.findings for record in records}}
-    frame = to_frame(records)
-    labels = [answers[record.findings][0] for record in records]
-    left_out = [record.left_out or answers[record.findings][1] for record in records]
-    return frame.assign(label=pd.Series(labels, dtype=object), left_out=pd.Series(left_out, dtype=object))
+def _to_read(batch: "pa.RecordBatch") -> list[str]:
+    """Paths of the rows that are not left out."""
+    return batch.filter(batch["left_out"].is_null())["path"].to_pylist()  # type: ignore[no-any-return]
 
 
-def _unique(frame: pd.DataFrame) -> pd.Series:
-    """Unique image ids. If several files share an id, their ids are made from the paths; if several rows list the same
-    file, ``#2``, ``#3``, ... is appended from the second row on."""
-    files = frame.groupby("image_id").path.transform("nunique")
-    ids = frame.image_id.where(files < 2, frame.source + ":" + frame.path)
-    again = ids.groupby(ids).cumcount()
-    return ids.where(again == 0, ids + "#" + (again + 1).astype(str))
+def _with_fingerprints(batch: "pa.RecordBatch", prints: dict[str, Fingerprint]) -> "pa.RecordBatch":
+    """The rows with what their files say; a file that cannot be read leaves its row out."""
+    import pyarrow as pa
+
+    rows = list(zip(batch["path"].to_pylist(), batch["left_out"].to_pylist(), strict=True))
+    found = [prints.get(path) if out is None else None for path, out in rows]
+    for name in (*OF_FILES, "left_out"):
+        values = [getattr(one, name) if one else None for one in found]
+        if name == "left_out":
+            values = [out or value for value, (_, out) in zip(values, rows, strict=True)]
+        place = batch.schema.get_field_index(name)
+        batch = batch.set_column(place, name, pa.array(values, batch.schema.field(name).type))
+    return batch
 
 
-def _with_fingerprints(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> pd.DataFrame:
-    frame = frame.copy()
-    for row, path in zip(frame.index, frame.path, strict=True):
-        found = prints.get(path)
-        if found is not None and frame.at[row, "left_out"] is None:
-            frame.at[row, "content_hash"] = found.content_hash
-            frame.at[row, "near_hash"] = found.near_hash
-            frame.at[row, "frontal"] = found.frontal
-            frame.at[row, "turned"] = bool(found.turned)
-            frame.at[row, "note"] = found.note
-            frame.at[row, "left_out"] = found.left_out
-    return frame
+def _outline(rows: Rows, name: str) -> pd.DataFrame:
+    """The outline of ``Built`` so far: everything but patients, contents, groups and sides."""
+    categories = {column: Categories() for column in ("source", "label", "url", "left_out")}
+    types: dict[str, Any] = {"age": np.float32, "frontal": np.float64, "paediatric": bool, "turned": bool}
+    plain: dict[str, list[NDArray[Any]]] = {column: [] for column in types}
+    for table in rows.together((name, ["source", "label", "url", *types]), ("ruled", ["left_out"])):
+        for column, codes in categories.items():
+            codes.add(table[column].combine_chunks())
+        for column, parts in plain.items():
+            values = table[column].fill_null(False if types[column] is bool else np.nan)
+            parts.append(values.to_numpy().astype(types[column]))
+    outline = pd.DataFrame({column: codes.series() for column, codes in categories.items()})
+    for column, parts in plain.items():
+        outline[column] = np.concatenate(parts) if parts else np.empty(0, dtype=types[column])
+    return outline.assign(image_id=np.arange(len(outline), dtype=np.int32))
 
 
-def _apply_rules(frame: pd.DataFrame, leave_out_children: bool, engine: Engine) -> pd.DataFrame:
-    columns = ["path", "label", "source", "url", "paediatric", "content_hash", "left_out"]
-    table = frame[columns].assign(position=np.arange(len(frame), dtype=np.int64))
-    schema = dict.fromkeys(columns, "string") | {"paediatric": "boolean", "position": "int64"}
-    result = rules.leave_out_repeats(ibis.memtable(table, schema=schema), leave_out_children)
-    done = engine.backend.to_pandas(result.select("position", "left_out")).sort_values("position")
-    return frame.assign(left_out=done.left_out.to_numpy())
+def _with_reason(left_out: pd.Series, rows: NDArray[np.int64], reason: str) -> pd.Series:
+    out = left_out.copy()
+    if len(rows):
+        out = out if reason in out.cat.categories else out.cat.add_categories([reason])
+        out.iloc[rows] = reason  # type: ignore[call-overload]
+    return out
 
 
-def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> NDArray[np.int64]:
+def _names(table: "pa.Table") -> tuple[list[str | None], list[str]]:
+    return table["patient_id"].to_pylist(), table["image_id"].to_pylist()
+
+
+def _hashed(rows: Rows, name: str, outline: pd.DataFrame) -> pd.DataFrame:
+    """The rows of pictures that were read: columns path, near_hash and left_out, index of positions."""
+    frames = [table.to_pandas() for table in rows.together((name, ["path", "near_hash"]))]
+    frame = typed(pd.concat(frames, ignore_index=True)).assign(left_out=outline.left_out.astype(object))
+    return frame[frame.near_hash.notna()]
+
+
+def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> Pairs:
     """Near repeats: pairs of row positions, int64 (pairs, 2). A file that is listed again is ignored."""
-    rows = np.flatnonzero(frame.near_hash.notna() & (frame.left_out != reasons.LISTED_AGAIN))
-    chosen = frame.iloc[rows]
+    chosen = frame[frame.left_out != reasons.LISTED_AGAIN]
     thumbnails = [prints[path].thumbnail or b"" for path in chosen.path]
-    return rows[near_pairs(chosen.near_hash.tolist(), thumbnails)]
+    return chosen.index.to_numpy()[near_pairs(chosen.near_hash.tolist(), thumbnails)]

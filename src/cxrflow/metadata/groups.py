@@ -24,35 +24,86 @@ def components(frame: pd.DataFrame, keys: Sequence[str], pairs: Pairs) -> NDArra
     Two rows are connected if they have the same known value in one of the columns ``keys``, or are one of the ``pairs``
     (positions, int64 (pairs, 2)).
     """
-    edges = [pairs]
-    for key in keys:
-        codes, _ = pd.factorize(frame[key])
-        known = np.flatnonzero(codes >= 0)
-        _, first, value = np.unique(codes[known], return_index=True, return_inverse=True)
-        edges.append(np.stack([known, known[first[value]]], axis=1))
-    start, end = np.concatenate(edges).astype(np.int64).T
-    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(len(frame), len(frame)))
+    return joined([_first(frame[key]) for key in keys], pairs)
+
+
+def _first(column: pd.Series) -> NDArray[np.int32]:
+    """The position of the first row with the same value, -1 if it is unknown."""
+    codes, _ = pd.factorize(column)
+    known = np.flatnonzero(codes >= 0)
+    _, first, value = np.unique(codes[known], return_index=True, return_inverse=True)
+    earlier = np.full(len(column), -1, dtype=np.int32)
+    earlier[known] = known[first[value]]
+    return earlier
+
+
+def joined(first: Sequence[NDArray[np.int32]], pairs: Pairs) -> NDArray[np.int32]:
+    """Index of the connected component of every row, int32 (n,), numbered by the first row of each.
+
+    first  arrays int32 (n,): for each row, the first row with the same value in one column; -1 if it is unknown
+    pairs  further connected rows, int64 (pairs, 2)
+    """
+    count = len(first[0])
+    edges = [pairs.astype(np.int32)]
+    for rows in first:
+        later = np.flatnonzero((rows >= 0) & (rows != np.arange(count, dtype=np.int32))).astype(np.int32)
+        edges.append(np.stack([later, rows[later]], axis=1))
+    start, end = np.concatenate(edges).T
+    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int32)
 
 
-def group_ids(frame: pd.DataFrame, near: Pairs) -> pd.Series:
-    """The group of every row: the connected component of rows with the same patient, same file or near repeats.
+class Groups:
+    """The groups of rows and their names, for rows whose texts come in parts.
 
-    frame   columns image_id, patient_id, path, content_hash; index 0..n-1
-    near    near repeats, positions (pairs, 2)
     A group is named after its alphabetically first patient, or image if no patient is known. The name does not depend
     on the order of rows, but may change with a new member; sides.py keeps the group's side nevertheless.
     """
+
+    def __init__(self, component: NDArray[np.int32], patient: NDArray[np.int32]) -> None:
+        """component  group of every row, int32 (n,), from ``joined``
+        patient    first row of the same patient, int32 (n,), -1 if unknown
+        """
+        self.component = component
+        count, known = int(component.max(initial=-1)) + 1, patient >= 0
+        low, high = np.full(count, len(component), dtype=np.int32), np.full(count, -1, dtype=np.int32)
+        np.minimum.at(low, component[known], patient[known])
+        np.maximum.at(high, component[known], patient[known])
+        alone = np.bincount(component, minlength=count) == 1
+        # Rows that name their group themselves: all known ones of a group of one patient, and lonely unknown ones.
+        own = np.where(known, (low == high)[component], alone[component])
+        self._mixed = np.zeros(count, dtype=bool)
+        self._mixed[component[~own]] = True
+        self._names: dict[int, tuple[str | None, str]] = {}
+        self._learned = 0
+
+    def learn(self, patients: Sequence[str | None], images: Sequence[str]) -> None:
+        """Take in the patients and image ids of the next rows; all rows have to be, before ``names``."""
+        component = self.component[self._learned : self._learned + len(images)]
+        self._learned += len(images)
+        for k in np.flatnonzero(self._mixed[component]).tolist():
+            group, patient, image = int(component[k]), patients[k], images[k]
+            before = self._names.get(group, (patient, image))
+            known = [name for name in (patient, before[0]) if name is not None]
+            self._names[group] = min(known, default=None), min(image, before[1])
+
+    def names(self, rows: NDArray[np.int64], patients: Sequence[str | None], images: Sequence[str]) -> list[str]:
+        """The names of the groups of rows (positions), given their patients and image ids."""
+        own = zip(self.component[rows].tolist(), patients, images, strict=True)
+        return [next(filter(None, self._names.get(group, (patient, image)))) for group, patient, image in own]
+
+
+def group_ids(frame: pd.DataFrame, near: Pairs) -> pd.Series:
+    """The names of the groups of a table in memory: rows with the same patient, same file or near repeats.
+
+    frame   columns image_id, patient_id, path, content_hash; index 0..n-1
+    near    near repeats, positions (pairs, 2)
+    """
     component = components(frame, ("patient_id", "path", "content_hash"), near)
-    patient, image = (_smallest(frame[column], component) for column in ("patient_id", "image_id"))
-    return patient.where(patient.notna(), image)
-
-
-def _smallest(names: pd.Series, component: NDArray[np.int32]) -> pd.Series:
-    """The alphabetically first known name in the component of every row, NaN if none is known."""
-    known = names.astype(object).dropna().sort_values()
-    first = known.groupby(component[known.index]).first()
-    return pd.Series(component, index=names.index).map(first)
+    groups = Groups(component, _first(frame.patient_id))
+    texts = frame.patient_id.astype(object).where(frame.patient_id.notna(), None).tolist(), frame.image_id.tolist()
+    groups.learn(*texts)
+    return pd.Series(groups.names(np.arange(len(frame)), *texts), index=frame.index, dtype=object)
 
 
 def split_of(group_id: str, split: Split) -> str:

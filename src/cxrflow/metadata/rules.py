@@ -11,6 +11,35 @@ import ibis
 from cxrflow.metadata.reasons import CONFLICT, LISTED_AGAIN, PAEDIATRIC, SAME_FILE, SAME_URL, URL_ENDS
 
 
+def unique_ids(table: Any) -> Any:
+    """Unique image ids: columns position, image_id and other_id.
+
+    If several files share an id, their ids are made from the paths; if several rows list the same file, ``#2``, ``#3``,
+    ... is appended from the second row on. other_id is the id that the image has once another file of its name is added
+    or, if there is one, removed.
+
+    table  columns position, image_id, source, path
+    """
+    listed, by_path = table.image_id, table.source + ":" + table.path
+    same_id = ibis.window(group_by=table.image_id)
+    several = table.path.min().over(same_id) != table.path.max().over(same_id)
+    table = table.select("position", listed=listed, by_path=by_path, id=ibis.ifelse(several, by_path, listed))
+    again = ibis.row_number().over(group_by=table.id, order_by=table.position)
+    table = table.mutate(image_id=ibis.ifelse(again == 0, table.id, table.id + "#" + (again + 1).cast("string")))
+    other = ibis.ifelse(table.image_id == table.listed, table.by_path, table.listed)
+    return table.select("position", "image_id", other_id=other)
+
+
+def first_rows(table: Any, keys: tuple[str, ...]) -> Any:
+    """For each row and key, the position of the first row with the same value, null if it is unknown: columns position
+    and ``keys``."""
+    first = {
+        key: ibis.ifelse(table[key].isnull(), ibis.null("int64"), table.position.min().over(group_by=table[key]))
+        for key in keys
+    }
+    return table.select("position", **first)
+
+
 def leave_out_repeats(table: Any, leave_out_children: bool) -> Any:
     """Apply the rules in order. Returns all rows; those that a rule leaves out have its reason in ``left_out``."""
     if leave_out_children:

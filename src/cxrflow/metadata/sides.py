@@ -6,6 +6,7 @@ patient. The image id counts as well, unless content or patient contradict it: f
 """
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
 from cxrflow.metadata.groups import NO_PAIRS, components, split_of
 from cxrflow.params import Split
-from cxrflow.records import SPLITS
+from cxrflow.records import SPLITS, csv_parts
 from cxrflow.sources.tables import NO_IMAGE
 
 #: Columns of ``sides.csv``. split: digest of the seed, the shares, whether the collections are synthetic, and whether
@@ -31,16 +32,21 @@ class Sides:
     """Sides of the rows of a table of records, and the sides to remember.
 
     side        side of every row's group, index of the records; None for a group that never had a kept image
-    remembered  rows for ``sides.csv``: these images, absent images, and other splits
+    parts       gives the rows for ``sides.csv`` in parts: these images, absent images, and other splits
     moved       kept images that were on another side before, or whose patient was if the image is new: columns
                 image_id, group_id, side (the previous one)
     anew        True if sides are remembered, but none for this split
     """
 
     side: pd.Series
-    remembered: pd.DataFrame
+    parts: Callable[[], Iterable[pd.DataFrame]]
     moved: pd.DataFrame
     anew: bool
+
+    @property
+    def remembered(self) -> pd.DataFrame:
+        """The rows for ``sides.csv`` as one table of COLUMNS."""
+        return pd.concat(self.parts(), ignore_index=True).astype(object)
 
 
 def keep_sides(
@@ -54,8 +60,7 @@ def keep_sides(
     remembered  from ``read_sides``
     children    with ``metadata.paediatric: train``, whether a row's group has children, and so goes to train; else None
     """
-    # Another memory, because groups that go to train for their children stay there.
-    key = digest([split.model_dump(), drawn, *([] if children is None else ["children in train"])])[:_DIGITS]
+    key = _key(split, drawn, children)
     before = remembered[remembered.split == key].drop(columns="split")
     by_id = before.dropna(subset=["image_id"]).set_index("image_id")
     # The id of a row that names no image is its line number, which another row may have when the table changes.
@@ -95,14 +100,53 @@ def keep_sides(
     # A row without an id is needed only for links that no other row has.
     ours = ours[ours.image_id.notna() | ~ours.duplicated(["content_hash", "patient"])]
     table = pd.concat([remembered[remembered.split != key], ours], ignore_index=True)
+    table = table.where(table.notna(), None)
     now = pd.Series(side.to_numpy()[: len(frame)], index=frame.index, dtype=object)
     moved = kept & here.side.notna() & (here.side != now)
     return Sides(
         side=now.where(now.notna(), None),
-        remembered=table.where(table.notna(), None),
+        parts=lambda: [table],
         moved=here.loc[moved, ["image_id", "group_id", "side"]].reset_index(drop=True),
         anew=before.empty and not remembered.empty,
     )
+
+
+def first_sides(
+    frames: Callable[[], Iterator[pd.DataFrame]],
+    outline: pd.DataFrame,
+    split: Split,
+    drawn: bool,
+    remembered: pd.DataFrame,
+    children: pd.Series | None = None,
+) -> Sides | None:
+    """The same as ``keep_sides`` if no side of this split is remembered, from rows that come in parts; else None.
+
+    frames   gives columns image_id, patient_id, content_hash, group_id and left_out in parts
+    outline  of all rows: columns group_id (any value, equal in one group) and left_out
+    """
+    key = _key(split, drawn, children)
+    if (remembered.split == key).any():
+        return None
+    placed = outline.group_id.isin(outline.group_id[outline.left_out.isna()]).to_numpy()
+    to_train = np.zeros(len(outline), dtype=bool) if children is None else children.to_numpy(bool)
+    codes, start = np.full(len(outline), -1, dtype=np.int8), 0
+    for part in frames():
+        here = slice(start, start := start + len(part))
+        hashed = {group: SPLITS.index(split_of(group, split)) for group in part.group_id.unique()}
+        sides = np.where(to_train[here], SPLITS.index("train"), part.group_id.map(hashed).to_numpy(dtype=np.int8))
+        codes[here] = np.where(placed[here], sides, -1)
+    side = pd.Series(pd.Categorical.from_codes(codes, pd.Index(SPLITS)), index=outline.index)
+
+    def parts() -> Iterator[pd.DataFrame]:
+        yield remembered
+        start = 0
+        for part in frames():
+            given = side.iloc[start : (start := start + len(part))].astype(object).set_axis(part.index)
+            rows = part.assign(split=key, side=given, patient=part.patient_id.map(_patient, na_action="ignore"))
+            yield rows.loc[(part.left_out != NO_IMAGE) & given.notna(), list(COLUMNS)]
+
+    moved = pd.DataFrame(columns=["image_id", "group_id", "side"], dtype=object)
+    return Sides(side, parts, moved, anew=not remembered.empty)
 
 
 def read_sides(path: Path) -> pd.DataFrame:
@@ -127,9 +171,15 @@ def read_sides(path: Path) -> pd.DataFrame:
     return table.where(table.notna(), None)
 
 
-def write_sides(remembered: pd.DataFrame, path: Path) -> None:
-    """Write the remembered sides as CSV (UTF-8), atomically."""
-    write_whole(path, remembered[list(COLUMNS)].to_csv(index=False, lineterminator="\n").encode())
+def write_sides(remembered: pd.DataFrame | Iterable[pd.DataFrame], path: Path) -> None:
+    """Write the remembered sides, whole or in parts, as CSV (UTF-8), atomically."""
+    parts = [remembered] if isinstance(remembered, pd.DataFrame) else remembered
+    write_whole(path, csv_parts(parts, COLUMNS))
+
+
+def _key(split: Split, drawn: bool, children: pd.Series | None) -> str:
+    """Digest of a split; another one with children in train, because groups that go there for their children stay."""
+    return digest([split.model_dump(), drawn, *([] if children is None else ["children in train"])])[:_DIGITS]
 
 
 def _known(now: pd.Series, before: pd.Series) -> pd.Series:

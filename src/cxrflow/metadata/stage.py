@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
@@ -34,18 +35,18 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
     """
     built = build_records(sources, metadata, task, engine, data)
     facts = summary(built)
-    print_reconciliation(built.records)
-    print_split(built.records, task, facts)
+    print_reconciliation(built.outline)
+    print_split(built.outline, task, facts)
     if built.sides is not None:
         print_moved(built.sides)
     print_not_frontal(facts)
-    overlap = collection_overlap(built.records, built.near)
+    overlap = collection_overlap(built.outline, built.near)
     print_overlap(overlap)
     write_tables(built, overlap, results)
-    check_classes(built.records[built.records.left_out.isna()], task)
+    check_classes(built.outline[built.outline.left_out.isna()], task)
     if built.sides is not None:
-        write_sides(built.sides.remembered, data / SIDES)
-    write_records(built.records, data / "records.csv")
+        write_sides(built.sides.parts(), data / SIDES)
+    write_records(built.parts(), data / "records.csv")
     return built
 
 
@@ -54,7 +55,7 @@ def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
 
     overlap  table of ``collection_overlap``; if it is empty, no figure is written
     """
-    tables = {"reconciliation": reconciliation(built.records), "shares": shares(built.records), "overlap": overlap}
+    tables = {"reconciliation": reconciliation(built.outline), "shares": shares(built.outline), "overlap": overlap}
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
     if not overlap.empty:
@@ -66,10 +67,13 @@ def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
     """Number of rows by collection and fate: columns source, fate, rows. Fate is ``kept: <class>``, or the reason for
     leaving the row out, without details in parentheses at its end. The counts add up to the number of ``records``.
     """
-    reason = records.left_out.astype("string").str.replace(r" \(.*\)$", "", regex=True)
-    fate = reason.astype(object).where(records.left_out.notna(), KEPT + ": " + records.label.fillna(""))
-    counted = records.assign(fate=fate).groupby(["source", "fate"], sort=False).size().rename("rows").reset_index()
     order = {source: position for position, source in enumerate(records.source.unique())}
+    keys = ["source", "label", "left_out"]
+    alike = records.groupby(keys, sort=False, dropna=False, observed=True).size().rename("rows").reset_index()
+    alike = alike.astype(dict.fromkeys(keys, object))
+    reason = alike.left_out.astype("string").str.replace(r" \(.*\)$", "", regex=True).astype(object)
+    fate = reason.where(alike.left_out.notna(), KEPT + ": " + alike.label.fillna(""))
+    counted = alike.assign(fate=fate).groupby(["source", "fate"], sort=False)["rows"].sum().reset_index()
     kept_first = counted.fate.str.startswith(KEPT)
     ranked = counted.assign(s=counted.source.map(order), k=~kept_first, r=-counted.rows.where(~kept_first, 0))
     return ranked.sort_values(["s", "k", "r", "fate"])[["source", "fate", "rows"]].reset_index(drop=True)
@@ -78,10 +82,10 @@ def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
 def shares(records: pd.DataFrame) -> pd.DataFrame:
     """Kept images and groups by split, collection and class: columns split, source, label, images, groups."""
     kept = records[records.left_out.isna()]
-    counted = kept.groupby(["split", "source", "label"]).agg(
+    counted = kept.groupby(["split", "source", "label"], observed=True).agg(
         images=("image_id", "size"), groups=("group_id", "nunique")
     )
-    table = counted.reset_index()
+    table = counted.reset_index().astype(dict.fromkeys(("split", "source", "label"), object))
     order = {split: position for position, split in enumerate(SPLITS)}
     return table.sort_values(["split", "source", "label"], key=lambda c: c.map(order) if c.name == "split" else c)
 
@@ -91,21 +95,23 @@ def summary(built: Built) -> dict[str, Any]:
     not all known, in words; images moved to train when groups were joined; kept images that do not look frontal, worst
     first; kept images stored inverted."""
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
-    kept = built.records[built.records.left_out.isna()]
-    sizes = kept.groupby("group_id").size()
-    largest = sizes.idxmax() if len(sizes) else None
-    members = kept[kept.group_id == largest]
-    flagged = kept[kept.frontal < FLAG].sort_values(["frontal", "image_id"])
+    kept = built.outline[built.outline.left_out.isna()]
+    sizes = kept.groupby("group_id", sort=False).size()
+    members = kept[kept.group_id == sizes.idxmax()] if len(sizes) else kept
+    positions = members.index.to_numpy()[:1]
+    flagged = np.flatnonzero((built.outline.left_out.isna() & (built.outline.frontal < FLAG)).to_numpy())
+    scores = built.outline.frontal.iloc[flagged].tolist()
+    not_frontal = sorted(zip(scores, built.texts("image_id", flagged), strict=True))
     return {
-        "rows": len(built.records),
+        "rows": len(built.outline),
         "kept": len(kept),
-        "left_out": len(built.records) - len(kept),
+        "left_out": len(built.outline) - len(kept),
         "groups": len(sizes),
         "patients": int(kept.patient_id.nunique()),
         "under_18": int((kept.age < 18).sum()),
         "near_repeats": built.near_repeats,
         "largest_group": {
-            "group_id": largest,
+            "group_id": next(iter(built.texts("group_id", positions)), None),
             "images": len(members),
             "patients": int(members.patient_id.nunique()),
         },
@@ -118,10 +124,7 @@ def summary(built: Built) -> dict[str, Any]:
         "not_frontal": {
             "below": FLAG,
             "images": len(flagged),
-            "list": [
-                {"image_id": image_id, "frontal": round(score, 3)}
-                for image_id, score in zip(flagged.image_id, flagged.frontal, strict=True)
-            ],
+            "list": [{"image_id": image_id, "frontal": round(score, 3)} for score, image_id in not_frontal],
         },
         "turned": int(kept.turned.sum()),
     }

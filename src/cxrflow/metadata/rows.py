@@ -1,0 +1,173 @@
+"""The rows of a run on disk, so that memory does not grow with them: Parquet files that the engine reads, too."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrflow.engines import Engine
+from cxrflow.records import FINDINGS_JOINT, Record
+from cxrflow.task import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Rows of a file and of a batch.
+_BATCH = 1 << 16
+_TEXTS = ("image_id", "source", "path", "patient_id", "findings", "finding", "view", "sex", "url", "label", "left_out")
+#: Columns that need the image files; null until these were read.
+OF_FILES = ("content_hash", "near_hash", "note", "frontal", "turned")
+
+
+class Rows:
+    """Tables of the rows in a temporary folder below ``work``, which goes with this object.
+
+    Every table has ``position``, the place of a row in the order of the collections, and is in this order. Spark's
+    executors need the folder at the same path.
+    """
+
+    def __init__(self, engine: Engine, work: Path) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        self._backend = engine.backend
+        self._temporary = TemporaryDirectory(prefix=".rows.", dir=work)
+        self._folder = Path(self._temporary.name).absolute()
+
+    def write(self, name: str, batches: Iterable["pa.RecordBatch"]) -> Any:
+        """Write a table; returns it as an Ibis table of the engine."""
+        from pyarrow import parquet
+
+        folder = self._folder / name
+        folder.mkdir()
+        for number, batch in enumerate(batches):
+            with parquet.ParquetWriter(folder / f"part-{number:06}.parquet", batch.schema) as file:
+                file.write_batch(batch)
+        return self._backend.read_parquet(f"{folder}/*.parquet")
+
+    def save(self, name: str, table: Any) -> None:
+        """Let the engine compute and write a table."""
+        folder, ordered = self._folder / name, table.order_by("position")
+        if self._backend.name == "duckdb":
+            folder.mkdir()
+            self._backend.to_parquet(ordered, folder / "part-0.parquet")
+        else:
+            self._backend.to_parquet(ordered, folder)
+
+    def read(self, name: str, columns: list[str] | None = None) -> Iterator["pa.RecordBatch"]:
+        """A written or saved table, batch by batch, in order; at least one batch, if empty."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        for path in sorted((self._folder / name).glob("*.parquet")):
+            with parquet.ParquetFile(path) as file:
+                if not file.metadata.num_rows:
+                    schema = file.schema_arrow
+                    yield pa.RecordBatch.from_pylist([], pa.schema([schema.field(c) for c in columns or schema.names]))
+                yield from file.iter_batches(_BATCH, columns=columns)
+
+    def together(self, *wanted: tuple[str, list[str]]) -> Iterator["pa.Table"]:
+        """Columns of several tables side by side, in parts of equal length."""
+        import pyarrow as pa
+
+        for parts in zip(*(_exactly(self.read(name, columns)) for name, columns in wanted), strict=True):
+            arrays = [column for part in parts for column in part.columns]
+            yield pa.table(arrays, names=[name for part in parts for name in part.column_names])
+
+    def integers(self, name: str, column: str, rows: int) -> NDArray[np.int32]:
+        """A column of whole numbers, int32 (rows,), -1 for null."""
+        out, start = np.empty(rows, dtype=np.int32), 0
+        for batch in self.read(name, [column]):
+            out[start : start + len(batch)] = batch.column(0).fill_null(-1).to_numpy(zero_copy_only=False)
+            start += len(batch)
+        return out
+
+
+def _exactly(batches: Iterable["pa.RecordBatch"]) -> Iterator["pa.Table"]:
+    """The same rows in parts of _BATCH rows, the last one shorter."""
+    import pyarrow as pa
+
+    held: list[pa.RecordBatch] = []
+    space = _BATCH
+    for batch in batches:
+        while len(batch):
+            part, batch = batch.slice(0, space), batch.slice(space)
+            held.append(part)
+            space -= len(part)
+            if not space:
+                yield pa.Table.from_batches(held)
+                held, space = [], _BATCH
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatch"]:
+    """Records with the task's labels; a row without a label is left out with the source's reason, or the task's if the
+    source has none. At least one batch, if empty."""
+    import pyarrow as pa
+
+    answers: dict[tuple[str, ...], tuple[str | None, str | None]] = {}
+    left, start = iter(records), 0
+    while True:
+        part = list(islice(left, _BATCH))
+        if start and not part:
+            return
+        columns: dict[str, Any] = {"position": pa.array(range(start, start + len(part)), pa.int64())}
+        labels, left_out = [], []
+        for record in part:
+            if (answer := answers.get(record.findings)) is None:
+                answer = answers[record.findings] = task.label_of(record.findings)
+            labels.append(answer[0])
+            left_out.append(record.left_out or answer[1])
+        for name in _TEXTS:
+            if name == "label":
+                values: list[str | None] = labels
+            elif name == "left_out":
+                values = left_out
+            elif name == "findings":
+                values = [FINDINGS_JOINT.join(record.findings) or None for record in part]
+            else:
+                values = [getattr(record, name) for record in part]
+            columns[name] = _texts(values)
+        for name in ("age", "day"):
+            columns[name] = pa.array([getattr(record, name) for record in part], pa.float64())
+        columns["paediatric"] = pa.array([record.paediatric for record in part], pa.bool_())
+        of_files = {"frontal": pa.float64(), "turned": pa.bool_()}
+        columns |= {name: pa.nulls(len(part), of_files.get(name, pa.string())) for name in OF_FILES}
+        yield pa.RecordBatch.from_pydict(columns)
+        if len(part) < _BATCH:
+            return
+        start += len(part)
+
+
+def _texts(values: list[str | None]) -> "pa.Array":
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:  # file names in bytes that are no UTF-8
+        clean = [value and value.encode("utf-8", "backslashreplace").decode() for value in values]
+        return pa.array(clean, pa.string())
+
+
+class Categories:
+    """Collects a column of texts as codes, batch by batch."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+        self._parts: list[NDArray[np.int32]] = []
+
+    def add(self, column: "pa.Array") -> None:
+        """Add the column of a batch."""
+        encoded = column.dictionary_encode()
+        codes = [self._codes.setdefault(text, len(self._codes)) for text in encoded.dictionary.to_pylist()]
+        at = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
+        self._parts.append(np.array([*codes, -1], dtype=np.int32)[at])
+
+    def series(self) -> pd.Series:
+        """The whole column, of a categorical dtype."""
+        codes = np.concatenate(self._parts) if self._parts else np.empty(0, dtype=np.int32)
+        return pd.Series(pd.Categorical.from_codes(codes, pd.Index(list(self._codes), dtype=object)))
