@@ -1,5 +1,6 @@
 """Records on disk, parameters checked, files whole and below their root."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.files import below, code_digest, digest, write_json, write_whole
+from cxrflow.files import Root, below, code_digest, digest, write_json, write_whole
 from cxrflow.findings import FINDINGS
 from cxrflow.params import load_params, resolved_yaml, set_run
 from cxrflow.records import COLUMNS, Record, read_kept, read_records, to_frame, write_records
@@ -200,18 +201,41 @@ def test_files_are_written_whole_or_not_at_all(tmp_path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["a.json"]
 
 
-def test_below_follows_links_and_dots_to_where_they_lead(tmp_path) -> None:
+@pytest.fixture
+def linked(tmp_path) -> Path:
+    """A folder with links that stay in it, lead out of it, and lead nowhere."""
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
     (tmp_path / "rooted").mkdir()  # begins like the root, and is not in it
     (root / "out").symlink_to(tmp_path)
     (root / "round").symlink_to("round")
     (root / "in").symlink_to("sub")
-    for inside in ("a.png", "sub/../a.png", "in/a.png", "absent/a.png", "..a/b..png", "round"):
-        assert below(root, inside) == root / inside
-    for outside in ("..", "../rooted/a.png", "/etc/passwd", "sub/../../a", "out/a.png", "a\0b"):
+    return root
+
+
+def test_below_follows_links_that_stay_in_the_folder(linked) -> None:
+    for inside in ("a.png", "in/a.png", "absent/a.png", "..a/b..png", "round", "C:a.png"):
+        assert below(linked, inside) == linked / inside
+    for link in ("out/a.png", "out"):
+        with pytest.raises(LeftOut, match=r"set sources\.follow_links: true if the link is yours"):
+            below(linked, link)
+        assert below(linked, link, follow_links=True) == linked / link
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_below_refuses_paths_that_lead_up_or_are_absolute(linked, follow_links) -> None:
+    for outside in ("..", "../rooted/a.png", "/etc/passwd", "sub/../../a", "sub/..", "a\0b", r"C:\a.png", r"\\host\a"):
         with pytest.raises(LeftOut):
-            below(root, outside)
+            below(linked, outside, follow_links)
+
+
+def test_a_records_path_leads_to_the_file_of_any_name_and_stays_in_its_collection(linked) -> None:
+    root = Root(linked.parent)
+    assert root.file(r"root/M\xfcller\\1.png") == linked / os.fsdecode(b"M\xfcller\\1.png")
+    assert Root(linked.parent, follow_links=True).file("root/out/a") == linked / "out" / "a"
+    for outside in ("root/out/a", "../a.png", "/etc/passwd", "./a.png", "root//etc/passwd", r"root/\u002e\u002e/a"):
+        with pytest.raises(LeftOut, match="path leaves the collection's folder"):
+            root.file(outside)
 
 
 def test_digests_tell_values_and_code_apart(tmp_path) -> None:

@@ -3,14 +3,22 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.text import name_text
+from cxrflow.text import name_of, name_text
+
+#: Reasons for leaving out a file that is not below its root.
+OUTSIDE = "path leaves the collection's folder: it is absolute or has '..'"
+LINK = "path leaves the collection's folder through a link; set sources.follow_links: true if the link is yours"
+#: An absolute path, also of Windows, or one with "..".
+_OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|/)\.\.(?:/|$)")
 
 
 def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
@@ -58,20 +66,52 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def below(root: Path, relative: str) -> Path:
-    """``root / relative``. Raises LeftOut if the path leaves ``root`` through ``..``, an absolute path or a link.
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The folder that holds the collections, and where the paths of records lead.
 
-    Each folder is resolved once per process; a link that replaces it later is not detected.
+    folder        the paths are relative to it
+    follow_links  whether links may lead out of a collection's folder (``sources.follow_links``)
+    """
+
+    folder: Path
+    follow_links: bool = False
+
+    def file(self, path: str) -> Path:
+        """The file of a record.
+
+        path  name text (text.py), the collection's folder first
+        Raises LeftOut as ``below``: the path must not leave the collection's folder.
+        """
+        folder, _, rest = name_of(path).partition("/")
+        if folder in ("", ".", ".."):
+            raise LeftOut(OUTSIDE)
+        return below(self.folder / folder, rest, self.follow_links)
+
+    def absolute(self) -> "Root":
+        """The same with an absolute folder, for processes that have another working directory."""
+        return replace(self, folder=self.folder.absolute())
+
+
+def below(root: Path, relative: str, follow_links: bool = False) -> Path:
+    """``root / relative``.
+
+    Raises LeftOut if the path is absolute or has ``..``, or if it leads out of ``root`` through a link and links are
+    not to be followed. Each folder is resolved once per process; a link that replaces it later is not detected.
     """
     if "\0" in relative:
-        raise LeftOut(f"path contains a NUL character: {relative!r}")
+        raise LeftOut("path contains a NUL character")
+    if _OUTSIDE.search(relative):
+        raise LeftOut(OUTSIDE)
     path = root / relative
+    if follow_links:
+        return path
     folder, name = os.path.split(path)
     # Resolving a path takes longer than opening the file, so folders are resolved once and cached.
-    direct = name not in ("", ".", "..") and not os.path.islink(path)
+    direct = name not in ("", ".") and not os.path.islink(path)
     there = _resolved(folder) + name if direct else os.path.realpath(path)
     if not f"{there}/".startswith(_resolved(str(root))):
-        raise LeftOut("path leaves the collection's folder")
+        raise LeftOut(LINK)
     return path
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from cxrflow.cli import app
 from cxrflow.engines import LocalEngine
+from cxrflow.files import Root
 from cxrflow.images.prepare import prepare_images
 from cxrflow.params import load_params
 from cxrflow.records import COLUMNS
@@ -20,7 +21,7 @@ FILES = ("images.npy", "lungs.npy", "index.csv")
 
 def written(records: pd.DataFrame, root: Path, steps, engine, out: Path) -> list[bytes]:
     """What an engine leaves of the images of ``records``."""
-    prepare_images(records, root, steps, engine, out)
+    prepare_images(records, Root(root), steps, engine, out)
     return [(out / name).read_bytes() for name in FILES]
 
 

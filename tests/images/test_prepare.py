@@ -9,6 +9,7 @@ import pytest
 
 from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
+from cxrflow.files import Root
 from cxrflow.images import prepare
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.rows import Rows
@@ -50,7 +51,7 @@ def collection(tmp_path: Path) -> tuple[Path, pd.DataFrame]:
 
 def test_rows_are_the_prepared_images_in_order(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, records = collection
-    store = prepare.prepare_images(records, root, STEPS, LocalEngine(), tmp_path / "out")
+    store = prepare.prepare_images(records, Root(root), STEPS, LocalEngine(), tmp_path / "out")
     assert store.images.shape == (6, 32, 32)
     for k in range(6):
         grey = cv2.imread(str(root / records.path[k]), cv2.IMREAD_GRAYSCALE)
@@ -62,15 +63,15 @@ def test_rows_are_the_prepared_images_in_order(collection: tuple[Path, pd.DataFr
 def test_only_what_is_new_is_decoded(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, records = collection
     out = tmp_path / "out"
-    first = prepare.prepare_images(records[:4], root, STEPS, CountingEngine(), out)
+    first = prepare.prepare_images(records[:4], Root(root), STEPS, CountingEngine(), out)
     before = np.array(first.images)
     engine = CountingEngine()
     reordered = records.iloc[[5, 2, 0, 1, 3, 4]]
-    store = prepare.prepare_images(reordered, root, STEPS, engine, out)
+    store = prepare.prepare_images(reordered, Root(root), STEPS, engine, out)
     assert engine.items == 2
     assert (store.images[[2, 3, 1, 4]] == before).all()
     changed_steps = CountingEngine()
-    prepare.prepare_images(records, root, STEPS.model_copy(update={"crop_top": 0.2}), changed_steps, out)
+    prepare.prepare_images(records, Root(root), STEPS.model_copy(update={"crop_top": 0.2}), changed_steps, out)
     assert changed_steps.items == 6
 
 
@@ -78,12 +79,12 @@ def test_an_interrupted_run_goes_on(collection: tuple[Path, pd.DataFrame], tmp_p
     root, records = collection
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        prepare.prepare_images(records, root, STEPS, CountingEngine(limit=4), out)
+        prepare.prepare_images(records, Root(root), STEPS, CountingEngine(limit=4), out)
     assert not (out / "images.npy").exists()
     engine = CountingEngine()
-    store = prepare.prepare_images(records, root, STEPS, engine, out)
+    store = prepare.prepare_images(records, Root(root), STEPS, engine, out)
     assert engine.items == 2
-    whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
+    whole = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), tmp_path / "other")
     assert (store.images[:] == whole.images[:]).all()
     assert not (tmp_path / "out.partial").exists()
 
@@ -92,13 +93,13 @@ def test_a_line_that_a_kill_cut_short_is_done_again(collection: tuple[Path, pd.D
     root, records = collection
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        prepare.prepare_images(records, root, STEPS, CountingEngine(limit=4), out)
+        prepare.prepare_images(records, Root(root), STEPS, CountingEngine(limit=4), out)
     journal = tmp_path / "out.partial" / "journal.jsonl"
     journal.write_text(journal.read_text()[:-5])
     engine = CountingEngine()
-    store = prepare.prepare_images(records, root, STEPS, engine, out)
+    store = prepare.prepare_images(records, Root(root), STEPS, engine, out)
     assert engine.items == 3
-    whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
+    whole = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), tmp_path / "other")
     assert (store.images[:] == whole.images[:]).all()
 
 
@@ -122,7 +123,7 @@ def test_a_kill_while_the_store_takes_its_place_loses_nothing(
 ) -> None:
     root, records = collection
     out = tmp_path / "out"
-    prepare.prepare_images(records, root, STEPS.model_copy(update={"crop_top": 0.2}), CountingEngine(), out)
+    prepare.prepare_images(records, Root(root), STEPS.model_copy(update={"crop_top": 0.2}), CountingEngine(), out)
     real = getattr(where, name)
 
     def killed(first, *args, **kwargs):
@@ -137,10 +138,10 @@ def test_a_kill_while_the_store_takes_its_place_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(where, name, killed)
         with pytest.raises(Killed):
-            prepare.prepare_images(records, root, STEPS, CountingEngine(), out)
+            prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), out)
     engine = CountingEngine()
-    store = prepare.prepare_images(records, root, STEPS, engine, out)
-    whole = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "other")
+    store = prepare.prepare_images(records, Root(root), STEPS, engine, out)
+    whole = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), tmp_path / "other")
     assert (store.images[:] == whole.images[:]).all()
     assert {"images.npy", "index.csv", "steps.json"} <= {p.name for p in out.iterdir()}
     assert not (tmp_path / "out.partial").exists()
@@ -162,7 +163,7 @@ def test_a_full_disk_never_counts_as_done(tmp_path: Path, monkeypatch: pytest.Mo
 def test_names_with_odd_characters_stay_one_row(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, records = collection
     records.loc[2, "image_id"] = 'here:\r"2",\r'
-    store = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "out")
+    store = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), tmp_path / "out")
     assert store.index.image_id.tolist() == records.image_id.tolist()
 
 
@@ -178,8 +179,8 @@ def test_a_kill_does_not_make_an_unreadable_image_black(collection: tuple[Path, 
     root, records = collection
     (root / "here" / "1.png").write_bytes(b"not a picture")
     with pytest.raises(KeyboardInterrupt):
-        prepare.prepare_images(records, root, STEPS, CountingEngine(limit=4), tmp_path / "out")
-    store = prepare.prepare_images(records, root, STEPS, CountingEngine(), tmp_path / "out")
+        prepare.prepare_images(records, Root(root), STEPS, CountingEngine(limit=4), tmp_path / "out")
+    store = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), tmp_path / "out")
     assert "not an image" in store.index.left_out[1]
 
 
@@ -188,8 +189,8 @@ def test_records_without_hashes_and_steps_of_another_kind_are_refused(
 ) -> None:
     root, records = collection
     with pytest.raises(CxrflowError, match="counted without files"):
-        prepare.prepare_images(records.assign(content_hash=None), root, STEPS, LocalEngine(), tmp_path / "out")
-    store = prepare.prepare_images(records, root, STEPS, LocalEngine(), tmp_path / "out")
+        prepare.prepare_images(records.assign(content_hash=None), Root(root), STEPS, LocalEngine(), tmp_path / "out")
+    store = prepare.prepare_images(records, Root(root), STEPS, LocalEngine(), tmp_path / "out")
     prepare.check_steps(store, STEPS.model_copy(update={"channels": 3}))  # made of the same picture later
     with pytest.raises(CxrflowError, match="other image steps"):
         prepare.check_steps(store, STEPS.model_copy(update={"equalise": "clahe"}))
@@ -198,7 +199,7 @@ def test_records_without_hashes_and_steps_of_another_kind_are_refused(
 def test_an_unreadable_image_is_left_out_with_its_reason(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, records = collection
     (root / "here" / "3.png").write_bytes(b"not a picture")
-    store = prepare.prepare_images(records, root, STEPS, LocalEngine(), tmp_path / "out")
+    store = prepare.prepare_images(records, Root(root), STEPS, LocalEngine(), tmp_path / "out")
     reasons = store.index.set_index("image_id").left_out
     assert "not an image" in reasons["here:3"]
     assert reasons.drop("here:3").isna().all()
@@ -226,8 +227,8 @@ def test_masks_are_stored_beside_the_images(tmp_path: Path) -> None:
     )
     steps = STEPS.model_copy(update={"size": 64, "lungs": "opencv", "lungs_use": "crop"})
     out = tmp_path / "out"
-    prepare.prepare_images(records[:1], root, steps, CountingEngine(), out)
-    store = prepare.prepare_images(records, root, steps, CountingEngine(limit=2), out)
+    prepare.prepare_images(records[:1], Root(root), steps, CountingEngine(), out)
+    store = prepare.prepare_images(records, Root(root), steps, CountingEngine(limit=2), out)
     assert store.lungs is not None
     for k in range(3):
         image, mask, window = prepare_image(cv2.imread(str(root / "here" / f"{k}.png"), cv2.IMREAD_GRAYSCALE), steps)
@@ -236,6 +237,6 @@ def test_masks_are_stored_beside_the_images(tmp_path: Path) -> None:
         assert (store.images[k] == image).all()
         assert (store.lungs[k] == mask).all()
         assert store.window(k) == window
-    without = prepare.prepare_images(records, root, STEPS, CountingEngine(), out)
+    without = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), out)
     assert without.lungs is None
     assert prepare.open_store(out).lungs is None

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from cxrflow.errors import CxrflowError
+from cxrflow.files import Root
 from cxrflow.images.examples import step_names, write_examples
 from cxrflow.images.prepare import steps_digest
 from cxrflow.images.registry import STEPS, prepare_image, steps_in_force, views
@@ -113,7 +114,7 @@ def test_the_picture_has_a_row_per_class_and_a_column_per_step(
         rows += [(f"here/{k}.png", label, "train")] if k else []  # of the first class none can be read
     records = pd.DataFrame(rows, columns=["path", "label", "split"])
     steps = plain.model_copy(update={"equalise": "clahe"})
-    write_examples(records, tmp_path, steps, task, tmp_path / "out.png")
+    write_examples(records, Root(tmp_path), steps, task, tmp_path / "out.png")
     picture = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
     count = len(task.order) - 1
     assert picture.shape == (256 * count + 6 * (count - 1), 256 * 3 + 6 * 2)
@@ -122,4 +123,4 @@ def test_the_picture_has_a_row_per_class_and_a_column_per_step(
         expected = prepare_image(drawn[k], steps).image
         assert (cell == cv2.resize(expected, (256, 256), interpolation=cv2.INTER_AREA)).all()
     with pytest.raises(CxrflowError, match="no training image"):
-        write_examples(records[records.split == "test"], tmp_path, steps, task, tmp_path / "out.png")
+        write_examples(records[records.split == "test"], Root(tmp_path), steps, task, tmp_path / "out.png")

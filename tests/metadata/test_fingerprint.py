@@ -11,6 +11,7 @@ from PIL import Image
 
 from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
+from cxrflow.files import Root
 from cxrflow.metadata import fingerprint as module
 from cxrflow.metadata.fingerprint import THUMBNAIL, fingerprint, fingerprints
 
@@ -34,14 +35,14 @@ def asked(engine) -> list[str]:
 
 
 def test_what_a_fingerprint_holds(root) -> None:
-    found = fingerprint((str(root), "c/0.png"))
+    found = fingerprint((Root(root), "c/0.png"))
     assert found.content_hash == hashlib.sha256((root / "c/0.png").read_bytes()).hexdigest()
     assert len(found.near_hash) == 64
     assert len(found.thumbnail) == THUMBNAIL**2
     assert found.left_out is None
     assert 0 <= found.frontal <= 1
     assert found.turned is False
-    damaged = fingerprint((str(root), "c/damaged.png"))
+    damaged = fingerprint((Root(root), "c/damaged.png"))
     assert (damaged.content_hash, damaged.near_hash, damaged.thumbnail) == (None, None, None)
     assert (damaged.frontal, damaged.turned) == (None, None)
     assert "not an image" in damaged.left_out
@@ -50,7 +51,7 @@ def test_what_a_fingerprint_holds(root) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (40_000, 2)])
 def test_odd_shapes_have_fingerprints(root, shape) -> None:
     Image.fromarray(np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)).save(root / "c" / "odd.png")
-    assert fingerprint((str(root), "c/odd.png")).left_out is None
+    assert fingerprint((Root(root), "c/odd.png")).left_out is None
 
 
 @pytest.mark.parametrize(
@@ -71,67 +72,67 @@ def test_paths_that_lead_nowhere_or_elsewhere(root, path, reason) -> None:
     (root / "c/0.png").rename(root / "other/a.png")
     (root / "c/link.png").symlink_to(root / "other/a.png")
     (root / "c/loop").symlink_to("loop")
-    assert reason in fingerprint((str(root), path)).left_out
+    assert reason in fingerprint((Root(root), path)).left_out
 
 
 def test_a_link_that_stays_inside_is_followed(root) -> None:
     (root / "c/link.png").symlink_to("0.png")
-    assert fingerprint((str(root), "c/link.png")) == fingerprint((str(root), "c/0.png"))
+    assert fingerprint((Root(root), "c/link.png")) == fingerprint((Root(root), "c/0.png"))
 
 
 def test_the_second_call_reads_only_what_could_not_be_read(root, tmp_path, engine) -> None:
-    first = fingerprints(root, [*PATHS, PATHS[0]], engine, tmp_path / "cache")
+    first = fingerprints(Root(root), [*PATHS, PATHS[0]], engine, tmp_path / "cache")
     assert asked(engine) == PATHS  # each once
-    assert fingerprints(root, PATHS, engine, tmp_path / "cache") == first
+    assert fingerprints(Root(root), PATHS, engine, tmp_path / "cache") == first
     assert asked(engine) == ["c/damaged.png"]
 
 
 def test_a_cache_of_an_earlier_version_does_no_harm(root, tmp_path, engine) -> None:
     with closing(sqlite3.connect(tmp_path / "cache")) as store, store:
         store.execute("create table fingerprint (path text primary key, state text, content_hash text, near_hash text)")
-    first = fingerprints(root, PATHS, engine, tmp_path / "cache")
+    first = fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
     asked(engine)
-    assert fingerprints(root, PATHS, engine, tmp_path / "cache") == first
+    assert fingerprints(Root(root), PATHS, engine, tmp_path / "cache") == first
     assert asked(engine) == ["c/damaged.png"]
 
 
 def test_a_damaged_cache_says_what_to_do(root, tmp_path, engine) -> None:
     (tmp_path / "cache").write_bytes(b"no database, " * 100)
     with pytest.raises(CxrflowError, match=r"damaged.*delete it"):
-        fingerprints(root, PATHS, engine, tmp_path / "cache")
+        fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
 
 
 def test_a_changed_file_and_a_new_one_are_read_again(root, tmp_path, engine) -> None:
-    before = fingerprints(root, PATHS, engine, tmp_path / "cache")
+    before = fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
     asked(engine)
     (root / "c/0.png").write_bytes((root / "c/1.png").read_bytes())
     Image.open(root / "c/1.png").rotate(90).save(root / "c/2.png")
-    after = fingerprints(root, [*PATHS, "c/2.png"], engine, tmp_path / "cache")
+    after = fingerprints(Root(root), [*PATHS, "c/2.png"], engine, tmp_path / "cache")
     assert asked(engine) == ["c/0.png", "c/damaged.png", "c/2.png"]
     assert after["c/0.png"] == before["c/1.png"]
 
 
 def test_same_size_other_time_is_read_again(root, tmp_path, engine) -> None:
-    fingerprints(root, PATHS, engine, tmp_path / "cache")
+    fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
     asked(engine)
     os.utime(root / "c/1.png", ns=(1, 1))
-    fingerprints(root, PATHS, engine, tmp_path / "cache")
+    fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
     assert asked(engine) == ["c/1.png", "c/damaged.png"]
 
 
 def test_other_code_reads_everything_again(root, tmp_path, engine, monkeypatch) -> None:
-    fingerprints(root, PATHS, engine, tmp_path / "cache")
+    fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
     asked(engine)
     monkeypatch.setattr(module, "code_digest", lambda package, parts: "another")
-    fingerprints(root, PATHS, engine, tmp_path / "cache")
+    fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
     assert asked(engine) == PATHS
 
 
 def test_a_file_that_appears_later_is_read(root, tmp_path, engine) -> None:
     (root / "c/0.png").rename(root / "c/away")
-    assert "absent" in fingerprints(root, PATHS, engine, tmp_path / "cache")["c/0.png"].left_out
+    assert "absent" in fingerprints(Root(root), PATHS, engine, tmp_path / "cache")["c/0.png"].left_out
     (root / "c/away").rename(root / "c/0.png")
-    assert fingerprints(root, PATHS, engine, tmp_path / "cache")["c/0.png"].left_out is None
+    assert fingerprints(Root(root), PATHS, engine, tmp_path / "cache")["c/0.png"].left_out is None
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(root, tmp_path, engine, monkeypatch) -> None:
@@ -143,11 +144,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(root, tmp_path, engine, mon
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fingerprints(root, PATHS, Interrupted(), tmp_path / "cache")
-    fingerprints(root, PATHS, engine, tmp_path / "cache")
+        fingerprints(Root(root), PATHS, Interrupted(), tmp_path / "cache")
+    fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
     assert asked(engine) == PATHS[1:]
 
 
 def test_other_processes_give_the_same(root, tmp_path, engine) -> None:
-    here = fingerprints(root, PATHS, engine, tmp_path / "here")
-    assert fingerprints(root, PATHS, LocalEngine(), tmp_path / "there") == here
+    here = fingerprints(Root(root), PATHS, engine, tmp_path / "here")
+    assert fingerprints(Root(root), PATHS, LocalEngine(), tmp_path / "there") == here

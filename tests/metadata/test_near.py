@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cxrflow.files import Root
 from cxrflow.metadata.fingerprint import THUMBNAIL, difference_hash, fingerprint
 from cxrflow.metadata.near import MOST_BITS, like_hashes, near_pairs
 
@@ -90,7 +91,7 @@ def _prints(folder, *pictures):
     prints = []
     for n, picture in enumerate(pictures):
         (folder / "c" / str(n)).write_bytes(picture)
-        prints.append(fingerprint((str(folder), f"c/{n}")))
+        prints.append(fingerprint((Root(folder), f"c/{n}")))
         assert prints[-1].left_out is None
     return near_pairs([p.near_hash for p in prints], [p.thumbnail for p in prints]).tolist()
 

@@ -96,11 +96,11 @@ def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
     from cxrflow.images.examples import write_examples
     from cxrflow.images.prepare import prepare_images, print_prepared
     from cxrflow.records import read_kept
-    from cxrflow.sources import find_collections
+    from cxrflow.sources import find_root
 
     loaded = load(params, engine)
     kept = read_kept(RECORDS)
-    root, _ = find_collections(Path(loaded.sources.root))
+    root = find_root(loaded.sources)
     with open_engine(loaded) as opened:
         store = prepare_images(kept, root, loaded.images, opened, IMAGES)
     write_examples(kept, root, loaded.images, loaded.task, RESULTS / "images" / "examples.png")
@@ -143,13 +143,13 @@ def explanation(params: ParamsFile = PARAMS) -> None:
     from cxrflow.evaluation.predictions import read_predictions
     from cxrflow.explanation.explain import explain
     from cxrflow.predictor import Predictor
-    from cxrflow.sources import find_collections
+    from cxrflow.sources import find_root
 
     loaded = load_params(params)
     dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
     predictions = read_predictions(EVALUATION / "predictions.csv")
-    root, _ = find_collections(Path(loaded.sources.root))
-    explain(Predictor(BUNDLE), dataset, predictions, root, loaded.explanation, RESULTS / "explanation")
+    root = find_root(loaded.sources)
+    explain(Predictor(BUNDLE), dataset, predictions, root.folder, loaded.explanation, RESULTS / "explanation")
 
 
 @commands.command()
@@ -161,16 +161,16 @@ def audit(params: ParamsFile = PARAMS) -> None:
     from cxrflow.dataset import Dataset
     from cxrflow.evaluation.predictions import read_predictions
     from cxrflow.predictor import Predictor
-    from cxrflow.sources import find_collections
+    from cxrflow.sources import find_root
 
     loaded = load_params(params)
-    root, _ = find_collections(Path(loaded.sources.root))
+    root = find_root(loaded.sources)
     audited = Audited(
         predictor=Predictor(BUNDLE),
         dataset=Dataset.open(RECORDS, IMAGES, loaded.task),
         predictions=read_predictions(EVALUATION / "predictions.csv"),
         params=loaded,
-        root=root,
+        root=root.folder,
         out=RESULTS / "audit",
         ledger=LEDGER,
     )

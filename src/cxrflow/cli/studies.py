@@ -74,15 +74,15 @@ def compare(
     from cxrflow.dataset import Dataset
     from cxrflow.engines import open_engine
     from cxrflow.predictor import Predictor
-    from cxrflow.sources import find_collections
+    from cxrflow.sources import find_root
     from cxrflow.studies.compare import Comparison, compare_collections, compare_stored, print_comparison
 
     loaded = load(params, engine)
     with open_engine(loaded) as opened:
         comparison = Comparison(Predictor(a), Predictor(b), loaded.evaluation, opened, out, LEDGER)
         if sources is None:
-            root, _ = find_collections(Path(loaded.sources.root))
-            found = compare_stored(comparison, Dataset.open(RECORDS, IMAGES, loaded.task), root)
+            dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
+            found = compare_stored(comparison, dataset, find_root(loaded.sources))
         else:
             found = compare_collections(comparison, Sources(root=str(sources), collections=None), loaded.metadata)
         print_comparison(found, comparison.a.bundle.task)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.files import below, write_whole
+from cxrflow.files import Root, write_whole
 from cxrflow.images.registry import steps_in_force, views
 from cxrflow.params import Images
 from cxrflow.reading import read_radiograph
@@ -17,11 +17,11 @@ _SIDE = 256
 _GAP = 6
 
 
-def write_examples(records: pd.DataFrame, root: Path, images: Images, task: Task, out: Path) -> None:
+def write_examples(records: pd.DataFrame, root: Root, images: Images, task: Task, out: Path) -> None:
     """Write the figure as PNG: one row per class, in the order of the task; one column per step (``step_names``).
 
     records  kept rows; of each class, the first readable training image is shown, never a test image
-    root     the folder that their paths are relative to
+    root     where their paths lead
     Raises CxrflowError if no training image can be read.
     """
     readable = (_first_readable(records, root, label) for label in task.order)
@@ -42,11 +42,10 @@ def _row(grey: np.ndarray, images: Images) -> np.ndarray:
     return _stacked([_boxed(picture) for picture in shown], axis=1)
 
 
-def _first_readable(records: pd.DataFrame, root: Path, label: str) -> np.ndarray | None:
+def _first_readable(records: pd.DataFrame, root: Root, label: str) -> np.ndarray | None:
     for path in records.path[(records.label == label) & (records.split == "train")]:
-        folder, _, rest = path.partition("/")
         try:
-            return read_radiograph(below(root / folder, rest))
+            return read_radiograph(root.file(path))
         except LeftOut:
             continue
     return None

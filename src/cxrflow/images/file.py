@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrflow.errors import LeftOut
-from cxrflow.files import below
+from cxrflow.files import Root
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.steps import Prepared
 from cxrflow.params import Images
@@ -45,15 +45,13 @@ def try_file(steps: Images, path: Path) -> PreparedFile | str:
         return str(reason)
 
 
-def try_record(root: str, steps: Images, record: tuple[str, bool]) -> Prepared | str:
+def try_record(root: Root, steps: Images, record: tuple[str, bool]) -> Prepared | str:
     """The prepared image of a record, or the reason why it is left out.
 
-    record  path relative to ``root``, and whether the image is stored inverted; the path must not leave its first
-            folder, the collection's
+    record  path as in records, and whether the image is stored inverted
     """
-    relative, turned = record
-    folder, _, rest = relative.partition("/")
+    path, turned = record
     try:
-        return prepare_image(read_radiograph(below(Path(root, folder), rest), turned), steps)
+        return prepare_image(read_radiograph(root.file(path), turned), steps)
     except LeftOut as reason:
         return str(reason)

@@ -19,7 +19,7 @@ from rich.progress import track
 import cxrflow
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
-from cxrflow.files import code_digest, digest, write_json, write_whole
+from cxrflow.files import Root, code_digest, digest, write_json, write_whole
 from cxrflow.images.file import try_record
 from cxrflow.images.registry import steps_in_force
 from cxrflow.images.rows import Rows
@@ -53,7 +53,7 @@ class Store:
         return Window(*(int(self.index[name].iloc[row]) for name in Window._fields))
 
 
-def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Engine, out: Path) -> Store:
+def prepare_images(records: pd.DataFrame, root: Root, steps: Images, engine: Engine, out: Path) -> Store:
     """Prepare the images of ``records`` (columns image_id, path, content_hash, turned) into ``out``.
 
     Images that ``out`` already holds, prepared by the same steps and code, are copied instead of decoded. Work in
@@ -70,7 +70,7 @@ def prepare_images(records: pd.DataFrame, root: Path, steps: Images, engine: Eng
         if _key_of(out / "steps.json") == key and not work.finished.all():
             _copy_known(out, index, work)
         todo = np.flatnonzero(~work.finished)
-        prepare = partial(try_record, str(root.absolute()), steps)  # Spark executors have another working directory
+        prepare = partial(try_record, root.absolute(), steps)  # Spark executors have another working directory
         results = engine.map(prepare, _Files(records.path.array[todo], records.turned.array[todo]))
         shown = track(
             results, "preparing images", total=len(todo), disable=not len(todo), refresh_per_second=2, update_period=0.5

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from cxrflow.errors import CxrflowError
-from cxrflow.files import code_digest, digest, write_json, write_whole
+from cxrflow.files import Root, code_digest, digest, write_json, write_whole
 from cxrflow.lungs.learned import SIZE, WEIGHTS, lung_map, network_input
 from cxrflow.reading import read_radiograph, to_uint8
 
@@ -40,7 +40,7 @@ _MEMBERS = 2
 _BATCH, _RATE, _DECAY, _AVERAGING = 8, 2e-3, 1e-2, 0.99
 
 
-def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
+def masked(records: pd.DataFrame, root: Root) -> pd.DataFrame:
     """The kept frontal radiographs that have a lung mask: columns image_id, path, split, mask (path of the file).
 
     records  records of the metadata stage, of any collections
@@ -48,16 +48,17 @@ def masked(records: pd.DataFrame, root: Path) -> pd.DataFrame:
     """
     rows = records[(records.source == _SOURCE) & records.left_out.isna()].copy()
     folders = {path.partition("/")[0] for path in rows.path}
-    masks = {(name, file.stem): file for name in folders for file in (root / name / MASKS).glob("*")}
+    masks = {(name, file.stem): file for name in folders for file in (root.folder / name / MASKS).glob("*")}
     rows["mask"] = [masks.get((path.partition("/")[0], Path(path).stem)) for path in rows.path]
     rows = rows[rows["mask"].notna()]
     rows = rows[[(read_mask(file) > 127).mean() > _EMPTY for file in rows["mask"]]]
     if absent := {"train", "val", "test"} - set(rows.split):
         raise CxrflowError(
-            f"{root}: no {' or '.join(sorted(absent))} radiograph has a mask; covid-chestxray with {MASKS} is needed."
+            f"{root.folder}: no {' or '.join(sorted(absent))} radiograph has a mask; covid-chestxray with {MASKS} is "
+            "needed."
         )
     if (count := int((rows.split == "train").sum())) < _BATCH:
-        raise CxrflowError(f"{root}: {count} training radiographs have a mask; at least {_BATCH} are needed.")
+        raise CxrflowError(f"{root.folder}: {count} training radiographs have a mask; at least {_BATCH} are needed.")
     return rows[["image_id", "path", "split", "mask"]].reset_index(drop=True)
 
 
@@ -69,14 +70,14 @@ def read_mask(file: Path) -> NDArray[np.uint8]:
     return mask.astype(np.uint8)
 
 
-def pair(root: Path, row: Any) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def pair(root: Root, row: Any) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """An image, uint8 (height, width), and its mask, bool, resized to the same shape if stored at another size."""
-    picture = to_uint8(read_radiograph(root / row.path))
+    picture = to_uint8(read_radiograph(root.file(row.path)))
     mask = cv2.resize(read_mask(row.mask), picture.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return picture, mask > 127
 
 
-def train_segmenter(rows: pd.DataFrame, root: Path, epochs: int, out: Path) -> bytes:
+def train_segmenter(rows: pd.DataFrame, root: Root, epochs: int, out: Path) -> bytes:
     """Train on the rows of split ``train``; returns the network as an ONNX file.
 
     rows  from ``masked``
@@ -120,7 +121,7 @@ def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, che
     module.load_state_dict(torch.load(last, weights_only=True)["state_dict"])
 
 
-def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
+def measure(rows: pd.DataFrame, root: Root, weights: Path) -> dict[str, Any]:
     """Dice coefficient of a network on whole radiographs at their original size, and its speed.
 
     rows     rows of one side, from ``masked``
@@ -147,7 +148,7 @@ def measure(rows: pd.DataFrame, root: Path, weights: Path) -> dict[str, Any]:
     }
 
 
-def run(records: pd.DataFrame, root: Path, epochs: int, out: Path) -> dict[str, Any]:
+def run(records: pd.DataFrame, root: Root, epochs: int, out: Path) -> dict[str, Any]:
     """Train; write the network (``out/lungs.onnx``) and its figures on val and test (``out/lungs.json``)."""
     rows = masked(records, root)
     network = train_segmenter(rows, root, epochs, out)

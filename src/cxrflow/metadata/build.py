@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from cxrflow.engines import Engine
+from cxrflow.files import Root
 from cxrflow.findings import find_finding
 from cxrflow.metadata import reasons, rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
@@ -45,7 +46,7 @@ class Built:
                   turned, paediatric; patient_id, content_hash and group_id as numbers. Index 0 to n - 1
     near          near repeats: pairs of positions in the records, kept or not, int64 (pairs, 2)
     near_repeats  number of these pairs of which the rules left out neither image (conflicting labels included)
-    root          folder that the paths of the records are relative to
+    root          where the paths of the records lead
     sides         sides of the split, and those to remember; None if all images are for testing
     on_disk       the rows as the tables of ``_Written``; None if ``outline`` has them
     """
@@ -53,7 +54,7 @@ class Built:
     outline: pd.DataFrame
     near: NDArray[np.int64]
     near_repeats: int
-    root: Path
+    root: Root
     sides: Sides | None = None
     on_disk: "_Written | None" = None
 
@@ -118,8 +119,9 @@ def build_records(
     The rows are on disk, below ``work``; in memory are about 60 bytes of each, and the fingerprints of image files.
     Raises CxrflowError if a folder, a table or a column is missing, or the remembered sides are damaged.
     """
-    root, found = find_collections(Path(sources.root), sources.collections)
-    if others := passed_over(root, found):
+    home, found = find_collections(Path(sources.root), sources.collections)
+    root = Root(home, sources.follow_links)
+    if others := passed_over(home, found):
         Console().print(f"Folders ignored, because they are not collections: {', '.join(others)}", markup=False)
     remembered = read_sides(work / SIDES) if split else None
     with_files = metadata.files == "required"
@@ -129,7 +131,7 @@ def build_records(
 
     options = Options(with_files, finding_named, sources.follow_links, sources.rsna_without_patients)
     rows, name = Rows(engine, work), "listed"
-    table = rows.write(name, batches_of(read_collections(root, found, options), task))
+    table = rows.write(name, batches_of(read_collections(home, found, options), task))
     rows.save("ids", rules.unique_ids(table))
     prints: dict[str, Fingerprint] = {}
     if with_files:
@@ -167,7 +169,7 @@ def build_records(
         outline["split"] = pd.Categorical.from_codes(np.where(kept, 0, -1), pd.Index(["test"]))
         return built
     children = with_children(outline) if metadata.paediatric == "train" else None
-    drawn = (root / TRUTH).is_dir()
+    drawn = (home / TRUTH).is_dir()
     outline["split"] = None  # until it is known
     sides = first_sides(built.parts, outline, metadata.split, drawn, remembered, children)
     if sides is None:

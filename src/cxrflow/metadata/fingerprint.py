@@ -18,7 +18,7 @@ from rich.progress import track
 import cxrflow
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.files import below, code_digest
+from cxrflow.files import Root, code_digest
 from cxrflow.reading import read
 
 #: Side of the thumbnails that confirm near repeats (pixels).
@@ -50,12 +50,11 @@ class Fingerprint:
     left_out: str | None
 
 
-def fingerprint(item: tuple[str, str]) -> Fingerprint:
-    """Fingerprint of the file ``item = (root, path)``; a path that leaves its first folder is not read."""
+def fingerprint(item: tuple[Root, str]) -> Fingerprint:
+    """Fingerprint of the file ``item = (root, path)``, path as in records."""
     root, relative = item
     try:
-        folder, _, rest = relative.partition("/")
-        path = below(Path(root) / folder, rest)
+        path = root.file(relative)
         reading = read(path)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except LeftOut as reason:
@@ -80,7 +79,7 @@ def difference_hash(grey: np.ndarray) -> str:
     return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()
 
 
-def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
+def fingerprints(root: Root, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
     """Fingerprint of every path below ``root``, taken from ``cache`` if neither the file nor the code has changed.
 
     The cache is written as the work proceeds, so an interrupted run resumes where it stopped.
@@ -103,7 +102,7 @@ def fingerprints(root: Path, paths: Sequence[str], engine: Engine, cache: Path) 
         state = {path: _state(root, path, code) for path in unique}
         found = {path: known[path][1] for path in unique if path in known and known[path][0] == state[path]}
         todo = [path for path in unique if path not in found]
-        there = str(root.absolute())  # Spark executors have another working directory
+        there = root.absolute()  # Spark executors have another working directory
         results = engine.map(fingerprint, [(there, path) for path in todo])
         for done, (path, result) in enumerate(
             zip(todo, track(results, "reading images", total=len(todo), disable=not todo), strict=True), start=1
@@ -128,10 +127,10 @@ def _open(cache: Path) -> Iterator[sqlite3.Connection]:
         raise CxrflowError(f"{cache}: the fingerprint cache is damaged ({error}); delete it.") from None
 
 
-def _state(root: Path, path: str, code: str) -> str | None:
+def _state(root: Root, path: str, code: str) -> str | None:
     """Text that changes with the file and the code; None if there is no file (the cache never holds None)."""
     try:
-        stat = (root / path).stat()
-    except (OSError, ValueError):
+        stat = root.file(path).stat()
+    except (LeftOut, OSError, ValueError):
         return None
-    return f"{code}:{root.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    return f"{code}:{root.folder.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"

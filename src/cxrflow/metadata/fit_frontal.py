@@ -24,7 +24,7 @@ from sklearn.neural_network import MLPClassifier
 
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.files import below, write_json, write_whole
+from cxrflow.files import Root, write_json, write_whole
 from cxrflow.metadata.build import build_records
 from cxrflow.metadata.groups import split_of
 from cxrflow.params import Params, Sources
@@ -170,10 +170,9 @@ def _rows(sources: Path, params: Params, engine: Engine, work: Path) -> pd.DataF
     return records
 
 
-def _picture(root: Path, relative: str) -> tuple[np.ndarray | None, np.ndarray | None]:
-    folder, _, rest = relative.partition("/")
+def _picture(root: Root, path: str) -> tuple[np.ndarray | None, np.ndarray | None]:
     try:
-        grey, _ = decode(below(root / folder, rest))
+        grey, _ = decode(root.file(path))
     except LeftOut:
         return None, None
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -25,5 +25,5 @@ def validate(folder: Path, params: Params, engine: Engine, out: Path, ledger: Pa
     print_reconciliation(built.records)
     print_figures(figures, predictor.bundle.task)
     predictions = read_predictions(out / "predictions.csv")
-    explain(predictor, dataset, predictions, built.root, params.explanation, out / "explanation")
-    return write_evaluation(params, predictor.bundle, built.root, out, ledger)
+    explain(predictor, dataset, predictions, built.root.folder, params.explanation, out / "explanation")
+    return write_evaluation(params, predictor.bundle, built.root.folder, out, ledger)

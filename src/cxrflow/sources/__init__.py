@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cxrflow.errors import CxrflowError
+from cxrflow.files import Root
+from cxrflow.params import Sources
 from cxrflow.reading import ENDINGS
 from cxrflow.records import Record
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
@@ -62,6 +64,12 @@ def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path,
             "your own with a CSV table of the columns path, label, patient."
         )
     return home, [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
+
+
+def find_root(sources: Sources) -> Root:
+    """Where the paths of records lead. Raises CxrflowError as ``find_collections``."""
+    home, _ = find_collections(Path(sources.root))
+    return Root(home, sources.follow_links)
 
 
 def passed_over(root: Path, found: list[tuple[Collection, str]]) -> list[str]:

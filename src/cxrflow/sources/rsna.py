@@ -54,7 +54,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
         published = " | ".join(sorted(named[key]))
         findings, reason = findings_of(targets.get(key, set()), published)
         path = f"{IMAGES}/{key}.dcm"
-        header = _header(folder, path) if options.with_files and key else {}
+        header = _header(folder, path, options.follow_links) if options.with_files and key else {}
         yield Record(
             image_id=f"{NAME}:{key or 'row without patientId'}",
             source=NAME,
@@ -96,10 +96,10 @@ def findings_of(targets: set[str], published: str) -> tuple[tuple[str, ...], str
     return (), tables.unknown(published) if targets else None
 
 
-def _header(folder: Path, path: str) -> dict[str, str]:
+def _header(folder: Path, path: str, follow_links: bool) -> dict[str, str]:
     """View, age and sex from a DICOM header; empty if it cannot be read (reading the pixels reports the reason)."""
     try:
-        return read_header(below(folder, path), _TAGS)
+        return read_header(below(folder, path, follow_links), _TAGS)
     except LeftOut:
         return {}
 

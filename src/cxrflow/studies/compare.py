@@ -14,7 +14,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.differences import differences
 from cxrflow.evaluation.ledger import enter, test_set_hash
 from cxrflow.evaluation.seen import leave_out_seen, seen_before
-from cxrflow.files import write_json
+from cxrflow.files import Root, write_json
 from cxrflow.images.prepare import prepare_images, steps_digest
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Evaluation, Metadata, Sources
@@ -50,11 +50,11 @@ class Comparison:
         return {"a": self.a, "b": self.b}
 
 
-def compare_stored(comparison: Comparison, dataset: Dataset, root: Path) -> dict[str, Any]:
+def compare_stored(comparison: Comparison, dataset: Dataset, root: Root) -> dict[str, Any]:
     """Compare on the images of split ``test`` that neither bundle has seen; writes ``comparison.json``.
 
     dataset  has the bundles' task; for a bundle with other image steps, the same images are prepared by its steps
-    root     folder that the records' paths are relative to
+    root     where the records' paths lead
     Returns ``test_set`` (hash), ``n``, ``groups``, ``bundles`` (for ``a`` and ``b``: folder, weights, overlap) and
     ``figures`` (``differences``).
     Raises CxrflowError if the data set has another task, or if no image remains that neither bundle has seen and that
@@ -115,7 +115,7 @@ def _unseen(records: pd.DataFrame, comparison: Comparison) -> pd.Series:
     return unseen
 
 
-def _prepared(comparison: Comparison, name: str, records: pd.DataFrame, root: Path, task: Task) -> Dataset:
+def _prepared(comparison: Comparison, name: str, records: pd.DataFrame, root: Root, task: Task) -> Dataset:
     """The images of ``records``, prepared by the image steps of bundle ``name`` (a or b)."""
     steps, out = comparison.both[name].bundle.images, comparison.out / f"images-{name.upper()}"
     store = prepare_images(records, root, steps, comparison.engine, out)

@@ -14,9 +14,10 @@ from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import enter, test_set_hash
+from cxrflow.files import Root
 from cxrflow.metadata.build import build_records
 from cxrflow.metadata.groups import with_children
-from cxrflow.params import Params, Sources
+from cxrflow.params import Params
 
 #: Share of the groups outside a fold that are used for validation; the rest are used for training.
 _VAL = 0.15
@@ -63,14 +64,15 @@ def enter_together(weights: list[str], scored: pd.DataFrame, metrics: Path, ledg
     return together
 
 
-def kept_records(sources: Path, params: Params, engine: Engine, out: Path) -> tuple[pd.DataFrame, Path]:
-    """The kept records of the collections below ``sources``, and the folder that their paths are relative to.
+def kept_records(sources: Path, params: Params, engine: Engine, out: Path) -> tuple[pd.DataFrame, Root]:
+    """The kept records of the collections below ``sources``, and where their paths lead.
 
     out  folder for the fingerprints
     Raises CxrflowError as ``build_records``.
     """
     metadata = params.metadata.model_copy(update={"files": "required"})
-    built = build_records(Sources(root=str(sources), collections=None), metadata, params.task, engine, out)
+    there = params.sources.model_copy(update={"root": str(sources), "collections": None})
+    built = build_records(there, metadata, params.task, engine, out)
     return built.records[built.records.left_out.isna()].reset_index(drop=True), built.root
 
 
