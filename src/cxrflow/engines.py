@@ -6,12 +6,14 @@ An engine provides a table backend (Ibis, so that the same rules run on DuckDB a
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -25,6 +27,8 @@ from cxrflow.params import Params
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+#: Memory of DuckDB.
+_TABLE_MEMORY = "1GB"
 #: Maximum number of items per task of a local worker process; sending 16 costs hardly more than sending one.
 _CHUNK = 16
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -52,7 +56,9 @@ class LocalEngine:
         """As ``Engine.backend``; opened on first use, so that worker processes never import it."""
         import ibis
 
-        return ibis.duckdb.connect()
+        # Beyond this memory the tables of millions of rows spill to disk.
+        spill = Path(tempfile.gettempdir()) / f"cxrflow-{os.getpid()}"
+        return ibis.duckdb.connect(memory_limit=_TABLE_MEMORY, temp_directory=str(spill))
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
         """As ``Engine.map``, in worker processes.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +126,7 @@ def build_records(
     remembered = read_sides(work / SIDES) if split else None
     with_files = metadata.files == "required"
 
+    @lru_cache(maxsize=10_000)
     def finding_named(word: str) -> str | None:
         return task.finding_named(word) or find_finding(word)
 

@@ -42,7 +42,11 @@ def known(text: str | None) -> str | None:
     A whole number that a spreadsheet or data frame wrote with a decimal point loses it: ``123.0`` is ``123``.
     """
     cell = (text or "").strip()
-    if not any(character.isalnum() for character in cell) or cell.strip("#<>[]().?-– ").casefold() in UNKNOWN:
+    if (
+        not cell
+        or not any(character.isalnum() for character in cell)
+        or cell.strip("#<>[]().?-– ").casefold() in UNKNOWN
+    ):
         return None
     whole = _WHOLE.fullmatch(cell)
     return whole[1] if whole else cell
@@ -55,6 +59,8 @@ def years(text: str | None) -> float | None:
     None if the text is not an age as a whole (a date, a code, a negative number), or above 120 years.
     """
     words = (text or "").strip().casefold()
+    if not words:
+        return None
     if words in ("newborn", "neonate"):
         return 0.0
     if _DICOM_MONTHS.fullmatch(words):
