@@ -1,13 +1,17 @@
 """From folders to records: bad input is left out, counted and listed; people stay together."""
 
+import itertools
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from PIL import Image
 
+from cxrflow.errors import CxrflowError
 from cxrflow.metadata import rules, stage
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Sources
-from cxrflow.sources import tables
+from cxrflow.sources import SOURCES, table, tables
 from cxrflow.task import NO_FINDING_GIVEN, Task
 
 
@@ -208,3 +212,13 @@ def test_files_of_one_name_in_two_folders_are_told_apart_in_any_order(tmp_path, 
         ids[name] = dict(zip(records.image_id, records.patient_id, strict=True))
     assert ids["one"] == ids["two"]
     assert "covid-chestxray:b.jpg" in ids["one"]
+
+
+def test_a_source_that_loses_rows_is_found_by_count(own, build, monkeypatch) -> None:
+    """Whatever a plug-in does, rows are counted where they are read."""
+    whole = table.COLLECTION.read
+    thrifty = replace(table.COLLECTION, read=lambda *how: itertools.islice(whole(*how), 0, None, 2))
+    monkeypatch.setitem(SOURCES, "table", thrifty)
+    monkeypatch.setattr(table, "COLLECTION", thrifty)
+    with pytest.raises(CxrflowError, match=r"120 rows in .*\.csv, but 60 records"):
+        build(own(MANY, {}), files="ignored")

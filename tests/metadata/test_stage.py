@@ -109,6 +109,7 @@ def test_the_stage_writes_and_prints_what_adds_up(own, how, demo_params, engine,
     shares = pd.read_csv(tmp_path / "results" / "shares.csv")
     assert shares.images.sum() == 129
     printed = " ".join(capsys.readouterr().out.split())
+    assert "Rows of [b]mine: 131 in table.csv; 131 images." in printed
     assert "129 + 2 = 131" in printed
     assert "split ┃ COVID-19 ┃ normal ┃ pneumonia ┃" in printed
     assert "Largest group: [b]mine:[/w], 9 images of 1 patients." in printed

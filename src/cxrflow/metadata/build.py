@@ -1,5 +1,6 @@
 """From the collections' files to one table of records."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from cxrflow.engines import Engine
+from cxrflow.errors import CxrflowError
 from cxrflow.files import Root
 from cxrflow.findings import find_finding
 from cxrflow.metadata import reasons, rules
@@ -23,8 +25,8 @@ from cxrflow.metadata.rows import OF_FILES, Categories, Rows, batches_of
 from cxrflow.metadata.sides import Sides, first_sides, keep_sides, read_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.records import COLUMNS, TRUTH, typed
-from cxrflow.sources import find_collections, passed_over, read_collections, tables
-from cxrflow.sources.collection import Options
+from cxrflow.sources import find_collections, passed_over, read_collections, source_name, tables
+from cxrflow.sources.collection import Collection, Options
 from cxrflow.task import Task
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class Built:
     near          near repeats: pairs of positions in the records, kept or not, int64 (pairs, 2)
     near_repeats  number of these pairs of which the rules left out neither image (conflicting labels included)
     root          where the paths of the records lead
+    listed        number of rows of every table that was read: source -> name of the table -> rows
     sides         sides of the split, and those to remember; None if all images are for testing
     on_disk       the rows as the tables of ``_Written``; None if ``outline`` has them
     """
@@ -55,6 +58,7 @@ class Built:
     near: NDArray[np.int64]
     near_repeats: int
     root: Root
+    listed: dict[str, dict[str, int]]
     sides: Sides | None = None
     on_disk: "_Written | None" = None
 
@@ -132,7 +136,8 @@ def build_records(
 
     options = Options(with_files, finding_named, sources.follow_links, sources.rsna_without_patients)
     rows, name = Rows(engine, work), "listed"
-    table = rows.write(name, batches_of(read_collections(home, found, options), task))
+    with tables.counted_rows() as counted:
+        table = rows.write(name, batches_of(read_collections(home, found, options), task))
     rows.save("ids", rules.unique_ids(table))
     prints: dict[str, Fingerprint] = {}
     if with_files:
@@ -147,6 +152,7 @@ def build_records(
     path = ibis.ifelse(table.left_out == tables.NO_IMAGE, ibis.null("string"), table.path)
     rows.save("first", rules.first_rows(table.mutate(path=path), _KEYS))
     outline = _outline(rows, name)
+    listed = _listed(home, found, counted, outline.source.value_counts())
     everywhere, conflict = NO_PAIRS, np.empty(0, dtype=np.int64)
     if prints:
         everywhere = _near_repeats(_hashed(rows, name, outline), prints)
@@ -164,7 +170,7 @@ def build_records(
     for key, positions in zip(_KEYS, first, strict=True):
         if key != "path":
             outline[key] = pd.arrays.IntegerArray(positions, positions < 0)
-    built = Built(outline, everywhere, len(near), root, None, _Written(rows, name, groups))
+    built = Built(outline, everywhere, len(near), root, listed, None, _Written(rows, name, groups))
     kept = outline.left_out.isna()
     if remembered is None:
         outline["split"] = pd.Categorical.from_codes(np.where(kept, 0, -1), pd.Index(["test"]))
@@ -178,6 +184,24 @@ def build_records(
         sides = keep_sides(frame, metadata.split, drawn, remembered, children)
     outline["split"] = sides.side.astype("category").where(kept)
     return replace(built, sides=sides)
+
+
+def _listed(
+    home: Path, found: list[tuple[Collection, str]], counted: Counter[Path], records: pd.Series
+) -> dict[str, dict[str, int]]:
+    """``Built.listed``. Raises CxrflowError if a collection does not give a record for every row of its tables."""
+    listed: dict[str, dict[str, int]] = {}
+    for collection, folder in found:
+        name = source_name(collection, folder)
+        read = {path: rows for path, rows in counted.items() if path.is_relative_to(home / folder)}
+        listed[name] = {path.relative_to(home / folder).as_posix(): rows for path, rows in read.items()}
+        rows, images = sum(read.values()), int(records.get(name, 0))
+        if read and not collection.merges and rows != images:
+            raise CxrflowError(
+                f"{home / folder}: {rows:,} rows in {', '.join(listed[name])}, but {images:,} records; the source "
+                f"{collection.name} must give one record for every row, left out or not."
+            )
+    return listed
 
 
 def _to_read(batch: "pa.RecordBatch") -> list[str]:

@@ -36,6 +36,7 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
     built = build_records(sources, metadata, task, engine, data)
     facts = summary(built)
     print_reconciliation(built.outline)
+    print_rows(built)
     print_split(built.outline, task, facts)
     if built.sides is not None:
         print_moved(built.sides)
@@ -91,9 +92,9 @@ def shares(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(built: Built) -> dict[str, Any]:
-    """Counts for the report: rows, kept images, groups, near repeats, the largest group; collections whose patients are
-    not all known, in words; images moved to train when groups were joined; kept images that do not look frontal, worst
-    first; kept images stored inverted."""
+    """Counts for the report: rows, those of every table, kept images, groups, near repeats, the largest group;
+    collections whose patients are not all known, in words; images moved to train when groups were joined; kept images
+    that do not look frontal, worst first; kept images stored inverted."""
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = built.outline[built.outline.left_out.isna()]
     sizes = kept.groupby("group_id", sort=False).size()
@@ -104,6 +105,7 @@ def summary(built: Built) -> dict[str, Any]:
     not_frontal = sorted(zip(scores, built.texts("image_id", flagged), strict=True))
     return {
         "rows": len(built.outline),
+        "rows_of_tables": built.listed,
         "kept": len(kept),
         "left_out": len(built.outline) - len(kept),
         "groups": len(sizes),
@@ -142,6 +144,14 @@ def print_reconciliation(records: pd.DataFrame) -> None:
     sums = f"{kept:,} + {len(records) - kept:,} = {len(records):,}"
     table.add_row("[bold]all", "[bold]kept + left out", f"[bold]{sums}")
     Console().print(table)
+
+
+def print_rows(built: Built) -> None:
+    """Print how many rows every table has, and how many images they are."""
+    images = built.outline.source.value_counts()
+    for source, counted in built.listed.items():
+        rows = ", ".join(f"{rows:,} in {table}" for table, rows in counted.items())
+        Console().print(f"Rows of {source}: {rows}; {images.get(source, 0):,} images.", markup=False, highlight=False)
 
 
 def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> None:

@@ -34,8 +34,10 @@ class Collection:
     read     (folder, name of the folder, options) -> one record per listed image, with findings but without a label;
              paths in records start with the name of the folder.
              Raises CxrflowError if a table or a column is missing.
+    merges   whether several rows of its tables may be one image; if not, the run checks that they are as many
     """
 
     name: str
     folder: str | None
     read: Callable[[Path, str, Options], Iterable[Record]]
+    merges: bool = False

@@ -104,4 +104,4 @@ def _header(folder: Path, path: str, follow_links: bool) -> dict[str, str]:
         return {}
 
 
-COLLECTION = Collection(NAME, "rsna-pneumonia-detection-challenge", read)
+COLLECTION = Collection(NAME, "rsna-pneumonia-detection-challenge", read, merges=True)

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ ENDINGS = (".csv", ".tsv", ".txt", ".xlsx")
 #: Row that holds the line, the line, and its cells as if it were a row.
 _Suspect = tuple[int, int, list[str]]
 _SUSPECTS = 10_000
+_COUNTED: ContextVar[Counter[Path] | None] = ContextVar("counted", default=None)
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 
@@ -43,6 +45,7 @@ def read_table(path: Path, required: tuple[str, ...], optional: tuple[str, ...] 
     twice, or if a quotation mark swallows rows (raised at the end of the table for two marks that meet).
     """
     suspects: list[_Suspect] = []
+    read = 0
     with closing(_lines(path, required)) as lines:
         header = next(lines, Line(1, [], [])).cells
         columns = tuple(_places(path, header, required, optional).items())
@@ -54,9 +57,23 @@ def read_table(path: Path, required: tuple[str, ...], optional: tuple[str, ...] 
             if further and len(suspects) < _SUSPECTS:
                 numbered = enumerate(further, number + 1)
                 suspects += [(number, inner, found) for inner, found in numbered if len(found) > max(places)]
+            read += 1
             yield row
+    if (counted := _COUNTED.get()) is not None:
+        counted[path] += read
     if suspects:
         _swallowed(path, required, places, suspects)
+
+
+@contextmanager
+def counted_rows() -> Iterator[Counter[Path]]:
+    """Context manager that counts the rows that ``read_table`` gives, by table, whatever becomes of them."""
+    counted: Counter[Path] = Counter()
+    token = _COUNTED.set(counted)
+    try:
+        yield counted
+    finally:
+        _COUNTED.reset(token)
 
 
 def read_header(path: Path) -> tuple[str, ...]:
