@@ -16,12 +16,15 @@ BROKEN_LINK = "link to a file that is not there (if git-annex or DataLad manages
 #: Kinds of what is passed over, beside endings.
 NO_ENDING, OF_THE_SYSTEM, DICOMDIR = "without ending", "of the operating system (._*, .DS_Store, ...)", "DICOMDIR"
 SPECIAL, HIDDEN, AGAIN = "devices, FIFOs and sockets", "hidden folders", "folders searched already"
+LINKED = "links to folders"
 #: Files and folders that operating systems and archivers leave behind, in lower case.
 _OF_THE_SYSTEM = frozenset((".ds_store", "thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"))
 #: An ending has a letter: in ``1.2.840.10008`` there is none.
 _ENDING = re.compile(r".(\.[^.\s]*[a-z][^.\s]*)$", re.IGNORECASE | re.DOTALL)
 #: First bytes of the picture formats that reading knows: PNG, JPEG, TIFF and BigTIFF, BMP, WebP.
 _PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|II[*+]\0|MM\0[*+]|BM.{4}\0{4}|RIFF.{4}WEBP", re.DOTALL)
+#: Endings of files that reading unpacks.
+_PACKED = (".gz", ".zip")
 _HEAD = 132
 _SHOWN = 12
 
@@ -36,10 +39,12 @@ class Found(NamedTuple):
 class Search:
     """A search for image files in any number of files and folders.
 
-    passed_over  number of files and folders that the search did not take, by ending or kind
+    follow_links  whether folders are searched that links lead to
+    passed_over   number of files and folders that the search did not take, by ending or kind
     """
 
-    def __init__(self) -> None:
+    def __init__(self, follow_links: bool = True) -> None:
+        self._follow_links = follow_links
         self.passed_over: Counter[str] = Counter()
         self._folders: set[tuple[int, int] | str] = set()
         self._files: dict[tuple[int, int] | str, str] = {}
@@ -48,7 +53,7 @@ class Search:
         """The given files, and the images in the given folders at any depth, sorted by path within each folder.
 
         In folders, images are recognised by ending, and DICOM files and pictures without an ending by content: archives
-        often store images without. Links are followed. Each file is given once: under its other names (links, or named
+        often store images without. Each file is given once: under its other names (links, or named
         twice) it is left out. Links to nothing, and files and folders that cannot be opened, are left out with the
         reason. No device, FIFO or socket is opened.
         Raises CxrflowError if a path does not exist.
@@ -78,10 +83,12 @@ class Search:
                     yield from self._file(path, status)
                 elif entry.name.startswith("."):
                     self.passed_over[HIDDEN] += 1
+                elif entry.is_symlink() and not self._follow_links:
+                    self.passed_over[LINKED] += 1
                 else:
                     yield from self._enter(path, status, waiting)
             except OSError as error:
-                if ending(entry.name) in (*ENDINGS, NO_ENDING):
+                if _is_of_an_image(ending(entry.name)) or ending(entry.name) == NO_ENDING:
                     broken = entry.is_symlink() and isinstance(error, FileNotFoundError)
                     kind = "folder" if entry.is_dir(follow_symlinks=False) else "file"
                     yield Found(path, BROKEN_LINK if broken else _not_opened(kind, error))
@@ -104,7 +111,7 @@ class Search:
         kind = ending(path.name)
         if not stat.S_ISREG(status.st_mode):
             self.passed_over[SPECIAL] += 1
-        elif kind in ENDINGS:
+        elif _is_of_an_image(kind):
             yield self._once(path, status)
         elif path.name.upper() == DICOMDIR:
             self.passed_over[DICOMDIR] += 1
@@ -130,9 +137,18 @@ def is_of_the_system(name: str) -> bool:
 
 
 def ending(name: str) -> str:
-    """The ending of a file name in lower case, with its dot; NO_ENDING if there is none."""
+    """The ending of a file name in lower case, with its dot; NO_ENDING if there is none. A packed file has two:
+    ``.dcm.gz``."""
     found = _ENDING.search(name)
-    return found[1].lower() if found else NO_ENDING
+    if not found:
+        return NO_ENDING
+    last = found[1].lower()
+    packed = ending(name[: found.start(1)]) if last in _PACKED else NO_ENDING
+    return last if packed == NO_ENDING else packed + last
+
+
+def _is_of_an_image(kind: str) -> bool:
+    return next((kind.removesuffix(packed) for packed in _PACKED if kind.endswith(packed)), kind) in ENDINGS
 
 
 def counted(kinds: Counter[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from cxrflow.params import Metadata, Sources
 from cxrflow.records import COLUMNS, TRUTH, typed
 from cxrflow.sources import find_collections, passed_over, read_collections, source_name, tables
 from cxrflow.sources.collection import Collection, Options
+from cxrflow.sources.files import Files
 from cxrflow.task import Task
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Built:
     root          where the paths of the records lead
     listed        number of rows of every table that was read: source -> name of the table -> rows
     sides         sides of the split, and those to remember; None if all images are for testing
+    files         files of each collection, by the name of its folder; empty if files are ignored
     on_disk       the rows as the tables of ``_Written``; None if ``outline`` has them
     """
 
@@ -60,6 +62,7 @@ class Built:
     root: Root
     listed: dict[str, dict[str, int]]
     sides: Sides | None = None
+    files: dict[str, Files] = field(default_factory=dict)
     on_disk: "_Written | None" = None
 
     @cached_property
@@ -136,8 +139,9 @@ def build_records(
 
     options = Options(with_files, finding_named, sources.follow_links, sources.rsna_without_patients)
     rows, name = Rows(engine, work), "listed"
+    files: dict[str, Files] = {}
     with tables.counted_rows() as counted:
-        table = rows.write(name, batches_of(read_collections(home, found, options), task))
+        table = rows.write(name, batches_of(read_collections(home, found, options, files), task))
     rows.save("ids", rules.unique_ids(table))
     prints: dict[str, Fingerprint] = {}
     if with_files:
@@ -170,7 +174,7 @@ def build_records(
     for key, positions in zip(_KEYS, first, strict=True):
         if key != "path":
             outline[key] = pd.arrays.IntegerArray(positions, positions < 0)
-    built = Built(outline, everywhere, len(near), root, listed, None, _Written(rows, name, groups))
+    built = Built(outline, everywhere, len(near), root, listed, None, files, _Written(rows, name, groups))
     kept = outline.left_out.isna()
     if remembered is None:
         outline["split"] = pd.Categorical.from_codes(np.where(kept, 0, -1), pd.Index(["test"]))

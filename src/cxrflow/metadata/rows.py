@@ -131,7 +131,7 @@ def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatc
                 values = [FINDINGS_JOINT.join(record.findings) or None for record in part]
             else:
                 values = [getattr(record, name) for record in part]
-            columns[name] = _texts(values)
+            columns[name] = pa.array(values, pa.string())
         for name in ("age", "day"):
             columns[name] = pa.array([getattr(record, name) for record in part], pa.float64())
         columns["paediatric"] = pa.array([record.paediatric for record in part], pa.bool_())
@@ -141,16 +141,6 @@ def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatc
         if len(part) < _BATCH:
             return
         start += len(part)
-
-
-def _texts(values: list[str | None]) -> "pa.Array":
-    import pyarrow as pa
-
-    try:
-        return pa.array(values, pa.string())
-    except UnicodeEncodeError:  # file names in bytes that are no UTF-8
-        clean = [value and value.encode("utf-8", "backslashreplace").decode() for value in values]
-        return pa.array(clean, pa.string())
 
 
 class Categories:

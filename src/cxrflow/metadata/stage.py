@@ -18,6 +18,7 @@ from cxrflow.metadata.sides import Sides, write_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import SPLITS, write_records
+from cxrflow.sources.files import print_files
 from cxrflow.task import Task
 
 KEPT = "kept"
@@ -41,6 +42,7 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
     if built.sides is not None:
         print_moved(built.sides)
     print_not_frontal(facts)
+    print_files(built.files)
     overlap = collection_overlap(built.outline, built.near)
     print_overlap(overlap)
     write_tables(built, overlap, results)
@@ -94,7 +96,8 @@ def shares(records: pd.DataFrame) -> pd.DataFrame:
 def summary(built: Built) -> dict[str, Any]:
     """Counts for the report: rows, those of every table, kept images, groups, near repeats, the largest group;
     collections whose patients are not all known, in words; images moved to train when groups were joined; kept images
-    that do not look frontal, worst first; kept images stored inverted."""
+    that do not look frontal, worst first; kept images stored inverted; of each collection, files listed in another
+    spelling and images that no row lists."""
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = built.outline[built.outline.left_out.isna()]
     sizes = kept.groupby("group_id", sort=False).size()
@@ -129,6 +132,10 @@ def summary(built: Built) -> dict[str, Any]:
             "list": [{"image_id": image_id, "frontal": round(score, 3)} for score, image_id in not_frontal],
         },
         "turned": int(kept.turned.sum()),
+        "files": {
+            folder: {"respelled": files.respelled, "unlisted": dict(files.unlisted)}
+            for folder, files in built.files.items()
+        },
     }
 
 

@@ -2,18 +2,25 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root
+from cxrflow.folders import Search, is_of_the_system
 from cxrflow.params import Sources
-from cxrflow.reading import ENDINGS
 from cxrflow.records import Record
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
 from cxrflow.sources.collection import Collection, Options
+from cxrflow.sources.files import Files
+from cxrflow.text import clean, name_of, name_text
+
+#: Texts of a record that tables write, and that are printed.
+_TEXTS = ("image_id", "patient_id", "finding", "view", "url", "left_out")
 
 #: The order matters: of an image in two collections, the copy in the earlier collection is kept.
 SOURCES: dict[str, Collection] = {
@@ -37,16 +44,17 @@ def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path,
     ``path``, ``label`` and ``patient`` is a user's own collection.
 
     wanted  names of the collections to return (names in SOURCES, or folder names of a user's own); None for all
-    Returns the folder that holds the collections, and each collection with the name of its folder.
+    Returns the folder that holds the collections, and each collection with the name of its folder, as name text.
     Raises CxrflowError if ``root`` does not exist, holds no collection, or lacks a wanted one.
     """
     if not root.is_dir():
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
     home, here = root, Path(os.path.abspath(root))  # resolves "." and "..", which have no name
     if (itself := _recognise(here)) is not None:
-        home, found = here.parent, [(itself, here.name)]
+        home, found = here.parent, [(itself, name_text(here.name))]
     else:
-        found = [(c, folder.name) for folder in sorted(root.iterdir()) if (c := _recognise(folder)) is not None]
+        folders = sorted(root.iterdir())
+        found = [(c, name_text(folder.name)) for folder in folders if (c := _recognise(folder)) is not None]
     order = list(SOURCES)
     found.sort(key=lambda item: (order.index(item[0].name), item[1]))
     names = [source_name(c, folder) for c, folder in found]
@@ -73,20 +81,59 @@ def find_root(sources: Sources) -> Root:
 
 
 def passed_over(root: Path, found: list[tuple[Collection, str]]) -> list[str]:
-    """Folders in ``root`` that contain a table or an image at any depth, but are not among the collections found."""
-    taken = {folder for _, folder in found}
-    others = [f for f in sorted(root.iterdir()) if f.is_dir() and f.name not in taken and not f.name.startswith(".")]
-    return [f.name for f in others if any(p.suffix.lower() in (".csv", ".xlsx", *ENDINGS) for p in f.rglob("*"))]
+    """Folders in ``root`` that contain a table or an image at any depth, but are not among the collections found, as
+    name text."""
+    taken = {name_of(folder) for _, folder in found}
+    others = [f for f in sorted(root.iterdir()) if f.name not in taken and not f.name.startswith(".") and f.is_dir()]
+    return [name_text(f.name) for f in others if not is_of_the_system(f.name) and _has_tables_or_images(f)]
+
+
+def _has_tables_or_images(folder: Path) -> bool:
+    search = Search(follow_links=False)
+    return any(True for _ in search.images([folder])) or not {".csv", ".xlsx"}.isdisjoint(search.passed_over)
 
 
 def read_collections(
     root: Path,
     found: list[tuple[Collection, str]],
     options: Options,
+    files: dict[str, Files] | None = None,
 ) -> Iterator[Record]:
-    """The records of all collections that ``find_collections`` found, in its order."""
+    """The records of all collections that ``find_collections`` found, in its order.
+
+    Their paths are name text, of the files that ``Files.find`` finds if image files are there; their other texts hold
+    no control characters.
+
+    files  filled with the files of each collection, by the name of its folder
+    """
     for collection, folder in found:
-        yield from collection.read(root / folder, folder, options)
+        place = root / name_of(folder)
+        known = Files(place, options.follow_links) if options.with_files else None
+        if known is not None and files is not None:
+            files[folder] = known
+        for record in collection.read(place, folder, options):
+            yield _printable(_at_its_file(record, folder, known))
+
+
+def _at_its_file(record: Record, folder: str, files: Files | None) -> Record:
+    listed, left_out = record.path.removeprefix(f"{folder}/"), record.left_out
+    try:
+        found = listed.replace("\\", "/") if files is None else files.find(listed)
+    except LeftOut as reason:
+        found, left_out = listed, left_out or str(reason)
+    path = f"{folder}/{name_text(found)}"
+    return (
+        record if path == record.path and left_out == record.left_out else replace(record, path=path, left_out=left_out)
+    )
+
+
+def _printable(record: Record) -> Record:
+    """The record without control characters, which would act on terminals and break lines of tables."""
+    texts: dict[str, Any] = {name: text for name in _TEXTS if (text := getattr(record, name)) is not None}
+    if "".join(texts.values()).isprintable():
+        return record
+    texts = {name: clean(text) for name, text in texts.items()}
+    return replace(record, **texts)
 
 
 def source_name(collection: Collection, folder: str) -> str:
