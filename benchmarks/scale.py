@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.table import Table
 
@@ -36,9 +35,13 @@ def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     started = time.perf_counter()
     prepare_images(records, folder, STEPS, LocalEngine(), out)
     seconds = time.perf_counter() - started
-    get_reusable_executor().shutdown(wait=True)  # RUSAGE_CHILDREN only counts children that have ended
-    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return " ".join(f"{value:.1f}" for value in (seconds, *peaks))
+    workers = max(LocalEngine().map(peak, [None] * 200))
+    return f"{seconds:.1f} {peak(None):.1f} {workers:.1f}"
+
+
+def peak(_: None) -> float:
+    """Peak memory of the process that calls it, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:

@@ -4,34 +4,38 @@ An engine provides a table backend (Ibis, so that the same rules run on DuckDB a
 """
 
 import os
-import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import cv2
-from joblib import cpu_count
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+import cloudpickle
 
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
+from cxrflow.workers import Limits, Lost, Worker, worker_of_thread
+
+__all__ = ["Engine", "Limits", "LocalEngine", "Lost", "SparkEngine", "open_engine"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 #: Memory of DuckDB.
 _TABLE_MEMORY = "1GB"
+#: Limits where no parameter file sets others.
+LIMITS = Limits(memory_gb=4, seconds=60)
 #: Maximum number of items per task of a local worker process; sending 16 costs hardly more than sending one.
 _CHUNK = 16
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: For so few items, starting a second worker process would not pay off.
+_FEW = 8
 #: Spark: maximum number of items per partition, and of partitions in flight (submitted, results not yet consumed).
 #: Together they bound the driver's memory; each result is a whole image.
 _PARTITION, _AHEAD = 64, 128
@@ -44,12 +48,19 @@ class Engine(Protocol):
     def backend(self) -> Any:
         """The Ibis backend that holds the tables."""
 
-    def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """Results of ``function`` for the items, in their order. Function, items and results are pickled."""
+    def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out | Lost]:
+        """Results of ``function`` for the items, in their order. Function, items and results are pickled.
+
+        The function runs in worker processes under the engine's limits. An item that ends its process, or exceeds a
+        limit, has Lost as its result, with the reason; the other items are not affected.
+        """
 
 
 class LocalEngine:
     """DuckDB in memory, and one worker process per core of this machine."""
+
+    def __init__(self, limits: Limits | None = LIMITS) -> None:
+        self._limits = limits
 
     @cached_property
     def backend(self) -> Any:
@@ -60,43 +71,62 @@ class LocalEngine:
         spill = Path(tempfile.gettempdir()) / f"cxrflow-{os.getpid()}"
         return ibis.duckdb.connect(memory_limit=_TABLE_MEMORY, temp_directory=str(spill))
 
-    def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, in worker processes.
+    def start(self) -> None:
+        """Start a worker process now, to be ready when it is needed."""
+        _threads().submit(lambda: worker_of_thread().start())
 
-        Raises CxrflowError if one of them is killed.
-        """
-        pool = get_reusable_executor(initializer=_ignore_interrupts, env=_ONE_THREAD)
-        ahead: int = 4 * cpu_count()
+    def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out | Lost]:
+        """As ``Engine.map``, in worker processes of this machine. Raises CxrflowError if they cannot start."""
+        pool, pickled, ahead = _threads(), cloudpickle.dumps(function), 4 * cores()
+        stopped, running = threading.Event(), set[Worker]()
+
+        def work(part: Sequence[In]) -> list[Out | Lost]:
+            worker = worker_of_thread()
+            running.add(worker)
+            try:
+                return worker.run(pickled, part, self._limits, stopped)
+            finally:
+                running.discard(worker)
 
         def size(left: int) -> int:  # smaller tasks towards the end, so that all processes finish together
-            return min(_CHUNK, left // ahead)
-
-        def submit(part: Sequence[In]) -> Future[list[Out]]:
-            future: Future[list[Out]] = pool.submit(_partition, function, part)
-            return future
+            return _FEW if len(items) <= _FEW else min(_CHUNK, left // ahead)
 
         try:
-            yield from _in_order(submit, items, size, lambda: ahead)
-        except TerminatedWorkerError:
-            raise CxrflowError(
-                "engine: local failed: a worker process was killed (out of memory, or a decoder crashed); run again "
-                "to resume, with more memory or engine: spark."
-            ) from None
+            yield from _in_order(lambda part: pool.submit(work, part), items, size, lambda: ahead)
+        finally:
+            stopped.set()
+            for worker in tuple(running):
+                worker.kill()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """One thread per core; each has a worker process, kept for the next ``map``."""
+    return ThreadPoolExecutor(cores(), "cxrflow")
+
+
+def cores() -> int:
+    """Number of cores that this process may use, by its affinity and its control group."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # "max" where there is no quota
+        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text().split())
+        count = min(count, ceil(quota / period))
+    return count
 
 
 def _in_order(
-    submit: Callable[[Sequence[In]], Future[list[Out]]],
+    submit: Callable[[Sequence[In]], Future[list[Out | Lost]]],
     items: Sequence[In],
     size: Callable[[int], int],
     ahead: Callable[[], int],
-) -> Iterator[Out]:
+) -> Iterator[Out | Lost]:
     """Results in the order of the items.
 
     submit  starts work on a part of the items
     size    number of items left -> number of items in the next part
     ahead   returns the maximum number of parts in flight, which bounds the results in memory (back-pressure)
     """
-    asked: deque[Future[list[Out]]] = deque()
+    asked: deque[Future[list[Out | Lost]]] = deque()
     start = 0
     try:
         while start < len(items):
@@ -112,29 +142,22 @@ def _in_order(
             part.cancel()
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent process; its workers end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _partition(function: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-    """Work of one task in a worker process or Spark executor. OpenCV uses one thread, because every core has its own
-    process."""
-    cv2.setNumThreads(1)
-    return [function(item) for item in items]
+def _partition(function: bytes, limits: Limits | None, items: Iterable[In]) -> list[Any]:
+    """Work of one task of a Spark executor, in a worker process of its own."""
+    return worker_of_thread().run(function, list(items), limits)
 
 
 class SparkEngine:
     """Tables and ``map`` on a Spark cluster, through one session."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, limits: Limits | None = LIMITS) -> None:
         import ibis
 
-        self._session = session
+        self._session, self._limits = session, limits
         self.backend = ibis.pyspark.connect(session)
 
-    def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-        """As ``Engine.map``, on the executors; results arrive partition by partition.
+    def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out | Lost]:
+        """As ``Engine.map``, in worker processes of the executors; results arrive partition by partition.
 
         Raises CxrflowError if ``function`` fails on an executor, or Spark itself fails.
         """
@@ -145,8 +168,10 @@ class SparkEngine:
         size = min(_PARTITION, len(items) // (4 * context.defaultParallelism))
         pool = ThreadPoolExecutor(_AHEAD, initializer=context.setJobGroup, initargs=(group, "cxrflow", True))
 
-        def submit(part: Sequence[In]) -> Future[list[Out]]:
-            return pool.submit(_on_spark, context, function, part)
+        work = partial(_partition, cloudpickle.dumps(function), self._limits)
+
+        def submit(part: Sequence[In]) -> Future[list[Out | Lost]]:
+            return pool.submit(_on_spark, context, work, part)
 
         finished = False
         try:
@@ -161,8 +186,8 @@ class SparkEngine:
             pool.shutdown(cancel_futures=True)
 
 
-def _on_spark(context: Any, function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-    results: list[Out] = context.parallelize(items, 1).mapPartitions(partial(_partition, function)).collect()
+def _on_spark(context: Any, work: Callable[[Iterable[In]], list[Out | Lost]], items: Sequence[In]) -> list[Out | Lost]:
+    results: list[Out | Lost] = context.parallelize(items, 1).mapPartitions(work).collect()
     return results
 
 
@@ -178,8 +203,9 @@ def open_engine(params: Params) -> Iterator[Engine]:
 
     Raises CxrflowError if that is ``spark`` and PySpark or Java is missing, or no master answers.
     """
+    limits = Limits(**params.reading.model_dump())
     if params.engine == "local":
-        yield LocalEngine()
+        yield LocalEngine(limits)
         return
     # The executors must run this interpreter, not the first "python3" on their PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -202,6 +228,6 @@ def open_engine(params: Params) -> Iterator[Engine]:
             "it needs Java 17 or newer and, at spark://, a running master; or set engine: local."
         ) from None
     try:
-        yield SparkEngine(session)
+        yield SparkEngine(session, limits)
     finally:
         session.stop()

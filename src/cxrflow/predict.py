@@ -12,6 +12,7 @@ import numpy as np
 from rich.progress import track
 
 from cxrflow.bundle import Bundle
+from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import CxrflowError
 from cxrflow.files import check_writable, write_whole
 from cxrflow.folders import Found, Search, counted
@@ -23,8 +24,6 @@ from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
 from cxrflow.text import clean, inert, name_text
 
 _BATCH = 64
-#: Up to this many files are prepared in the main process; for more, starting worker processes pays off.
-_FEW = 8
 #: Columns whose texts are counted.
 _COUNTED = ("flag", "left_out")
 
@@ -84,15 +83,9 @@ def _table(predictor: Predictor, items: "Iterable[_Item]", counts: Counter[str])
 
 def _prepared(files: Sequence[Found], steps: Images) -> Iterator[PreparedFile | str]:
     """The prepared image of each file, or the reason why the file is left out."""
-    to_read = [file.path for file in files if file.left_out is None]
-    prepare = partial(try_file, steps)
-    if len(to_read) <= _FEW:
-        prepared: Iterator[PreparedFile | str] = map(prepare, to_read)
-    else:
-        from cxrflow.engines import LocalEngine
-
-        # Workers started by an earlier call may have another working directory.
-        prepared = LocalEngine().map(prepare, [path.absolute() for path in to_read])
+    to_read = [file.path.absolute() for file in files if file.left_out is None]  # workers have another working folder
+    results = LocalEngine().map(partial(try_file, steps), to_read)
+    prepared = (result.reason if isinstance(result, Lost) else result for result in results)
     for file in files:
         yield next(prepared) if file.left_out is None else file.left_out
 

@@ -75,7 +75,6 @@ def test_the_table_is_written_as_pandas_writes_it(
     table = table.join(written[["frontal", "flag", "note", "left_out"]])
     expected = table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode()
     assert (folder / "out.csv").read_bytes() == expected
-    monkeypatch.setattr(predict, "_FEW", 3)
     monkeypatch.setattr(predict, "_BATCH", 2)
     predict_files(bundle, [folder], folder / "pool.csv")
     assert (folder / "pool.csv").read_bytes() == expected

@@ -47,7 +47,7 @@ def lungs(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Retrain the lung segmenter that ships with cxrflow, on patients of the training split only."""
-    from cxrflow.engines import LocalEngine
+    from cxrflow.engines import Limits, LocalEngine
     from cxrflow.lungs.train import print_segmenter, run
     from cxrflow.metadata.build import build_records
     from cxrflow.params import Sources
@@ -55,8 +55,9 @@ def lungs(
     loaded = load_params(params)
     how = loaded.metadata.model_copy(update={"files": "required"})
     where = Sources(root=str(sources), collections=None)
+    engine = LocalEngine(Limits(**loaded.reading.model_dump()))
     # DATA / "metadata" remembers the sides of the split, so test patients stay out of the training.
-    built = build_records(where, how, loaded.task, LocalEngine(), DATA / "metadata")
+    built = build_records(where, how, loaded.task, engine, DATA / "metadata")
     print_segmenter(run(built.records, built.root, epochs, out), out)
 
 

@@ -18,6 +18,9 @@ def predict(
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
 ) -> None:
     """Score radiographs with a bundle; exit status 1 if none could be scored. Research software: not for diagnosis."""
+    from cxrflow.engines import LocalEngine
+
+    LocalEngine().start()  # a worker process starts while this one imports PyTorch
     from cxrflow.predict import predict_files
 
     counts = predict_files(bundle, paths, out)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 import cxrflow
-from cxrflow.engines import Engine
+from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError
 from cxrflow.files import Root, code_digest, digest, write_json, write_whole
 from cxrflow.images.file import try_record
@@ -76,7 +76,7 @@ def prepare_images(records: pd.DataFrame, root: Root, steps: Images, engine: Eng
             results, "preparing images", total=len(todo), disable=not len(todo), refresh_per_second=2, update_period=0.5
         )
         for row, result in zip(todo, shown, strict=True):
-            work.add(int(row), result)
+            work.add(int(row), result.reason if isinstance(result, Lost) else result)
         pd.concat([index, work.notes()], axis=1).to_csv(begun / "index.csv", index=False, lineterminator="\n")
     write_json(begun / "steps.json", {"key": key, "steps": steps.model_dump()})
     if out.exists():

@@ -6,12 +6,15 @@ both lungs and most of the heart between them.
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from onnxruntime import InferenceSession
 
 from cxrflow.reading.frontal import open_network
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 #: Both networks in one file: input ``image``, float32 (1, 1, SIZE, SIZE), from ``network_input``; output one logit per
 #: pixel, the mean of both.
@@ -43,7 +46,7 @@ def network_input(picture: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _network(weights: Path) -> InferenceSession:
+def _network(weights: Path) -> "InferenceSession":
     return open_network(weights.read_bytes())
 
 

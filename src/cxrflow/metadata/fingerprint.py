@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import track
 
 import cxrflow
-from cxrflow.engines import Engine
+from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
 from cxrflow.reading import read
@@ -107,6 +107,8 @@ def fingerprints(root: Root, paths: Sequence[str], engine: Engine, cache: Path) 
         for done, (path, result) in enumerate(
             zip(todo, track(results, "reading images", total=len(todo), disable=not todo), strict=True), start=1
         ):
+            if isinstance(result, Lost):
+                result = Fingerprint(None, None, None, None, None, None, result.reason)
             found[path] = result
             if result.left_out is None:  # unreadable files are not cached: they may be repaired later
                 store.execute(

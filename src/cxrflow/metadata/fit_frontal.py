@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 
-from cxrflow.engines import Engine
+from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, write_json, write_whole
 from cxrflow.metadata.build import build_records
@@ -154,7 +154,8 @@ def _rows(sources: Path, params: Params, engine: Engine, work: Path) -> pd.DataF
     frontal = built.records.left_out.isna() | built.records.left_out.isin(no_class)
     records = built.records.assign(shows=built.records.left_out.map(_SHOWS).where(~frontal, "frontal"))
     records = records[records.shows.notna()]
-    seen: list[tuple[Any, Any]] = list(engine.map(partial(_picture, built.root), records.path.tolist()))
+    results = engine.map(partial(_picture, built.root), records.path.tolist())
+    seen: list[tuple[Any, Any]] = [(None, None) if isinstance(result, Lost) else result for result in results]
     records = records.assign(
         # A group without a kept image has no side.
         side=known[records.index].where(

@@ -6,10 +6,13 @@ ONNX Runtime runs a small network (frontal.onnx, in this folder) on a thumbnail.
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from onnxruntime import InferenceSession, SessionOptions
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 #: Side of the thumbnail that the network sees (pixels).
 THUMBNAIL = 32
@@ -62,7 +65,7 @@ def thumbnail(grey: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(np.minimum((small - np.float32(mean)) / np.float32(spread), _CLIP), -_CLIP))
 
 
-def probability(thumbnails: np.ndarray, network: InferenceSession | None = None) -> np.ndarray:
+def probability(thumbnails: np.ndarray, network: "InferenceSession | None" = None) -> np.ndarray:
     """The probability that each thumbnail, float32 (n, THUMBNAIL ** 2), is a frontal radiograph: float32 (n,).
 
     network  from ``open_network``; None for the one that ships with the package
@@ -72,7 +75,7 @@ def probability(thumbnails: np.ndarray, network: InferenceSession | None = None)
     return np.where(thumbnails.any(axis=1), 0.5 + 0.5 * np.tanh(logits[:, 0] / 2), 0)
 
 
-def judge(thumb: np.ndarray, network: InferenceSession | None = None) -> tuple[float, bool]:
+def judge(thumb: np.ndarray, network: "InferenceSession | None" = None) -> tuple[float, bool]:
     """Score in [0, 1] of one thumbnail, and whether it shows an inverted radiograph (then the inverse is scored)."""
     score = float(probability(thumb[None], network)[0])
     if score < FLAG and (inverted := float(probability(-thumb[None], network)[0])) >= TURN:
@@ -80,13 +83,15 @@ def judge(thumb: np.ndarray, network: InferenceSession | None = None) -> tuple[f
     return score, False
 
 
-def open_network(content: bytes) -> InferenceSession:
+def open_network(content: bytes) -> "InferenceSession":
     """The network in an ONNX file, restricted to one thread, because every core has its own process reading images."""
+    from onnxruntime import InferenceSession, SessionOptions  # the main process of a prediction does without it
+
     options = SessionOptions()
     options.intra_op_num_threads = 1
     return InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 @cache
-def _shipped() -> InferenceSession:
+def _shipped() -> "InferenceSession":
     return open_network(WEIGHTS.read_bytes())

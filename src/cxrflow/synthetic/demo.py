@@ -19,7 +19,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from rich.progress import track
 
-from cxrflow.engines import LocalEngine
+from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.params import Demo
@@ -50,8 +50,12 @@ def write_demo(out: Path, params: Demo) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         new = Path(temporary) / "new"
-        drawn = LocalEngine().map(partial(_write, new, params), jobs)
-        found = list(track(drawn, "drawing radiographs", len(jobs)))
+        drawn = LocalEngine(limits=None).map(partial(_write, new, params), jobs)
+        found = []
+        for boxes_of in track(drawn, "drawing radiographs", len(jobs)):
+            if isinstance(boxes_of, Lost):
+                raise CxrflowError(f"demo: a radiograph was not drawn: {boxes_of.reason}; run again.")
+            found.append(boxes_of)
         boxes = {PurePosixPath(job.path).stem: some for job, some in zip(jobs, found, strict=True)}
         tables[_LABELS] = _with_boxes(tables[_LABELS], boxes)
         for path, table in tables.items():
