@@ -27,7 +27,7 @@ RECORD = st.builds(
 
 
 @settings(max_examples=40)
-@given(st.lists(RECORD, max_size=5))
+@given(st.lists(RECORD, max_size=5, unique_by=lambda record: record.image_id))
 def test_records_are_read_as_written(tmp_path_factory, records) -> None:
     path = tmp_path_factory.getbasetemp() / "records.csv"
     frame = to_frame(records)
@@ -252,3 +252,38 @@ def test_digests_tell_values_and_code_apart(tmp_path) -> None:
     assert code_digest(tmp_path, parts) == first
     (tmp_path / "part" / "a.py").rename(tmp_path / "part" / "c.py")
     assert code_digest(tmp_path, parts) != first
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text.replace("a:2,", "a:1,"), "a:1 is the image_id of two rows"),
+        (lambda text: text.replace("train", "trains", 1), "split: row 1: 'trains' is none of train, val, test"),
+        (lambda text: text.replace("train", "val", 1), "the group g is on two sides of the split"),
+        (lambda text: text.replace(",g,", ",,", 1), "a:1 is kept, but has no group_id"),
+        (lambda text: text.replace("41.0", "old"), "age: row 1: 'old' is no number it can be"),
+        (lambda text: text.replace("41.0", "inf"), "age: row 1: 'inf' is no number"),
+        (lambda text: text.replace("41.0", "4" * 2_000_000), "age: row 1: '4"),
+        (lambda text: text.replace(",False", ",yes", 1), "row 1: 'yes' is neither True nor False"),
+        (lambda text: text.replace("image_id", "id"), "there is no column image_id"),
+        (lambda text: text.replace("train", "train,more", 1), "more cells than"),
+        (lambda text: text.replace("a/1.png", "x" * 200_000), "path: row 1: .* is too long"),
+        (lambda text: text[:-9], "its last row is cut"),
+        (lambda text: text[:-1] + '"', "damaged"),
+        (lambda text: "", "damaged"),
+        (lambda text: "\0" * 100, "damaged"),
+        (lambda text: text.replace("a/1.png", "a/\0.png"), "damaged"),
+        (lambda text: text.encode("utf-16"), "damaged"),
+        (lambda text: "[" * 10**5 + "\n", "damaged"),
+    ],
+)
+def test_a_damaged_table_of_records_is_one_sentence(tmp_path, damage, said) -> None:
+    path = tmp_path / "records.csv"
+    frame = to_frame([Record(f"a:{n}", "a", f"a/{n}.png", age=40.0 + n) for n in (1, 2)])
+    write_records(frame.assign(label="normal", group_id="g", split="train"), path)
+    content = damage(path.read_text())
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CxrflowError, match=rf"records\.csv: .*{said}.*; run `cxrflow metadata`") as stopped:
+        read_kept(path)
+    assert str(stopped.value).isprintable()
+    assert len(str(stopped.value)) < 400 + len(str(path))

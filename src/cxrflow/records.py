@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import write_whole
+from cxrflow.state import Kind, flag, number, one_of, read_table, text
 
 SPLITS = ("train", "val", "test")
 #: Folder beside synthetic collections with the ground-truth masks: ``truth/lungs`` and ``truth/opacity``, each mask at
@@ -62,8 +63,10 @@ class Record:
 ADDED = ("label", "content_hash", "near_hash", "frontal", "turned", "note", "group_id", "split")
 COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
 FINDINGS_JOINT = ";"
+_GIVEN = ("image_id", "source", "path")
 _NUMBERS = ("age", "day", "frontal")
 _FLAGS = ("paediatric", "turned")
+_REMEDY = "run `cxrflow metadata`"
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -87,17 +90,35 @@ def csv_parts(frames: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Itera
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """Read a table that ``write_records`` wrote. Raises CxrflowError if there is none."""
-    if not path.is_file():
+    """Read a table that ``write_records`` wrote. Raises CxrflowError if there is none, or a damaged one."""
+    if not path.exists():
         raise CxrflowError(f"{path}: no table of records found; run `cxrflow metadata`.")
-    # Without lineterminator, pandas would also split lines at a lone carriage return within a cell.
-    return typed(pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n"))
+    hexadecimal = text("[0-9a-f]{64}")
+    kinds: dict[str, Kind] = dict.fromkeys(COLUMNS, text()) | {name: text(required=True) for name in _GIVEN}
+    kinds |= dict.fromkeys(_NUMBERS, number()) | dict.fromkeys(_FLAGS, flag)
+    kinds |= {"sex": one_of("M", "F"), "split": one_of(*SPLITS), "content_hash": hexadecimal, "near_hash": hexadecimal}
+    records = read_table(path, kinds, _REMEDY)
+    if (again := records.image_id.duplicated()).any():
+        raise _damaged(path, f"{records.image_id[again].iloc[0]} is the image_id of two rows")
+    return records
 
 
 def read_kept(path: Path) -> pd.DataFrame:
-    """The rows of a table of records that are not left out."""
+    """The rows of a table of records that are not left out. Raises CxrflowError as ``read_records``, and if one of them
+    has no label, group or side, or if a group is on two sides of the split."""
     records = read_records(path)
-    return records[records.left_out.isna()].reset_index(drop=True)
+    kept = records[records.left_out.isna()].reset_index(drop=True)
+    for name in ("label", "group_id", "split"):
+        if (absent := kept[name].isna()).any():
+            raise _damaged(path, f"{kept.image_id[absent].iloc[0]} is kept, but has no {name}")
+    sides = kept.groupby("group_id").split.nunique()
+    if (sides > 1).any():
+        raise _damaged(path, f"the group {sides.index[sides > 1][0]} is on two sides of the split")
+    return kept
+
+
+def _damaged(path: Path, how: str) -> CxrflowError:
+    return CxrflowError(f"{path}: damaged, {one_line(how)}; {_REMEDY}.")
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:

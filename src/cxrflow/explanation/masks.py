@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrflow.dataset import Dataset
+from cxrflow.errors import LeftOut
+from cxrflow.files import Root
 from cxrflow.images.steps import cut
 from cxrflow.records import TRUTH
 
@@ -27,7 +29,10 @@ class Masks:
 
     def opacity(self, at: int) -> NDArray[np.bool_] | None:
         """The true opacity of a demo radiograph, cropped and resized like the picture; None for real data."""
-        file = (self.root / TRUE_OPACITY / self.dataset.records.path[at]).with_suffix(".png")
+        try:
+            file = Root(self.root / TRUE_OPACITY).file(self.dataset.records.path[at]).with_suffix(".png")
+        except LeftOut:
+            return None
         mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
         if mask is None:
             return None
