@@ -14,7 +14,7 @@ from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, below, code_digest, digest, write_json, write_whole
 from cxrflow.findings import FINDINGS
 from cxrflow.params import load_params, resolved_yaml, set_run
-from cxrflow.records import COLUMNS, Record, read_kept, read_records, to_frame, write_records
+from cxrflow.records import COLUMNS, Record, read_kept, read_records, to_frame, typed, write_records
 from cxrflow.task import Task
 
 WORD = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1)
@@ -30,7 +30,7 @@ RECORD = st.builds(
 @given(st.lists(RECORD, max_size=5, unique_by=lambda record: record.image_id))
 def test_records_are_read_as_written(tmp_path_factory, records) -> None:
     path = tmp_path_factory.getbasetemp() / "records.csv"
-    frame = to_frame(records)
+    frame = typed(to_frame(records).assign(label="normal", group_id="g", split="test"))
     write_records(frame, path)
     pd.testing.assert_frame_equal(read_records(path), frame, check_dtype=bool(records))
     assert len(read_kept(path)) == sum(record.left_out is None for record in records)
