@@ -1,5 +1,7 @@
 """The two exceptions: one stops a run, the other excludes one image or row; and how they quote others' text."""
 
+from cxrflow.text import clean
+
 
 class CxrflowError(Exception):
     """Stops a run. The message is one sentence: what is wrong, where, and what to do."""
@@ -10,6 +12,5 @@ class LeftOut(Exception):
 
 
 def one_line(text: str, most: int = 200) -> str:
-    """Text of others as an error quotes it: control characters escaped, and cut after ``most`` characters."""
-    cut = "..." if len(text) > most else ""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most]) + cut
+    """Text of others as an error quotes it: what cannot be shown is escaped, and cut after ``most`` characters."""
+    return clean(text[:most]) + ("..." if len(text) > most else "")
