@@ -1,5 +1,6 @@
 """The store: what is in it, what is decoded again, what an interruption leaves."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.files import Root
-from cxrflow.images import prepare
+from cxrflow.images import prepare, work
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.rows import Rows
 from cxrflow.params import load_params
@@ -110,9 +111,9 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("where", "name", "path"),
     [
-        (pd.DataFrame, "to_csv", "out.partial/index.csv"),
+        (prepare, "write_whole", "out.partial/index.csv"),
         (prepare, "write_json", "out.partial/steps.json"),
-        (prepare.shutil, "rmtree", "out"),
+        (work.shutil, "rmtree", "out"),
         (Path, "rename", "out.partial"),
         (Path, "unlink", "out/journal.jsonl"),
         (Path, "unlink", "out/begun.json"),
@@ -127,11 +128,9 @@ def test_a_kill_while_the_store_takes_its_place_loses_nothing(
     real = getattr(where, name)
 
     def killed(first, *args, **kwargs):
-        if Path(args[0] if name == "to_csv" else first) == tmp_path / path:
+        if Path(first) == tmp_path / path:
             if name == "rmtree":
                 (out / "images.npy").unlink()  # in the middle of it
-            if name == "to_csv":
-                Path(args[0]).write_text("image_id,content_h")
             raise Killed
         return real(first, *args, **kwargs)
 
@@ -240,3 +239,90 @@ def test_masks_are_stored_beside_the_images(tmp_path: Path) -> None:
     without = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), out)
     assert without.lungs is None
     assert prepare.open_store(out).lungs is None
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def less(file: Path) -> None:
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def pickled(file: Path) -> None:
+    file.unlink()
+    np.save(file, np.array([{"a": print}], dtype=object))
+
+
+def of_floats(file: Path) -> None:
+    with file.open("wb") as opened:
+        np.save(opened, np.zeros((3, 32, 32), np.float32))
+
+
+def holds(content: bytes) -> Callable[[Path], object]:
+    return lambda file: file.write_bytes(content)
+
+
+DAMAGES = {
+    "cut": cut, "less": less, "folder": folder, "pickled": pickled, "absent": Path.unlink, "floats": of_floats,
+    "empty": holds(b""), "zeros": holds(bytes(500)), "deep": holds(b"[" * 100_000), "list": holds(b'{"key": ["a"]}'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+@pytest.mark.parametrize("name", ["steps.json", "index.csv", "images.npy", "lungs.npy"])
+def test_a_damaged_store_is_one_sentence_and_made_anew(collection, tmp_path: Path, name: str, damage) -> None:
+    root, records = collection
+    steps, out = STEPS.model_copy(update={"lungs": "opencv", "lungs_use": "store"}), tmp_path / "out"
+    first = prepare.prepare_images(records[:3], Root(root), steps, CountingEngine(), out)
+    pixels = np.array(first.images)
+    damage(out / name)
+    with pytest.raises(CxrflowError, match="run `cxrflow images`") as stopped:
+        prepare.open_store(out)
+    assert str(stopped.value).isprintable()
+    again = prepare.prepare_images(records[:3], Root(root), steps, CountingEngine(), out)
+    assert np.array_equal(again.images, pixels)
+    assert prepare.open_store(out).index.image_id.tolist() == records.image_id[:3].tolist()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[9, null, [0, 0, 9]]",
+        "[-1, null, [0, 0, 9]]",
+        "[0, null, null]",
+        "[true]",
+        "{}",
+        '["a", "b", null]',
+        "[[",
+        "\0",
+    ],
+)
+def test_a_journal_that_says_what_cannot_be_begins_anew(collection, tmp_path: Path, line: str) -> None:
+    root, records = collection
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_images(records, Root(root), STEPS, CountingEngine(limit=4), out)
+    journal = tmp_path / "out.partial" / "journal.jsonl"
+    journal.write_text(journal.read_text() + line + "\n")
+    store = prepare.prepare_images(records, Root(root), STEPS, engine := CountingEngine(), out)
+    assert engine.items == len(records)
+    assert store.index.left_out.isna().all()
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+@pytest.mark.parametrize("name", ["begun.json", "journal.jsonl", "images.npy"])
+def test_damaged_work_in_progress_is_done_again(collection, tmp_path: Path, name: str, damage) -> None:
+    root, records = collection
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_images(records, Root(root), STEPS, CountingEngine(limit=4), out)
+    damage(tmp_path / "out.partial" / name)
+    store = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), out)
+    whole = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), tmp_path / "other")
+    assert np.array_equal(store.images, whole.images)

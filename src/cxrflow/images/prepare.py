@@ -1,15 +1,13 @@
 """The store: all kept images, prepared once, as memory-mapped arrays with an index table."""
 
 import hashlib
-import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,18 +16,28 @@ from rich.progress import track
 
 import cxrflow
 from cxrflow.engines import Engine, Lost
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import Root, code_digest, digest, write_json, write_whole
 from cxrflow.images.file import try_record
 from cxrflow.images.registry import steps_in_force
 from cxrflow.images.rows import Rows
-from cxrflow.images.steps import Prepared, Window
+from cxrflow.images.steps import Window
+from cxrflow.images.work import BEGUN, JOURNAL, Work, open_work, remove
 from cxrflow.params import Images
+from cxrflow.state import Kind, number, read_bytes, read_json, read_table, text
 
 #: Code and libraries that every prepared image depends on.
 _CODE = ("reading", "images/registry.py", "images/steps.py")
 _LIBRARIES = ("opencv-python-headless", "pillow", "pydicom", "pylibjpeg", "imagecodecs")
-_JOURNAL, _BEGUN = "journal.jsonl", "begun.json"
+_STEPS, _INDEX = "steps.json", "index.csv"
+_REMEDY = "run `cxrflow images`"
+_MOST_INDEX = 2**33
+_INDEX_KINDS: dict[str, Kind] = {
+    "image_id": text(required=True),
+    "content_hash": text(required=True),
+    "left_out": text(),
+    **dict.fromkeys(Window._fields, number(0, 2**31 - 1)),
+}
 
 
 @dataclass(frozen=True)
@@ -66,9 +74,9 @@ def prepare_images(records: pd.DataFrame, root: Root, steps: Images, engine: Eng
     key = steps_digest(steps)
     index = records[["image_id", "content_hash"]].reset_index(drop=True)
     begun = out.with_name(f"{out.name}.partial")
-    with _open_partial(begun, index, key, steps) as work:
-        if _key_of(out / "steps.json") == key and not work.finished.all():
-            _copy_known(out, index, work)
+    with open_work(begun, index, key, steps) as work:
+        if not work.finished.all():
+            _copy_known(out, key, index, work)
         todo = np.flatnonzero(~work.finished)
         prepare = partial(try_record, root.absolute(), steps)  # Spark executors have another working directory
         results = engine.map(prepare, _Files(records.path.array[todo], records.turned.array[todo]))
@@ -77,29 +85,46 @@ def prepare_images(records: pd.DataFrame, root: Root, steps: Images, engine: Eng
         )
         for row, result in zip(todo, shown, strict=True):
             work.add(int(row), result.reason if isinstance(result, Lost) else result)
-        pd.concat([index, work.notes()], axis=1).to_csv(begun / "index.csv", index=False, lineterminator="\n")
-    write_json(begun / "steps.json", {"key": key, "steps": steps.model_dump()})
-    if out.exists():
-        (out / "steps.json").unlink(missing_ok=True)  # if killed from here on, the rest is not mistaken for a store
-        shutil.rmtree(out)
+        table = pd.concat([index, work.notes()], axis=1).to_csv(index=False, lineterminator="\n").encode()
+        write_whole(begun / _INDEX, table)
+    made = {"key": key, "index": hashlib.sha256(table).hexdigest(), "steps": steps.model_dump()}
+    write_json(begun / _STEPS, made)
+    remove(out / _STEPS)  # first: if killed from here on, the rest is not mistaken for a store
+    remove(out)
     begun.rename(out)
-    for name in (_JOURNAL, _BEGUN):
+    for name in (JOURNAL, BEGUN):
         (out / name).unlink()
     return open_store(out)
 
 
 def open_store(folder: Path) -> Store:
     """Open what ``prepare_images`` wrote; pixels stay on disk until read. Raises CxrflowError if absent or damaged."""
-    steps = _key_of(folder / "steps.json")
+    if not (folder / _STEPS).exists():
+        raise CxrflowError(f"{folder}: no prepared images there; {_REMEDY}.")
+    made = read_json(folder / _STEPS, _REMEDY)
+    if hashlib.sha256(read_bytes(folder / _INDEX, _REMEDY, _MOST_INDEX)).hexdigest() != made.get("index"):
+        raise CxrflowError(f"{folder / _INDEX}: not the table that was written with the images; {_REMEDY}.")
+    index = read_table(folder / _INDEX, _INDEX_KINDS, _REMEDY)
+    images = _mapped(folder / "images.npy", np.uint8, len(index))
+    with_lungs = isinstance(steps := made.get("steps"), dict) and steps.get("lungs") != "none"
+    lungs = _mapped(folder / "lungs.npy", np.bool_, len(index)) if with_lungs else None
+    if lungs is not None and lungs.shape != images.shape:
+        raise CxrflowError(f"{folder / 'lungs.npy'}: not of the same size as images.npy; {_REMEDY}.")
+    return Store(images, lungs, index, str(made.get("key")))
+
+
+def _mapped(file: Path, kind: type, count: int) -> np.ndarray:
+    """A stored array (count, size, size), memory-mapped."""
     try:
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        lungs = np.load(folder / "lungs.npy", mmap_mode="r") if (folder / "lungs.npy").exists() else None
-        index = _read_index(folder)
-    except (OSError, ValueError):
-        steps = None
-    if steps is None or len(index) != len(images):
-        raise CxrflowError(f"{folder}: no prepared images there; run `cxrflow images`.")
-    return Store(images, lungs, index, steps)
+        array = np.load(file, mmap_mode="r")
+    except FileNotFoundError:
+        raise CxrflowError(f"{file} is absent; {_REMEDY}.") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise CxrflowError(f"{file}: damaged ({one_line(str(error))}); {_REMEDY}.") from None
+    shape: tuple[int, ...] = getattr(array, "shape", ())
+    if getattr(array, "dtype", None) != kind or len(shape) != 3 or shape[0] != count or shape[1] != shape[2]:
+        raise CxrflowError(f"{file}: damaged, it does not hold the {count:,} images of {_INDEX}; {_REMEDY}.")
+    return np.asanyarray(array)
 
 
 def print_prepared(store: Store) -> None:
@@ -140,84 +165,15 @@ class _Files(Sequence[tuple[str, bool]]):
         return self._paths[at], self._turned[at]
 
 
-class _Work:
-    """Arrays in progress.
-
-    A row is finished when its line is in the journal. The line is written after the pixels, so a finished row is always
-    complete, even after a kill. A line holds the row, the reason for leaving it out or null, and its window or null.
-    """
-
-    def __init__(self, count: int, arrays: dict[str, Rows], journal: IO[str]) -> None:
-        self._arrays, self._journal = arrays, journal
-        self.finished = np.zeros(count, dtype=bool)
-        self._windows = np.zeros((count, len(Window._fields)), dtype=np.int32)
-        self._reasons: dict[int, str] = {}
-        journal.seek(0)
-        for line in journal:
-            self._remember(*json.loads(line))
-
-    def add(self, row: int, result: Prepared | str) -> None:
-        """Store the result of a row: the prepared image, or the reason for leaving it out."""
-        if isinstance(result, str):
-            self._note(row, result, None)
-        else:
-            self.copy(row, {"images": result.image, "lungs": result.lungs}, result.window)
-
-    def copy(self, row: int, pictures: dict[str, Any], window: Sequence[int]) -> None:
-        """Write image and lung mask of a row."""
-        for name, array in self._arrays.items():
-            array.write(row, pictures[name])
-        self._note(row, None, window)
-
-    def notes(self) -> pd.DataFrame:
-        """The index columns of all rows: left_out, top, left, side."""
-        notes = pd.DataFrame(self._windows, columns=Window._fields).astype("Int64")
-        reasons = pd.Series(self._reasons, dtype=object).reindex(notes.index)
-        notes[reasons.notna()] = pd.NA
-        notes.insert(0, "left_out", reasons)
-        return notes
-
-    def _note(self, row: int, reason: str | None, window: Sequence[int] | None) -> None:
-        self._journal.write(json.dumps([row, reason, window]) + "\n")
-        self._journal.flush()
-        self._remember(row, reason, window)
-
-    def _remember(self, row: int, reason: str | None, window: Sequence[int] | None) -> None:
-        self.finished[row] = True
-        if reason is not None:
-            self._reasons[row] = reason
-        elif window is not None:
-            self._windows[row] = window
-
-
-@contextmanager
-def _open_partial(folder: Path, index: pd.DataFrame, key: str, steps: Images) -> Iterator[_Work]:
-    """The work in progress; restarted if it was for other images or steps."""
-    wanted = hashlib.sha256(key.encode())
-    for row in zip(index.image_id, index.content_hash, strict=True):
-        wanted.update(repr(row).encode())
-    kinds = {"images": np.uint8} | ({} if steps.lungs == "none" else {"lungs": np.bool_})
-    journal = folder / _JOURNAL
-    if _key_of(folder / _BEGUN) != wanted.hexdigest():
-        (folder / _BEGUN).unlink(missing_ok=True)  # first, so that after a kill the work restarts
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for name, kind in kinds.items():
-            Rows.create(folder / f"{name}.npy", (len(index), steps.size, steps.size), kind)
-        journal.touch()
-        write_json(folder / _BEGUN, {"key": wanted.hexdigest()})
-    whole, end, cut_short = journal.read_text().rpartition("\n")
-    if cut_short:  # by a kill
-        write_whole(journal, (whole + end).encode())
-    with ExitStack() as stack:
-        arrays = {name: stack.enter_context(Rows(folder / f"{name}.npy", writable=True)) for name in kinds}
-        yield _Work(len(index), arrays, stack.enter_context(journal.open("a+")))
-
-
-def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
-    """Copy images of files with the same bytes from the finished store in ``out``, made by the same steps."""
-    known = _read_index(out)
-    known = known[known.left_out.isna()]
+def _copy_known(out: Path, key: str, index: pd.DataFrame, work: Work) -> None:
+    """Copy images of files with the same bytes from the finished store in ``out``, if it is one of the same steps."""
+    try:
+        store = open_store(out)
+    except (CxrflowError, OSError):  # absent, or damaged: all is prepared anew
+        return
+    if store.steps != key:
+        return
+    known = store.index[store.index.left_out.isna()]
     windows = known[list(Window._fields)].astype(int).to_numpy().tolist()
     at = dict(zip(known.content_hash, zip(known.index, windows, strict=True), strict=True))
     with ExitStack() as stack:
@@ -227,20 +183,3 @@ def _copy_known(out: Path, index: pd.DataFrame, work: _Work) -> None:
             if not work.finished[row] and content in at:
                 before, window = at[content]
                 work.copy(row, {name: array.read(before) for name, array in old.items()}, window)
-
-
-def _read_index(folder: Path) -> pd.DataFrame:
-    types = {"image_id": str, "content_hash": str, "left_out": str} | dict.fromkeys(Window._fields, "Int64")
-    # Without lineterminator, pandas would also split lines at a lone carriage return within a cell.
-    how: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "lineterminator": "\n"}
-    index: pd.DataFrame = pd.read_csv(folder / "index.csv", dtype=types, **how)
-    index["left_out"] = index.left_out.astype(object).where(index.left_out.notna(), None)
-    return index
-
-
-def _key_of(file: Path) -> str | None:
-    try:
-        key: str | None = json.loads(file.read_text())["key"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return key

@@ -19,7 +19,7 @@ class Rows:
         """Open a file that ``create`` or ``np.save`` wrote."""
         self._path = path
         mapped = np.load(path, mmap_mode="r")
-        self.shape, self._dtype, self._start = mapped.shape, mapped.dtype, mapped.offset
+        self.shape, self.dtype, self._start = mapped.shape, mapped.dtype, mapped.offset
         self._stride = mapped[:1].nbytes
         self._file = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
 
@@ -31,7 +31,7 @@ class Rows:
     def read(self, row: int) -> np.ndarray:
         """Row ``row``."""
         content = os.pread(self._file, self._stride, self._start + row * self._stride)
-        return np.frombuffer(content, self._dtype).reshape(self.shape[1:])
+        return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
     def write(self, row: int, values: np.ndarray) -> None:
         """Set row ``row``; ``values`` has the file's dtype and the shape of a row. Raises OSError on a full disk."""
