@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cxrflow.errors import CxrflowError
 from cxrflow.reading import ENDINGS, is_dicom
+from cxrflow.reading.picture import is_picture
 from cxrflow.text import clean, name_text
 
 BROKEN_LINK = "link to a file that is not there (if git-annex or DataLad manages it, fetch it first)"
@@ -21,8 +22,6 @@ LINKED = "links to folders"
 _OF_THE_SYSTEM = frozenset((".ds_store", "thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"))
 #: An ending has a letter: in ``1.2.840.10008`` there is none.
 _ENDING = re.compile(r".(\.[^.\s]*[a-z][^.\s]*)$", re.IGNORECASE | re.DOTALL)
-#: First bytes of the picture formats that reading knows: PNG, JPEG, TIFF and BigTIFF, BMP, WebP.
-_PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|II[*+]\0|MM\0[*+]|BM.{4}\0{4}|RIFF.{4}WEBP", re.DOTALL)
 #: Endings of files that reading unpacks.
 _PACKED = (".gz", ".zip")
 _HEAD = 132
@@ -118,7 +117,7 @@ class Search:
         else:
             with path.open("rb") as file:
                 head = file.read(_HEAD)
-            if is_dicom(head) or (kind == NO_ENDING and _PICTURE.match(head)):
+            if is_dicom(head) or (kind == NO_ENDING and is_picture(head)):
                 yield self._once(path, status)
             else:
                 self.passed_over[kind] += 1
@@ -148,7 +147,8 @@ def ending(name: str) -> str:
 
 
 def _is_of_an_image(kind: str) -> bool:
-    return next((kind.removesuffix(packed) for packed in _PACKED if kind.endswith(packed)), kind) in ENDINGS
+    unpacked = next((kind.removesuffix(packed) for packed in _PACKED if kind.endswith(packed)), kind)
+    return kind in ENDINGS or unpacked in ENDINGS
 
 
 def counted(kinds: Counter[str]) -> str:

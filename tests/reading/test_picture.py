@@ -1,19 +1,14 @@
 """Pictures of every kind come back as the grey values they were made of."""
 
 import io
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from cxrflow.errors import LeftOut
-from cxrflow.reading import picture as module
+from cxrflow.reading import pixels as module
 from cxrflow.reading.picture import read_picture
-from cxrflow.reading.plain import read_plain
 
 #: A slope from dark to bright, with one corner that tells which way is up (height 48, width 64).
 GREY = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))
@@ -118,106 +113,11 @@ def test_upright_by_exif(kind, orientation, undo) -> None:
     assert np.abs(read.astype(int) - GREY).mean() < 3
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG"])
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG", "GIF"])
 def test_several_frames_are_left_out(kind) -> None:
     others = [Image.fromarray(np.roll(GREY, n, axis=1)) for n in (5, 9)]
     with pytest.raises(LeftOut, match="several frames"):
         read_picture(saved(Image.fromarray(GREY), kind, save_all=True, append_images=others))
-
-
-def test_other_formats_are_left_out() -> None:
-    with pytest.raises(LeftOut, match="not an image"):
-        read_picture(saved(Image.fromarray(GREY), "GIF"))
-
-
-def png(*chunks: tuple[bytes, bytes]) -> bytes:
-    """GREY as a PNG whose chunks are given, between its header and its end."""
-    content = saved(Image.fromarray(GREY), "PNG")
-    made = (len(data).to_bytes(4) + name + data + zlib.crc32(name + data).to_bytes(4) for name, data in chunks)
-    return content[:33] + b"".join(made) + content[-12:]
-
-
-ROWS = b"".join(b"\0" + row.tobytes() for row in GREY)
-
-
-def test_a_plain_png_is_read_however_its_pixels_are_laid_out() -> None:
-    packed = zlib.compress(ROWS)
-    content = png((b"pHYs", bytes(9)), (b"IDAT", packed[:7]), (b"IDAT", b""), (b"IDAT", packed[7:]))
-    assert np.array_equal(read_plain(content, GREY.size), GREY)
-    assert read_plain(content, GREY.size - 1) is None
-
-
-@pytest.mark.parametrize(
-    "packed",
-    [zlib.compress(ROWS[:-1]), zlib.compress(ROWS)[:-3], zlib.compress(ROWS)[:-1] + b"!", b"no zlib"],
-    ids=["short", "cut", "wrong sum", "other"],
-)
-def test_a_png_whose_pixels_are_damaged_is_not_plain(packed) -> None:
-    assert read_plain(png((b"IDAT", packed)), GREY.size) is None
-
-
-@pytest.mark.parametrize("more", [1, 60_000_000], ids=["one byte", "a bomb"])
-def test_what_follows_the_last_row_of_a_png_is_not_inflated_and_not_reported(more, capfd) -> None:
-    """As Pillow does."""
-    content = png((b"IDAT", zlib.compress(ROWS + bytes(more))))
-
-    def resident(key: str) -> int:
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition(f"{key}:")[2].split()[0])  # KiB
-
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # begins a new peak
-    found = read_plain(content, GREY.size)
-    assert resident("VmHWM") - before < 20_000
-    assert np.array_equal(found, GREY)
-    assert np.array_equal(found, np.asarray(Image.open(io.BytesIO(content))))
-    assert capfd.readouterr() == ("", "")
-
-
-NOISE = np.random.default_rng(0).integers(0, 256, (48, 64)).astype(np.uint8)
-
-
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:2:0"}, {"restart_marker_blocks": 2}])
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_plain_jpeg_is_read_however_it_is_coded_and_only_as_a_whole(mode, options) -> None:
-    content = saved(Image.fromarray(NOISE).convert(mode), "JPEG", quality=90, **options)
-    with Image.open(io.BytesIO(content)) as image:
-        image.draft("L", image.size)
-        expected = np.asarray(image.convert("L"))
-    assert np.array_equal(read_plain(content, NOISE.size), expected)
-    assert read_plain(content, NOISE.size - 1) is None
-    end = b"\xff\xd9"
-    middle = len(content) * 2 // 3
-    for damaged in (content[:-2], content[:middle] + end + content[middle:], content + b"!", content[:50] + end):
-        assert read_plain(damaged, NOISE.size) is None
-
-
-def test_a_jpeg_that_is_no_ycbcr_is_left_to_pillow() -> None:
-    """Adobe's marker says RGB: its first component is no luminance."""
-    colours = np.dstack([NOISE, NOISE // 2, 255 - NOISE])
-    content = saved(Image.fromarray(colours), "JPEG", quality=95, keep_rgb=True)
-    assert read_plain(content, NOISE.size) is None
-    assert np.abs(read_picture(content).astype(int) - np.asarray(Image.fromarray(colours).convert("L"))).mean() < 3
-
-
-@given(
-    cut=st.integers(0, 5_000),
-    at=st.integers(0, 5_000),
-    value=st.integers(0, 255),
-    kind=st.sampled_from(["PNG", "JPEG"]),
-)
-def test_plain_pictures_are_the_same_as_pillows_however_damaged(cut, at, value, kind) -> None:
-    """Whatever is read by the short way, Pillow reads alike."""
-    content = bytearray(saved(Image.fromarray(GREY), kind))
-    if at < len(content):
-        content[at] = value
-    content = bytes(content[: len(content) - cut]) if cut < len(content) // 2 else bytes(content)
-    short = read_plain(content, GREY.size)
-    if short is not None:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.format == "JPEG":
-                image.draft("L", image.size)
-            assert np.array_equal(short, np.asarray(image.convert("L")))
 
 
 def test_too_many_pixels_are_not_decoded(monkeypatch) -> None:

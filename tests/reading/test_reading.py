@@ -33,7 +33,7 @@ WHOLE += [saved("PNG", Image.fromarray(GREY).convert("P")), saved("TIFF", Image.
         (b"patient,label\n1,sick\n", "not an image"),
         (WHOLE[1][:-200], "damaged"),
         (b"\0" * 500, "not an image"),
-        (b"%PDF-1.7\n" + b"x" * 500, "not an image"),
+        (b"%PDF-1.7\n" + b"x" * 500, "a PDF document"),
     ],
 )
 def test_left_out_with_the_reason(tmp_path, content, reason) -> None:

@@ -9,14 +9,23 @@ import cv2
 import numpy as np
 
 from cxrflow.errors import LeftOut
+from cxrflow.reading.containers import unpacked
 from cxrflow.reading.frontal import invert, turn
 from cxrflow.reading.guard import checked, guarded
+from cxrflow.reading.kinds import is_dicomdir
 from cxrflow.reading.picture import read_picture
 
 #: Larger files are not opened (bytes).
 LARGEST_FILE = 512 * 1024 * 1024
 #: File name endings by which folders are searched for images. The content, not the ending, decides how a file is read.
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
+# fmt: off
+ENDINGS = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif",
+    ".jp2", ".j2k", ".j2c", ".jpf", ".jpx", ".jls", ".dcm", ".dicom", ".dic", ".ima", ".gz", ".zip",
+    # Known, but not read: each is left out with what to convert it to.
+    ".heic", ".heif", ".avif", ".jxl",
+)
+# fmt: on
 
 
 class Decoded(NamedTuple):
@@ -74,7 +83,8 @@ def decode(path: Path) -> Decoded:
     """
     content = read_content(path)
     with guarded("file"):
-        if not is_dicom(content):
+        content = unpacked(content, LARGEST_FILE)
+        if not is_dicom(content) or is_dicomdir(content):
             return Decoded(checked(read_picture(content)))
         from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
 

@@ -17,7 +17,7 @@ from cxrflow.reading.attributes import numbers, raw, text, whole
 from cxrflow.reading.codestream import check_frame
 from cxrflow.reading.guard import guarded
 from cxrflow.reading.header import open_dataset
-from cxrflow.reading.picture import LARGEST_IMAGE
+from cxrflow.reading.pixels import LARGEST_IMAGE
 from cxrflow.reading.transformations import transformed
 from cxrflow.reading.views import declared_view, hinted_view
 

@@ -1,71 +1,78 @@
-"""PNG, JPEG, TIFF, BMP and WebP through Pillow; simple PNG and JPEG through imagecodecs (plain.py), which is faster."""
+"""Pictures of every format as one upright grey image, by the decoder of each format."""
 
 import io
 import warnings
 
+import imagecodecs
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from cxrflow.errors import LeftOut
-from cxrflow.reading.plain import read_plain
+from cxrflow.reading import jpeg, png, tiff
+from cxrflow.reading.codestream import JPEG_2000, read_jpeg_2000
+from cxrflow.reading.kinds import what_it_is
+from cxrflow.reading.pixels import Pixels, check_size, upright_grey
+from cxrflow.reading.tags import read_orientation
 
-#: Images with more pixels are not decoded; the largest detectors have about 20 million.
-LARGEST_IMAGE = 100_000_000
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_THROUGH_PILLOW = ("BMP", "GIF", "WEBP")
 
 
 def read_picture(content: bytes) -> np.ndarray:
-    """Decode an image: (height, width), uint8, or uint16 if it has more bits. Colour becomes grey; EXIF orientation is
-    applied.
+    """Decode the one picture of a file: (height, width), uint8, or uint16 if it has more bits; upright by EXIF.
+
+    Colour becomes grey, and what is transparent black. Colour profiles and gamma are ignored: whether a file has one
+    depends on the program that saved it, and so would the grey levels of the radiograph.
 
     Raises LeftOut if it is not an image, damaged, truncated, has several frames or more than LARGEST_IMAGE pixels.
     """
-    if (plain := read_plain(content, LARGEST_IMAGE)) is not None:
-        return plain
+    if content.startswith(png.SIGNATURE):
+        pixels = png.read_png(content)
+    elif content.startswith(jpeg.SIGNATURE):
+        pixels = jpeg.read_jpeg(content)
+    elif content.startswith(tiff.SIGNATURES):
+        pixels = tiff.read_tiff(content)
+    elif content.startswith(JPEG_2000):
+        pixels = _read_jpeg_2000(content)
+    elif is_picture(content):
+        pixels = _through_pillow(content)
+    else:
+        raise LeftOut(what_it_is(content))
+    return upright_grey(pixels)
+
+
+def is_picture(content: bytes) -> bool:
+    """Whether the content begins like a picture of a format that is read; the first 16 bytes are enough."""
+    if content.startswith(b"RIFF"):
+        return content[8:12] == b"WEBP"
+    if content.startswith(b"BM"):
+        return content[6:10] == bytes(4)  # reserved; two letters alone begin many texts
+    return content.startswith((png.SIGNATURE, jpeg.SIGNATURE, *tiff.SIGNATURES, *JPEG_2000, b"GIF87a", b"GIF89a"))
+
+
+def _read_jpeg_2000(content: bytes) -> Pixels:
+    found = read_jpeg_2000(content)
+    check_size(found.height, found.width)
+    if found.components > 4:
+        raise LeftOut(f"JPEG 2000 has {found.components} components, which are no known colours")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _decode(Image.open(io.BytesIO(content), formats=_FORMATS))
-    except LeftOut:
-        raise
-    except UnidentifiedImageError:
-        raise LeftOut("not an image: the content is no known picture format or DICOM") from None
-    except Image.DecompressionBombError:
-        raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels") from None
-    except Exception as error:  # Pillow raises almost anything on a damaged file
+        return Pixels(np.asarray(imagecodecs.jpeg2k_decode(content)))
+    except imagecodecs.Jpeg2kError as error:
         raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
 
 
-def _decode(image: Image.Image) -> np.ndarray:
-    if image.width * image.height > LARGEST_IMAGE:
-        raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels")
-    if getattr(image, "n_frames", 1) > 1:
-        raise LeftOut("picture has several frames")
-    if image.format == "JPEG":
-        image.draft("L", image.size)  # decodes only the luminance
-    image.load()
-    tags = image.getexif()
-    # Only if needed: Pillow copies even an upright image.
-    upright = ImageOps.exif_transpose(image) if tags.get(ExifTags.Base.Orientation, 1) != 1 else image
-    grey = _grey(upright)
-    # In TIFF, 0 may be white; Pillow inverts such images up to 8 bits only.
-    white_is_zero = image.format == "TIFF" and tags.get(ExifTags.Base.PhotometricInterpretation) == 0
-    return 65535 - grey if white_is_zero and grey.dtype == np.uint16 else grey
-
-
-def _grey(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)
-    if image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise LeftOut("image has values that are not numbers")
-        if image.mode == "I" and values.min() >= 0 and values.max() < 65536:
-            return np.asarray(values, np.uint16)
-        low, high = values.min(), values.max()
-        return np.asarray(np.rint((values - low) * (65535 / max(high - low, 1e-12))), np.uint16)
-    if image.mode in ("P", "PA", "LA", "RGBA", "La", "RGBa"):
-        image = image.convert("RGBA")
-        # Transparent pixels show no tissue: they become black, like air.
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image if image.mode == "L" else image.convert("L"), np.uint8)
+def _through_pillow(content: bytes) -> Pixels:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content), formats=_THROUGH_PILLOW)
+            check_size(image.height, image.width)
+            if getattr(image, "is_animated", False):
+                raise LeftOut("picture has several frames: it is animated")
+            image.load()
+    except LeftOut:
+        raise
+    except Exception as error:  # Pillow raises almost anything on a damaged file
+        raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
+    known = image.mode in ("L", "LA", "RGB", "RGBA")
+    colours = image if known else image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return Pixels(np.asarray(colours), read_orientation(image.info.get("exif", b""), image.info.get("xmp", b"")))
