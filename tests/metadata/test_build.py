@@ -1,6 +1,8 @@
 """From folders to records: bad input is left out, counted and listed; people stay together."""
 
 import itertools
+import os
+import platform
 from dataclasses import replace
 
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata import rules, stage
+from cxrflow.metadata import rows, rules, stage
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Sources
 from cxrflow.sources import SOURCES, table, tables
@@ -212,6 +214,26 @@ def test_files_of_one_name_in_two_folders_are_told_apart_in_any_order(tmp_path, 
         ids[name] = dict(zip(records.image_id, records.patient_id, strict=True))
     assert ids["one"] == ids["two"]
     assert "covid-chestxray:b.jpg" in ids["one"]
+
+
+def test_rows_in_small_parts_are_the_same_rows(own, build, monkeypatch) -> None:
+    """Ids, rules, groups and sides reach over the parts; patients and files link rows far apart."""
+    twice = [[path, label, f"p{n % 17}" if n % 5 else ""] for n, (path, label, _) in enumerate([*MANY, *MANY[:30]])]
+    root = own(twice, {})
+    whole = build(root, files="ignored", split=True)
+    monkeypatch.setattr(rows, "_BATCH", 7)
+    pd.testing.assert_frame_equal(build(root, files="ignored", split=True), whole)
+    assert whole.left_out.notna().sum() == 30
+    assert whole.image_id.is_unique
+
+
+def test_what_a_killed_run_left_is_cleared(own, build, tmp_path) -> None:
+    here = tmp_path / "work" / f".rows.{platform.node()}"
+    dead, alive = here.with_name(f"{here.name}.999999999.x"), here.with_name(f"{here.name}.{os.getppid()}.x")
+    for folder in (dead, alive):
+        (folder / "listed").mkdir(parents=True)
+    build(own(MANY, {}), files="ignored")
+    assert (dead.exists(), alive.exists()) == (False, True)
 
 
 def test_a_source_that_loses_rows_is_found_by_count(own, build, monkeypatch) -> None:

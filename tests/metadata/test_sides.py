@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata.build import SIDES, build_records
 from cxrflow.metadata.groups import NO_PAIRS, group_ids, split_of
-from cxrflow.metadata.sides import keep_sides, read_sides, write_sides
+from cxrflow.metadata.sides import COLUMNS, first_sides, keep_sides, read_sides, write_sides
 from cxrflow.params import Sources, Split
 
 SPLIT = Split(train=0.5, val=0.2, test=0.3, seed=0)
@@ -62,6 +62,31 @@ def test_the_first_sides_are_those_of_the_hash(nothing) -> None:
     assert sides.remembered.image_id.tolist() == records.image_id.tolist()  # the row left out, too
     assert sides.moved.empty
     assert not sides.anew
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.none() | st.integers(0, 6), st.integers(0, 9), st.booleans()), max_size=12
+    ),
+    st.booleans(),
+    st.integers(1, 5),
+)
+def test_the_first_sides_of_rows_in_parts_are_those_of_the_whole(rows, children, size) -> None:
+    records = frame([image(k, patient, content, kept) for k, (_, patient, content, kept) in enumerate(rows)])
+    child = pd.Series([flag == 0 for flag, *_ in rows], dtype=bool)
+    in_train = records.group_id.isin(records.group_id[child & records.left_out.isna()]) if children else None
+    other = pd.DataFrame([["0" * 16, "x", None, None, "val"]], columns=list(COLUMNS), dtype=object)
+    whole = keep_sides(records, SPLIT, False, other, in_train)
+    parts = first_sides(
+        lambda: (records[at : at + size] for at in range(0, max(len(records), 1), size)),
+        records, SPLIT, False, other, in_train,
+    )  # fmt: skip
+    assert parts.side.astype(object).where(parts.side.notna(), None).tolist() == whole.side.tolist()
+    pd.testing.assert_frame_equal(parts.remembered, whole.remembered)
+    assert (parts.anew, len(parts.moved)) == (whole.anew, len(whole.moved)) == (True, 0)
+    again = first_sides(lambda: iter([records]), records, SPLIT, False, whole.remembered, in_train)
+    assert (again is None) == (len(whole.remembered) > 1)  # sides of this split are remembered now
 
 
 def test_a_group_without_a_kept_image_has_no_side(nothing) -> None:

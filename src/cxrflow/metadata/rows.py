@@ -1,5 +1,9 @@
 """The rows of a run on disk, so that memory does not grow with them: Parquet files that the engine reads, too."""
 
+import glob
+import os
+import platform
+import shutil
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -34,7 +38,11 @@ class Rows:
     def __init__(self, engine: Engine, work: Path) -> None:
         work.mkdir(parents=True, exist_ok=True)
         self._backend = engine.backend
-        self._temporary = TemporaryDirectory(prefix=".rows.", dir=work)
+        here = f".rows.{platform.node()}."
+        for left in work.glob(f"{glob.escape(here)}*"):
+            if not _runs(left.name.removeprefix(here).partition(".")[0]):  # of a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
+        self._temporary = TemporaryDirectory(prefix=f"{here}{os.getpid()}.", dir=work)
         self._folder = Path(self._temporary.name).absolute()
 
     def write(self, name: str, batches: Iterable["pa.RecordBatch"]) -> Any:
@@ -84,6 +92,16 @@ class Rows:
             out[start : start + len(batch)] = batch.column(0).fill_null(-1).to_numpy(zero_copy_only=False)
             start += len(batch)
         return out
+
+
+def _runs(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _exactly(batches: Iterable["pa.RecordBatch"]) -> Iterator["pa.Table"]:

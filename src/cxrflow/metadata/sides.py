@@ -143,7 +143,8 @@ def first_sides(
         for part in frames():
             given = side.iloc[start : (start := start + len(part))].astype(object).set_axis(part.index)
             rows = part.assign(split=key, side=given, patient=part.patient_id.map(_patient, na_action="ignore"))
-            yield rows.loc[(part.left_out != NO_IMAGE) & given.notna(), list(COLUMNS)]
+            rows = rows.loc[(part.left_out != NO_IMAGE) & given.notna(), list(COLUMNS)].astype(object)
+            yield rows.where(rows.notna(), None)
 
     moved = pd.DataFrame(columns=["image_id", "group_id", "side"], dtype=object)
     return Sides(side, parts, moved, anew=not remembered.empty)
