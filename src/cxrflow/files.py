@@ -1,5 +1,6 @@
 """Atomic writes, digests, and paths that stay below their root."""
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,8 @@ from cxrflow.text import name_of, name_text
 #: Reasons for leaving out a file that is not below its root.
 OUTSIDE = "path leaves the collection's folder: it is absolute or has '..'"
 LINK = "path leaves the collection's folder through a link; set sources.follow_links: true if the link is yours"
+#: Ending of files and folders that are being written; a later run removes those that an interrupted one left.
+WRITING = ".writing"
 #: An absolute path, also of Windows, or one with "..".
 _OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|/)\.\.(?:/|$)")
 
@@ -25,17 +28,25 @@ def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write ``path`` atomically, through a temporary file in the same folder: readers never see a partial file.
 
     content  all bytes, or parts of them that need not be in memory at once
+    Raises CxrflowError if the disk is full, or the place cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=WRITING)
         with os.fdopen(handle, "wb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
+            for part in [content] if isinstance(content, bytes) else content:
+                file.write(part)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        named = error.filename
+        if named not in (None, temporary) and Path(os.fsdecode(named)) not in (path, *path.parents):
+            raise  # of what gives the content
+        raise refused(error, path) from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
@@ -49,11 +60,23 @@ def check_writable(path: Path) -> None:
             raise CxrflowError(f"{name_text(path)}: is {what}; name a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
-    except (FileExistsError, NotADirectoryError):
-        raise CxrflowError(f"{name_text(path)}: a part of this path is a file; name another place.") from None
     except OSError as error:
-        why = error.strerror or error
-        raise CxrflowError(f"{name_text(path)}: cannot be written ({why}); name another place.") from None
+        raise refused(error, path) from None
+
+
+def refused(error: OSError, path: Path | str) -> CxrflowError:
+    """What stands in the way of reading or writing ``path``, and what to do, as an error of one sentence."""
+    where = name_text(path)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CxrflowError(f"{where}: the disk is full, or the quota used up; free some space and run again.")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return CxrflowError(f"{where}: a part of this path is a file; name another place.")
+    if error.errno == errno.EISDIR:
+        return CxrflowError(f"{where}: is a folder; name a file.")
+    why = error.strerror or str(error)
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return CxrflowError(f"{where}: cannot be written ({why}); name another place, or change its permissions.")
+    return CxrflowError(f"{where}: {why}.")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -19,6 +19,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from cxrflow.errors import CxrflowError
 
@@ -29,6 +30,8 @@ _ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NU
     "RUST_BACKTRACE": "0"
 }
 _here = threading.local()
+_workers: "WeakSet[Worker]" = WeakSet()
+_ended = threading.Event()
 
 
 class Lost(NamedTuple):
@@ -61,6 +64,7 @@ class Worker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Any = None
+        _workers.add(self)
 
     def start(self) -> None:
         """Start the process if it does not run; returns before it is ready."""
@@ -123,7 +127,7 @@ class Worker:
         Returns whether it began; False if ``stopped`` is set.
         """
         for _ in range(2):  # a process that was idle may have been killed
-            if stopped.is_set():
+            if stopped.is_set() or _ended.is_set():
                 return False
             self.start()
             with suppress(EOFError, ConnectionError):
@@ -131,7 +135,7 @@ class Worker:
                 self._pipe.recv()
                 return True
             code = self._end()
-        if stopped.is_set():
+        if stopped.is_set() or _ended.is_set():
             return False
         raise CxrflowError(f"a worker process could not start: {_said(code)}; see the messages above.")
 
@@ -146,6 +150,13 @@ class Worker:
         self._pipe.close()
         self._process = None
         return code
+
+
+def end_all() -> None:
+    """Kill all workers and start no more, so that this process can end at once."""
+    _ended.set()
+    for worker in list(_workers):
+        worker.kill()
 
 
 def worker_of_thread() -> Worker:

@@ -1,7 +1,10 @@
 """The command line: one file per group of commands; each command calls one function."""
 
 import io
+import os
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -9,6 +12,7 @@ import typer
 from cxrflow import __version__
 from cxrflow.cli import packages, pipeline, studies, use
 from cxrflow.errors import CxrflowError
+from cxrflow.files import refused
 from cxrflow.text import clean
 
 app = typer.Typer(
@@ -30,18 +34,39 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-def main() -> None:
-    """Entry point. An error prints one sentence to standard error, with exit status 1; an interruption gives 130.
+class _Stopped(SystemExit):
+    """A signal asks this process to end. A SystemExit, because Lightning swallows KeyboardInterrupt."""
 
-    Characters that the terminal's encoding lacks are printed as escapes.
+
+def main() -> None:
+    """Entry point. An error prints one sentence to standard error, with exit status 1.
+
+    SIGINT (Ctrl-C) and SIGTERM print one sentence, too, with exit status 130 and 143. Characters that the terminal's
+    encoding lacks are printed as escapes.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as for a job in the background
+            signal.signal(number, _stop)
     try:
         app()
     except CxrflowError as error:
         sys.exit(clean(f"cxrflow: {error}"))
     except OSError as error:
-        sys.exit(clean(f"cxrflow: {error.filename or 'file'}: {error.strerror or error}."))
+        named = error.filename or error.filename2 or "file"
+        sys.exit(clean(f"cxrflow: {refused(error, os.fsdecode(named) if isinstance(named, bytes) else str(named))}"))
+    except _Stopped as stopped:
+        sys.stderr.write("cxrflow: stopped before the end; run the same command again to go on.\n")
+        sys.exit(stopped.code)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        if "cxrflow.workers" in sys.modules:
+            from cxrflow.workers import end_all
+
+            end_all()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped(128 + number)

@@ -1,12 +1,16 @@
 """Options and paths shared by several commands."""
 
+import os
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 
 from cxrflow.params import Params, load_params
+from cxrflow.running import only_run
 from cxrflow.text import clean
 
 DATA, RESULTS = Path("data"), Path("results")
@@ -24,6 +28,28 @@ Folds = Annotated[int, typer.Option(min=2, help="Number of folds, by group.")]
 Trainings = Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")]
 WithoutTest = Annotated[bool, typer.Option(help="Leave out the groups of the test split, as when choosing a recipe.")]
 PARAMS = Path("params.yaml")
+
+
+Given = ParamSpec("Given")
+Done = TypeVar("Done")
+
+
+def alone_in(folder: Path | None = None) -> Callable[[Callable[Given, Done]], Callable[Given, Done]]:
+    """Decorator of a command that writes into its option ``out``, or into ``folder``: one run at a time."""
+
+    def decorate(command: Callable[Given, Done]) -> Callable[Given, Done]:
+        @wraps(command)
+        def alone(*args: Given.args, **options: Given.kwargs) -> Done:
+            out = options.get("out") or folder
+            # Under torchrun, rank 0 holds the folder for all.
+            if out is None or os.environ.get("RANK", "0") != "0":
+                return command(*args, **options)
+            with only_run(Path(str(out))):
+                return command(*args, **options)
+
+        return alone
+
+    return decorate
 
 
 def load(path: Path, engine: str | None = None) -> Params:

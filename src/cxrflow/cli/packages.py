@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cxrflow.cli.options import DATA, PARAMS, RESULTS, EngineName, ParamsFile, load, say
+from cxrflow.cli.options import DATA, PARAMS, RESULTS, EngineName, ParamsFile, alone_in, load, say
 from cxrflow.params import load_params
 
 commands = typer.Typer()
@@ -40,6 +40,7 @@ def models(
 
 
 @commands.command()
+@alone_in()
 def lungs(
     sources: Annotated[Path, typer.Option(help="Folder of collections with covid-chestxray and its lung masks.")],
     out: Annotated[Path, typer.Option(help="Folder for the network, its figures and checkpoints.")] = RESULTS / "lungs",
@@ -62,6 +63,7 @@ def lungs(
 
 
 @commands.command()
+@alone_in()
 def frontal(
     sources: Annotated[Path, typer.Option(help="Folder of collections, including covid-chestxray with its CT slices.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights and the figures.")] = RESULTS / "frontal",
@@ -78,6 +80,7 @@ def frontal(
 
 
 @commands.command("import-tensorflow")
+@alone_in()
 def import_network(
     meta: Annotated[Path, typer.Option(help="TensorFlow 1 meta graph (model.meta).")],
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint, without the endings .index and .data-...")],

@@ -17,6 +17,7 @@ from cxrflow.cli.options import (
     RESULTS,
     EngineName,
     ParamsFile,
+    alone_in,
     load,
     say,
 )
@@ -61,6 +62,7 @@ def show_params(
 
 
 @commands.command()
+@alone_in(DATA / "demo")
 def demo(params: ParamsFile = PARAMS) -> None:
     """Generate synthetic radiographs in the layouts of the real collections."""
     from cxrflow.synthetic.demo import write_demo
@@ -69,6 +71,7 @@ def demo(params: ParamsFile = PARAMS) -> None:
 
 
 @commands.command()
+@alone_in(DATA / "metadata")
 def metadata(
     params: ParamsFile = PARAMS,
     sources: Annotated[str | None, typer.Option(help="Overrides sources.root in the parameter file.")] = None,
@@ -90,6 +93,7 @@ def metadata(
 
 
 @commands.command()
+@alone_in(IMAGES)
 def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
     """Crop, resize and equalise every kept image and store them as one array."""
     from cxrflow.engines import open_engine
@@ -108,6 +112,7 @@ def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
 
 
 @commands.command()
+@alone_in(RESULTS / "training")
 def training(params: ParamsFile = PARAMS) -> None:
     """Train, or resume an interrupted training, and write the bundle of the epoch selected on val."""
     from cxrflow.dataset import Dataset
@@ -124,6 +129,7 @@ def training(params: ParamsFile = PARAMS) -> None:
 
 
 @commands.command()
+@alone_in(EVALUATION)
 def evaluation(params: ParamsFile = PARAMS) -> None:
     """Evaluate on the test split, with intervals, within each source, and against a baseline without pixels."""
     from cxrflow.dataset import Dataset
@@ -137,6 +143,7 @@ def evaluation(params: ParamsFile = PARAMS) -> None:
 
 
 @commands.command()
+@alone_in(RESULTS / "explanation")
 def explanation(params: ParamsFile = PARAMS) -> None:
     """Grad-CAM of correctly and incorrectly classified test images of each class."""
     from cxrflow.dataset import Dataset
@@ -153,6 +160,7 @@ def explanation(params: ParamsFile = PARAMS) -> None:
 
 
 @commands.command()
+@alone_in(RESULTS / "audit")
 def audit(params: ParamsFile = PARAMS) -> None:
     """Does the network see the disease or the hospital? Tests on the test split, each with a verdict."""
     from cxrflow.audit.audit import audit as run
@@ -178,6 +186,7 @@ def audit(params: ParamsFile = PARAMS) -> None:
 
 
 @commands.command()
+@alone_in(RESULTS / "report")
 def report(params: ParamsFile = PARAMS) -> None:
     """Write a self-contained HTML report of the whole run."""
     from cxrflow.report.page import write_report

@@ -17,6 +17,7 @@ from cxrflow.cli.options import (
     ParamsFile,
     Trainings,
     WithoutTest,
+    alone_in,
     load,
 )
 from cxrflow.params import Sources, load_params
@@ -25,6 +26,7 @@ commands = typer.Typer()
 
 
 @commands.command("cross-validate")
+@alone_in()
 def cross_validate(
     folds: Folds = 5,
     without_test: WithoutTest = False,
@@ -43,6 +45,7 @@ def cross_validate(
 
 
 @commands.command("leave-one-out")
+@alone_in()
 def leave_one_out(
     without_test: WithoutTest = False,
     out: Trainings = RESULTS / "leave-one-out",
@@ -60,6 +63,7 @@ def leave_one_out(
 
 
 @commands.command()
+@alone_in()
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
     b: Annotated[Path, typer.Argument(help="Folder of another bundle.")],
@@ -89,6 +93,7 @@ def compare(
 
 
 @commands.command()
+@alone_in()
 def mitigation(
     sources: Collections,
     folds: Folds = 3,
@@ -110,6 +115,7 @@ def mitigation(
 
 
 @commands.command()
+@alone_in()
 def leaks(
     sources: Annotated[Path, typer.Option(help="Folder that holds the collections, including RSNA.")],
     folds: Folds = 5,

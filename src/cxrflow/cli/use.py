@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from cxrflow.cli.options import BUNDLE, LEDGER, PARAMS, BundleFolder, EngineName, LedgerFile, ParamsFile, load, say
+from cxrflow.cli.options import (
+    BUNDLE,
+    LEDGER,
+    PARAMS,
+    BundleFolder,
+    EngineName,
+    LedgerFile,
+    ParamsFile,
+    alone_in,
+    load,
+    say,
+)
 from cxrflow.text import name_text
 
 commands = typer.Typer()
@@ -30,6 +41,7 @@ def predict(
 
 
 @commands.command("validate-external")
+@alone_in()
 def validate_external(
     sources: Annotated[Path, typer.Option(help="Folder of collections that the bundle was not trained on.")],
     out: Annotated[Path, typer.Option(help="Folder for the figures and the report.")],

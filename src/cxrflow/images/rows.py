@@ -36,7 +36,11 @@ class Rows:
     def write(self, row: int, values: np.ndarray) -> None:
         """Set row ``row``; ``values`` has the file's dtype and the shape of a row. Raises OSError on a full disk."""
         content = np.ascontiguousarray(values).tobytes()
-        if os.pwrite(self._file, content, self._start + row * self._stride) != len(content):
+        try:
+            written = os.pwrite(self._file, content, self._start + row * self._stride)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        if written != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def __enter__(self) -> "Rows":

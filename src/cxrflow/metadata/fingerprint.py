@@ -125,6 +125,10 @@ def _open(cache: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(cache)) as store, store:
             yield store
+    except sqlite3.OperationalError as error:  # nothing is wrong with the file
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise CxrflowError(f"{cache}: another run is using it; wait until it ends, or stop it.") from None
+        raise CxrflowError(f"{cache}: cannot be written ({error}); free some space or name another folder.") from None
     except sqlite3.DatabaseError as error:
         raise CxrflowError(f"{cache}: the fingerprint cache is damaged ({error}); delete it.") from None
 

@@ -21,7 +21,7 @@ from rich.progress import track
 
 from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import CxrflowError
-from cxrflow.files import write_whole
+from cxrflow.files import WRITING, write_whole
 from cxrflow.params import Demo
 from cxrflow.records import TRUTH
 from cxrflow.synthetic.drawing import Radiograph, draw
@@ -48,7 +48,7 @@ def write_demo(out: Path, params: Demo) -> None:
         raise CxrflowError(f"{out}: holds something other than a demo; name another folder, or remove it.")
     jobs, tables = plan(params.patients, params.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=WRITING) as temporary:
         new = Path(temporary) / "new"
         drawn = LocalEngine(limits=None).map(partial(_write, new, params), jobs)
         found = []

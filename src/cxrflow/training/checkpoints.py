@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from cxrflow.errors import CxrflowError
+from cxrflow.files import WRITING, refused
 
 #: File beside the checkpoints with the digests of the run that wrote them.
 RUN = "run.json"
@@ -28,9 +29,12 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write ``checkpoint`` to ``path`` atomically."""
-        temporary = f"{path}.writing"
-        super().save_checkpoint(checkpoint, temporary, storage_options)
-        os.replace(temporary, path)
+        temporary = f"{path}{WRITING}"
+        try:
+            super().save_checkpoint(checkpoint, temporary, storage_options)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise refused(error, path) from None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
