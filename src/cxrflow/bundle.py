@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+from cxrflow.csv_files import to_csv
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import write_json, write_whole
 from cxrflow.findings import find_finding
@@ -297,7 +298,7 @@ def _build(folder: Path, bundle: Bundle) -> nn.Module:
 
 def seen_csv(seen: "pd.DataFrame") -> bytes:
     """The content of TRAINED_ON for rows from ``seen_rows``."""
-    return seen.to_csv(index=False, lineterminator="\n").encode()
+    return to_csv(seen)
 
 
 def read_trained_on(folder: Path) -> "pd.DataFrame":

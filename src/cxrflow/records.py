@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cxrflow.csv_files import to_csv
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import write_whole
 from cxrflow.state import Kind, flag, number, one_of, read_table, text
@@ -86,7 +87,7 @@ def csv_parts(frames: Iterable[pd.DataFrame], columns: tuple[str, ...]) -> Itera
     """The CSV (UTF-8) of a table that comes in parts: its header once, then their rows."""
     yield (",".join(columns) + "\n").encode()
     for frame in frames:
-        yield frame[list(columns)].to_csv(index=False, header=False, lineterminator="\n").encode()
+        yield to_csv(frame[list(columns)], header=False)
 
 
 def read_records(path: Path) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrflow.csv_files import read_csv
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import digest, write_json
 
@@ -81,8 +82,7 @@ def read_table(path: Path, kinds: Mapping[str, Kind], remedy: str, others: Kind 
         return CxrflowError(f"{path}: damaged, {one_line(how)}; {remedy}.")
 
     try:
-        # Without lineterminator, pandas would also split lines at a lone carriage return within a cell.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n")
+        table = read_csv(path)
     except (ValueError, MemoryError) as error:  # pandas' parsing and decoding errors are ValueErrors
         raise damaged(str(error).strip() or "no text") from None
     if absent := [name for name in kinds if name not in table.columns]:

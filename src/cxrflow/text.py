@@ -16,6 +16,8 @@ _ESCAPED = re.compile(r"\\(?:\\|x([89a-f][0-9a-f])|u([0-9a-f]{4})|U([0-9a-f]{8})
 #: A cell that spreadsheets run, or that would be mistaken for one that ``inert`` has changed. Excel skips blanks at the
 #: front, and in some locales accepts the full-width signs.
 _FORMULA = re.compile(r"(')*(?:\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+#: Characters, beside spaces, that such a cell begins with.
+FIRST_OF_FORMULA = frozenset("'=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 def name_text(path: str | Path) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrflow.csv_files import read_csv, to_csv
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
@@ -23,12 +24,12 @@ def write_predictions(dataset: Dataset, probabilities: NDArray[np.floating[Any]]
     """
     table = dataset.records[COLUMNS].assign(**more)
     table[list(dataset.task.order)] = probabilities
-    write_whole(path, table.to_csv(index=False, lineterminator="\n", float_format="%.9g").encode())
+    write_whole(path, to_csv(table, float_format="%.9g"))
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read a file of ``write_predictions``, text columns as ``str``. Raises CxrflowError if it does not exist."""
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False, na_values=[""])
+        return read_csv(path, dict.fromkeys(COLUMNS, str))
     except OSError:
         raise CxrflowError(f"{path}: no predictions there; run `cxrflow evaluation`.") from None

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 import cxrflow
+from cxrflow.csv_files import to_csv
 from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import Root, code_digest, digest, write_json, write_whole
@@ -85,7 +86,7 @@ def prepare_images(records: pd.DataFrame, root: Root, steps: Images, engine: Eng
         )
         for row, result in zip(todo, shown, strict=True):
             work.add(int(row), result.reason if isinstance(result, Lost) else result)
-        table = pd.concat([index, work.notes()], axis=1).to_csv(index=False, lineterminator="\n").encode()
+        table = to_csv(pd.concat([index, work.notes()], axis=1))
         write_whole(begun / _INDEX, table)
     made = {"key": key, "index": hashlib.sha256(table).hexdigest(), "steps": steps.model_dump()}
     write_json(begun / _STEPS, made)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cxrflow.csv_files import read_csv
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
 from cxrflow.metadata.groups import NO_PAIRS, components, split_of
@@ -155,7 +156,7 @@ def read_sides(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=list(COLUMNS), dtype=object)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], lineterminator="\n").astype(object)
+        table = read_csv(path).astype(object)
     except (OSError, ValueError) as error:  # pandas' parsing and decoding errors are ValueErrors
         raise _damaged(path, str(error).splitlines()[0]) from None
     if tuple(table.columns) != COLUMNS:

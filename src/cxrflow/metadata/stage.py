@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cxrflow.csv_files import to_csv
 from cxrflow.engines import Engine
 from cxrflow.files import write_json, write_whole
 from cxrflow.metadata.build import SIDES, Built, build_records
@@ -60,7 +61,7 @@ def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
     """
     tables = {"reconciliation": reconciliation(built.outline), "shares": shares(built.outline), "overlap": overlap}
     for name, table in tables.items():
-        write_whole(results / f"{name}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        write_whole(results / f"{name}.csv", to_csv(table))
     if not overlap.empty:
         write_whole(results / "overlap.svg", overlap_map(overlap))
     write_json(results / "summary.json", summary(built))

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 import cxrflow
 from cxrflow.bundle import Bundle, read_description
+from cxrflow.csv_files import read_csv
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.operating import point_names
@@ -199,7 +200,7 @@ def _json(path: Path) -> Any:
 
 def _csv(path: Path) -> pd.DataFrame:
     _read(path)
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return read_csv(path, {})
 
 
 def _svg(path: Path) -> Markup:

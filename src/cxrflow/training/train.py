@@ -19,6 +19,7 @@ from torch import distributed
 
 import cxrflow
 from cxrflow.bundle import TRAINED_ON, Bundle, seen_csv, seen_rows, write_bundle
+from cxrflow.csv_files import to_csv
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
@@ -215,7 +216,7 @@ class _History(lightning.Callback):
 def write_history(history: list[dict[str, float]], path: Path) -> None:
     """Write ``TrainingModule.history`` as CSV, one row per epoch."""
     frame = pd.DataFrame(history).astype({"epoch": int})
-    write_whole(path, frame.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+    write_whole(path, to_csv(frame, float_format="%.6g"))
 
 
 def _join() -> Process:
