@@ -4,6 +4,7 @@ import io
 import warnings
 from pathlib import Path
 
+import cv2
 import imagecodecs
 import numpy as np
 import pydicom
@@ -55,6 +56,23 @@ def test_jpeg_lossless_is_lossless(syntax, pixels, bits) -> None:
 
 def grey_of(content: bytes) -> np.ndarray:
     return read_dicom(content).grey
+
+
+def test_jpeg_baseline_is_that_of_opencv_and_never_half_a_picture() -> None:
+    noise = cv2.resize(np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8), (96, 64))
+    frame = cv2.imencode(".jpg", noise)[1].tobytes()
+    assert np.array_equal(grey_of(_jpeg(frame, noise)), cv2.imdecode(np.frombuffer(frame, np.uint8), 0))
+    with pytest.raises(LeftOut, match="damaged"):
+        grey_of(_jpeg(frame[: len(frame) // 2], noise))
+
+
+def _jpeg(frame: bytes, pixels: np.ndarray) -> bytes:
+    data = pydicom.dcmread(io.BytesIO(encoded(pixels)))
+    data.PixelData = pydicom.encaps.encapsulate([frame])
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    out = io.BytesIO()
+    data.save_as(out)
+    return out.getvalue()
 
 
 def share(values: np.ndarray) -> np.ndarray:

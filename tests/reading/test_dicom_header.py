@@ -1,6 +1,7 @@
 """What a DICOM header means: grey levels, bits, geometry and views, against PS3.3 by hand and against dcmtk."""
 
 import io
+import re
 import warnings
 
 import numpy as np
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.sr._concepts_dict import concepts
+from pydicom.sr._snomed_dict import mapping
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cxrflow.errors import LeftOut
@@ -89,6 +92,9 @@ def test_an_empty_attribute_counts_as_absent(tags, implicit) -> None:
         ({"VOILUTSequence": Sequence([Dataset()])}, "VOI LUT not applied: it has no usable descriptor"),
         ({"ModalityLUTSequence": lut([9, 0, 40], "US", list(range(9)))}, "modality LUT not applied: it declares 40"),
         ({"RescaleSlope": "0", "RescaleIntercept": "5"}, "rescale not applied"),
+        ({"RescaleSlope": "1e-9", "RescaleIntercept": "1e9"}, "different values become the same"),
+        ({"VOILUTSequence": lut([256, 0, 16], "US", None)}, "declares 256 entries and has 0"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "FOR PROCESSING"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_applied_is_noted_and_costs_nothing(tags, note) -> None:
@@ -104,6 +110,32 @@ def test_a_number_that_is_none(text) -> None:
         found = read_dicom(file(raw={keyword: ("LO", text)}, **others))
         assert same_as_plain(found)
         assert "not applied" in found.note
+
+
+@pytest.mark.parametrize("slope", ["1e-320", "1e300"])
+def test_a_rescale_of_any_size_keeps_the_picture(slope) -> None:
+    assert same_as_plain(read_dicom(file(RescaleSlope=slope, RescaleIntercept="0")))
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"BitsAllocated": 12}, "DICOM header gives 12 BitsAllocated"),
+        ({"BitsAllocated": None}, "DICOM header gives no BitsAllocated"),
+        ({"Rows": None}, "DICOM header gives no Rows"),
+        ({"PhotometricInterpretation": "MONOCHROME3"}, r"colour \(MONOCHROME3\)"),
+        ({"Modality": ["DX", "CT"]}, "modality is DX"),
+    ],
+)
+def test_damaged_is_said_of_damaged_pixels_alone(tags, reason) -> None:
+    with pytest.raises(LeftOut, match=reason) as raised:
+        read_dicom(file(**tags))
+    assert "damaged" not in str(raised.value)
+
+
+@pytest.mark.parametrize("tags", [{"PhotometricInterpretation": "MONOCHROME"}, {"Modality": ["CR", "DX"]}])
+def test_a_header_that_says_the_same_in_other_words(tags) -> None:
+    assert same_as_plain(read_dicom(file(**tags)))
 
 
 def test_a_decimal_comma_is_a_point() -> None:
@@ -148,6 +180,8 @@ RISING = [i >> 4 for i in range(4096)]
         (8, "US", np.frombuffer(bytes(RISING), "<u2").tolist()),
         (12, "US", RISING),
         (16, "OW", np.array(RISING, "<u2").tobytes()),
+        (8, "OB", bytes(RISING)),
+        (12, "SS", RISING),
     ],
 )
 def test_a_table_of_any_width_and_packing_gives_its_entries(bits, vr, entries, kind, implicit) -> None:
@@ -155,6 +189,13 @@ def test_a_table_of_any_width_and_packing_gives_its_entries(bits, vr, entries, k
     expected = np.rint((RAMP >> 4) * (65535 / (3071 >> 4)))
     assert np.abs(found.grey - expected).max() <= 1
     assert found.note is None
+
+
+@pytest.mark.parametrize(("vr", "descriptor"), [("OW", b"\x00\x10\0\0\x0c\0"), ("DS", ["4096", "0", "12"])])
+def test_a_table_whose_descriptor_has_another_representation(vr, descriptor) -> None:
+    found = read_dicom(file(VOILUTSequence=lut(descriptor, "US", RISING, vr)))
+    assert found.note is None
+    assert np.array_equal(found.grey, read_dicom(file(VOILUTSequence=lut([4096, 0, 12], "US", RISING))).grey)
 
 
 def test_a_table_of_65536_entries_is_declared_as_zero() -> None:
@@ -240,25 +281,43 @@ def test_padding_of_12_bits_may_be_written_with_16() -> None:
     assert grey[-1, -1] == 65535
 
 
+@pytest.mark.parametrize(("vr", "value"), [("US", 63536), ("SS", -2000)])
+def test_padding_beyond_the_pixels_is_no_tissue(vr, value) -> None:
+    """Cut to 12 bits, -2000 would be 2096, a value of tissue."""
+    assert same_as_plain(read_dicom(file(raw={"PixelPaddingValue": (vr, value)})))
+
+
 def test_left_justified_samples() -> None:
     assert same_as_plain(read_dicom(file(RAMP << 4, HighBit=15)))
     overlay = (RAMP << 4) | (RAMP % 2)  # the lowest bit is an overlay, as before 2014
     assert same_as_plain(read_dicom(file(overlay, HighBit=15)))
 
 
+def test_left_justified_samples_of_a_dark_image() -> None:
+    """Values that 12 bits could hold as they are, too: HighBit decides, so that the window lies at 96 and not at 6."""
+    dark = (RAMP >> 4) << 4
+    window = {"WindowCenter": "96", "WindowWidth": "65"}
+    found = read_dicom(file(dark, HighBit=15, **window))
+    assert np.array_equal(found.grey, read_dicom(file(RAMP >> 4, **window)).grey)
+
+
+def test_samples_that_are_not_left_justified_as_declared() -> None:
+    assert same_as_plain(read_dicom(file(RAMP, HighBit=15)))
+    signed = RAMP.astype(np.int16) - 1000
+    bits = {"BitsStored": 13, "PixelRepresentation": 1}
+    right, wrong = (read_dicom(file(signed, HighBit=high, **bits)) for high in (12, 15))
+    assert np.array_equal(wrong.grey, right.grey)
+
+
 def test_an_overlay_in_the_high_bits_is_no_grey_level() -> None:
     overlay = RAMP | ((RAMP % 2) << 15)
-    found = read_dicom(file(overlay, raw={}) if False else _with_overlay(overlay))
-    assert same_as_plain(found)
-
-
-def _with_overlay(pixels: np.ndarray) -> bytes:
-    data = pydicom.dcmread(io.BytesIO(file(pixels)))
-    data.add_new(0x60000100, "US", 16)
-    data.add_new(0x60000102, "US", 15)
-    out = io.BytesIO()
-    data.save_as(out)
-    return out.getvalue()
+    for tags in ({}, {"HighBit": None}):
+        data = pydicom.dcmread(io.BytesIO(file(overlay, **tags)))
+        data.add_new(0x60000100, "US", 16)
+        data.add_new(0x60000102, "US", 15)
+        out = io.BytesIO()
+        data.save_as(out)
+        assert same_as_plain(read_dicom(out.getvalue()))
 
 
 def test_values_beyond_the_bits_stored_are_kept_and_noted() -> None:
@@ -322,6 +381,8 @@ def code(value: str, meaning: str) -> Sequence:
     [
         {"ViewPosition": "LL"}, {"ViewPosition": "rl "}, {"ViewPosition": "LATERAL"}, {"ViewPosition": "LEFT LATERAL"},
         {"ViewPosition": "XTABLE LATERAL"}, {"ViewPosition": "L"}, {"ViewPosition": "LAT"},
+        {"ViewPosition": "Latero-lateral"}, {"ViewPosition": "PERFIL"}, {"ViewPosition": "LLAT"},
+        {"ViewPosition": "SWIMMERS"},
         {"ViewPosition": "", "ViewCodeSequence": code("399067008", "")},
         {"ViewCodeSequence": code("R-10236", "")},
         {"ViewCodeSequence": code("x", "lateral projection")},
@@ -350,6 +411,22 @@ def test_a_frontal_or_unknown_view_is_read(tags) -> None:
     assert found.note is None
 
 
+def test_codes_of_views_are_those_of_the_standard() -> None:
+    """CID 4010 as pydicom has it: each lateral or oblique view by its SNOMED CT code and by the former SRT code."""
+    before = mapping["SCT"]
+    views = {
+        code: meaning
+        for names in concepts["SCT"].values()
+        for code, (meaning, groups) in names.items()
+        if 4010 in groups and re.search("lateral|medial|oblique", meaning)
+    }
+    assert len(views) > 20
+    for code_value, meaning in views.items():
+        for value in (code_value, before[code_value]):
+            with pytest.raises(LeftOut, match="oblique view" if "oblique" in meaning else "lateral view"):
+                read_dicom(file(ViewCodeSequence=code(value, "")))
+
+
 def test_an_oblique_view_is_left_out() -> None:
     with pytest.raises(LeftOut, match="oblique view"):
         read_dicom(file(ViewPosition="LAO"))
@@ -359,6 +436,8 @@ def test_a_description_is_a_hint_only() -> None:
     found = read_dicom(file(SeriesDescription="Thorax lateral", BodyPartExamined="KNEE"))
     assert same_as_plain(found)
     assert found.note == "SeriesDescription names a lateral view; BodyPartExamined is KNEE"
+    for part in ("CHEST", "THORAX_AP", "TORAX", "Lung"):
+        assert read_dicom(file(BodyPartExamined=part)).note is None
 
 
 @pytest.mark.parametrize(

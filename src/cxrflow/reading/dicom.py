@@ -1,11 +1,14 @@
 """DICOM through pydicom: one grey frame as its header defines it, or the reason why it is left out."""
 
+import re
 import warnings
+from contextlib import suppress
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.encaps import generate_fragments
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
@@ -17,14 +20,19 @@ from cxrflow.reading.attributes import numbers, raw, text, whole
 from cxrflow.reading.codestream import check_frame
 from cxrflow.reading.guard import guarded
 from cxrflow.reading.header import open_dataset
+from cxrflow.reading.jpeg import read_jpeg
 from cxrflow.reading.pixels import LARGEST_IMAGE
 from cxrflow.reading.transformations import transformed
 from cxrflow.reading.views import declared_view, hinted_view
 
 #: Modalities that may be a projection radiograph (PS3.3 C.7.3.1.1.1), including OT ("other"), used by exports.
 _PROJECTION = ("CR", "DX", "DR", "RG", "RF", "OT")
-#: Body parts of a chest radiograph (PS3.16, annex L); another one is noted.
-_CHEST = ("", "CHEST", "THORAX", "LUNG", "LUNGS", "RIB", "RIBS", "PORT CHEST", "CHEST PORT")
+#: Words of the body parts (PS3.16, annex L) that a chest radiograph shows; a BodyPartExamined without any is noted.
+_CHEST = re.compile(r"CHEST|THORA|TORA|TÓRA|LUNG|RIB|BRUSTKORB|HEART|STERNUM|CLAVICLE")
+#: PhotometricInterpretation of grey images; where it is absent or has no digit, 0 is black.
+_GREY = ("", "MONOCHROME", "MONOCHROME1", "MONOCHROME2")
+#: Bits a pixel cell can have (PS3.5, 8.1.1).
+_BITS = (1, 8, 16, 32, 64)
 _TRANSFORMATIONS = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "WindowCenter", "VOILUTSequence")
 #: Attributes that give the height of a pixel relative to its width, the most specific first.
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
@@ -52,8 +60,10 @@ def _decoded(data: Dataset) -> Decoded:
     notes: list[str] = []
     if hint := hinted_view(data):
         notes.append("{} names a {} view".format(*hint))
-    if (part := text(data, "BodyPartExamined").replace("_", " ")) not in _CHEST:
+    if (part := text(data, "BodyPartExamined")) and not _CHEST.search(part):
         notes.append(f"BodyPartExamined is {part[:40]}")
+    if text(data, "PresentationIntentType") == "FOR PROCESSING":
+        notes.append("FOR PROCESSING: the detector's values, not meant to be shown")
     pixels, lowest, highest = _samples(data, notes)
     padding = _padding(data, pixels, lowest, highest)
     grey = _grey(data, pixels, lowest, highest, padding, notes)
@@ -70,16 +80,18 @@ def _check(data: Dataset) -> None:
         raise LeftOut("DICOM holds no pixels")
     if (whole(data, "NumberOfFrames") or 1) > 1:
         raise LeftOut("DICOM holds several frames")
-    interpretation = text(data, "PhotometricInterpretation") or "MONOCHROME2"
-    if (whole(data, "SamplesPerPixel") or 1) != 1 or not interpretation.startswith("MONOCHROME"):
+    interpretation = text(data, "PhotometricInterpretation")
+    if (whole(data, "SamplesPerPixel") or 1) != 1 or interpretation not in _GREY:
         raise LeftOut(f"DICOM is in colour ({interpretation[:30]})")
-    if (modality := text(data, "Modality") or "OT") not in _PROJECTION:
+    if not set((modality := text(data, "Modality") or "OT").split("\\")) <= set(_PROJECTION):
         raise LeftOut(f"modality is {modality[:30]}, as the DICOM header says")
     if (view := declared_view(data)) in ("lateral", "oblique"):
         raise LeftOut(f"{view} view, as the DICOM header says")
     for keyword in ("Rows", "Columns", "BitsAllocated"):
         if (whole(data, keyword) or 0) <= 0:
             raise LeftOut(f"DICOM header gives no {keyword}")
+    if (bits := whole(data, "BitsAllocated")) not in _BITS:
+        raise LeftOut(f"DICOM header gives {bits} BitsAllocated, not 1, 8, 16, 32 or 64")
     if whole(data, "Rows") * whole(data, "Columns") > LARGEST_IMAGE:  # type: ignore[operator]
         raise LeftOut(f"image has more than {LARGEST_IMAGE:,} pixels")
 
@@ -92,15 +104,18 @@ def _samples(data: Dataset, notes: list[str]) -> tuple[np.ndarray, int, int]:
     """
     allocated, stored, high = (whole(data, key) or 0 for key in ("BitsAllocated", "BitsStored", "HighBit"))
     stored = stored if 1 <= stored <= allocated else allocated
+    high = high if stored <= high + 1 <= allocated else stored - 1
     signed = whole(data, "PixelRepresentation") == 1
+    lowest, highest = (-(1 << stored - 1), (1 << stored - 1) - 1) if signed else (0, (1 << stored) - 1)
     pixels = _stored_values(data, allocated, stored, signed)
     overlays = [whole(data, tag) or 0 for group in range(0x6000, 0x6020, 2) if (tag := Tag(group, 0x0102)) in data]
-    if any(position > high for position in overlays):
+    if any(high < position < allocated for position in overlays):
         pixels = pixels & ((1 << (high + 1)) - 1)
-    shift, largest = high + 1 - stored, int(pixels.max())
-    if 0 < shift <= allocated - stored and (largest >> stored or int(pixels.min()) < 0):
-        pixels = pixels >> shift
-    lowest, highest = (-(1 << stored - 1), (1 << stored - 1) - 1) if signed else (0, (1 << stored) - 1)
+    if shift := high + 1 - stored:
+        # Some files say HighBit 15 of samples that are justified to the right: those fit, and use the low bits.
+        fits = lowest <= int(pixels.min()) and int(pixels.max()) <= highest
+        if not fits or not (pixels & ((1 << shift) - 1)).any():
+            pixels = pixels >> shift
     smallest, largest = int(pixels.min()), int(pixels.max())
     if signed and smallest >= 0 and highest < largest <= 2 * highest + 1:
         pixels = (pixels ^ (highest + 1)) - (highest + 1)
@@ -118,11 +133,17 @@ def _stored_values(data: Dataset, allocated: int, stored: int, signed: bool) -> 
     except NotImplementedError:
         raise LeftOut(f"DICOM is compressed in a way that cannot be decoded ({syntax.name})") from None
     data.NumberOfFrames, data.SamplesPerPixel, data.PixelRepresentation = 1, 1, int(signed)
-    data.PhotometricInterpretation = text(data, "PhotometricInterpretation") or "MONOCHROME2"
+    interpretation = text(data, "PhotometricInterpretation")
+    data.PhotometricInterpretation = interpretation if interpretation in _GREY[2:] else "MONOCHROME2"
     in_cells = not syntax.is_compressed or syntax == RLELossless
     data.BitsStored = allocated if in_cells else stored  # pydicom would cut off the other bits
     check_frame(data)
-    # For JPEG Baseline, Pillow is three times as fast as pylibjpeg, with a difference of at most one grey level.
+    # JPEG Baseline is decoded like a JPEG file or, if that refuses it, by Pillow, with the same pixels. Both are three
+    # times as fast as pylibjpeg or faster, with a difference of at most one grey level.
+    if syntax == JPEGBaseline8Bit:
+        frame = b"".join(list(generate_fragments(data.PixelData))[1:])  # the first is the offset table
+        with suppress(LeftOut):
+            return read_jpeg(frame).values
     with guarded("DICOM"):
         pixels = pixel_array(data, decoding_plugin="pillow" if syntax == JPEGBaseline8Bit else "")
     if pixels.ndim != 2 or pixels.shape != (data.Rows, data.Columns):
@@ -133,16 +154,20 @@ def _stored_values(data: Dataset, allocated: int, stored: int, signed: bool) -> 
 def _padding(data: Dataset, pixels: np.ndarray, lowest: int, highest: int) -> NDArray[np.bool_] | None:
     """Padding pixels (PS3.3 C.7.5.1.1.2): bool (height, width); None if no pixel is padding, or every one.
 
-    The padding value may be written without its sign, or with more bits than the pixels have (65535 for 12 bits).
+    The padding value may be written without its sign, or with more bits than the pixels have. The latter (65535 for 12
+    bits) is cut only to the smallest or largest value: cut to another one, 63536 would be tissue of 2096.
     """
     value = whole(data, "PixelPaddingValue")
     if value is None:
         return None
     limit = whole(data, "PixelPaddingRangeLimit")
-    for bits in (pixels.dtype.itemsize * 8, (highest - lowest).bit_length()):
-        ends = sorted(_in_bits(end, bits, lowest < 0) for end in (value, value if limit is None else limit))
+    in_cells, in_samples = (
+        sorted(_in_bits(end, bits, lowest < 0) for end in (value, value if limit is None else limit))
+        for bits in (pixels.dtype.itemsize * 8, (highest - lowest).bit_length())
+    )
+    for ends in (in_cells, in_samples):
         padding = (pixels >= ends[0]) & (pixels <= ends[1])
-        if padding.any():
+        if padding.any() and (ends is in_cells or ends[0] == lowest or ends[1] == highest):
             return None if padding.all() else padding
     return None
 
@@ -178,7 +203,7 @@ def _grey(
     shown = transformed(levels[present].astype(np.float64), lowest, highest, data, notes)
     low, high = float(shown.min()), float(shown.max())
     table = np.zeros(len(levels), np.uint16)
-    table[present] = np.rint((shown - low) * (65535 / (high - low or 1)))
+    table[present] = np.rint((shown - low) / (high - low or 1) * 65535)
     return table[index].reshape(pixels.shape)
 
 

@@ -30,7 +30,7 @@ def open_dataset(content: bytes) -> pydicom.Dataset:
 
     Raises LeftOut if the content is no DICOM, damaged, or inflates to more than LARGEST_INFLATED.
     """
-    with guarded("DICOM"), warnings.catch_warnings():
+    with guarded("DICOM header"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = pydicom.dcmread(io.BytesIO(_inflated(content)), force=True)
         if "TransferSyntaxUID" not in data.file_meta:

@@ -46,8 +46,8 @@ def _modality(levels: Levels, lowest: int, highest: int, data: Dataset, notes: l
         return levels, lowest < 0
     with np.errstate(over="ignore"):
         rescaled = levels * slope + intercept
-    if not np.isfinite(rescaled).all() or (np.ptp(levels) > 0 and np.ptp(rescaled) == 0):
-        notes.append("rescale not applied: its result is out of range")
+    if not np.isfinite(rescaled).all() or (np.diff(rescaled) == 0).any():
+        notes.append("rescale not applied: its result is not finite, or different values become the same")
         return levels, lowest < 0
     return rescaled, min(lowest * slope, highest * slope) + intercept < 0
 
@@ -110,7 +110,9 @@ def apply_lut(levels: Levels, item: Dataset, signed: bool, little_endian: bool) 
     Raises NotApplied if the table is empty or broken, or shows every level of the image the same.
     """
     descriptor = numbers(item, "LUTDescriptor")
-    if len(descriptor) != 3 or not all(value.is_integer() for value in descriptor):
+    if isinstance(stored := raw(item, "LUTDescriptor"), bytes):
+        descriptor = np.frombuffer(stored[: len(stored) // 2 * 2], "<u2" if little_endian else ">u2").tolist()
+    if len(descriptor) != 3 or not all(float(value).is_integer() for value in descriptor):
         raise NotApplied("it has no usable descriptor")
     # Each value is 16 bits, whose sign depends on the representation with which the file was read.
     count, first, bits = (int(value) & 0xFFFF for value in descriptor)
@@ -132,7 +134,7 @@ def _entries(value: Any, count: int, bits: int, little_endian: bool) -> NDArray[
         words = np.frombuffer(whole, "<u2" if little_endian else ">u2")
         odd = value[len(whole) :]
     else:
-        several = value if isinstance(value, Iterable) else [value]
+        several = value if isinstance(value, Iterable) else [] if value is None else [value]
         try:
             words = np.array([int(each) & 0xFFFF for each in several], dtype=np.uint16)
         except (TypeError, ValueError):

@@ -18,13 +18,19 @@ _CODES: dict[str, View] = {
     **dict.fromkeys(("399356000", "R-40985", "399236003", "R-10234", "399038007", "R-10210"), "oblique"),
     **dict.fromkeys(("399182000", "R-102C1", "399312000", "R-10208", "399059000", "R-10216"), "oblique"),
     **dict.fromkeys(("399160007", "R-10204", "260427002", "R-40783"), "oblique"),
+    **dict.fromkeys(("399132005", "R-10252", "399099002", "R-10230"), "oblique"),
+    **dict.fromkeys(("260426006", "R-40782", "399368009", "R-10226"), "oblique"),
+    **dict.fromkeys(("399004004", "R-10246", "399225005", "R-10250"), "oblique"),
+    **dict.fromkeys(("399288005", "R-10248", "399325008", "R-10254"), "oblique"),
 }
 #: Words of the views, in the spellings of PS3.3 (C.8.1.3), of PS3.16 (CID 4010), and of the collections RSNA,
-#: MIMIC-CXR, PadChest and covid-chestxray. A decubitus view shows a patient who lies on one side from the front.
+#: MIMIC-CXR, PadChest and covid-chestxray. A decubitus view shows a patient who lies on one side from the front; a
+#: swimmer's view is a lateral one with an arm raised.
 _WORDS: tuple[tuple[View | None, str], ...] = (
     ("frontal", r"\b(LAT\w* )?DECUB\w*|\b[LR]LD\b"),
     ("oblique", r"\b(LAT\w* )?OBL\w*( LAT\w*)?|\b[LR][APL]O\b"),
-    ("lateral", r"\b[LR]?LAT(ERAL\w*)?\b|\b[LR]L\b|\bX ?TABLE\b|\bCROSS ?TABLE\b|\bPROFIL\w*|\bSEITLICH\b"),
+    ("lateral", r"\b[LR]?LAT(ERAL\w*|ERO ?LATERAL\w*)?\b|\b[LR]L\b|\b(X|CROSS) ?TABLE\b|\bSWIMMER\w*"),
+    ("lateral", r"\bP(RO|ER)FIL\w*|\bSEITLICH\b"),
     ("frontal", r"\bP\.?A\.?\b|\bA\.?P\.?\b|\bFRONTAL\w*|\bPOSTERO ?ANTERIOR\b|\bANTERO ?POSTERIOR\b"),
 )
 #: ViewPosition of a lateral view in covid-chestxray and PadChest.
