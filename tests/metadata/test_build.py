@@ -72,7 +72,7 @@ def test_bad_input_is_left_out_counted_and_listed(own, build, tmp_path) -> None:
         "absent.png": "file is absent",
         "truncated.jpg": "image is damaged",
         "empty.png": "file is empty",
-        "text.png": "not an image",
+        "text.png": "file is a text or a table, not an image",
         "good.png#2": rules.LISTED_AGAIN,
         "../../outside.png": "path leaves",
         "/etc/passwd": "path leaves",
@@ -225,6 +225,12 @@ def test_rows_in_small_parts_are_the_same_rows(own, build, monkeypatch) -> None:
     pd.testing.assert_frame_equal(build(root, files="ignored", split=True), whole)
     assert whole.left_out.notna().sum() == 30
     assert whole.image_id.is_unique
+
+
+def test_a_file_called_like_a_repeat_keeps_its_own_id(own, build) -> None:
+    names = ["a.png", "a.png", "a.png#2", "a.png#2"]
+    ids = build(own([[name, "covid", "p"] for name in names], {}), files="ignored").image_id
+    assert ids.tolist() == ["mine:a.png", "mine:a.png#2", "mine:a.png#2#row 3", "mine:a.png#2#2"]
 
 
 def test_what_a_killed_run_left_is_cleared(own, build, tmp_path) -> None:

@@ -15,8 +15,8 @@ def unique_ids(table: Any) -> Any:
     """Unique image ids: columns position, image_id and other_id.
 
     If several files share an id, their ids are made from the paths; if several rows list the same file, ``#2``, ``#3``,
-    ... is appended from the second row on. other_id is the id that the image has once another file of its name is added
-    or, if there is one, removed.
+    ... is appended from the second row on; if that is another row's id, the row's number, too. other_id is the id that
+    the image has once another file of its name is added or, if there is one, removed.
 
     table  columns position, image_id, source, path
     """
@@ -26,6 +26,9 @@ def unique_ids(table: Any) -> Any:
     table = table.select("position", listed=listed, by_path=by_path, id=ibis.ifelse(several, by_path, listed))
     again = ibis.row_number().over(group_by=table.id, order_by=table.position)
     table = table.mutate(image_id=ibis.ifelse(again == 0, table.id, table.id + "#" + (again + 1).cast("string")))
+    taken = ibis.row_number().over(group_by=table.image_id, order_by=table.position) > 0
+    row = "#row " + (table.position + 1).cast("string")
+    table = table.mutate(image_id=ibis.ifelse(taken, table.image_id + row, table.image_id))
     other = ibis.ifelse(table.image_id == table.listed, table.by_path, table.listed)
     return table.select("position", "image_id", other_id=other)
 
