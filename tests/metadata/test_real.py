@@ -68,7 +68,8 @@ def test_no_group_is_on_two_sides_and_every_class_on_each(built) -> None:
 
 
 def test_the_largest_group_is_a_patient_not_a_chain(built) -> None:
-    assert summary(built)["largest_group"] == {"group_id": "nih:00001684", "images": 9, "patients": 1}
+    alone = {"group_id": "nih:00001684", "images": 9, "patients": 1, "joined_by": None}
+    assert summary(built)["largest_group"] == alone
 
 
 def test_people_of_both_collections_meet(built) -> None:

@@ -1,11 +1,14 @@
 """The metadata stage: what it writes, prints and refuses."""
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata import rules, stage
 from cxrflow.metadata.build import build_records
+from cxrflow.metadata.fingerprint import BLANK
 from cxrflow.params import Sources
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import COLUMNS, Record, read_records, to_frame
@@ -49,6 +52,46 @@ def test_what_is_no_frontal_radiograph_is_kept_and_listed_and_inverted_ones_turn
     printed = " ".join(capsys.readouterr().out.split())
     assert "do not look like frontal radiographs (score below 0.5): 1." in printed
     assert f"mine:x.png: {score:.3f}" in printed
+
+
+def test_blank_images_are_left_out_and_join_nobody(own, how, demo_params, engine, tmp_path, picture) -> None:
+    """White pages of other sizes, the noise of an exposure without a patient, and a page with a few letters."""
+    random = np.random.default_rng(0)
+    page = np.full((300, 300), 255, np.uint8)
+    noise = np.clip(random.normal(2000, 300, (600, 600)), 0, 4095).astype(np.uint16)
+    letters = cv2.putText(page.copy(), "12", (3, 12), cv2.FONT_HERSHEY_PLAIN, 0.8, 0)
+    empty = {f"{n}.jpg": page[: 100 + n] for n in range(9)} | {"noise.png": noise, "letters.png": letters}
+    shown = {f"shown {n}.png": picture(n) // 8 + 100 for n in range(len(empty))}  # pale, but a picture
+    rows = [[name, "covid", f"p{n}"] for names in (empty, shown) for n, name in enumerate(names)]
+    root = own(rows, empty | shown)
+    records = build_records(
+        Sources(root=str(root), collections=None), how, demo_params.task, engine, tmp_path, split=False
+    ).records.set_index("path")
+    assert records.left_out[[f"mine/{name}" for name in empty]].tolist() == [BLANK] * len(empty)
+    kept = records.loc[[f"mine/{name}" for name in shown]]
+    assert kept.left_out.isna().all()
+    assert kept.group_id.tolist() == [f"mine:p{n}" for n in range(len(empty))]
+
+
+def test_the_picture_that_joins_many_people_is_named(own, how, demo_params, engine, tmp_path, picture, capsys) -> None:
+    """A placeholder of five patients, once as another file; each has an image of their own, one of them a sixth's."""
+    pictures = {f"no image {n}.png": picture(99) for n in range(4)} | {"no image 4.png": picture(99, 200)}
+    rows = [[name, "covid", f"p{n}"] for n, name in enumerate(pictures)]
+    own_images = {f"{n}.png": n for n in range(5)} | {"again.png": 4, "new.png": 77}
+    rows += [[name, "covid", f"p{n % 6}"] for n, name in enumerate(own_images)]
+    root = own(rows, pictures | own_images)
+    built = build_records(
+        Sources(root=str(root), collections=None), how, demo_params.task, engine, tmp_path, split=False
+    )
+    facts = stage.summary(built)
+    joined = {"image_id": "mine:no image 0.png", "images": 5, "patients": 5}
+    assert facts["largest_group"] == {"group_id": "mine:p0", "images": 8, "patients": 5, "joined_by": joined}
+    stage.print_split(built.outline, demo_params.task, facts)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "is mine:no image 0.png: 5 images of 5 patients show it." in printed
+    assert (
+        f"Near repeats: 1 pairs of kept images; {len(built.near)} pairs with the images that are left out." in printed
+    )
 
 
 def test_too_few_groups_stop_the_stage_once_the_rows_are_accounted_for(

@@ -18,6 +18,7 @@ _COLUMNS = (
     *("collection", "other", "images", "same_file", "near", "same_url", "repeated", "other_label"),
     *("patients", "shared_patients"),
 )
+_TITLE = "Images and patients in several collections, with images that are left out as repeats or children"
 _SHADES = ("#F7F9FB", "#8FB0CC", "#1F4E79")
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cxrflow", "font.size": 9.5, "text.color": "#2B2F33"}
 
@@ -112,6 +113,23 @@ def overlap_map(table: pd.DataFrame) -> bytes:
     return out.getvalue()
 
 
+def most_shared(group: pd.DataFrame, near: NDArray[np.int64]) -> tuple[int, int, int] | None:
+    """The picture of a group that occurs with most patients: position of its first image, number of images and of
+    patients; None if none occurs with two.
+
+    group  rows of the group, kept or not: columns patient_id, content_hash, left_out; index of positions
+    near   near repeats, positions (pairs, 2)
+    """
+    linked = group.index[group.left_out.isna() | (group.left_out == reasons.CONFLICT)]
+    pairs = np.searchsorted(group.index, near[np.isin(near, linked).all(axis=1)])
+    pictures = group.groupby(components(group, ("content_hash",), pairs)).patient_id
+    patients = pictures.nunique()
+    if patients.max() < 2:
+        return None
+    shown = group.index[pictures.ngroup() == patients.idxmax()]
+    return int(shown[0]), len(shown), int(patients.max())
+
+
 def meeting(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``collection_overlap`` with repeated images, or with patients shared with another collection."""
     return table[(table.repeated > 0) | ((table.collection != table.other) & (table.shared_patients > 0))]
@@ -123,7 +141,7 @@ def print_overlap(table: pd.DataFrame) -> None:
     if found.empty:
         Console().print("No collection holds images or patients of another collection, or an image twice.")
         return
-    shown = Table("of", "also in", "images", "as", "patients", title="Images and patients in several collections")
+    shown = Table("of", "also in", "images", "as", "patients", title=_TITLE)
     for row in found.to_dict("records"):
         within = row["collection"] == row["other"]
         ways = {"the same file": row["same_file"], "near repeats": row["near"], "the same URL": row["same_url"]}

@@ -14,7 +14,7 @@ from cxrflow.engines import Engine
 from cxrflow.files import write_json, write_whole
 from cxrflow.metadata.build import SIDES, Built, build_records
 from cxrflow.metadata.groups import check_classes, unknown_patients
-from cxrflow.metadata.overlap import collection_overlap, overlap_map, print_overlap
+from cxrflow.metadata.overlap import collection_overlap, most_shared, overlap_map, print_overlap
 from cxrflow.metadata.sides import Sides, write_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.reading.frontal import FLAG
@@ -95,10 +95,11 @@ def shares(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(built: Built) -> dict[str, Any]:
-    """Counts for the report: rows, those of every table, kept images, groups, near repeats, the largest group;
-    collections whose patients are not all known, in words; images moved to train when groups were joined; kept images
-    that do not look frontal, worst first; kept images stored inverted; of each collection, files listed in another
-    spelling and images that no row lists."""
+    """Counts for the report: rows, those of every table, kept images, groups, pairs of near repeats (both kept, and
+    all), the largest group and the picture that joins most of its patients; collections whose patients are not all
+    known, in words; images moved to train when groups were joined; kept images that do not look frontal, worst first;
+    kept images stored inverted; of each collection, files listed in another spelling and images that no row lists.
+    """
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = built.outline[built.outline.left_out.isna()]
     sizes = kept.groupby("group_id", sort=False).size()
@@ -116,10 +117,12 @@ def summary(built: Built) -> dict[str, Any]:
         "patients": int(kept.patient_id.nunique()),
         "under_18": int((kept.age < 18).sum()),
         "near_repeats": built.near_repeats,
+        "near_repeats_in_all": len(built.near),
         "largest_group": {
             "group_id": next(iter(built.texts("group_id", positions)), None),
             "images": len(members),
             "patients": int(members.patient_id.nunique()),
+            "joined_by": _joined_by(built, members),
         },
         "unknown_patients": unknown_patients(kept),
         "moved": {
@@ -138,6 +141,19 @@ def summary(built: Built) -> dict[str, Any]:
             for folder, files in built.files.items()
         },
     }
+
+
+def _joined_by(built: Built, members: pd.DataFrame) -> dict[str, Any] | None:
+    """The picture that occurs with most patients of a group: its first image, and how many images and patients have it.
+
+    members  kept images of the group
+    """
+    group = built.outline[built.outline.group_id.isin(members.group_id)]
+    if group.empty or (found := most_shared(group, built.near)) is None:
+        return None
+    first, images, patients = found
+    (image_id,) = built.texts("image_id", np.array([first]))
+    return {"image_id": image_id, "images": images, "patients": patients}
 
 
 def print_reconciliation(records: pd.DataFrame) -> None:
@@ -175,9 +191,16 @@ def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> Non
         sides.add_row(side, *by_class, f"{len(rows):,}", f"{rows.group_id.nunique():,}")
     console.print(sides)
     largest = facts["largest_group"]
+    said = f"Largest group: {largest['group_id']}, {largest['images']} images of {largest['patients']} patients."
+    if picture := largest["joined_by"]:
+        said += (
+            f" The picture that joins most of its patients is {picture['image_id']}: {picture['images']} images of "
+            f"{picture['patients']} patients show it."
+        )
+    console.print(said, markup=False)
+    pairs, in_all = facts["near_repeats"], facts["near_repeats_in_all"]
     console.print(
-        f"Largest group: {largest['group_id']}, {largest['images']} images of {largest['patients']} patients. "
-        f"Near repeats: {facts['near_repeats']} pairs.",
+        f"Near repeats: {pairs:,} pairs of kept images; {in_all:,} pairs with the images that are left out.",
         markup=False,
     )
     for sentence in facts["unknown_patients"]:
