@@ -43,7 +43,9 @@ class Predictor:
     def prepare(self, path: Path | str) -> np.ndarray:
         """Read one file (PNG, JPEG, TIFF, BMP, WebP, DICOM) and apply the bundle's image steps: uint8 (size, size).
 
-        An inverted radiograph is corrected first. Raises LeftOut with the reason if the file cannot be used.
+        An inverted radiograph is corrected first. Raises LeftOut with the reason if the file cannot be used. Declared
+        sizes are checked before decoding, but this process has no limits of memory and time as a worker process of
+        ``cxrflow predict`` has: read files of unknown origin with that.
         """
         return prepare_file(self.bundle.images, Path(path)).image
 

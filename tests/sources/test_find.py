@@ -1,11 +1,12 @@
 """Which collections are found where."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.sources import SOURCES, find_collections, print_sources
+from cxrflow.sources import SOURCES, find_collections, print_sources, tables
 from cxrflow.sources.collection import Options
 
 
@@ -70,3 +71,10 @@ def test_a_users_table_without_patients_is_not_passed_over(root) -> None:
     _, found = find_collections(root)
     with pytest.raises(CxrflowError, match=r"any name\.csv: column patient is missing"):
         list(found[-1][0].read(root / "hospital", "hospital", Options()))
+
+
+def test_a_table_that_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "table.csv")
+    assert tables.read_header(tmp_path / "table.csv") == ()
+    with pytest.raises(CxrflowError, match="not a file"):
+        list(tables.read_table(tmp_path / "table.csv", ("path",)))

@@ -99,6 +99,8 @@ def unknown(published: str) -> str | None:
 
 def _lines(path: Path, wanted: tuple[str, ...]) -> Generator[Line]:
     try:
+        if path.exists() and not path.is_file():  # a FIFO would wait for ever
+            raise CxrflowError(f"{path}: not a file; put the collection's table there as published.")
         with path.open("rb") as file:
             start = file.read(4)
         if start == _OLE:
