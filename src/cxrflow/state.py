@@ -5,6 +5,7 @@ that the figures in a JSON file are those that were written.
 """
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,16 @@ def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
     if values.pop(_SEAL, None) != _seal(values):
         raise CxrflowError(f"{path}: not as it was written (its {_SEAL} differs); {remedy}.")
     return values
+
+
+def is_whole_archive(path: Path) -> bool:
+    """Whether a ZIP archive, such as a checkpoint of PyTorch, is whole by its checksums (CRC-32). ``torch.load`` does
+    not compare them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # a damaged file can raise anything
+        return False
 
 
 def _seal(values: dict[str, Any]) -> str:

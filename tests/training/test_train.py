@@ -24,6 +24,7 @@ from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Images, Training
 from cxrflow.task import Task
+from cxrflow.training.checkpoints import begun_by_same
 from cxrflow.training.module import TrainingModule, learning_rate_factor
 from cxrflow.training.train import fit_temperature, moving_average, train
 
@@ -322,3 +323,56 @@ def test_the_bundle_holds_the_moving_average_of_the_weights(tiny: Tiny, training
             mean = mean * kept + weights[k][0][name].double() * (1 - kept)
         if first.is_floating_point():
             torch.testing.assert_close(weights[2][1][name].double(), mean, rtol=1e-4, atol=1e-6)
+
+
+def flip(file: Path) -> None:
+    """Turn one bit in the middle, which is in a weight."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 16
+    file.write_bytes(content)
+
+
+def pickled(file: Path) -> None:
+    class Runs:
+        def __reduce__(self) -> tuple:
+            return os.system, (f"touch {file.parent.parent}/ran",)
+
+    torch.save({"state_dict": Runs()}, file)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip, pickled, Path.unlink, lambda file: file.write_bytes(b""), lambda file: file.write_bytes(b"\0" * 999),
+        lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+        lambda file: torch.save({"state_dict": {}, "epoch": 1}, file), lambda file: torch.save([1], file),
+    ],
+    ids=["bit", "pickle", "absent", "empty", "zeros", "cut", "other", "list"],
+)  # fmt: skip
+def test_a_damaged_checkpoint_is_said_and_the_training_begins_anew(
+    damage: Callable[[Path], object], name: str, tiny: Tiny, training: Training, whole: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    damage(tmp_path / "checkpoints" / name)
+
+    class Begins(Exception):
+        pass
+
+    def fit(*_: object) -> None:
+        assert not list((tmp_path / "checkpoints").glob("*.ckpt"))
+        raise Begins
+
+    monkeypatch.setattr("cxrflow.training.train._fit", fit)
+    with pytest.raises(Begins):
+        train(*tiny(60), training, tmp_path)
+    assert f"{name} is absent or damaged, so the training begins anew" in capsys.readouterr().out
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff", b"[1]", b'{"data": NaN}'])
+def test_checkpoints_of_an_unknown_run_are_not_gone_on_with(whole: Path, tmp_path: Path, content: bytes) -> None:
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    (tmp_path / "checkpoints" / "run.json").write_bytes(content)
+    assert not begun_by_same(tmp_path / "checkpoints", {"data": "d"})

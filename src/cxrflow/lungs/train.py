@@ -27,6 +27,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import Root, code_digest, digest, write_json, write_whole
 from cxrflow.lungs.learned import SIZE, WEIGHTS, lung_map, network_input
 from cxrflow.reading import read_radiograph, to_uint8
+from cxrflow.state import is_whole_archive
 
 # Hides Lightning's list of devices and its product recommendations.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -116,7 +117,7 @@ def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, che
         warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
         batches = DataLoader(data, _BATCH, shuffle=True, drop_last=True)
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-        trainer.fit(module, batches, ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(module, batches, ckpt_path=last if is_whole_archive(last) else None, weights_only=True)
     # Load the averaged weights: if no epoch was left to train, Lightning leaves the plain ones in the module.
     module.load_state_dict(torch.load(last, weights_only=True)["state_dict"])
 

@@ -14,12 +14,16 @@ from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import WRITING, refused
+from cxrflow.state import is_whole_archive
 
 #: File beside the checkpoints with the digests of the run that wrote them.
 RUN = "run.json"
+#: What Lightning needs to go on.
+OF_A_TRAINING = {"epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers", "state_dict"}
 # Hides Lightning's list of devices and product tips.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
@@ -47,8 +51,21 @@ def begun_by_same(folder: Path, digests: dict[str, str]) -> bool:
     """Whether a run with these digests wrote the checkpoints in ``folder``."""
     try:
         return bool(json.loads((folder / RUN).read_text()) == digests)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
+
+
+def is_whole(path: Path, module: nn.Module) -> bool:
+    """Whether a checkpoint is whole and holds the state of a training of ``module``."""
+    if not is_whole_archive(path):
+        return False
+    try:
+        held = read_checkpoint(path)
+        shapes = {name: tensor.shape for name, tensor in held["state_dict"].items()}
+    except Exception:  # a damaged file can raise anything
+        return False
+    own = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    return shapes == own and held.keys() >= OF_A_TRAINING and isinstance(held["epoch"], int)
 
 
 def accelerator() -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,7 +19,7 @@ from cxrflow.models import find_model
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import IMAGENET, SCRATCH, Images
 from cxrflow.task import Task
-from cxrflow.training.checkpoints import read_checkpoint
+from cxrflow.training.checkpoints import OF_A_TRAINING, read_checkpoint
 
 State = Mapping[str, torch.Tensor]
 
@@ -179,12 +180,15 @@ def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
         state, origin, epochs = held["state_dict"], held["origin"], held["epoch"] + 1
         before = tuple(dict.fromkeys((*origin["pretrained_on"], *origin["sources"])))
         classes = tuple(origin["classes"])
-        mean, std = origin["scale"]
-    except (KeyError, TypeError):
+        mean, std = map(float, origin["scale"])
+        known = state.keys() and held.keys() >= OF_A_TRAINING and std > 0 and isfinite(mean / std)
+        theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        known = False
+    if not known:
         raise CxrflowError(
             f"training.start: {path} is not a checkpoint of this version of `cxrflow training`; name another."
-        ) from None
-    theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
+        )
     if classes != task.order:
         raise CxrflowError(
             f"training.start: {path} was trained for {', '.join(classes)}, in this order, not for "
@@ -202,8 +206,8 @@ def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
             f"training.start: {path} lacks the {TRAINED_ON} that training writes beside it, so its training images are "
             f"unknown; keep the two files together ({error})"
         ) from None
-    known = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
-    return Start(network, before, seen, origin["listed"], path, **known)
+    facts = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
+    return Start(network, before, seen, origin["listed"], path, **facts)
 
 
 def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:

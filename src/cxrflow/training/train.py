@@ -29,7 +29,7 @@ from cxrflow.models.measure import check_size
 from cxrflow.models.model import to_input
 from cxrflow.params import Images, Training, check_start
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
-from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting, read_checkpoint
+from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting, is_whole, read_checkpoint
 from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, loader
 from cxrflow.training.module import CHOICE, TrainingModule
 from cxrflow.training.start import Start, begin
@@ -77,7 +77,7 @@ def train(
     module.origin["trained_on"] = sha256(seen_csv(seen)).hexdigest()
     checkpoints = out / "checkpoints"
     if process.rank == 0:
-        _open_checkpoints(checkpoints, digests, seen)
+        _open_checkpoints(checkpoints, digests, seen, module)
     if process.world > 1:
         distributed.barrier()
     finished = checkpoints / "finished"
@@ -229,10 +229,16 @@ def _join() -> Process:
     return process
 
 
-def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame) -> None:
-    """Prepare the folder for a run with these digests; removes the checkpoints of any other run."""
+def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame, module: TrainingModule) -> None:
+    """Prepare the folder for a run with these digests; removes the checkpoints of any other run, and damaged ones."""
     if begun_by_same(folder, digests):
-        return
+        there = [folder / name for name in ("best.ckpt", "last.ckpt")]
+        begun = (folder / "finished").exists() or any(path.exists() for path in there)
+        damaged = [path for path in there if begun and not is_whole(path, module)]
+        if not damaged:
+            write_whole(folder / TRAINED_ON, seen_csv(seen))
+            return
+        print(f"{damaged[0]} is absent or damaged, so the training begins anew")
     shutil.rmtree(folder, ignore_errors=True)
     write_whole(folder / TRAINED_ON, seen_csv(seen))
     write_json(folder / RUN, digests)
