@@ -29,12 +29,14 @@ _J2K, _JP2 = JPEG_2000 = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
 
 
 class Codestream(NamedTuple):
-    """Size in pixels, number of components, and of scans (JPEG) or tiles (JPEG 2000), as a codestream declares them."""
+    """Size in pixels, number of components, and of scans (JPEG) or tiles (JPEG 2000), as a codestream declares them;
+    and whether it is there to its end (JPEG)."""
 
     height: int
     width: int
     components: int
     parts: int = 1
+    whole: bool = True
 
 
 def check_frame(data: "pydicom.Dataset") -> None:
@@ -75,6 +77,8 @@ def check_frame(data: "pydicom.Dataset") -> None:
             f"the compressed picture is {found.width} x {found.height} x {found.components}, but the DICOM header says "
             f"{declared[1]} x {declared[0]} x {declared[2]}"
         )
+    if not found.whole:  # decoders would fill the rest with grey
+        raise LeftOut("image is damaged (the compressed picture is cut short)")
 
 
 def segments(content: bytes) -> Iterator[tuple[int, int, int]]:
@@ -109,7 +113,7 @@ def read_jpeg(content: bytes) -> Codestream:
     Raises LeftOut if it has no frame header or two, or more than MOST_SCANS scans.
     """
     frame: tuple[int, int, int] | None = None
-    scans = 0
+    scans, marker = 0, 0
     for marker, start, end in segments(content):
         if marker in SOF:
             if frame is not None or end - start < 6 or len(content) < start + 6:
@@ -121,7 +125,7 @@ def read_jpeg(content: bytes) -> Codestream:
                 raise LeftOut(f"JPEG has more than {MOST_SCANS} scans")
     if frame is None:
         raise LeftOut("JPEG is damaged: it has no frame header")
-    return Codestream(*frame, scans)
+    return Codestream(*frame, scans, marker == EOI)
 
 
 def read_jpeg_2000(content: bytes) -> Codestream:
