@@ -40,12 +40,14 @@ def test_images_are_known_by_ending_and_without_one_by_content(tmp_path: Path) -
         "scan": PNG,
         "1.2.3": JPEG,
     }
-    others = {"notes.txt": PNG, "odd.name": b"", "README": b"words", "1.2.4": b"", "DICOMDIR": DICOM, "x.TXT": b""}
-    write(tmp_path, images | others)
+    directory = DICOM + b"\2\0\2\0UI\x14\0" + b"1.2.840.10008.1.3.10"  # PS3.10, 7.1
+    packed = {"x.dcm.gz": b"", "any.zip": b"", "volume.nii.gz": b""}
+    others = {"notes.txt": PNG, "odd.name": b"", "README": b"words", "1.2.4": b"", "DICOMDIR": directory, "x.TXT": b""}
+    write(tmp_path, images | others | packed)
     found, passed_over = search(tmp_path, below=tmp_path)
-    assert list(found) == sorted(images)
+    assert list(found) == sorted([*images, "x.dcm.gz", "any.zip"])
     assert set(found.values()) == {None}
-    assert passed_over == {".txt": 2, ".name": 1, NO_ENDING: 2, DICOMDIR: 1}
+    assert passed_over == {".txt": 2, ".name": 1, NO_ENDING: 2, DICOMDIR: 1, ".nii.gz": 1}
 
 
 def test_a_file_named_by_the_user_is_taken_as_it_is_and_a_path_to_nothing_stops(tmp_path: Path) -> None:

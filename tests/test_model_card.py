@@ -152,4 +152,5 @@ def test_the_audits_verdicts_take_the_place_kept_for_them(bundle) -> None:
 
 
 def test_a_cell_cannot_break_its_table() -> None:
-    assert markdown_table(["x"], [["a|b\nc"]]).splitlines() == ["| x |", "| --- |", r"| a\|b c |"]
+    cell = "a|b\nc <script> 1 < 2"
+    assert markdown_table(["x"], [[cell]]).splitlines() == ["| x |", "| --- |", r"| a\|b c &lt;script> 1 < 2 |"]

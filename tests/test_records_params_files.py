@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.files import Root, below, code_digest, digest, write_json, write_whole
+from cxrflow.files import Root, below, check_writable, code_digest, digest, write_json, write_whole
 from cxrflow.findings import FINDINGS
 from cxrflow.params import load_params, resolved_yaml, set_run
 from cxrflow.records import COLUMNS, Record, read_kept, read_records, to_frame, typed, write_records
@@ -199,6 +199,13 @@ def test_files_are_written_whole_or_not_at_all(tmp_path) -> None:
         write_whole(path, "text, not bytes")
     assert path.read_text() == '{\n  "a": 1.5\n}\n'
     assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "肺" * 85, os.fsdecode(b"\xff" * 255), "-", " a\n"])
+def test_files_of_any_name_are_written(tmp_path, name) -> None:
+    check_writable(tmp_path / name)
+    write_whole(tmp_path / name, b"whole")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(name, b"whole")]
 
 
 @pytest.fixture

@@ -8,7 +8,10 @@ class CxrflowError(Exception):
 
 
 class LeftOut(Exception):
-    """One image or row cannot be used; the message is the reason. Never stops a run."""
+    """One image or row cannot be used; the message is the reason, without control characters. Never stops a run."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(clean(reason))
 
 
 def one_line(text: str, most: int = 200) -> str:

@@ -33,7 +33,8 @@ def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=WRITING)
+        begin = f".{path.name[:40]}."  # names may be up to 255 bytes long
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=begin, suffix=WRITING)
         with os.fdopen(handle, "wb") as file:
             for part in [content] if isinstance(content, bytes) else content:
                 file.write(part)

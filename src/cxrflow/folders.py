@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cxrflow.errors import CxrflowError
 from cxrflow.reading import ENDINGS, is_dicom
+from cxrflow.reading.kinds import is_dicomdir
 from cxrflow.reading.picture import is_picture
 from cxrflow.text import clean, name_text
 
@@ -24,7 +25,8 @@ _OF_THE_SYSTEM = frozenset((".ds_store", "thumbs.db", "desktop.ini", "__macosx",
 _ENDING = re.compile(r".(\.[^.\s]*[a-z][^.\s]*)$", re.IGNORECASE | re.DOTALL)
 #: Endings of files that reading unpacks.
 _PACKED = (".gz", ".zip")
-_HEAD = 132
+#: Bytes by which files without an ending are recognised.
+_HEAD = 1024
 _SHOWN = 12
 
 
@@ -112,12 +114,12 @@ class Search:
             self.passed_over[SPECIAL] += 1
         elif _is_of_an_image(kind):
             yield self._once(path, status)
-        elif path.name.upper() == DICOMDIR:
-            self.passed_over[DICOMDIR] += 1
         else:
             with path.open("rb") as file:
                 head = file.read(_HEAD)
-            if is_dicom(head) or (kind == NO_ENDING and is_picture(head)):
+            if is_dicomdir(head):
+                self.passed_over[DICOMDIR] += 1
+            elif is_dicom(head) or (kind == NO_ENDING and is_picture(head)):
                 yield self._once(path, status)
             else:
                 self.passed_over[kind] += 1

@@ -1,6 +1,7 @@
 """The model card: the fields of Mitchell et al. (Model cards for model reporting, FAT* 2019), and those items of CLAIM
 (Mongan, Moy and Kahn, Radiology: Artificial Intelligence 2020; 2: e200029) that can be filled in from a run."""
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ NOT_MEASURED = "*On test: not measured yet. `cxrflow evaluation` writes a copy o
 NOT_AUDITED = (
     "*Audit: not run yet. `cxrflow report` writes a copy of this card with the verdicts of `cxrflow audit` here.*"
 )
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "opencv-python-headless", "scikit-learn")
 
 
@@ -48,6 +50,7 @@ def card(bundle: Bundle, records: pd.DataFrame | None = None, recipe: Training |
         loader=PackageLoader("cxrflow", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     counts, people = ("", "") if records is None else (_counts(records, bundle.task), _people(records))
+    environment.filters["inline"] = inline
     return environment.get_template("model_card.md").render(
         bundle=bundle,
         task=bundle.task,
@@ -70,11 +73,14 @@ def with_verdicts(text: str, audit: dict[str, Any]) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; pipes and line breaks in cells are escaped."""
+    """A Markdown table; pipes, line breaks and HTML tags in cells are escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(str(c).replace("|", r"\|").split()) for c in row) + " |" for row in lines
-    )
+    return "\n".join("| " + " | ".join(inline(str(c)).replace("|", r"\|") for c in row) + " |" for row in lines)
+
+
+def inline(text: str) -> str:
+    """Text of others for Markdown: on one line, and its HTML tags shown instead of obeyed."""
+    return _TAG.sub("&lt;", " ".join(text.split()))
 
 
 def _counts(records: pd.DataFrame, task: Task) -> str:

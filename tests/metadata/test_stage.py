@@ -1,5 +1,7 @@
 """The metadata stage: what it writes, prints and refuses."""
 
+import csv
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -108,6 +110,25 @@ def test_too_few_groups_stop_the_stage_once_the_rows_are_accounted_for(
     assert not list((tmp_path / "data").glob("*.csv"))  # neither records nor sides
     with pytest.raises(CxrflowError, match="class covid has 0 groups"):
         stage.run(Sources(root=str(own([], {})), collections=None), how, task, engine, tmp_path / "d", tmp_path / "r")
+
+
+def test_no_table_of_the_stage_holds_a_cell_that_spreadsheets_run(
+    own, how, demo_params, engine, tmp_path, capsys
+) -> None:
+    """A collection whose name, words and patients are formulas, with a file name that acts on a terminal."""
+    rows = [[f"{n}.png", LABELS[n % 3], f"=p{n}", "-1+cmd"] for n in range(120)]
+    rows += [["\x1b[2J.png", "@SUM(A1)", "+49", "=1"]]
+    sources = Sources(root=str(own(rows, {}, folder="=1+1|[b]", columns=["view"])), collections=None)
+    params = how.model_copy(update={"files": "ignored"})
+    built = stage.run(sources, params, demo_params.task, engine, tmp_path / "data", tmp_path / "results")
+    written = [*(tmp_path / "data").glob("*.csv"), *(tmp_path / "results").glob("*.csv")]
+    assert len(written) == 5
+    for path in written:
+        cells = [cell for row in csv.reader(path.open(encoding="utf-8", newline="")) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    pd.testing.assert_frame_equal(read_records(tmp_path / "data" / "records.csv"), built.records, check_dtype=False)
+    assert built.records.path.iloc[-1] == r"=1+1|[b]/\u001b[2J.png"
+    assert "\x1b[2J" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("task", [TWO, FOUR])

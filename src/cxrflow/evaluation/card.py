@@ -3,7 +3,7 @@
 from typing import Any
 
 from cxrflow.evaluation.tables import PER_CLASS, pair_in_words
-from cxrflow.model_card import markdown_table
+from cxrflow.model_card import inline, markdown_table
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.task import Task
 
@@ -35,12 +35,12 @@ def card_section(figures: dict[str, Any], task: Task, test_set: str) -> str:
         _calibration(figures, task),
     ]
     if unanswerable := figures["cannot_tell"]["unanswerable"]:
-        said = "\n".join(f"- {question}" for question in unanswerable)
+        said = "\n".join(f"- {inline(question)}" for question in unanswerable)
         parts.append(f"What more images of these collections cannot tell:\n\n{said}")
     if leaks := figures["cannot_tell"]["unknown_patients"]:
-        parts.append("**Patients not known:** " + " ".join(leaks))
+        parts.append("**Patients not known:** " + inline(" ".join(leaks)))
     if overlap := figures["test_set"]["overlap"]:
-        parts.append(f"**Overlap with training:** {overlap}")
+        parts.append(f"**Overlap with training:** {inline(overlap)}")
     return "\n\n".join(parts)
 
 

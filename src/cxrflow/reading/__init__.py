@@ -14,6 +14,7 @@ from cxrflow.reading.frontal import invert, turn
 from cxrflow.reading.guard import checked, guarded
 from cxrflow.reading.kinds import is_dicomdir
 from cxrflow.reading.picture import read_picture
+from cxrflow.text import clean
 
 #: Larger files are not opened (bytes).
 LARGEST_FILE = 512 * 1024 * 1024
@@ -89,7 +90,7 @@ def decode(path: Path) -> Decoded:
         from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
 
         grey, note = read_dicom(content)
-        return Decoded(checked(grey), note)
+        return Decoded(checked(grey), note and clean(note))
 
 
 def read_content(path: Path) -> bytes:
