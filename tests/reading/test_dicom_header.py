@@ -320,6 +320,19 @@ def test_an_overlay_in_the_high_bits_is_no_grey_level() -> None:
         assert same_as_plain(read_dicom(out.getvalue()))
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_pixels_of_one_bit(photometric) -> None:
+    """Eight to a byte, the first in its lowest bit (PS3.5, 8.1.1). A byte for each is eight frames, not declared."""
+    white = RAMP % 3 == 0
+    bits = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "PhotometricInterpretation": photometric}
+    packed = np.packbits(white, bitorder="little")
+    shape = {"Rows": 64, "Columns": 48}
+    grey = to_uint8(read_dicom(file(packed[None], **shape, **bits)).grey)
+    assert np.array_equal(grey == 255, white if photometric == "MONOCHROME2" else ~white)
+    with pytest.raises(LeftOut, match="several frames"):
+        read_dicom(file(white.astype(np.uint8), **bits))
+
+
 def test_values_beyond_the_bits_stored_are_kept_and_noted() -> None:
     found = read_dicom(file(BitsStored=10, HighBit=9))
     assert same_as_plain(found)
