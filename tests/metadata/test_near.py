@@ -1,4 +1,4 @@
-"""Near repeats: found when resized or resaved, and only then; the fast search against the obvious one."""
+"""Near repeats: found when resized, resaved, cropped or of another exposure, and only then."""
 
 import io
 
@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from cxrflow.files import Root
-from cxrflow.metadata.fingerprint import THUMBNAIL, difference_hash, fingerprint
-from cxrflow.metadata.near import MOST_BITS, like_hashes, near_pairs
-
-SAME = bytes(range(256)) * (THUMBNAIL**2 // 256)
+from cxrflow.metadata.fingerprint import THUMBNAIL, difference_hash, fingerprint, thumbnail
+from cxrflow.metadata.near import MOST_BITS, correlation, like_hashes, near_pairs
+from cxrflow.reading import read_radiograph
 
 
 def test_of_two_lists_the_like_hashes_are_named_by_their_positions() -> None:
@@ -24,7 +25,7 @@ def test_of_two_lists_the_like_hashes_are_named_by_their_positions() -> None:
 
 
 @given(st.data())
-def test_pairs_are_those_of_the_obvious_search(data) -> None:
+def test_like_hashes_are_those_of_the_obvious_search(data) -> None:
     few = st.integers(0, 2**256 - 1)
     flips = st.sets(st.integers(0, 255), max_size=20)
     base = data.draw(st.lists(few, min_size=1, max_size=3))
@@ -32,50 +33,41 @@ def test_pairs_are_those_of_the_obvious_search(data) -> None:
         data.draw(st.sampled_from(base)) ^ sum(1 << bit for bit in data.draw(flips))
         for _ in range(data.draw(st.integers(0, 12)))
     ]
+    hashes = [f"{number:064x}" for number in numbers]
     expected = [
         [i, j]
         for i in range(len(numbers))
-        for j in range(i + 1, len(numbers))
+        for j in range(len(numbers))
         if (numbers[i] ^ numbers[j]).bit_count() <= MOST_BITS
     ]
-    assert near_pairs([f"{n:064x}" for n in numbers], [SAME] * len(numbers)).tolist() == expected
+    assert like_hashes(hashes, hashes).tolist() == expected
 
 
-def test_pairs_among_many() -> None:
-    """More pictures than the search compares at once; the repeats lie at both ends."""
-    random = np.random.default_rng(0)
-    hashes = [random.bytes(32).hex() for _ in range(1300)]
-    for first, second in ((0, 1299), (1, 600), (511, 512), (700, 1200), (1297, 1298)):
-        hashes[second] = hashes[first]
-    assert near_pairs(hashes, [SAME] * 1300).tolist() == [[0, 1299], [1, 600], [511, 512], [700, 1200], [1297, 1298]]
+def test_every_copy_of_many_is_linked(picture) -> None:
+    """More copies than neighbours are asked for at first, each a little brighter, and 60 of the same bytes."""
+    original = picture(3, THUMBNAIL)
+    brighter = [(original // 2 + shade).astype(np.uint8).tobytes() for shade in range(30)]
+    others = [picture(seed, THUMBNAIL).tobytes() for seed in range(4, 9)]
+    pairs = near_pairs([*brighter, *others, *[brighter[0]] * 60])
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(95, 95))
+    component = connected_components(graph, directed=False)[1]
+    assert len(set(component[:30]) | set(component[35:])) == 1
+    assert len(set(component)) == 6
 
 
-def test_a_like_hash_alone_is_not_enough() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (2, THUMBNAIL**2)).astype(np.uint8)
-    assert near_pairs(["0" * 64] * 2, [noise[0].tobytes(), noise[1].tobytes()]).tolist() == []
-    # brighter and of more contrast is the same picture, the negative is not
-    x = np.frombuffer(SAME, np.uint8)
-    assert near_pairs(["0" * 64] * 2, [SAME, (x // 2 + 90).astype(np.uint8).tobytes()]).tolist() == [[0, 1]]
-    assert near_pairs(["0" * 64] * 2, [SAME, (255 - x).tobytes()]).tolist() == []
-
-
-@pytest.mark.parametrize(("wanted", "near"), [(0.98, True), (0.96, False), (0.6, False)])
-def test_thumbnails_must_correlate_as_closely_as_the_limit_says(wanted, near) -> None:
-    """A thumbnail mixed with another one that is uncorrelated with it, in the shares that give the correlation."""
-    random = np.random.default_rng(0).normal(size=(2, THUMBNAIL**2))
-    first = random[0] - random[0].mean()
-    other = random[1] - random[1].mean()
-    other -= first * (first @ other) / (first @ first)
-    other *= np.linalg.norm(first) / np.linalg.norm(other)
-    mixed = wanted * first + np.sqrt(1 - wanted**2) * other
-    thumbnails = [np.rint(128 + 25 * grey).clip(0, 255).astype(np.uint8) for grey in (first, mixed)]
-    assert np.corrcoef(*thumbnails)[0, 1] == pytest.approx(wanted, abs=0.005)
-    assert near_pairs(["0" * 64] * 2, [grey.tobytes() for grey in thumbnails]).tolist() == ([[0, 1]] if near else [])
-
-
-def test_flat_pictures_are_near_only_to_their_equals() -> None:
+def test_the_negative_is_another_picture_and_a_flat_one_is_near_to_none(picture) -> None:
+    grey = picture(0, THUMBNAIL)
+    assert near_pairs([grey.tobytes(), (255 - grey).tobytes()]).tolist() == []
     flat = [bytes([shade]) * THUMBNAIL**2 for shade in (0, 0, 9)]
-    assert near_pairs(["0" * 64] * 3, flat).tolist() == [[0, 1]]
+    assert near_pairs(flat).tolist() == []
+    assert near_pairs([]).shape == near_pairs([flat[0]]).shape == (0, 2)
+
+
+def test_the_correlation_of_an_aligned_copy_is_one(picture) -> None:
+    grey = picture(1, THUMBNAIL)
+    assert correlation(grey.tobytes(), grey.tobytes()) == pytest.approx(1, abs=1e-4)
+    moved = cv2.warpAffine(grey, np.float32([[1, 0, 2], [0, 1, -3]]), grey.shape, borderMode=cv2.BORDER_REPLICATE)
+    assert correlation(grey.tobytes(), moved.tobytes()) > 0.95
 
 
 def test_the_difference_hash_by_hand() -> None:
@@ -93,7 +85,7 @@ def _prints(folder, *pictures):
         (folder / "c" / str(n)).write_bytes(picture)
         prints.append(fingerprint((Root(folder), f"c/{n}")))
         assert prints[-1].left_out is None
-    return near_pairs([p.near_hash for p in prints], [p.thumbnail for p in prints]).tolist()
+    return near_pairs([p.thumbnail for p in prints]).tolist()
 
 
 def _saved(array, kind="PNG", **options) -> bytes:
@@ -109,6 +101,36 @@ def test_a_copy_resized_resaved_or_deepened_is_found(tmp_path, picture, seed) ->
     twelve_bits = original.astype(np.uint16) * 16
     copies = [_saved(original), _saved(original, "JPEG", quality=40), _saved(smaller), _saved(twelve_bits)]
     assert _prints(tmp_path, *copies) == [[i, j] for i in range(4) for j in range(i + 1, 4)]
+
+
+@pytest.fixture(scope="module")
+def radiographs(real_data) -> list[np.ndarray]:
+    """30 real radiographs of as many people, at most 512 pixels wide or high."""
+    files = sorted((real_data / "sources" / "nih-chestxray14" / "images").glob("*_000.png"))[:30]
+    return [cv2.resize(read_radiograph(file), (512, 512), interpolation=cv2.INTER_AREA) for file in files]
+
+
+def _cropped(grey: np.ndarray, top: float, bottom: float, left: float, right: float) -> np.ndarray:
+    height, width = grey.shape
+    return grey[int(height * top) : height - int(height * bottom), int(width * left) : width - int(width * right)]
+
+
+CHANGES = {
+    "3 % off each side": lambda grey: _cropped(grey, 0.03, 0.03, 0.03, 0.03),
+    "5 % off each side": lambda grey: _cropped(grey, 0.05, 0.05, 0.05, 0.05),
+    "8 % off the top": lambda grey: _cropped(grey, 0.08, 0, 0, 0),
+    "CLAHE": lambda grey: cv2.createCLAHE(2, (8, 8)).apply(grey),
+    "equalised": cv2.equalizeHist,
+    "cropped and equalised": lambda grey: cv2.equalizeHist(_cropped(grey, 0.05, 0.05, 0.05, 0.05)),
+    "framed": lambda grey: cv2.copyMakeBorder(grey, 40, 40, 90, 90, cv2.BORDER_CONSTANT, value=0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_copy_of_a_real_radiograph_is_found_and_no_other_person(change, radiographs) -> None:
+    copies = [CHANGES[change](grey) for grey in radiographs]
+    pairs = near_pairs([thumbnail(grey).tobytes() for grey in (*radiographs, *copies)])
+    assert pairs.tolist() == [[i, i + len(radiographs)] for i in range(len(radiographs))]
 
 
 def test_different_pictures_are_not_near(tmp_path, picture) -> None:

@@ -76,3 +76,14 @@ def test_people_of_both_collections_meet(built) -> None:
     kept = built.records[built.records.left_out.isna()]
     sources: pd.Series = kept.groupby("group_id").source.unique().map(set)
     assert (sources == {"rsna", "nih"}).sum() > 0
+
+
+def test_repeats_that_a_crop_or_another_exposure_hid_are_in_one_group(built) -> None:
+    """Three radiographs that are published twice, looked at by eye; before alignment they were on two sides."""
+    group = built.records.set_index("image_id").group_id
+    for one, other in (
+        ("covid-chestxray:A7E260CE-8A00-4C5F-A7F5-27336527A981.jpeg", "covid-chestxray:case_76_1-3.png"),
+        ("covid-chestxray:2-chest-filmc.jpg", "covid-chestxray:7-fatal-covid19.jpg"),
+        ("covid-chestxray:16654_1_1.png", "figure1:COVID-00045"),
+    ):
+        assert group[one] == group[other]

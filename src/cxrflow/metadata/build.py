@@ -268,4 +268,4 @@ def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> Pairs:
     """Near repeats: pairs of row positions, int64 (pairs, 2). A file that is listed again is ignored."""
     chosen = frame[frame.left_out != reasons.LISTED_AGAIN]
     thumbnails = [prints[path].thumbnail or b"" for path in chosen.path]
-    return chosen.index.to_numpy()[near_pairs(chosen.near_hash.tolist(), thumbnails)]
+    return chosen.index.to_numpy()[near_pairs(thumbnails)]

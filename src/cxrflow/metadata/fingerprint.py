@@ -1,7 +1,7 @@
 """Fingerprint of an image file: content hash, perceptual (difference) hash, thumbnail, and result of the frontal check.
 
-near.py finds near repeats by the 256-bit difference hash and confirms them on the thumbnails. Every file is read here,
-before any other work, so that unreadable files are found early.
+near.py finds near repeats on the thumbnails; a bundle lists the difference hashes of what it has seen. Every file is
+read here, before any other work, so that unreadable files are found early.
 """
 
 import hashlib
@@ -19,12 +19,15 @@ import cxrflow
 from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
-from cxrflow.reading import read
+from cxrflow.reading import read, to_uint8
 
-#: Side of the thumbnails that confirm near repeats (pixels).
-THUMBNAIL = 64
+#: Side of the thumbnails on which near repeats are found (pixels).
+THUMBNAIL = 96
+#: A row or column of the image whose greys span at most this many of 255 is border; the image keeps its borders if less
+#: than this share of its rows or columns is left without them.
+_ONE_GREY, _LEAST_SHOWN = 16, 0.3
 #: Table of the cache; the name changes with the columns, so that older caches are ignored.
-_TABLE = "fingerprint_3"
+_TABLE = "fingerprint_4"
 _CHUNK = 256
 #: An image is blank if the grey levels of its thumbnail differ by less than _LEAST_SPREAD, or by less than
 #: _LEAST_STRUCTURE standard deviations of the image (an exposure without a patient is noise, which shrinking averages
@@ -67,12 +70,7 @@ def fingerprint(item: tuple[Root, str]) -> Fingerprint:
     except LeftOut as reason:
         return Fingerprint(None, None, None, None, None, None, str(reason))
     grey = reading.grey
-    thumbnail: np.ndarray = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    eight_bits = thumbnail
-    if thumbnail.dtype == np.uint16:  # stretched: 12 of 16 bits would leave 16 grey levels, too few to compare
-        low, high = int(thumbnail.min()), int(thumbnail.max())
-        eight_bits = np.rint((thumbnail - low) * (255 / max(high - low, 1))).astype(np.uint8)
-    shown = difference_hash(grey), eight_bits.tobytes()
+    shown = difference_hash(grey), thumbnail(to_uint8(grey)).tobytes()
     return Fingerprint(content, *shown, reading.frontal, reading.turned, reading.note, None)
 
 
@@ -81,10 +79,22 @@ def blank(grey: np.ndarray) -> bool:
 
     Blank images of several patients are the same picture, and would join these patients into one group.
     """
-    thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    low, high = np.percentile(thumbnail, (1, 99))
+    small = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    low, high = np.percentile(small, (1, 99))
     _, deviation = cv2.meanStdDev(grey)
     return bool(high - low < max(_LEAST_SPREAD, _LEAST_STRUCTURE * deviation.item()))
+
+
+def thumbnail(grey: np.ndarray) -> np.ndarray:
+    """The thumbnail that near.py compares: uint8 (THUMBNAIL, THUMBNAIL), without a border of one grey around the image.
+
+    grey  uint8 (height, width)
+    Published copies of a radiograph are often framed, or padded to a square.
+    """
+    rows, columns = (np.flatnonzero(np.ptp(grey, axis=axis) > _ONE_GREY) for axis in (1, 0))
+    if len(rows) > _LEAST_SHOWN * grey.shape[0] and len(columns) > _LEAST_SHOWN * grey.shape[1]:
+        grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def difference_hash(grey: np.ndarray) -> str:
