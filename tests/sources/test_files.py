@@ -44,7 +44,7 @@ def test_other_spellings_meet_their_file(tmp_path: Path, listed: str, there: str
     files = Files(write(tmp_path, there, "images/other.png"))
     assert files.find(listed) == there
     assert files.respelled == (listed != there)
-    assert files.unlisted == {".png": 1}
+    assert files.unlisted == {"images/*.png": 1}
 
 
 def test_the_exact_name_comes_first_and_doubt_is_a_reason(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_exact_name_comes_first_and_doubt_is_a_reason(tmp_path: Path) -> Non
     assert files.find("A.png") == "A.png"
     with pytest.raises(LeftOut, match=r"file is not certain: .* \(A\.png, a\.png\)"):
         files.find("a.PNG")
-    assert files.unlisted == {".png": 2}
+    assert files.unlisted == {"*.png": 2}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_images_that_no_row_lists_are_counted(tmp_path: Path, capsys: pytest.Cap
     print_files({"mine": files})
     printed = " ".join(capsys.readouterr().out.split())
     assert r"mine: 1 paths differ from the files' in spelling, such as sub\\b.png (sub/B.png)." in printed
-    assert "mine: images that no row lists: 1 .jpg, 1 .png, 1 without ending." in printed
+    assert "mine: images that no row lists: 1 * without ending, 1 *.png, 1 sub/*.jpg." in printed
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_links_out_of_a_collection_are_followed_where_allowed(linked: Path, foll
     root = Root(home, follow_links)
     if follow_links:
         assert [root.file(record.path).read_bytes() for record in records] == [PNG, PNG]
-        assert files["mine"].unlisted == {".png": 1}
+        assert files["mine"].unlisted == {"images/*.png": 1}
     else:
         assert files["mine"].unlisted == {}
         with pytest.raises(LeftOut) as refused:
