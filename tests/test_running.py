@@ -125,6 +125,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_file_as_it_was(tmp_path: Pat
         write_whole(path, parts())
     with pytest.raises(CxrflowError, match="a part of this path is a file"):
         write_whole(path / "below", b"")
+    with pytest.raises(CxrflowError, match=r"^/proc/x\.csv: "):
+        write_whole(Path("/proc/x.csv"), b"")
     with pytest.raises(FileNotFoundError):
         write_whole(path, (Path(tmp_path / "absent" / name).read_bytes() for name in "a"))
     assert path.read_text() == "before"

@@ -41,9 +41,10 @@ def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        named = error.filename
-        if named not in (None, temporary) and Path(os.fsdecode(named)) not in (path, *path.parents):
-            raise  # of what gives the content
+        if error.filename is not None:
+            named, whole = os.path.abspath(os.fsdecode(error.filename)), os.path.abspath(path)
+            if os.path.dirname(named) != os.path.dirname(whole) and not f"{whole}/".startswith(f"{named}/"):
+                raise  # of what gives the content
         raise refused(error, path) from None
     finally:
         if temporary is not None:

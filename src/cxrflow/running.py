@@ -28,7 +28,7 @@ def only_run(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
     patience  how long to wait for another run (seconds)
     Raises CxrflowError if another run uses the folder, or the folder cannot be written.
     """
-    folder = Path(os.path.abspath(folder))
+    given, folder = folder, Path(os.path.abspath(folder))
     path = folder.with_name(f".{folder.name}.lock")
     lock = FileLock(path, mode=0o644)
     try:
@@ -40,11 +40,11 @@ def only_run(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
         _clear(folder)
     except Timeout:
         raise CxrflowError(
-            f"{name_text(folder)}: another run ({_holder(path)}) is using it; wait until it ends, or stop it."
+            f"{name_text(given)}: another run ({_holder(path)}) is using it; wait until it ends, or stop it."
         ) from None
     except OSError as error:
         lock.release()
-        raise refused(error, folder) from None
+        raise refused(error, given) from None
     try:
         yield
     finally:
