@@ -89,7 +89,7 @@ class Search:
                 else:
                     yield from self._enter(path, status, waiting)
             except OSError as error:
-                if _is_of_an_image(ending(entry.name)) or ending(entry.name) == NO_ENDING:
+                if is_of_an_image(ending(entry.name)) or ending(entry.name) == NO_ENDING:
                     broken = entry.is_symlink() and isinstance(error, FileNotFoundError)
                     kind = "folder" if entry.is_dir(follow_symlinks=False) else "file"
                     yield Found(path, BROKEN_LINK if broken else _not_opened(kind, error))
@@ -112,7 +112,7 @@ class Search:
         kind = ending(path.name)
         if not stat.S_ISREG(status.st_mode):
             self.passed_over[SPECIAL] += 1
-        elif _is_of_an_image(kind):
+        elif is_of_an_image(kind):
             yield self._once(path, status)
         else:
             with path.open("rb") as file:
@@ -148,7 +148,8 @@ def ending(name: str) -> str:
     return last if packed == NO_ENDING else packed + last
 
 
-def _is_of_an_image(kind: str) -> bool:
+def is_of_an_image(kind: str) -> bool:
+    """Whether an ending, as ``ending`` gives it, is one of image files, packed or not."""
     unpacked = next((kind.removesuffix(packed) for packed in _PACKED if kind.endswith(packed)), kind)
     return kind in ENDINGS or unpacked in ENDINGS
 

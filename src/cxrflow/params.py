@@ -19,6 +19,7 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
+from cxrflow.columns import Columns
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import write_whole
 from cxrflow.task import Task
@@ -67,6 +68,7 @@ class Sources(_Section):
     collections: list[Text] | None
     follow_links: StrictBool = False
     rsna_without_patients: Literal["stop", "accept"] = "stop"
+    columns: dict[Text, Columns] = {}
 
 
 class Reading(_Section):

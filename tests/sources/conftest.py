@@ -195,7 +195,7 @@ def _table() -> Tiny:
         "hospital",
         {"any name.csv": [["path", "label", "patient", "age", "finding"], *rows]},
         ["covid", "normal", "pneumonia"],
-        {"any name.csv": ("path", "label", "patient")},
+        {"any name.csv": ("path", "patient")},  # without a label, the finding is it
         "any name.csv",
         ["", "covid", "p9", "", ""],
         ["z.png", "flu", "p9", "", ""],

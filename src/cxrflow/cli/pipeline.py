@@ -39,7 +39,7 @@ def configure(
     from cxrflow.sources import find_collections
 
     if Path(sources) != DATA / "demo":  # does not exist before the first run
-        find_collections(Path(sources))
+        find_collections(Path(sources), columns=load_params(params).sources.columns)
     set_run(params, sources, overrides or [])
 
 

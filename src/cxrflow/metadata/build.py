@@ -16,7 +16,6 @@ from rich.console import Console
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.files import Root
-from cxrflow.findings import find_finding
 from cxrflow.metadata import reasons, rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
 from cxrflow.metadata.groups import NO_PAIRS, Groups, Pairs, joined, with_children
@@ -26,8 +25,10 @@ from cxrflow.metadata.sides import Sides, first_sides, keep_sides, read_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.records import COLUMNS, TRUTH, typed
 from cxrflow.sources import find_collections, passed_over, read_collections, source_name, tables
+from cxrflow.sources.account import Account
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
+from cxrflow.sources.words import finding_of
 from cxrflow.task import Task
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Built:
     listed        number of rows of every table that was read: source -> name of the table -> rows
     sides         sides of the split, and those to remember; None if all images are for testing
     files         files of each collection, by the name of its folder; empty if files are ignored
+    accounts      what could be read of users' own tables and what could not, by the name of the folder
     on_disk       the rows as the tables of ``_Written``; None if ``outline`` has them
     """
 
@@ -63,6 +65,7 @@ class Built:
     listed: dict[str, dict[str, int]]
     sides: Sides | None = None
     files: dict[str, Files] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
     on_disk: "_Written | None" = None
 
     @cached_property
@@ -126,18 +129,24 @@ def build_records(
     The rows are on disk, below ``work``; in memory are about 60 bytes of each, and the fingerprints of image files.
     Raises CxrflowError if a folder, a table or a column is missing, or the remembered sides are damaged.
     """
-    home, found = find_collections(Path(sources.root), sources.collections)
+    home, found = find_collections(Path(sources.root), sources.collections, sources.columns)
     root = Root(home, sources.follow_links)
-    if others := passed_over(home, found):
-        Console().print(f"Folders ignored, because they are not collections: {', '.join(others)}", markup=False)
+    if home == Path(sources.root) and (others := passed_over(home, found)):
+        Console().print(
+            f"Folders ignored, because they are not collections: {', '.join(others)} (`cxrflow sources {home}` shows "
+            "what is in them)",
+            markup=False,
+        )
     remembered = read_sides(work / SIDES) if split else None
     with_files = metadata.files == "required"
 
     @lru_cache(maxsize=10_000)
     def finding_named(word: str) -> str | None:
-        return task.finding_named(word) or find_finding(word)
+        return task.finding_named(word) or finding_of(word)
 
-    options = Options(with_files, finding_named, sources.follow_links, sources.rsna_without_patients)
+    options = Options(
+        with_files, finding_named, sources.follow_links, sources.rsna_without_patients, columns=sources.columns
+    )
     rows, name = Rows(engine, work), "listed"
     files: dict[str, Files] = {}
     with tables.counted_rows() as counted:
@@ -174,7 +183,9 @@ def build_records(
     for key, positions in zip(_KEYS, first, strict=True):
         if key != "path":
             outline[key] = pd.arrays.IntegerArray(positions, positions < 0)
-    built = Built(outline, everywhere, len(near), root, listed, None, files, _Written(rows, name, groups))
+    built = Built(
+        outline, everywhere, len(near), root, listed, None, files, options.accounts, _Written(rows, name, groups)
+    )
     kept = outline.left_out.isna()
     if remembered is None:
         outline["split"] = pd.Categorical.from_codes(np.where(kept, 0, -1), pd.Index(["test"]))

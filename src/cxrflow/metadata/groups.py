@@ -139,13 +139,16 @@ def unknown_patients(kept: pd.DataFrame) -> list[str]:
     ]
 
 
-def check_classes(kept: pd.DataFrame, task: Task) -> None:
+def check_classes(kept: pd.DataFrame, task: Task, left_out: str = "") -> None:
     """Raise CxrflowError if one of the sides of the split has no group of a class.
 
-    kept  rows that are not left out: columns label, group_id, split
+    kept      rows that are not left out: columns label, group_id, split
+    left_out  why rows are left out, in words; said of a class without any image
     """
     for label in task.order:
         rows = kept[kept.label == label]
+        if rows.empty and left_out:
+            raise CxrflowError(f"metadata: no image of class {label} is kept. {left_out}")
         groups = rows.groupby("split").group_id.nunique()
         if empty := [side for side in SPLITS if groups.get(side, 0) == 0]:
             raise CxrflowError(

@@ -20,6 +20,7 @@ from cxrflow.params import Metadata, Sources
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import SPLITS, write_records
 from cxrflow.sources.files import print_files
+from cxrflow.sources.header import COLUMNS_FILE
 from cxrflow.task import Task
 
 KEPT = "kept"
@@ -44,10 +45,12 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
         print_moved(built.sides)
     print_not_frontal(facts)
     print_files(built.files)
+    for sentence in facts["own_tables"]:
+        Console().print(sentence, markup=False)
     overlap = collection_overlap(built.outline, built.near)
     print_overlap(overlap)
     write_tables(built, overlap, results)
-    check_classes(built.outline[built.outline.left_out.isna()], task)
+    check_classes(built.outline[built.outline.left_out.isna()], task, why_left_out(built))
     if built.sides is not None:
         write_sides(built.sides.parts(), data / SIDES)
     write_records(built.parts(), data / "records.csv")
@@ -125,6 +128,9 @@ def summary(built: Built) -> dict[str, Any]:
             "joined_by": _joined_by(built, members),
         },
         "unknown_patients": unknown_patients(kept),
+        "own_tables": [
+            f"{name}: {sentence}" for name, account in built.accounts.items() for sentence in account.sentences()
+        ],
         "moved": {
             "groups": int(moved.group_id.nunique()),
             "images": len(moved),
@@ -154,6 +160,21 @@ def _joined_by(built: Built, members: pd.DataFrame) -> dict[str, Any] | None:
     first, images, patients = found
     (image_id,) = built.texts("image_id", np.array([first]))
     return {"image_id": image_id, "images": images, "patients": patients}
+
+
+def why_left_out(built: Built) -> str:
+    """The most frequent reasons for leaving out rows, and the words of labels that are not known; empty if no row is
+    left out."""
+    fates = reconciliation(built.outline)
+    counted = fates[~fates.fate.str.startswith(KEPT)].groupby("fate")["rows"].sum().sort_values(ascending=False)
+    if counted.empty:
+        return ""
+    most = "; ".join(f"{fate} ({rows:,} rows)" for fate, rows in counted.head(3).items())
+    said = f"Of the {counted.sum():,} rows left out, most are so for: {most}."
+    for name, account in built.accounts.items():
+        if unknown := account.words("label"):
+            said += f" Labels of {name} that are not known: {unknown}; translate them in {COLUMNS_FILE}."
+    return f"{said} `cxrflow sources` with the folder's name shows what is not read and why."
 
 
 def print_reconciliation(records: pd.DataFrame) -> None:

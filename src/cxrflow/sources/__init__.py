@@ -1,7 +1,7 @@
 """The collections: one file each, one registry. A new collection is one file, one line here and one test."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cxrflow.columns import Columns
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root
 from cxrflow.folders import Search, is_of_the_system
@@ -17,6 +18,7 @@ from cxrflow.records import Record
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
+from cxrflow.sources.tables import ENDINGS as TABLES
 from cxrflow.text import clean, name_of, name_text
 
 #: Texts of a record that tables write, and that are printed.
@@ -37,24 +39,27 @@ SOURCES: dict[str, Collection] = {
 }
 
 
-def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path, list[tuple[Collection, str]]]:
+def find_collections(
+    root: Path, wanted: list[str] | None = None, columns: Mapping[str, Columns] | None = None
+) -> tuple[Path, list[tuple[Collection, str]]]:
     """The collections in the folder ``root``, or ``root`` itself if it is a collection, in the order of SOURCES.
 
-    The folder of a collection has its published name or its name in SOURCES. Any other folder with a CSV table of
-    ``path``, ``label`` and ``patient`` is a user's own collection.
+    The folder of a collection has its published name or its name in SOURCES. Any other folder with a table of images,
+    labels and patients is a user's own collection (``table.is_own``).
 
-    wanted  names of the collections to return (names in SOURCES, or folder names of a user's own); None for all
+    wanted   names of the collections to return (names in SOURCES, or folder names of a user's own); None for all
+    columns  what the parameters say of users' own tables, by the name of the folder
     Returns the folder that holds the collections, and each collection with the name of its folder, as name text.
     Raises CxrflowError if ``root`` does not exist, holds no collection, or lacks a wanted one.
     """
     if not root.is_dir():
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
     home, here = root, Path(os.path.abspath(root))  # resolves "." and "..", which have no name
-    if (itself := _recognise(here)) is not None:
+    if (itself := recognise(here, columns)) is not None:
         home, found = here.parent, [(itself, name_text(here.name))]
     else:
         folders = sorted(root.iterdir())
-        found = [(c, name_text(folder.name)) for folder in folders if (c := _recognise(folder)) is not None]
+        found = [(c, name_text(folder.name)) for folder in folders if (c := recognise(folder, columns)) is not None]
     order = list(SOURCES)
     found.sort(key=lambda item: (order.index(item[0].name), item[1]))
     names = [source_name(c, folder) for c, folder in found]
@@ -69,14 +74,14 @@ def find_collections(root: Path, wanted: list[str] | None = None) -> tuple[Path,
         known = ", ".join(c.folder for c in SOURCES.values() if c.folder)
         raise CxrflowError(
             f"{root}: no collection found; it should hold folders named as published ({known}), or folders of "
-            "your own with a CSV table of the columns path, label, patient."
+            f"your own with a table of images, labels and patients; run `cxrflow sources {root}` to see what is there."
         )
     return home, [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
 
 
 def find_root(sources: Sources) -> Root:
     """Where the paths of records lead. Raises CxrflowError as ``find_collections``."""
-    home, _ = find_collections(Path(sources.root))
+    home, _ = find_collections(Path(sources.root), columns=sources.columns)
     return Root(home, sources.follow_links)
 
 
@@ -90,7 +95,7 @@ def passed_over(root: Path, found: list[tuple[Collection, str]]) -> list[str]:
 
 def _has_tables_or_images(folder: Path) -> bool:
     search = Search(follow_links=False)
-    return any(True for _ in search.images([folder])) or not {".csv", ".xlsx"}.isdisjoint(search.passed_over)
+    return any(True for _ in search.images([folder])) or not set(TABLES).isdisjoint(search.passed_over)
 
 
 def read_collections(
@@ -111,7 +116,7 @@ def read_collections(
         known = Files(place, options.follow_links) if options.with_files else None
         if known is not None and files is not None:
             files[folder] = known
-        for record in collection.read(place, folder, options):
+        for record in collection.read(place, folder, replace(options, files=known)):
             yield _printable(_at_its_file(record, folder, known))
 
 
@@ -145,14 +150,16 @@ def print_sources() -> None:
     """Print the registered collections and the names of their folders."""
     shown = Table("collection", "folder")
     for collection in SOURCES.values():
-        shown.add_row(collection.name, collection.folder or "any, with a CSV table of path, label, patient")
+        shown.add_row(collection.name, collection.folder or "any, with a table of images, labels and patients")
     Console().print(shown)
 
 
-def _recognise(folder: Path) -> Collection | None:
+def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Collection | None:
+    """The collection that a folder is, or None."""
     if not folder.is_dir():
         return None
     for collection in SOURCES.values():
         if collection.folder and folder.name in (collection.folder, collection.name):
             return collection
-    return table.COLLECTION if table.find_table(folder) else None
+    named = (columns or {}).get(name_text(folder.name))
+    return table.COLLECTION if table.is_own(folder, named) else None

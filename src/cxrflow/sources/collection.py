@@ -1,12 +1,15 @@
 """The contract of a source: a collection and the function that reads it."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cxrflow.findings import find_finding
+from cxrflow.columns import Columns
 from cxrflow.records import Record
+from cxrflow.sources.account import Account
+from cxrflow.sources.files import Files
+from cxrflow.sources.words import finding_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +20,18 @@ class Options:
     finding_named          label in a user's own table -> finding, or None if unknown
     follow_links           whether links may lead out of a collection's folder
     rsna_without_patients  stop, or accept RSNA images of unknown patients
+    columns                of users' own tables, by the name of the folder (``sources.columns``)
+    files                  of the collection; None if image files are not there
+    accounts               filled with what was read of users' own tables, by the name of the folder
     """
 
     with_files: bool = True
-    finding_named: Callable[[str], str | None] = find_finding
+    finding_named: Callable[[str], str | None] = finding_of
     follow_links: bool = False
     rsna_without_patients: Literal["stop", "accept"] = "stop"
+    columns: Mapping[str, Columns] = field(default_factory=dict)
+    files: Files | None = None
+    accounts: dict[str, Account] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class _Listing:
         """The names by how they compare."""
         groups: dict[str, list[str]] = {}
         for name in sorted(self.names):
-            groups.setdefault(_compared(name), []).append(name)
+            groups.setdefault(compared(name), []).append(name)
         return groups
 
 
@@ -68,9 +68,7 @@ class Files:
         found: list[str] = []
         for part in path:
             listing = self._listing("/".join(found))
-            fits = (
-                [] if listing is None else [part] if part in listing.names else listing.alike.get(_compared(part), [])
-            )
+            fits = [] if listing is None else [part] if part in listing.names else listing.alike.get(compared(part), [])
             if len(fits) > 1:
                 names = ", ".join(name_text(name) for name in fits)
                 raise LeftOut(f"file is not certain: several differ only in capitals or accents from it ({names})")
@@ -82,6 +80,12 @@ class Files:
             self.respelled += 1
             self.example = self.example or (listed, "/".join(found))
         return "/".join(found)
+
+    def holds(self, path: str) -> bool:
+        """Whether a file or folder of exactly this path is there."""
+        folder, _, name = path.rpartition("/")
+        listing = self._listing(folder)
+        return listing is not None and name in listing.names
 
     @cached_property
     def unlisted(self) -> Counter[str]:
@@ -127,7 +131,7 @@ def print_files(files: dict[str, Files]) -> None:
             Console().print(f"{folder}: images that no row lists: {counted(known.unlisted)}.", markup=False)
 
 
-def _compared(name: str) -> str:
+def compared(name: str) -> str:
     """Equal for names that differ only in capitals, in the Unicode form of letters, or in Latin-1 against UTF-8."""
     if not name.isascii():
         if any("\udc80" <= character <= "\udcff" for character in name):

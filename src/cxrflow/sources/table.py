@@ -1,61 +1,218 @@
-"""A user's own images: a folder with a CSV table of ``path``, ``label``, ``patient`` and optional columns."""
+"""A user's own images: a folder with a table in any form that tables.py reads, and columns of any name."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from cxrflow.errors import CxrflowError
+from cxrflow.columns import OPTIONAL, PLACE, REQUIRED, Columns
+from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.folders import is_of_the_system
 from cxrflow.records import Record
-from cxrflow.sources import tables
-from cxrflow.sources.cells import known, number, sex, years
+from cxrflow.sources import tables, words
+from cxrflow.sources.account import Account
+from cxrflow.sources.by_name import ByName
+from cxrflow.sources.cells import known, number, years
 from cxrflow.sources.collection import Collection, Options
+from cxrflow.sources.header import (
+    COLUMNS_FILE,
+    Layout,
+    guess,
+    is_output,
+    is_published,
+    layout_of,
+    read_columns,
+)
 
-REQUIRED = ("path", "label", "patient")
-OPTIONAL = ("finding", "view", "age", "sex", "day", "url")
+#: Numbers of this unit in a year; ``cells.years`` reads the words for it.
+_PER_YEAR = {"years": "", "months": "months", "weeks": "weeks", "days": "days"}
 
 
-def find_table(folder: Path) -> Path | None:
-    """The CSV table with the REQUIRED columns in a user's own folder, or None. Raises CxrflowError if several fit.
+def is_own(folder: Path, columns: Columns | None = None) -> bool:
+    """Whether a folder is a user's own collection: a ``columns.yaml`` or parameters say so, or the header of one of its
+    tables does, lacking at most one of the columns that are required (reading it then says which)."""
+    if columns is not None or (folder / COLUMNS_FILE).is_file():
+        return True
+    headers = headers_in(folder)
+    if any(is_published(path, header) for path, header in headers.items()):
+        return False
+    return any(
+        len(set(REQUIRED) & set(guess(header, Columns())[0])) >= len(REQUIRED) - 1 for header in headers.values()
+    )
 
-    If no table has all REQUIRED columns, the first one that lacks a single column is returned; reading it then reports
-    the missing column.
+
+def headers_in(folder: Path) -> dict[Path, tuple[str, ...]]:
+    """The tables of a folder and the names of their columns; without those that a stage wrote."""
+    names = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in tables.ENDINGS and path.is_file()]
+    taken = [path for path in names if not is_of_the_system(path.name) and not path.name.startswith((".", "~$"))]
+    headers = {path: tables.read_header(path) for path in taken}
+    return {path: header for path, header in headers.items() if not is_output(header)}
+
+
+def find_layout(folder: Path, columns: Columns | None = None) -> Layout:
+    """The table of a user's own folder and its columns.
+
+    columns  from the parameters; None for those of ``columns.yaml``, if it is there
+    Raises CxrflowError if no table, or more than one, has all columns that are required.
     """
-    headers = {path: {name.lower() for name in tables.read_header(path)} for path in sorted(folder.glob("*.csv"))}
-    lacking = {path: len(set(REQUIRED) - header) for path, header in headers.items()}
-    fits = [path for path, lacks in lacking.items() if lacks == 0]
-    if len(fits) > 1:
-        names = ", ".join(path.name for path in fits)
-        raise CxrflowError(f"{folder}: {len(fits)} tables with the columns path, label, patient ({names}); keep one.")
-    return next(iter(fits or [path for path, lacks in lacking.items() if lacks == 1]), None)
+    where = f"sources.columns: {folder.name}" if columns is not None else str(folder / COLUMNS_FILE)
+    if columns is None:
+        columns = read_columns(folder / COLUMNS_FILE) if (folder / COLUMNS_FILE).is_file() else Columns()
+    if columns.table is not None:
+        table = folder / columns.table
+        if table.parent != folder or not table.is_file():
+            raise CxrflowError(f"{where}: table: {columns.table} is no file in {folder}; name one that is.")
+        return layout_of(table, tables.read_header(table), columns, where)
+    headers = headers_in(folder)
+    asked = {role for role in REQUIRED if not (role in columns.model_fields_set and columns.column(role) is None)}
+    lacking = {path: len(asked - set(guess(header, columns)[0])) for path, header in headers.items()}
+    best = [path for path, lacks in lacking.items() if lacks == min(lacking.values())]
+    if len(best) > 1 and lacking[best[0]] == 0:
+        names = ", ".join(path.name for path in best)
+        raise CxrflowError(
+            f"{folder}: {len(best)} tables with columns for {', '.join(REQUIRED)} ({names}); keep one, or name it "
+            f"in {COLUMNS_FILE} (table: {best[0].name})."
+        )
+    if not best:
+        raise CxrflowError(f"{folder}: no table ({', '.join(tables.ENDINGS)}); add one of your images.")
+    return layout_of(best[0], headers[best[0]], columns, where)
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
-    """One record per row: ``path`` relative to the folder, ``label`` the name of a finding, ``patient`` any text.
+    """One record per row. Images are found by their path below the folder, or by their name (by_name.py); a lateral or
+    oblique view is left out, one that is not given or not known is kept.
 
-    Optional columns: ``finding``, ``view``, ``age`` (years), ``sex`` (M, F), ``day``, ``url``.
+    What could not be read is in ``options.accounts[name]``.
+    Raises CxrflowError as ``find_layout``, and if ``columns.yaml`` translates a word into what is no finding.
     """
-    table = find_table(folder)
-    if table is None:
-        raise CxrflowError(f"{folder}: no CSV table with the columns {', '.join(REQUIRED)}; add one.")
-    for row in tables.read_table(table, REQUIRED, OPTIONAL):
-        yield _record(row, name, options.finding_named(row["label"]))
+    layout = find_layout(folder, options.columns.get(name))
+    account = options.accounts[name] = Account(layout)
+    row_reader = _RowReader(name, layout, account, options, ByName(folder, options.follow_links))
+    optional = [layout.named[role] for role in OPTIONAL if role in layout.named]
+    needed = dict.fromkeys([*layout.of_path, *(layout.named[r] for r in ("label", "patient") if r in layout.named)])
+    for row in tables.read_table(
+        layout.table, tuple(needed), tuple(c for c in dict.fromkeys(optional) if c not in needed)
+    ):
+        account.rows += 1
+        yield row_reader.record(row)
 
 
-def _record(row: tables.Row, folder: str, finding: str | None) -> Record:
-    patient = known(row["patient"])
-    return Record(
-        image_id=f"{folder}:{row['path'] or f'line {row.line}'}",
-        source=folder,
-        path=f"{folder}/{row['path']}",
-        patient_id=f"{folder}:{patient}" if patient else None,
-        findings=(finding,) if finding else (),
-        finding=row["finding"] or row["label"] or None,
-        view=known(row["view"]),
-        age=years(row["age"]),
-        sex=sex(row["sex"]),
-        day=number(row["day"]),
-        url=known(row["url"]),
-        left_out=tables.problem(row, row["path"]) or (None if finding else tables.unknown(row["label"])),
-    )
+@dataclass
+class _RowReader:
+    folder: str
+    layout: Layout
+    account: Account
+    options: Options
+    by_name: ByName
+
+    def __post_init__(self) -> None:
+        columns, where = self.layout.columns, f"{self.layout.table.parent}: {COLUMNS_FILE}"
+        self.labels: dict[str, str] = {}
+        for word, meaning in (columns.label.words if columns.label else {}).items():
+            if meaning is not None:
+                finding = self.options.finding_named(meaning)
+                if finding is None:
+                    raise CxrflowError(
+                        f"{where}: label.words: {meaning}, for '{word}', is neither a class of the task nor a finding; "
+                        "`cxrflow findings` lists them."
+                    )
+                self.labels[words.plain(word)] = finding
+        self.sexes = {words.plain(w): s for w, s in (columns.sex.words if columns.sex else {}).items() if s}
+        self.views = {words.plain(w): v for w, v in (columns.view.words if columns.view else {}).items() if v}
+        self.unit = _PER_YEAR[columns.age.unit] if columns.age else ""
+        self.letters = _letters(self.layout)
+        self.places = PLACE.findall(self.layout.path)
+
+    def record(self, row: tables.Row) -> Record:
+        cells = {role: row[column] for role, column in self.layout.named.items()}
+        path, reason = self._path(row, cells.get("patient", ""))
+        label = cells["label"]
+        finding = self.labels.get(words.plain(label)) or self.options.finding_named(label)
+        unknown = None
+        if not finding and label:
+            alone = self.account.add("label", label, None)
+            unknown = tables.unknown_word(label) if alone else tables.unknown(label)
+        patient = known(cells.get("patient"))
+        view = known(cells.get("view"))
+        listed = row[self.places[0]] if len(self.places) == 1 and self.layout.path == f"{{{self.places[0]}}}" else path
+        return Record(
+            image_id=f"{self.folder}:{listed or f'line {row.line}'}",
+            source=self.folder,
+            path=f"{self.folder}/{path}",
+            patient_id=f"{self.folder}:{patient}" if patient else None,
+            findings=(finding,) if finding else (),
+            finding=cells.get("finding") or label or None,
+            view=view,
+            age=self._age(cells.get("age")),
+            sex=self._sex(cells.get("sex")),
+            day=self._day(cells.get("day")),
+            url=known(cells.get("url")),
+            left_out=tables.problem(row, path) or reason or self._of_view(view, cells.get("view")) or unknown,
+        )
+
+    def _path(self, row: tables.Row, patient: str) -> tuple[str, str | None]:
+        """The path of the row's image, and the reason if it is not certain; ``""`` if the row names none."""
+        parts = {column: row[column] for column in self.places}
+        if not all(parts.values()):
+            return "", None
+        listed = PLACE.sub(lambda place: parts[place[1]], self.layout.path)
+        files = self.options.files
+        if files is None:
+            return listed, None
+        try:
+            path = files.find(listed)
+            if not files.holds(path) and (found := self.by_name.find(listed, patient)) is not None:
+                self.account.found(listed, found)
+                return found, None
+        except LeftOut as reason:
+            return listed, str(reason)
+        return path, None
+
+    def _of_view(self, view: str | None, cell: str | None) -> str | None:
+        """Reason for leaving out a view that is not frontal."""
+        if cell is None:
+            return None
+        kind = None if view is None else self.views.get(words.plain(view)) or words.view_of(view)
+        self.account.add("view", cell, kind)
+        return f"view is {view}, not frontal" if kind in ("lateral", "oblique") else None
+
+    def _age(self, cell: str | None) -> float | None:
+        if cell is None:
+            return None
+        age = years(f"{cell} {self.unit}" if self.unit and number(cell) is not None else cell)
+        self.account.add("age", cell, age)
+        return age
+
+    def _sex(self, cell: str | None) -> str | None:
+        if cell is None:
+            return None
+        sex = self.sexes.get(words.plain(cell)) or words.sex_of(cell, self.letters)
+        self.account.add("sex", cell, sex)
+        return sex
+
+    def _day(self, cell: str | None) -> float | None:
+        if cell is None:
+            return None
+        day = number(cell)
+        self.account.add("day", cell, day)
+        return day
+
+
+def _once(names: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _letters(layout: Layout) -> frozenset[str]:
+    """The single letters that the column of sexes has, read until two of them show what the letters are."""
+    found: set[str] = set()
+    if column := layout.named.get("sex"):
+        with tables.counted_rows():  # these rows are not the records
+            for row in tables.read_table(layout.table, (column,)):
+                letter = row[column].upper()
+                if letter in words.LETTERS:
+                    found.add(letter)
+                    if len(found) == 2:
+                        break
+    return frozenset(found)
 
 
 COLLECTION = Collection("table", None, read)

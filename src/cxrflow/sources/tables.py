@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, one_line
 from cxrflow.sources import delimited, workbook
 from cxrflow.sources.delimited import Line, plain
 
@@ -95,6 +95,11 @@ def problem(row: Row, key: str) -> str | None:
 def unknown(published: str) -> str | None:
     """Reason for leaving out a row whose published label maps to no finding; None if the label is empty."""
     return UNKNOWN_LABEL if published else None
+
+
+def unknown_word(published: str) -> str:
+    """As ``unknown``, with the word: for a column whose unknown words are few enough to be reasons."""
+    return f"{UNKNOWN_LABEL} ({one_line(published, 40)})"
 
 
 def _lines(path: Path, wanted: tuple[str, ...]) -> Generator[Line]:
