@@ -38,7 +38,7 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
 
 def read(folder: Path, content: bytes) -> np.ndarray:
     (folder / "file").write_bytes(content)
-    return decode(folder / "file").grey
+    return decode(folder / "file")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])

@@ -178,7 +178,7 @@ def listed(real_data) -> dict[str, list[np.ndarray]]:
         found[kind].append(home / row["folder"] / row["filename"])
     for other in ("nih-chestxray14", "rsna-pneumonia-detection-challenge", "COVID-19-Radiography-Database"):
         found["frontal"] += sorted(p for p in (sources / other).rglob("*") if p.suffix in (".png", ".dcm"))[::5]
-    return {kind: [decode(path).grey for path in paths] for kind, paths in found.items()}
+    return {kind: [decode(path) for path in paths] for kind, paths in found.items()}
 
 
 def test_real_pictures_are_what_their_table_says(listed) -> None:

@@ -173,7 +173,7 @@ def _rows(sources: Path, params: Params, engine: Engine, work: Path) -> pd.DataF
 
 def _picture(root: Root, path: str) -> tuple[np.ndarray | None, np.ndarray | None]:
     try:
-        grey, _ = decode(root.file(path))
+        grey = decode(root.file(path))
     except LeftOut:
         return None, None
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -63,7 +63,7 @@ def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
     """
     if turned is None:
         return read(path).grey
-    grey, _ = decode(path)
+    grey = decode(path)
     return invert(grey) if turned else grey
 
 
@@ -72,11 +72,16 @@ def read(path: Path) -> Reading:
 
     Raises LeftOut with the reason if the file is absent, empty, damaged, too large or not a single grey image.
     """
-    grey, note = decode(path)
+    grey, note = decode_noted(path)
     return Reading(*turn(grey), note)
 
 
-def decode(path: Path) -> Decoded:
+def decode(path: Path) -> np.ndarray:
+    """The image in one file, uint8 or uint16 (height, width); ``decode_noted`` without the note."""
+    return decode_noted(path).grey
+
+
+def decode_noted(path: Path) -> Decoded:
     """The image in one file, grey values as defined by the file and its header.
 
     The format is recognised by the content, not by the name. Raises LeftOut as ``read`` does, and nothing else except
