@@ -29,10 +29,10 @@ _ONE_GREY, _LEAST_SHOWN = 16, 0.3
 #: Table of the cache; the name changes with the columns, so that older caches are ignored.
 _TABLE = "fingerprint_4"
 _CHUNK = 256
-#: An image is blank if the grey levels of its thumbnail differ by less than _LEAST_SPREAD, or by less than
+#: An image is blank if, at _COARSE x _COARSE pixels, its grey levels differ by less than _LEAST_SPREAD, or by less than
 #: _LEAST_STRUCTURE standard deviations of the image (an exposure without a patient is noise, which shrinking averages
 #: out). Of 1,373 published images none is below 66 levels, or below 2.4 standard deviations.
-_LEAST_SPREAD, _LEAST_STRUCTURE = 8, 0.5
+_COARSE, _LEAST_SPREAD, _LEAST_STRUCTURE = 64, 8, 0.5
 BLANK = "image is blank"
 
 
@@ -79,7 +79,7 @@ def blank(grey: np.ndarray) -> bool:
 
     Blank images of several patients are the same picture, and would join these patients into one group.
     """
-    small = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(grey, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
     low, high = np.percentile(small, (1, 99))
     _, deviation = cv2.meanStdDev(grey)
     return bool(high - low < max(_LEAST_SPREAD, _LEAST_STRUCTURE * deviation.item()))
