@@ -54,7 +54,7 @@ class Rows:
         for number, batch in enumerate(batches):
             with parquet.ParquetWriter(folder / f"part-{number:06}.parquet", batch.schema) as file:
                 file.write_batch(batch)
-        return self._backend.read_parquet(f"{folder}/*.parquet")
+        return self._backend.read_parquet(f"{folder}/*.parquet" if self._backend.name == "duckdb" else folder)
 
     def save(self, name: str, table: Any) -> None:
         """Let the engine compute and write a table."""
