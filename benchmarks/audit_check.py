@@ -121,7 +121,7 @@ def checked(seed: int, shortcut: Shortcut, params: Params, folder: Path) -> dict
     context = Audited(
         predictor=predictor,
         dataset=dataset,
-        predictions=read_predictions(evaluated / "predictions.csv"),
+        predictions=read_predictions(evaluated / "predictions.csv", params.task),
         params=params,
         root=folder,
         out=folder / "audit",

@@ -71,3 +71,12 @@ def test_other_sides_leave_the_first_data_set_as_it_was(joined: Callable[..., Da
 def test_labels_of_another_task_are_refused(joined: Callable[..., Dataset]) -> None:
     with pytest.raises(CxrflowError, match="label bacterial is none of the task's classes sick, well"):
         joined(("sick", "bacterial", "sick", "well", "sick"))
+
+
+def test_another_file_by_the_same_name_is_not_taken_for_the_prepared_one() -> None:
+    index = pd.DataFrame({"image_id": ["t:0", "t:1"], "content_hash": ["aa", "bb"], "left_out": [None, None]})
+    store = Store(np.zeros((2, 4, 4), np.uint8), None, index, "steps")
+    records = pd.DataFrame({"image_id": ["t:1", "t:0"], "content_hash": ["bb", "cc"], "label": "sick"})
+    dataset = Dataset.join(records, store, TASK)
+    assert dataset.records.image_id.tolist() == ["t:1"]
+    assert dataset.left_out.to_numpy().tolist() == [["t:0", NOT_PREPARED]]

@@ -52,6 +52,9 @@ class Dataset:
         position = pd.Series(np.arange(len(store.index)), index=store.index.image_id)
         rows = position.reindex(records.image_id, fill_value=-1).to_numpy()
         reasons = np.append(store.index.left_out.astype(object).to_numpy(), NOT_PREPARED)[rows]  # -1 is the last
+        if "content_hash" in store.index and "content_hash" in records:  # another file by this name may be prepared
+            contents = store.index.content_hash.to_numpy(object)[rows]
+            reasons[(rows >= 0) & (contents != records.content_hash.to_numpy(object))] = NOT_PREPARED
         usable = np.asarray(pd.isna(reasons))
         left_out = pd.DataFrame({"image_id": records.image_id[~usable], "left_out": reasons[~usable]})
         return cls(

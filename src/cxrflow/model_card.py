@@ -11,6 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cxrflow.bundle import Bundle, read_description
+from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.metadata.groups import unknown_patients
 from cxrflow.params import Training
@@ -36,7 +37,12 @@ def write_card(folder: Path, records: pd.DataFrame | None = None, recipe: Traini
 def card_of(folder: Path, bundle: Bundle) -> str:
     """The card in a bundle's folder; if there is none, a new one without training data and recipe."""
     path = folder / CARD
-    return path.read_text(encoding="utf-8") if path.is_file() else card(bundle)
+    if not path.is_file():
+        return card(bundle)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CxrflowError(f"{path}: damaged, not UTF-8 text; train the bundle again or restore the file.") from None
 
 
 def card(bundle: Bundle, records: pd.DataFrame | None = None, recipe: Training | None = None) -> str:

@@ -40,7 +40,7 @@ def trained(hospital: Callable[..., Audited]) -> Callable[..., Audited]:
         train(context.dataset, params.images, params.training, out / "training")
         context.predictor = Predictor(out / "training" / "bundle")
         evaluate_split(context.predictor, context.dataset, params.evaluation, out / "evaluation")
-        context.predictions = read_predictions(out / "evaluation" / "predictions.csv")
+        context.predictions = read_predictions(out / "evaluation" / "predictions.csv", context.task)
         context.ledger = out / "evaluation" / "ledger.csv"
         return context
 

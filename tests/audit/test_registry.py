@@ -1,6 +1,5 @@
 """What every registered test promises, for two, three and four classes."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from cxrflow.audit.context import Audited
 from cxrflow.audit.registry import TESTS
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest
 from cxrflow.predictor import Predictor
+from cxrflow.state import read_sealed
 from cxrflow.statistics.figure import Figure
 from cxrflow.task import Task
 
@@ -69,7 +69,7 @@ def test_every_registered_test_keeps_the_contract_and_the_audit_writes_what_they
     for test in TESTS.values():
         check(test, context)
     summary = audit(context)
-    written = json.loads((context.out / "audit.json").read_text())
+    written = read_sealed(context.out / "audit.json", "run it")
     assert written == summary.to_json()
     assert set(written) == {"alarm", "verdicts", "apart", "tests"}
     assert list(written["tests"]) == list(TESTS)

@@ -24,6 +24,7 @@ from cxrflow.model_card import NOT_MEASURED
 from cxrflow.models import find_model
 from cxrflow.params import Evaluation, Params
 from cxrflow.predictor import Predictor
+from cxrflow.state import read_sealed
 from cxrflow.statistics.figure import to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
@@ -66,11 +67,11 @@ def trained(tiny: Callable, tmp_path: Path) -> Callable[..., tuple[Path, Dataset
 def check(out: Path, figures: dict[str, Any], test: Dataset, scores: np.ndarray) -> None:
     """The files of an evaluation fit its figures and one another."""
     order, positive = test.task.order, test.task.positive
-    written = json.loads((out / "metrics.json").read_text())
+    written = read_sealed(out / "metrics.json", "run it")
     assert written == to_json(figures)
     assert written["n"] == len(test) == 30
     assert set(written["test"]) == {"macro_auroc", "accuracy", *order}
-    table = read_predictions(out / "predictions.csv")
+    table = read_predictions(out / "predictions.csv", test.task)
     assert table.image_id.tolist() == test.records.image_id.tolist()
     assert table[list(order)].to_numpy() == pytest.approx(scores, rel=1e-8)
     assert table.prediction.tolist() == [order[c] for c in scores.argmax(axis=1)]
@@ -114,7 +115,7 @@ def test_the_prevalence_moves_restated_figures_alone(
         out = tmp_path / f"at {prevalence}"
         evaluate_split(Predictor(folder), dataset, quick.model_copy(update={"prevalence": prevalence}), out)
         files.append({name: (out / name).read_bytes() for name in ("predictions.csv", "summary.json")})
-        found.append(json.loads((out / "metrics.json").read_text()))
+        found.append(read_sealed(out / "metrics.json", "run it"))
     assert files[0] == files[1]
     assert [figures.pop("prevalence") for figures in found] == [0.02, 0.3]
     points = [figures["operating_points"].values() for figures in found]

@@ -30,7 +30,7 @@ def test_a_very_sure_networks_order_is_not_lost(tmp_path: Path, dataset: Dataset
     rest[:20], rest[20:] = -np.sort(-rest[:20], axis=1), np.sort(rest[20:], axis=1)
     probabilities = np.column_stack([1 - rest.sum(axis=1), rest])
     write_predictions(dataset, probabilities, tmp_path / "predictions.csv", fold=np.arange(40) % 2)
-    table = read_predictions(tmp_path / "predictions.csv")
+    table = read_predictions(tmp_path / "predictions.csv", task)
     assert list(table) == ["image_id", "source", "group_id", "label", "fold", *task.order]
     read = table[list(task.order)].to_numpy()
     assert np.allclose(read, probabilities, rtol=1e-8, atol=0)
@@ -44,8 +44,8 @@ def test_an_image_without_a_score_keeps_its_row_and_text_stays_text(tmp_path: Pa
     two = dataset.where(np.array([0, 1]))
     two = replace(two, records=two.records.assign(group_id=["007", "NA"]))
     write_predictions(two, np.array([[0.2, 0.3, 0.5], [np.nan] * 3]), tmp_path / "p.csv")
-    table = read_predictions(tmp_path / "p.csv")
+    table = read_predictions(tmp_path / "p.csv", dataset.task)
     assert table.flu.isna().tolist() == [False, True]
     assert table.group_id.tolist() == ["007", "NA"]
     with pytest.raises(CxrflowError, match="no predictions there"):
-        read_predictions(tmp_path / "none.csv")
+        read_predictions(tmp_path / "none.csv", dataset.task)

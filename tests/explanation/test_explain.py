@@ -1,6 +1,5 @@
 """The stage: which pictures it writes, what it says of them, and what it refuses."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.explanation.explain import explain
 from cxrflow.params import Params
+from cxrflow.state import read_sealed
 from cxrflow.task import Task
 
 
@@ -53,7 +53,7 @@ def test_right_and_wrong_examples_of_every_class_are_shown(
     out.mkdir()
     (out / "of-an-earlier-run.png").write_bytes(b"")
     found = explained(task)
-    assert json.loads((out / "explanation.json").read_text()) == found
+    assert read_sealed(out / "explanation.json", "run it") == found
     assert {path.name for path in out.glob("*.png")} == {example["picture"] for example in found["examples"]}
     kinds = [(example["label"], example["label"] == example["prediction"]) for example in found["examples"]]
     assert set(kinds) == {(label, right) for label in task.order for right in (True, False)}

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from cxrflow.bundle import Bundle, OperatingPoint, PredictionSets, write_description
-from cxrflow.files import write_json
 from cxrflow.model_card import CARD, NOT_AUDITED
 from cxrflow.params import Params
+from cxrflow.state import write_sealed
 from cxrflow.statistics.figure import Figure, missing, to_json
 from cxrflow.task import Task
 
@@ -112,13 +112,13 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
         met |= {"patients": 80, "shared_patients": 4}
         _csv(out / "metadata" / "overlap.csv", {"collection": ["hospital"], "other": ["clinic"]} | met)
         kept = 100 * len(task.order)
-        write_json(out / "metadata" / "summary.json", {
+        write_sealed(out / "metadata" / "summary.json", {
             "rows": kept + 10, "kept": kept, "left_out": 10, "groups": kept, "patients": kept, "under_18": 2,
             "near_repeats": 1, "largest_group": {"group_id": "g1", "images": 3, "patients": 1, "joined_by": None},
             "unknown_patients": ["hospital: the patient of 1 image is not known."],
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
         })  # fmt: skip
-        write_json(out / "evaluation" / "metrics.json", metrics(task))
+        write_sealed(out / "evaluation" / "metrics.json", metrics(task))
         (out / "evaluation" / CARD).write_text(f"# Model card\n\n{NOT_AUDITED}\n")
         for name in ("confusion", "curves", "calibration", "within_sources"):
             _text(out / "evaluation" / "plots" / f"{name}.svg", _SVG)
@@ -128,13 +128,13 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
             for name in task.order
         ]  # fmt: skip
         share = {"heat": 0.5, "area": 0.2, "images": 9}
-        write_json(out / "explanation" / "explanation.json",
+        write_sealed(out / "explanation" / "explanation.json",
                    {"examples": examples, "inside_opacity": None, "inside_lungs": share})  # fmt: skip
         verdicts = {"shortcut found": 1, "not found": 1, "cannot be told": 1}
         tests = {
             name: {"question": f"{name}?", "verdict": name, "words": "0.8 of it.", "figures": {}} for name in verdicts
         }
-        write_json(out / "audit" / "audit.json",
+        write_sealed(out / "audit" / "audit.json",
                    {"alarm": True, "verdicts": verdicts, "apart": [list(task.pairs[0])], "tests": tests})  # fmt: skip
         for svg in ("metadata/overlap.svg", "audit/audit.svg"):
             _text(out / svg, _SVG)

@@ -43,7 +43,7 @@ def test_every_figure_is_where_it_belongs(
         asked.append((store.parent.name, params.images.harmonise, params.training.robust))
         share = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1])
         table = pd.DataFrame({"source": "a", "group_id": [f"g{k}" for k in range(8)], "fold": [0] * 4 + [1] * 4})
-        table["label"] = [high, high, low, low] * 2
+        table["label"], table["image_id"] = [high, high, low, low] * 2, table.group_id
         table = table.assign(**{first: 0.0, high: share, low: 1 - share})
         out.mkdir(parents=True)
         table.to_csv(out / "predictions.csv", index=False)

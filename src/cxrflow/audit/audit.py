@@ -14,7 +14,8 @@ from cxrflow.audit.registry import TESTS
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Result, Verdict, apart
 from cxrflow.evaluation.limits import FEW
 from cxrflow.evaluation.metrics import macro_auroc
-from cxrflow.files import write_json, write_whole
+from cxrflow.files import write_whole
+from cxrflow.state import write_sealed
 from cxrflow.statistics.figure import to_json
 from cxrflow.task import Task
 
@@ -66,7 +67,7 @@ def audit(context: Audited) -> Summary:
     summary = conclude(results, context.dataset.split("test").records, context.task)
     write_whole(context.out / "audit.svg", plots.forest(summary.results, macro_auroc(context.scored)))
     write_whole(context.out / "where.png", plots.panels(context.shown, context.heat))
-    write_json(context.out / "audit.json", summary.to_json())
+    write_sealed(context.out / "audit.json", summary.to_json())
     return summary
 
 

@@ -154,7 +154,7 @@ def explanation(params: ParamsFile = PARAMS) -> None:
 
     loaded = load_params(params)
     dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
-    predictions = read_predictions(EVALUATION / "predictions.csv")
+    predictions = read_predictions(EVALUATION / "predictions.csv", loaded.task)
     root = find_root(loaded.sources)
     explain(Predictor(BUNDLE), dataset, predictions, root.folder, loaded.explanation, RESULTS / "explanation")
 
@@ -176,7 +176,7 @@ def audit(params: ParamsFile = PARAMS) -> None:
     audited = Audited(
         predictor=Predictor(BUNDLE),
         dataset=Dataset.open(RECORDS, IMAGES, loaded.task),
-        predictions=read_predictions(EVALUATION / "predictions.csv"),
+        predictions=read_predictions(EVALUATION / "predictions.csv", loaded.task),
         params=loaded,
         root=root.folder,
         out=RESULTS / "audit",

@@ -34,6 +34,7 @@ from cxrflow.model_card import CARD, NOT_MEASURED, card_of
 from cxrflow.params import Evaluation, Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import write_records
+from cxrflow.state import write_sealed
 from cxrflow.statistics.figure import Figure, missing, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
@@ -147,7 +148,7 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     _draw(figures, scored, out)
     card = card_of(predictor.folder, bundle).replace(NOT_MEASURED, card_section(figures, images.task, test_set.said))
     write_whole(out / CARD, card.encode())
-    write_json(out / "metrics.json", to_json(figures))
+    write_sealed(out / "metrics.json", to_json(figures))
     write_json(out / "summary.json", summary(figures))
     return figures
 

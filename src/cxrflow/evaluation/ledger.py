@@ -13,6 +13,7 @@ import pandas as pd
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
+from cxrflow.state import read_bytes
 
 #: The ledger beside the figures of the evaluation stage.
 LEDGER = "ledger.csv"
@@ -55,12 +56,13 @@ def _rows(ledger: Path) -> list[list[str]]:
     if not ledger.exists():
         return []
     try:
-        header, *rows = csv.reader(io.StringIO(ledger.read_bytes().decode()), strict=True)
+        content = read_bytes(ledger, "restore it").decode()
+        header, *rows = csv.reader(io.StringIO(content), strict=True)
         for when, _, _ in rows:
             datetime.fromisoformat(when)
-        if header != COLUMNS:
+        if header != COLUMNS or not content.endswith("\n"):  # cut by what copied it
             raise ValueError(header)
-    except (OSError, ValueError, csv.Error):
+    except (CxrflowError, OSError, ValueError, csv.Error):
         raise CxrflowError(
             f"{ledger}: damaged, expected rows of {', '.join(COLUMNS)}; restore it from version "
             "control, or remove it to restart the count of looks."

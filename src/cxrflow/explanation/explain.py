@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.explanation.masks import Masks
-from cxrflow.files import write_json, write_whole
+from cxrflow.files import write_whole
 from cxrflow.images.prepare import check_steps
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
+from cxrflow.state import write_sealed
 
+_REMEDY = "run `cxrflow evaluation` again"
 _SHOWN = 320  # side of each displayed picture, pixels
 #: The share of heat inside masks is measured on at most about this many images, evenly spaced.
 _MEASURED = 500
@@ -52,19 +54,29 @@ def explain(
     summary = {"examples": examples} | _inside(predictor, Masks(shown, root), measured)
     for old in set(out.glob("*.png")) - {out / example["picture"] for example in examples}:
         old.unlink()
-    write_json(out / "explanation.json", summary)
+    write_sealed(out / "explanation.json", summary)
     return summary
 
 
 def predicted_images(dataset: Dataset, predictions: pd.DataFrame) -> Dataset:
-    """The images of a table of predictions, in its order. Raises CxrflowError if one is not in the data set."""
+    """The images of a table of predictions, in its order.
+
+    Raises CxrflowError if one is not in the data set, has another label, source or group there, or if an image of its
+    test split has no prediction: the table and the data set are not of the same run.
+    """
     at = pd.Index(dataset.records.image_id).get_indexer(predictions.image_id)
     if (at < 0).any():
         absent = predictions.image_id.to_numpy()[at < 0][0]
-        raise CxrflowError(
-            f"predictions: {absent} is not among the prepared images of this data set; run `cxrflow evaluation` again."
-        )
-    return dataset.where(at)
+        raise CxrflowError(f"predictions: {absent} is not among the prepared images of this data set; {_REMEDY}.")
+    shown = dataset.where(at)
+    for name in ("label", "source", "group_id"):
+        if (other := shown.records[name].to_numpy(str) != predictions[name].to_numpy(str)).any():
+            image = shown.records.image_id[other].iloc[0]
+            raise CxrflowError(f"predictions: {image} has another {name} than in its record; {_REMEDY}.")
+    test = dataset.records.image_id[dataset.records.split == "test"]
+    if (without := ~test.isin(predictions.image_id)).any():
+        raise CxrflowError(f"predictions: there is none of the test image {test[without].iloc[0]}; {_REMEDY}.")
+    return shown
 
 
 def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

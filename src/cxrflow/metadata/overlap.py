@@ -14,7 +14,7 @@ from cxrflow.metadata.groups import components
 
 #: Rows left out for these reasons still count as images of their collection.
 _OFFERED = (reasons.PAEDIATRIC, reasons.SAME_FILE, reasons.SAME_URL, reasons.CONFLICT)
-_COLUMNS = (
+COLUMNS = (
     *("collection", "other", "images", "same_file", "near", "same_url", "repeated", "other_label"),
     *("patients", "shared_patients"),
 )
@@ -68,7 +68,7 @@ def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.Dat
                     "shared_patients": len(patients & set(theirs.patient_id.dropna())),
                 }
             )
-    return pd.DataFrame(table, columns=list(_COLUMNS))
+    return pd.DataFrame(table, columns=list(COLUMNS))
 
 
 def overlap_map(table: pd.DataFrame) -> bytes:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cxrflow.csv_files import to_csv
 from cxrflow.engines import Engine
-from cxrflow.files import write_json, write_whole
+from cxrflow.files import write_whole
 from cxrflow.metadata.build import SIDES, Built, build_records
 from cxrflow.metadata.groups import check_classes, unknown_patients
 from cxrflow.metadata.overlap import collection_overlap, most_shared, overlap_map, print_overlap
@@ -21,6 +21,7 @@ from cxrflow.reading.frontal import FLAG
 from cxrflow.records import SPLITS, write_records
 from cxrflow.sources.files import print_files
 from cxrflow.sources.header import COLUMNS_FILE
+from cxrflow.state import write_sealed
 from cxrflow.task import Task
 
 KEPT = "kept"
@@ -67,7 +68,7 @@ def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
         write_whole(results / f"{name}.csv", to_csv(table))
     if not overlap.empty:
         write_whole(results / "overlap.svg", overlap_map(overlap))
-    write_json(results / "summary.json", summary(built))
+    write_sealed(results / "summary.json", summary(built))
 
 
 def reconciliation(records: pd.DataFrame) -> pd.DataFrame:

@@ -24,6 +24,6 @@ def validate(folder: Path, params: Params, engine: Engine, out: Path, ledger: Pa
     figures, built, dataset = evaluate_collections(predictor, params, engine, out, ledger)
     print_reconciliation(built.records)
     print_figures(figures, predictor.bundle.task)
-    predictions = read_predictions(out / "predictions.csv")
+    predictions = read_predictions(out / "predictions.csv", predictor.bundle.task)
     explain(predictor, dataset, predictions, built.root.folder, params.explanation, out / "explanation")
     return write_evaluation(params, predictor.bundle, built.root.folder, out, ledger)

@@ -1,21 +1,20 @@
 """The report: one self-contained HTML page, pictures included, that loads nothing from the network."""
 
 import base64
-import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError, select_autoescape
 from markupsafe import Markup
 
 import cxrflow
 from cxrflow.bundle import Bundle, read_description
-from cxrflow.csv_files import read_csv
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, one_line
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.operating import point_names
 from cxrflow.evaluation.plots import training_curves
@@ -23,15 +22,22 @@ from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
 from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
-from cxrflow.metadata.overlap import meeting
+from cxrflow.metadata.overlap import COLUMNS, meeting
 from cxrflow.model_card import CARD, with_verdicts
 from cxrflow.params import Params, resolved_yaml
 from cxrflow.records import SPLITS, TRUTH
 from cxrflow.report import filters
+from cxrflow.state import Kind, number, one_of, read_bytes, read_sealed, read_table, text
 from cxrflow.statistics.figure import Figure
 from cxrflow.task import Task
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
+_STAGES = ("metadata", "images", "training", "evaluation", "explanation", "audit")
+_COUNT = number(0, whole=True)
+_NAMED = text(required=True)
+_SHARES = {"split": one_of(*SPLITS), "source": _NAMED, "label": _NAMED, "images": _COUNT, "groups": _COUNT}
+_FATES = {"source": _NAMED, "fate": _NAMED, "rows": _COUNT}
+_OVERLAP = dict.fromkeys(COLUMNS, _COUNT) | {"collection": _NAMED, "other": _NAMED}
 _PLOTS = ("confusion", "curves", "calibration", "within_sources")
 
 
@@ -87,11 +93,14 @@ def write_report(params: Params, results: Path) -> Path:
     """
     bundle = read_description(results / "training" / "bundle")
     evaluation, audit = results / "evaluation", _json(results / "audit" / "audit.json")
-    history = _csv(results / "training" / "history.csv")
-    card = with_verdicts(_read(evaluation / CARD).decode(), audit)
+    by_epoch = ["train_loss", "val_loss", "val_macro_auroc"]
+    by_epoch += [f"val_{key}_{name}" for key in ("sensitivity", "ppv") for name in bundle.task.order]
+    history_kinds = dict.fromkeys(by_epoch, number()) | {"epoch": number(0, whole=True)}
+    history = _csv(results / "training" / "history.csv", history_kinds, number())
+    card = with_verdicts(_text(evaluation / CARD), audit)
     write_whole(results / "report" / CARD, card.encode())
     run = _Run(
-        sides=_sides(_csv(results / "metadata" / "shares.csv"), bundle.task),
+        sides=_sides(_csv(results / "metadata" / "shares.csv", _SHARES), bundle.task),
         steps=_picture(results / "images" / "examples.png"),
         curves=Markup(training_curves(history, bundle.task, bundle.epoch).decode()),  # noqa: S704  drawn here
         audit=audit,
@@ -112,17 +121,29 @@ def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledg
     ledger  file that counts looks at test sets
     Returns the page's path. Raises CxrflowError, naming the file, if one is missing.
     """
-    card = _read(out / CARD).decode()
+    card = _text(out / CARD)
     return _write(out / "index.html", _Shown(params, bundle, root, out, out, ledger, card, run=None))
 
 
 def _write(page: Path, shown: _Shown) -> Path:
+    try:
+        text = _page(shown)
+    except (UndefinedError, LookupError, TypeError, ValueError) as error:
+        # The files are as they were written, by their seals and columns.
+        raise CxrflowError(
+            f"report: the results are of another version of cxrflow ({one_line(str(error))}); run `dvc repro`."
+        ) from error
+    write_whole(page, text.encode())
+    return page
+
+
+def _page(shown: _Shown) -> str:
     bundle, task = shown.bundle, shown.bundle.task
     metadata, explained = shown.results / "metadata", shown.results / "explanation"
     figures = _with_figures(_json(shown.evaluation / "metrics.json"))
     explanation = _json(explained / "explanation.json")
-    fates = _fates(_csv(metadata / "reconciliation.csv"), task)
-    text = (
+    fates = _fates(_csv(metadata / "reconciliation.csv", _FATES), task)
+    return (
         _environment()
         .get_template("page.html")
         .render(
@@ -138,7 +159,7 @@ def _write(page: Path, shown: _Shown) -> Path:
             metadata=_json(metadata / "summary.json"),
             fates=fates,
             seen=sum(fate["left_out"].get(why, 0) for fate in fates for why in (SAME_IMAGE, SAME_PATIENT)),
-            meetings=meeting(_csv(metadata / "overlap.csv")).to_dict("records"),
+            meetings=meeting(_csv(metadata / "overlap.csv", _OVERLAP)).to_dict("records"),
             overlap_map=_svg(metadata / "overlap.svg"),
             step_names=step_names(bundle.images),
             figures=figures,
@@ -149,8 +170,6 @@ def _write(page: Path, shown: _Shown) -> Path:
             panels={each["picture"]: _picture(explained / each["picture"]) for each in explanation["examples"]},
         )
     )
-    write_whole(page, text.encode())
-    return page
 
 
 def _environment() -> Environment:
@@ -195,24 +214,37 @@ def _sides(shares: pd.DataFrame, task: Task) -> dict[str, dict[str, int]]:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(_read(path))
+    return read_sealed(path, _remedy(path))
 
 
-def _csv(path: Path) -> pd.DataFrame:
-    _read(path)
-    return read_csv(path, {})
+def _csv(path: Path, kinds: Mapping[str, Kind], others: Kind | None = None) -> pd.DataFrame:
+    return read_table(path, kinds, _remedy(path), others)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, _remedy(path)).decode()
+    except UnicodeDecodeError:
+        raise _damaged(path) from None
 
 
 def _svg(path: Path) -> Markup:
-    return Markup(_read(path).decode())  # noqa: S704  drawn by an earlier stage
+    if not (text := _text(path)).rstrip().endswith("</svg>"):
+        raise _damaged(path)
+    return Markup(text)  # noqa: S704  drawn by an earlier stage
 
 
 def _picture(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(_read(path)).decode()
+    content = read_bytes(path, _remedy(path))
+    if not content.startswith(b"\x89PNG\r\n\x1a\n") or content[-8:-4] != b"IEND":
+        raise _damaged(path)
+    return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise CxrflowError(f"report: {path} is absent; run the stages before it with `dvc repro`.") from None
+def _damaged(path: Path) -> CxrflowError:
+    return CxrflowError(f"{path}: damaged; {_remedy(path)}.")
+
+
+def _remedy(path: Path) -> str:
+    stage = next((folder.name for folder in path.parents if folder.name in _STAGES), None)
+    return f"run `cxrflow {stage}`" if stage else "run the command that wrote it"

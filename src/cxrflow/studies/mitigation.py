@@ -99,7 +99,7 @@ def print_mitigation(found: dict[str, Any], task: Task) -> None:
 def _by_source_and_fold(predictions: Path, params: Params) -> Scored:
     """The predictions of cross-validation, with the fold as part of the source's name: images are compared only within
     a source and fold, since the networks of two folds may be calibrated differently."""
-    table = read_predictions(predictions)
+    table = read_predictions(predictions, params.task)
     table["source"] = [f"{row.source}, fold {row.fold}" for row in table.itertuples()]
     probabilities = table[list(params.task.order)].to_numpy(dtype=np.float64)
     return Scored(params.task, table, probabilities, Bootstrap(params.evaluation.bootstrap, params.evaluation.seed))
