@@ -12,11 +12,31 @@ commands = typer.Typer()
 
 
 @commands.command()
-def sources() -> None:
-    """List the collections that cxrflow reads, and the names of their folders."""
+def sources(
+    folder: Annotated[Path | None, typer.Argument(help="Folder to look into: what would be read, what not.")] = None,
+    write: Annotated[bool, typer.Option(help="Write the columns.yaml to start from, where none is.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """List the collections that cxrflow reads; with a folder, look what it holds and would be read as."""
     from cxrflow.sources import print_sources
 
-    print_sources()
+    if folder is None:
+        print_sources()
+        return
+    from cxrflow.sources.collection import Options
+    from cxrflow.sources.look import look
+    from cxrflow.sources.words import finding_of
+
+    options = Options()
+    if params.exists():
+        loaded = load_params(params)
+        options = Options(
+            finding_named=lambda word: loaded.task.finding_named(word) or finding_of(word),
+            follow_links=loaded.sources.follow_links,
+            rsna_without_patients=loaded.sources.rsna_without_patients,
+            columns=loaded.sources.columns,
+        )
+    look(folder, options, write)
 
 
 @commands.command()

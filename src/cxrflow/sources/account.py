@@ -29,6 +29,7 @@ class Account:
     rows      number of rows read
     empty     role -> number of cells without content, or with a word for "not known"
     unread    role -> words that could not be read, each with its number of rows; beyond _WORDS words under ``""``
+    letters   single letters in the column of sexes, of words.LETTERS
     by_name   number of files that were found by their name alone, and the first of them: as listed, as found
     """
 
@@ -36,6 +37,7 @@ class Account:
     rows: int = 0
     empty: Counter[str] = field(default_factory=Counter)
     unread: dict[str, Counter[str]] = field(default_factory=dict)
+    letters: frozenset[str] = frozenset()
     by_name: int = 0
     example: tuple[str, str] | None = None
 
@@ -73,6 +75,8 @@ class Account:
             if words := self.unread.get(role):
                 hint = f"; translate them in {COLUMNS_FILE}" if role in ("label", "sex", "view") else ""
                 yield f"{words.total():,} {what}: {self.words(role)}{hint}."
+        if {"H", "M"} <= self.letters and "M" in self.unread.get("sex", ()):
+            yield "sex: beside H (hombre, homme), M may be a woman (mujer) or a man; say which by the words of sex."
 
     def words(self, role: str) -> str:
         """The commonest words of a column that could not be read, each with its number of rows."""

@@ -43,18 +43,30 @@ def read_lines(path: Path, wanted: tuple[str, ...] = ()) -> Iterator[Line]:
     wanted  column names, of which the delimiter should separate as many as possible
     Raises CxrflowError if a quotation mark is never closed, or a line or cell is longer than MOST_CHARACTERS.
     """
-    encoding = encoding_of(path)
+    encoding, delimiter, hint = form_of(path, wanted)
     csv.field_size_limit(MOST_CHARACTERS)
-    # Bytes that a file with a byte order mark should not contain become \xff or the like: no two texts become one.
-    with path.open(encoding=encoding, errors="backslashreplace", newline="") as file:
-        head = list(islice(_physical(path, file), 3 * _ROWS))
-        hint = re.fullmatch(r"sep=(.)[\r\n]*", head[0]) if head else None  # a line that Excel writes and obeys
-        delimiter = hint[1] if hint else _delimiter(head, wanted)
-        file.seek(0)
+    with _open(path, encoding) as file:
         lines = _physical(path, file)
         if hint:
             next(lines)
         yield from _rows(path, lines, delimiter, 1 if hint else 0)
+
+
+def form_of(path: Path, wanted: tuple[str, ...] = ()) -> tuple[str, str, bool]:
+    """Encoding and delimiter of a table, and whether its first line is a hint, ``sep=;``, that Excel writes and obeys.
+
+    wanted  as in ``read_lines``
+    """
+    encoding = encoding_of(path)
+    with _open(path, encoding) as file:
+        head = list(islice(_physical(path, file), 3 * _ROWS))
+    hint = re.fullmatch(r"sep=(.)[\r\n]*", head[0]) if head else None
+    return encoding, hint[1] if hint else _delimiter(head, wanted), hint is not None
+
+
+def _open(path: Path, encoding: str) -> TextIO:
+    # Bytes that a file with a byte order mark should not contain become \xff or the like: no two texts become one.
+    return path.open(encoding=encoding, errors="backslashreplace", newline="")
 
 
 def encoding_of(path: Path) -> str:

@@ -77,6 +77,7 @@ class Layout:
     path     the pattern of the images' paths, each column in braces
     named    role -> column, of those that are read; without path
     columns  what ``columns.yaml`` says
+    where    names ``columns`` in errors
     unsure   role -> columns that could have it
     """
 
@@ -85,6 +86,7 @@ class Layout:
     path: str
     named: dict[str, str]
     columns: Columns
+    where: str
     unsure: dict[str, list[str]]
 
     @property
@@ -102,7 +104,7 @@ class Layout:
 def layout_of(table: Path, header: Sequence[str], columns: Columns, where: str) -> Layout:
     """The columns of a table.
 
-    where  names ``columns`` in errors
+    where  as in Layout
     Raises CxrflowError if a column that ``columns`` names is not there, or one of REQUIRED is not certain.
     """
     for role in ROLES:
@@ -125,7 +127,7 @@ def layout_of(table: Path, header: Sequence[str], columns: Columns, where: str) 
         )
     path = named.pop("path")
     pattern = path if PLACE.search(path) else f"{{{path}}}"
-    return Layout(table, tuple(header), pattern, named, columns, unsure)
+    return Layout(table, tuple(header), pattern, named, columns, where, unsure)
 
 
 def guess(header: Sequence[str], columns: Columns) -> tuple[dict[str, str], dict[str, list[str]]]:

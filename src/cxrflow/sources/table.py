@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrflow.columns import OPTIONAL, PLACE, REQUIRED, Columns
-from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.errors import CxrflowError, LeftOut, one_line
 from cxrflow.folders import is_of_the_system
 from cxrflow.records import Record
 from cxrflow.sources import tables, words
@@ -13,6 +13,7 @@ from cxrflow.sources.account import Account
 from cxrflow.sources.by_name import ByName
 from cxrflow.sources.cells import known, number, years
 from cxrflow.sources.collection import Collection, Options
+from cxrflow.sources.files import Files
 from cxrflow.sources.header import (
     COLUMNS_FILE,
     Layout,
@@ -23,6 +24,8 @@ from cxrflow.sources.header import (
     read_columns,
 )
 
+#: What the metadata stage writes.
+RECORDS = "records.csv"
 #: Numbers of this unit in a year; ``cells.years`` reads the words for it.
 _PER_YEAR = {"years": "", "months": "months", "weeks": "weeks", "days": "days"}
 
@@ -33,19 +36,23 @@ def is_own(folder: Path, columns: Columns | None = None) -> bool:
     if columns is not None or (folder / COLUMNS_FILE).is_file():
         return True
     headers = headers_in(folder)
-    if any(is_published(path, header) for path, header in headers.items()):
+    if is_output_folder(folder) or any(is_published(path, header) for path, header in headers.items()):
         return False
     return any(
         len(set(REQUIRED) & set(guess(header, Columns())[0])) >= len(REQUIRED) - 1 for header in headers.values()
     )
 
 
+def is_output_folder(folder: Path) -> bool:
+    """Whether the metadata stage has written into a folder."""
+    return is_output(tables.read_header(folder / RECORDS)) if (folder / RECORDS).is_file() else False
+
+
 def headers_in(folder: Path) -> dict[Path, tuple[str, ...]]:
-    """The tables of a folder and the names of their columns; without those that a stage wrote."""
+    """The tables of a folder and the names of their columns."""
     names = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in tables.ENDINGS and path.is_file()]
     taken = [path for path in names if not is_of_the_system(path.name) and not path.name.startswith((".", "~$"))]
-    headers = {path: tables.read_header(path) for path in taken}
-    return {path: header for path, header in headers.items() if not is_output(header)}
+    return {path: tables.read_header(path) for path in taken}
 
 
 def find_layout(folder: Path, columns: Columns | None = None) -> Layout:
@@ -54,7 +61,7 @@ def find_layout(folder: Path, columns: Columns | None = None) -> Layout:
     columns  from the parameters; None for those of ``columns.yaml``, if it is there
     Raises CxrflowError if no table, or more than one, has all columns that are required.
     """
-    where = f"sources.columns: {folder.name}" if columns is not None else str(folder / COLUMNS_FILE)
+    where = f"sources.columns.{folder.name}" if columns is not None else str(folder / COLUMNS_FILE)
     if columns is None:
         columns = read_columns(folder / COLUMNS_FILE) if (folder / COLUMNS_FILE).is_file() else Columns()
     if columns.table is not None:
@@ -86,7 +93,9 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """
     layout = find_layout(folder, options.columns.get(name))
     account = options.accounts[name] = Account(layout)
-    row_reader = _RowReader(name, layout, account, options, ByName(folder, options.follow_links))
+    # Paths are looked for even if image files are ignored: one name in many folders would be taken for one file.
+    files = options.files or Files(folder, options.follow_links)
+    row_reader = _RowReader(name, layout, account, options, files, ByName(folder, options.follow_links))
     optional = [layout.named[role] for role in OPTIONAL if role in layout.named]
     needed = dict.fromkeys([*layout.of_path, *(layout.named[r] for r in ("label", "patient") if r in layout.named)])
     for row in tables.read_table(
@@ -102,24 +111,25 @@ class _RowReader:
     layout: Layout
     account: Account
     options: Options
+    files: Files
     by_name: ByName
 
     def __post_init__(self) -> None:
-        columns, where = self.layout.columns, f"{self.layout.table.parent}: {COLUMNS_FILE}"
+        columns = self.layout.columns
         self.labels: dict[str, str] = {}
         for word, meaning in (columns.label.words if columns.label else {}).items():
             if meaning is not None:
                 finding = self.options.finding_named(meaning)
                 if finding is None:
                     raise CxrflowError(
-                        f"{where}: label.words: {meaning}, for '{word}', is neither a class of the task nor a finding; "
-                        "`cxrflow findings` lists them."
+                        f"{self.layout.where}: label.words: {one_line(meaning, 60)}, for '{one_line(word, 60)}', is "
+                        "neither a class of the task nor a finding; `cxrflow findings` lists them."
                     )
                 self.labels[words.plain(word)] = finding
         self.sexes = {words.plain(w): s for w, s in (columns.sex.words if columns.sex else {}).items() if s}
         self.views = {words.plain(w): v for w, v in (columns.view.words if columns.view else {}).items() if v}
         self.unit = _PER_YEAR[columns.age.unit] if columns.age else ""
-        self.letters = _letters(self.layout)
+        self.letters = self.account.letters = _letters(self.layout)
         self.places = PLACE.findall(self.layout.path)
 
     def record(self, row: tables.Row) -> Record:
@@ -155,12 +165,9 @@ class _RowReader:
         if not all(parts.values()):
             return "", None
         listed = PLACE.sub(lambda place: parts[place[1]], self.layout.path)
-        files = self.options.files
-        if files is None:
-            return listed, None
         try:
-            path = files.find(listed)
-            if not files.holds(path) and (found := self.by_name.find(listed, patient)) is not None:
+            path = self.files.find(listed)
+            if not self.files.holds(path) and (found := self.by_name.find(listed, patient)) is not None:
                 self.account.found(listed, found)
                 return found, None
         except LeftOut as reason:

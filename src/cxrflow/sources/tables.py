@@ -21,6 +21,8 @@ ENDINGS = (".csv", ".tsv", ".txt", ".xlsx")
 _Suspect = tuple[int, int, list[str]]
 _SUSPECTS = 10_000
 _COUNTED: ContextVar[Counter[Path] | None] = ContextVar("counted", default=None)
+_ENCODINGS = {"cp1252": "Windows-1252", "latin-1": "ISO-8859-1", "utf-8-sig": "UTF-8"}
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 
@@ -83,6 +85,17 @@ def read_header(path: Path) -> tuple[str, ...]:
             return tuple(name.replace("\ufeff", "").strip() for name in next(lines, Line(1, [], [])).cells)
     except CxrflowError:
         return ()
+
+
+def form(path: Path) -> str:
+    """Encoding and delimiter of a table in words, as they are recognised. Raises CxrflowError as ``read_table``."""
+    with closing(_lines(path, ())) as lines:
+        next(lines, None)
+    with path.open("rb") as file:
+        if file.read(4) == _ZIP:
+            return "Excel workbook"
+    encoding, delimiter, _ = delimited.form_of(path)
+    return f"{_ENCODINGS.get(encoding, encoding.upper())}, separated by {_DELIMITERS.get(delimiter, delimiter)}"
 
 
 def problem(row: Row, key: str) -> str | None:

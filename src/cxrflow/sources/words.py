@@ -5,7 +5,7 @@ Only whole cells are matched: "keine Pneumonie" contains a word for pneumonia an
 
 import unicodedata
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 LETTERS = ("H", "M", "F")
 
 
+@lru_cache(maxsize=10_000)
 def plain(text: str) -> str:
     """A word as it is compared: without case, accents and punctuation, words separated by one space."""
     composed = unicodedata.normalize("NFKD", text.casefold())
@@ -37,6 +38,7 @@ def finding_of(word: str) -> str | None:
     return find_finding(word) or _words("findings").get(plain(word))
 
 
+@lru_cache(maxsize=10_000)
 def sex_of(word: str, letters: frozenset[str] = frozenset("M")) -> Literal["M", "F"] | None:
     """``M``, ``F``, or None if the word is not known.
 
@@ -51,6 +53,7 @@ def sex_of(word: str, letters: frozenset[str] = frozenset("M")) -> Literal["M", 
     return "M" if found == "M" else "F" if found == "F" else None
 
 
+@lru_cache(maxsize=10_000)
 def view_of(word: str) -> View | None:
     """The view that a cell names, by the words of DICOM headers or of another language; None if it is not known."""
     found = _words("views").get(plain(word))

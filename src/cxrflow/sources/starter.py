@@ -1,0 +1,129 @@
+"""A ``columns.yaml`` to start from, and a table from the names of folders: guesses, for a person to check."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from cxrflow.columns import PLACE, REQUIRED, ROLES, Columns
+from cxrflow.sources import tables
+from cxrflow.sources.account import Account
+from cxrflow.sources.by_name import ByName
+from cxrflow.sources.delimited import plain
+from cxrflow.sources.header import guess
+from cxrflow.sources.tables import Row
+
+#: Rows from which columns are recognised by their content, and those of them whose files are compared.
+_ROWS, _COMPARED = 500, 50
+#: Share of the rows that have to agree.
+_MOST = 0.5
+#: Words of a column that are written down to be translated.
+_WORDS = 50
+
+
+def choose(table: Path, header: Sequence[str], by_name: ByName, finding_named: Callable[[str], str | None]) -> Columns:
+    """The columns of a table by their names and, where those leave doubt, by what is in their cells."""
+    columns = [name for name, count in Counter(filter(None, header)).items() if count == 1]
+    with tables.counted_rows():
+        rows = list(islice(tables.read_table(table, (), tuple(columns)), _ROWS))
+    named, unsure = guess(header, Columns())
+    if "label" not in named:
+        hits = {c: sum(finding_named(row[c]) is not None for row in rows) for c in unsure.get("label", columns)}
+        if column := _best(hits, len(rows)):
+            named["label"] = column
+    free = [name for name in columns if name not in named.values()]
+    listing = [named["path"]] if "path" in named else unsure.get("path", free)
+    hits = {c: sum(bool(by_name.named(_last(row[c]))) for row in rows if row[c]) for c in listing}
+    if column := _best(hits, len(rows)):
+        named["path"] = _pattern(rows[:_COMPARED], column, columns, by_name) or column
+    return Columns.model_validate({role: named[role] for role in ROLES if role in named})
+
+
+def _best(hits: dict[str, int], rows: int) -> str | None:
+    best = max(hits, key=lambda name: hits[name], default=None)
+    return best if best is not None and hits[best] > _MOST * rows else None
+
+
+def _last(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+def _pattern(rows: list[Row], column: str, columns: Sequence[str], by_name: ByName) -> str | None:
+    """The pattern of the images' paths, each folder that a row's cell names as a column in braces; None if the column
+    alone leads to the files."""
+    patterns: Counter[str] = Counter()
+    for row in rows:
+        found = by_name.named(_last(row[column]))
+        if "/" in row[column].replace("\\", "/") or len(found) == 1:
+            continue
+        cells = {row[name]: f"{{{name}}}" for name in reversed(columns) if row[name] and name != column}
+        alike = {tuple(cells.get(part, part) for part in PurePosixPath(path).parts[:-1]) for path in found}
+        patterns.update("/".join([*parts, f"{{{column}}}"]) for parts in alike if any(map(PLACE.search, parts)))
+    pattern, agree = max(patterns.items(), key=lambda item: item[1], default=(None, 0))
+    return pattern if agree > _MOST * len(rows) else None
+
+
+def text(columns: Columns, account: Account | None, table: Path, header: Sequence[str]) -> str:
+    """The ``columns.yaml``: columns as chosen, and the words that cannot be read, to be translated.
+
+    account  of the table with these columns; None if it cannot be read
+    """
+    chosen = {role: columns.column(role) for role in ROLES}
+    lines = ["# Which column is what, and words of cells in those of the program (docs/add-a-source.md).", ""]
+    lines.append(f"table: {_scalar(table.name)}")
+    used = {plain(name) for value in chosen.values() if value for name in PLACE.findall(value) or [value]}
+    free = [name for name in header if name and plain(name) not in used]
+    for role in ROLES:
+        column = chosen[role]
+        if column is None:
+            if role in REQUIRED:
+                lines.append(f"# {role}:  # name its column: {_comment(free)}")
+                if role == "patient":
+                    lines.append(
+                        "# patient: null  # if there is none; images of one person may then be on several sides"
+                    )
+            continue
+        unread = [] if account is None else account.unread.get(role, Counter()).most_common(_WORDS)
+        if role not in ("label", "sex", "view") or not unread:
+            lines.append(f"{role}: {_scalar(column)}")
+            continue
+        lines += [f"{role}:", f"  column: {_scalar(column)}", f"  words:  # {_MEANINGS[role]}; null: not known"]
+        lines += [f"    {_scalar(word)}: null  # {count:,} rows" for word, count in unread if word]
+    if free and used:
+        lines.append(f"# not read: {_comment(free)}")
+    return "\n".join(lines) + "\n"
+
+
+_MEANINGS = {
+    "label": "a class of the task, or a finding (`cxrflow findings`)",
+    "sex": "M or F",
+    "view": "PA, AP, frontal, lateral or oblique",
+}
+
+
+def _comment(names: Sequence[str]) -> str:
+    return ", ".join(" ".join(name.split()) for name in names)
+
+
+def _scalar(value: str) -> str:
+    written: str = yaml.safe_dump(value, allow_unicode=True, width=float("inf"), default_style=None)
+    return written.removesuffix("\n").removesuffix("\n...")
+
+
+def table_of_folders(by_name: ByName, finding_named: Callable[[str], str | None]) -> tuple[str, Counter[str]] | None:
+    """A table (CSV) of images whose folders are called after what they show, as in NORMAL/1.png, and the number of
+    images by folder; None if no folder is. Patients are not known."""
+    paths = sorted(by_name.paths())
+    labels = [PurePosixPath(path).parent.name for path in paths]
+    counted = Counter(labels)
+    if not any(finding_named(label) for label in counted if label):
+        return None
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(REQUIRED)
+    writer.writerows((path, label, "") for path, label in zip(paths, labels, strict=True))
+    return content.getvalue(), counted
