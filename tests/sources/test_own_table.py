@@ -152,7 +152,7 @@ def test_what_cannot_be_read_is_named_with_its_count(tmp_path) -> None:
     assert [r.findings for r in records] == [(), (), ("no finding",), ()]
     said = list(accounts["mine"].sentences())
     assert said[1:] == [
-        "not given: view in 1 of 4 rows, age in 1 of 4 rows, sex in 1 of 4 rows.",
+        "not given: label in 1 of 4 rows, view in 1 of 4 rows, age in 1 of 4 rows, sex in 1 of 4 rows.",
         "2 labels are not known: 'V.a. Pneumonie' (1), 'keine Pneumonie' (1); translate them in columns.yaml.",
         "1 views are not known, and kept: 'stehend' (1); translate them in columns.yaml.",
         "1 ages cannot be read: '12/03/1960' (1).",

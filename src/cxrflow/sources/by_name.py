@@ -27,11 +27,13 @@ class ByName:
         Of several that fit, those count that lie below a folder with the name of the patient, and of several in one
         folder the one with the ending as listed. Raises LeftOut if several are left.
         """
+        if not self._images:
+            return None
         parts = tuple(part for part in listed.replace("\\", "/").split("/") if part not in ("", "."))
-        if not parts or ".." in parts:
+        if not parts or ".." in parts or not (alike := self.named(parts[-1])):
             return None
         wanted = _compared(parts)
-        fits = [path for path in self.named(parts[-1]) if self._fit(wanted, _compared(Path(path).parts))]
+        fits = [path for path in alike if self._fit(wanted, _compared(Path(path).parts))]
         if len(fits) > 1 and patient:
             fits = [path for path in fits if compared(patient) in map(compared, Path(path).parts[:-1])] or fits
         if len({Path(path).parent for path in fits}) == 1:

@@ -137,12 +137,10 @@ class _RowReader:
         path, reason = self._path(row, cells.get("patient", ""))
         label = cells["label"]
         finding = self.labels.get(words.plain(label)) or self.options.finding_named(label)
-        unknown = None
-        if not finding and label:
-            alone = self.account.add("label", label, None)
-            unknown = tables.unknown_word(label) if alone else tables.unknown(label)
-        patient = known(cells.get("patient"))
-        view = known(cells.get("view"))
+        alone = self.account.add("label", label, finding)
+        unknown = None if finding or not label else tables.unknown_word(label) if alone else tables.UNKNOWN_LABEL
+        patient, view = known(cells.get("patient")), known(cells.get("view"))
+        not_frontal = self._not_frontal(view, cells.get("view"))
         listed = row[self.places[0]] if len(self.places) == 1 and self.layout.path == f"{{{self.places[0]}}}" else path
         return Record(
             image_id=f"{self.folder}:{listed or f'line {row.line}'}",
@@ -156,7 +154,7 @@ class _RowReader:
             sex=self._sex(cells.get("sex")),
             day=self._day(cells.get("day")),
             url=known(cells.get("url")),
-            left_out=tables.problem(row, path) or reason or self._of_view(view, cells.get("view")) or unknown,
+            left_out=tables.problem(row, path) or reason or not_frontal or unknown,
         )
 
     def _path(self, row: tables.Row, patient: str) -> tuple[str, str | None]:
@@ -174,7 +172,7 @@ class _RowReader:
             return listed, str(reason)
         return path, None
 
-    def _of_view(self, view: str | None, cell: str | None) -> str | None:
+    def _not_frontal(self, view: str | None, cell: str | None) -> str | None:
         """Reason for leaving out a view that is not frontal."""
         if cell is None:
             return None
