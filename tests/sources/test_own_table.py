@@ -8,6 +8,7 @@ from pathlib import Path
 import openpyxl
 import pydicom
 import pytest
+import yaml as yaml_parser
 from pydicom.dataset import FileDataset, FileMetaDataset
 from typer.testing import CliRunner
 
@@ -188,6 +189,21 @@ def test_parameters_replace_the_file(tmp_path) -> None:
     records, _ = own(tmp_path, WORDS, YAML, columns=columns)
     assert Counter(r.left_out for r in records)["unknown label (4)"] == 1
     assert {r.patient_id for r in records} == {None}
+
+
+def test_codes_are_read_as_columns_yaml_says_and_never_guessed(tmp_path) -> None:
+    table = [["path", "label", "patient", "sex"], ["a.png", "0", "1", "1"], ["b.png", "1.0", "2", "2.0"]]
+    records, _ = own(tmp_path, table)
+    assert [(r.findings, r.sex) for r in records] == [((), None)] * 2
+    yaml = 'label: {column: label, words: {"0": normal, "1": pneumonia}}\nsex: {column: sex, words: {"1": M, "2": F}}'
+    records, _ = own(tmp_path, table, yaml)
+    assert [(r.findings, r.sex) for r in records] == [(("no finding",), "M"), (("pneumonia",), "F")]
+
+
+def test_the_columns_yaml_of_the_documents_is_valid() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "add-a-source.md").read_text(encoding="utf-8")
+    example = yaml_parser.safe_load(document.split("```yaml")[1].split("```")[0])
+    assert set(example) == set(Columns.model_validate(example).model_fields_set)
 
 
 @pytest.mark.parametrize(

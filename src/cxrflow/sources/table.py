@@ -136,7 +136,7 @@ class _RowReader:
         cells = {role: row[column] for role, column in self.layout.named.items()}
         path, reason = self._path(row, cells.get("patient", ""))
         label = cells["label"]
-        finding = self.labels.get(words.plain(label)) or self.options.finding_named(label)
+        finding = self.labels.get(_word(label)) or self.options.finding_named(label)
         alone = self.account.add("label", label, finding)
         unknown = None if finding or not label else tables.unknown_word(label) if alone else tables.UNKNOWN_LABEL
         patient, view = known(cells.get("patient")), known(cells.get("view"))
@@ -190,7 +190,7 @@ class _RowReader:
     def _sex(self, cell: str | None) -> str | None:
         if cell is None:
             return None
-        sex = self.sexes.get(words.plain(cell)) or words.sex_of(cell, self.letters)
+        sex = self.sexes.get(_word(cell)) or words.sex_of(cell, self.letters)
         self.account.add("sex", cell, sex)
         return sex
 
@@ -200,6 +200,11 @@ class _RowReader:
         day = number(cell)
         self.account.add("day", cell, day)
         return day
+
+
+def _word(cell: str) -> str:
+    """A cell as it is compared with the words of ``columns.yaml``: a code of 1.0 is 1."""
+    return words.plain(known(cell) or "")
 
 
 def _once(names: list[str]) -> tuple[str, ...]:
