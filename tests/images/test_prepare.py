@@ -112,7 +112,7 @@ class Killed(BaseException):
     ("where", "name", "path"),
     [
         (prepare, "write_whole", "out.partial/index.csv"),
-        (prepare, "write_json", "out.partial/steps.json"),
+        (prepare, "write_sealed", "out.partial/steps.json"),
         (work.shutil, "rmtree", "out"),
         (Path, "rename", "out.partial"),
         (Path, "unlink", "out/journal.jsonl"),

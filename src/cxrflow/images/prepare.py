@@ -18,14 +18,14 @@ import cxrflow
 from cxrflow.csv_files import to_csv
 from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, one_line
-from cxrflow.files import Root, code_digest, digest, write_json, write_whole
+from cxrflow.files import Root, code_digest, digest, write_whole
 from cxrflow.images.file import try_record
 from cxrflow.images.registry import steps_in_force
 from cxrflow.images.rows import Rows
 from cxrflow.images.steps import Window
 from cxrflow.images.work import BEGUN, JOURNAL, Work, open_work, remove
 from cxrflow.params import Images
-from cxrflow.state import Kind, number, read_bytes, read_json, read_table, text
+from cxrflow.state import Kind, number, read_bytes, read_sealed, read_table, text, write_sealed
 
 #: Code and libraries that every prepared image depends on.
 _CODE = ("reading", "images/registry.py", "images/steps.py")
@@ -89,7 +89,7 @@ def prepare_images(records: pd.DataFrame, root: Root, steps: Images, engine: Eng
         table = to_csv(pd.concat([index, work.notes()], axis=1))
         write_whole(begun / _INDEX, table)
     made = {"key": key, "index": hashlib.sha256(table).hexdigest(), "steps": steps.model_dump()}
-    write_json(begun / _STEPS, made)
+    write_sealed(begun / _STEPS, made)
     remove(out / _STEPS)  # first: if killed from here on, the rest is not mistaken for a store
     remove(out)
     begun.rename(out)
@@ -102,7 +102,7 @@ def open_store(folder: Path) -> Store:
     """Open what ``prepare_images`` wrote; pixels stay on disk until read. Raises CxrflowError if absent or damaged."""
     if not (folder / _STEPS).exists():
         raise CxrflowError(f"{folder}: no prepared images there; {_REMEDY}.")
-    made = read_json(folder / _STEPS, _REMEDY)
+    made = read_sealed(folder / _STEPS, _REMEDY)
     if hashlib.sha256(read_bytes(folder / _INDEX, _REMEDY, _MOST_INDEX)).hexdigest() != made.get("index"):
         raise CxrflowError(f"{folder / _INDEX}: not the table that was written with the images; {_REMEDY}.")
     index = read_table(folder / _INDEX, _INDEX_KINDS, _REMEDY)
