@@ -142,7 +142,9 @@ def _page(shown: _Shown) -> str:
     metadata, explained = shown.results / "metadata", shown.results / "explanation"
     figures = _with_figures(_json(shown.evaluation / "metrics.json"))
     explanation = _json(explained / "explanation.json")
-    fates = _fates(_csv(metadata / "reconciliation.csv", _FATES), task)
+    counts, fates = _json(metadata / "summary.json"), _fates(_csv(metadata / "reconciliation.csv", _FATES), task)
+    if sum(fate["rows"] for fate in fates) != counts["rows"]:
+        raise _damaged(metadata / "reconciliation.csv")
     return (
         _environment()
         .get_template("page.html")
@@ -156,7 +158,7 @@ def _page(shown: _Shown) -> str:
             run=shown.run,
             card=shown.card,
             synthetic=(shown.root / TRUTH).is_dir(),
-            metadata=_json(metadata / "summary.json"),
+            metadata=counts,
             fates=fates,
             seen=sum(fate["left_out"].get(why, 0) for fate in fates for why in (SAME_IMAGE, SAME_PATIENT)),
             meetings=meeting(_csv(metadata / "overlap.csv", _OVERLAP)).to_dict("records"),
