@@ -359,3 +359,29 @@ def test_a_bundle_of_another_task_is_refused_before_any_scoring(asked: tuple[Pat
     with pytest.raises(CxrflowError, match="classes are"):
         call(folder, "compare", "results/training/bundle", theirs)
     assert not (folder / "results/comparison/comparison.json").exists()
+
+
+def test_a_damaged_file_of_a_run_is_one_sentence_wherever_it_is_read(
+    asked: tuple[Path, dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(PROJECT / "benchmarks"))
+    from damaged_state import DAMAGES
+
+    folder, _ = asked
+    readers = {
+        "data/metadata/records.csv": "training",
+        "data/images/index.csv": "audit",
+        "results/training/bundle/trained_on.csv": "evaluation",
+        "results/evaluation/predictions.csv": "explanation",
+        "results/evaluation/metrics.json": "report",
+        "results/training/history.csv": "report",
+    }
+    for name, command in readers.items():
+        file, whole = folder / name, (folder / name).read_bytes()
+        for damage in ("absent", "folder", "cut", "NUL bytes"):
+            DAMAGES[damage](file)
+            with pytest.raises(CxrflowError, match=file.name.replace(".", r"\.")) as stopped:
+                call(folder, command)
+            assert str(stopped.value).isprintable()
+            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+            file.write_bytes(whole)
