@@ -1,9 +1,19 @@
 """``columns.yaml``: which columns of a user's own table mean what, and what its words mean."""
 
+import codecs
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 #: What a table can say of an image; the first three it has to.
 REQUIRED = ("path", "label", "patient")
@@ -13,6 +23,17 @@ ROLES = (*REQUIRED, *OPTIONAL)
 PLACE = re.compile(r"\{([^{}]+)\}")
 
 Name = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def _of_text(name: str) -> str:
+    try:
+        "".encode(name)  # codecs of Python that are no encodings, such as hex, refuse text
+        return codecs.lookup(name).name
+    except (LookupError, UnicodeError, ValueError):
+        raise ValueError(f"{name} is no encoding; such as gb18030, shift_jis, euc_kr, cp1251, cp1250") from None
+
+
+Encoding = Annotated[Name, AfterValidator(_of_text)]
 
 
 class _Part(BaseModel):
@@ -59,11 +80,13 @@ class Columns(_Part):
     """The columns of a table, each by its name. A key that is not given is looked for by common names of its column;
     ``null``: the table has no such column.
 
-    table  name of the table, if the folder has several
-    path   column, or a pattern such as ``{PatID}/ST000/{Filename}``
+    table     name of the table, if the folder has several
+    encoding  of a text table that is neither UTF-8, UTF-16 nor Windows-1252
+    path      column, or a pattern such as ``{PatID}/ST000/{Filename}``
     """
 
     table: Name | None = None
+    encoding: Encoding | None = None
     path: Name | None = None
     label: Annotated[Label, _Full] | None = None
     patient: Name | None = None
@@ -82,6 +105,11 @@ class Columns(_Part):
         if self.path and "{" in self.path and not PLACE.search(self.path):
             raise ValueError(f"path: {self.path} has no column in braces, such as {{Filename}}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _given(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The keys that are given: ``null`` would say that there is no such column."""
+        return {key: value for key, value in serialise(self).items() if key in self.model_fields_set}
 
     def column(self, role: str) -> str | None:
         """The column, or pattern of columns, that is named for a role; None if none is."""

@@ -78,3 +78,10 @@ def test_a_table_that_is_no_file_is_not_opened(tmp_path: Path) -> None:
     assert tables.read_header(tmp_path / "table.csv") == ()
     with pytest.raises(CxrflowError, match="not a file"):
         list(tables.read_table(tmp_path / "table.csv", ("path",)))
+
+
+def test_a_table_beside_collections_that_lacks_a_column_does_not_hide_them(root) -> None:
+    (root / "list.csv").write_text("file,label\na.png,normal\n")
+    assert names(find_collections(root)[1]) == ["covid-chestxray", "rsna", "table"]
+    (root / "list.csv").write_text("file,label,patient\na.png,normal,1\n")
+    assert find_collections(root)[0] == root.parent

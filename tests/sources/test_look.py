@@ -89,6 +89,27 @@ def test_columns_are_found_by_their_cells_and_written_to_be_checked(root, said) 
     assert [r.path for r in records] == [f"mine/i/x{n}.png" for n in range(4)]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "table"),
+    [
+        ("gb18030", "文件名,诊断,患者ID,性别\na.png,肺炎,1,男\nb.png,正常,2,女\n"),
+        ("shift_jis", "file,label,patient,sex\na.png,肺炎,1,男性\nb.png,異常なし,2,女性\n"),
+        ("euc_kr", "파일명,진단,환자번호,성별\na.png,폐렴,1,남\nb.png,정상,2,여\n"),
+        ("cp1251", "Файл;Диагноз;Пациент;Пол\na.png;пневмония;1;М\nb.png;норма;2;Ж\n"),
+        ("cp1250", "plik;rozpoznanie;pacjent;płeć\na.png;zapalenie płuc;1;mężczyzna\nb.png;bez zmian;2;kobieta\n"),
+        ("cp1254", "dosya;tanı;hasta;cinsiyet\na.png;zatürre;1;Erkek\nb.png;normal;2;Kadın\n"),
+    ],
+)
+def test_encodings_that_bytes_do_not_tell_are_found_by_known_words(root, said, encoding, table) -> None:
+    place = root({"mine/t.csv": table.encode(encoding), "mine/a.png": PNG, "mine/b.png": PNG})
+    said(place, write=True)
+    assert f"encoding: {encoding}\n" in (place / "mine" / "columns.yaml").read_text(encoding="utf-8")
+    records = list(read_collections(*find_collections(place), Options()))
+    assert [(r.findings, r.sex, r.left_out) for r in records] == [
+        (("pneumonia",), "M", None), (("no finding",), "F", None),
+    ]  # fmt: skip
+
+
 def test_folders_called_after_what_they_show_give_a_table_without_patients(root, said) -> None:
     place = root({f"{side}/{kind}/{n}.png": PNG for side in ("a", "b") for kind in ("NORMAL", "Odd") for n in (1, 2)})
     text = said(place, write=True)

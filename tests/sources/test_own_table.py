@@ -16,7 +16,7 @@ from cxrflow.cli import app
 from cxrflow.columns import Columns
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata import stage
-from cxrflow.params import Sources
+from cxrflow.params import Sources, resolved_yaml
 from cxrflow.sources import find_collections, read_collections
 from cxrflow.sources.collection import Options
 from cxrflow.sources.header import guess
@@ -184,6 +184,13 @@ def test_columns_yaml_translates_words_and_units(tmp_path, demo_params) -> None:
     assert set(accounts["mine"].unread) == {"age"}
 
 
+def test_columns_are_written_as_they_were_given(demo_params) -> None:
+    # a key that is not given is looked for, null is none: results/params.yaml must not turn one into the other
+    sources = demo_params.sources.model_copy(update={"columns": {"mine": Columns(patient=None, path="a")}})
+    written = resolved_yaml(demo_params.model_copy(update={"sources": sources}))
+    assert yaml_parser.safe_load(written)["sources"]["columns"] == {"mine": {"patient": None, "path": "a"}}
+
+
 def test_parameters_replace_the_file(tmp_path) -> None:
     columns = {"mine": Columns.model_validate({"label": "pid", "patient": None})}
     records, _ = own(tmp_path, WORDS, YAML, columns=columns)
@@ -218,6 +225,7 @@ def test_the_columns_yaml_of_the_documents_is_valid() -> None:
         ("label: {column: befund, words: {x: nrmal}}", "columns.yaml: label.words: nrmal, for 'x', is neither a class"),
         ("label: {column: befund, words: {no: normal}}", "columns.yaml: line 1: the key no is not read as text"),
         ("table: ../t.csv", "columns.yaml: table: ../t.csv is no file in"),
+        ("encoding: hex", "columns.yaml: encoding: hex is no encoding; such as gb18030"),
         ("table: u.csv", "columns.yaml: table: u.csv is no file in"),
         ("age: {column: alter, unit: decades}", "columns.yaml: age.unit: Input should be"),
     ],

@@ -55,11 +55,12 @@ def find_collections(
     if not root.is_dir():
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
     home, here = root, Path(os.path.abspath(root))  # resolves "." and "..", which have no name
-    if (itself := recognise(here, columns)) is not None:
-        home, found = here.parent, [(itself, name_text(here.name))]
-    else:
+    itself, found = recognise(here, columns), []
+    if itself is None or not _is_certain(itself, here, columns):
         folders = sorted(root.iterdir())
         found = [(c, name_text(folder.name)) for folder in folders if (c := recognise(folder, columns)) is not None]
+    if itself is not None and not found:
+        home, found = here.parent, [(itself, name_text(here.name))]
     order = list(SOURCES)
     found.sort(key=lambda item: (order.index(item[0].name), item[1]))
     names = [source_name(c, folder) for c, folder in found]
@@ -161,5 +162,14 @@ def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Col
     for collection in SOURCES.values():
         if collection.folder and folder.name in (collection.folder, collection.name):
             return collection
-    named = (columns or {}).get(name_text(folder.name))
-    return table.COLLECTION if table.is_own(folder, named) else None
+    return table.COLLECTION if table.is_own(folder, _named(folder, columns)) else None
+
+
+def _is_certain(collection: Collection, folder: Path, columns: Mapping[str, Columns] | None) -> bool:
+    """Whether a folder is this collection even if folders in it are collections, too: not because of a table that lacks
+    a column."""
+    return collection.folder is not None or table.is_own(folder, _named(folder, columns), lacking=0)
+
+
+def _named(folder: Path, columns: Mapping[str, Columns] | None) -> Columns | None:
+    return (columns or {}).get(name_text(folder.name))

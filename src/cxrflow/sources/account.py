@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from cxrflow.errors import one_line
 from cxrflow.sources.cells import known
 from cxrflow.sources.header import COLUMNS_FILE, Layout
+from cxrflow.text import clean
 
 #: Maximum number of different words of a column that are counted by themselves.
 _WORDS = 1000
@@ -61,7 +62,10 @@ class Account:
         self.example = self.example or (listed, path)
 
     def sentences(self) -> Iterator[str]:
-        """What a user has to know of it, and what to do."""
+        """What a user has to know of it, and what to do; without control characters."""
+        yield from map(clean, self._sentences())
+
+    def _sentences(self) -> Iterator[str]:
         if said := self.layout.sentence():
             yield f"{said}; {COLUMNS_FILE} can name others."
         for role, columns in self.layout.unsure.items():

@@ -37,13 +37,14 @@ class Line(NamedTuple):
     further: list[list[str]]
 
 
-def read_lines(path: Path, wanted: tuple[str, ...] = ()) -> Iterator[Line]:
+def read_lines(path: Path, wanted: tuple[str, ...] = (), encoding: str | None = None) -> Iterator[Line]:
     """The rows of a delimited table, header first, blank lines passed over. Memory does not grow with the file.
 
-    wanted  column names, of which the delimiter should separate as many as possible
+    wanted    column names, of which the delimiter should separate as many as possible
+    encoding  None to recognise it
     Raises CxrflowError if a quotation mark is never closed, or a line or cell is longer than MOST_CHARACTERS.
     """
-    encoding, delimiter, hint = form_of(path, wanted)
+    encoding, delimiter, hint = form_of(path, wanted, encoding)
     csv.field_size_limit(MOST_CHARACTERS)
     with _open(path, encoding) as file:
         lines = _physical(path, file)
@@ -52,12 +53,12 @@ def read_lines(path: Path, wanted: tuple[str, ...] = ()) -> Iterator[Line]:
         yield from _rows(path, lines, delimiter, 1 if hint else 0)
 
 
-def form_of(path: Path, wanted: tuple[str, ...] = ()) -> tuple[str, str, bool]:
+def form_of(path: Path, wanted: tuple[str, ...] = (), encoding: str | None = None) -> tuple[str, str, bool]:
     """Encoding and delimiter of a table, and whether its first line is a hint, ``sep=;``, that Excel writes and obeys.
 
-    wanted  as in ``read_lines``
+    wanted, encoding  as in ``read_lines``
     """
-    encoding = encoding_of(path)
+    encoding = encoding or encoding_of(path)
     with _open(path, encoding) as file:
         head = list(islice(_physical(path, file), 3 * _ROWS))
     hint = re.fullmatch(r"sep=(.)[\r\n]*", head[0]) if head else None

@@ -20,7 +20,7 @@ from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.delimited import plain
 from cxrflow.sources.files import Files
 from cxrflow.sources.header import COLUMNS_FILE, is_published
-from cxrflow.text import name_of, name_text
+from cxrflow.text import clean, name_of, name_text
 
 #: Name of the table that is written from the names of folders.
 FOLDERS_TABLE = "images.csv"
@@ -119,7 +119,9 @@ def _print_records(collection: Collection, home: Path, name: str, options: Optio
             if not here and absent is None and record.left_out != tables.NO_IMAGE:
                 absent = path
     for file, count in read.items():
-        _say(f"  {name_text(file.name)}: {tables.form(file)}; {count:,} rows")
+        account = options.accounts.get(name)
+        form = tables.form(file, account.layout.columns.encoding if account else None)
+        _say(f"  {name_text(file.name)}: {form}; {count:,} rows")
     missing = f"; not there, for example: {name_text(folder / absent)}" if absent is not None else ""
     _say(f"  {there:,} of {rows:,} images are there{missing}")
     if files.unlisted:
@@ -199,7 +201,7 @@ def _print_starter(folder: Path, path: Path, by_name: ByName, options: Options, 
         return
     if account is not None and not table.is_own(folder):
         _print_columns(account)
-    content = starter.text(columns, account, path, header)
+    content = starter.text(columns, account, path, tables.read_header(path, columns.encoding))
     _say(f"  {COLUMNS_FILE} to start from:\n")
     _say("".join(f"    {line}\n" for line in content.splitlines()))
     _written(folder / COLUMNS_FILE, content, write)
@@ -223,7 +225,7 @@ def _account_of(
 
 def _written(path: Path, content: str, write: bool) -> None:
     if write and not path.exists():
-        write_whole(path, content.encode())
+        write_whole(path, content.encode("utf-8", "surrogateescape"))
         _say(f"  Written: {name_text(path)}. Check it, and look again.")
     elif write:
         _say(f"  {name_text(path)} is there; it stays as it is.")
@@ -232,4 +234,5 @@ def _written(path: Path, content: str, write: bool) -> None:
 
 
 def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    shown = "\n".join(map(clean, text.split("\n")))
+    Console().print(shown, markup=False, highlight=False, soft_wrap=True)

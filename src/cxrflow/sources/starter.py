@@ -10,26 +10,30 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from cxrflow.columns import PLACE, REQUIRED, ROLES, Columns
+from cxrflow.errors import CxrflowError
 from cxrflow.sources import tables
 from cxrflow.sources.account import Account
 from cxrflow.sources.by_name import ByName
 from cxrflow.sources.delimited import plain
 from cxrflow.sources.header import guess
 from cxrflow.sources.tables import Row
+from cxrflow.sources.words import sex_of
+from cxrflow.text import clean
 
 #: Rows from which columns are recognised by their content, and those of them whose files are compared.
 _ROWS, _COMPARED = 500, 50
 #: Share of the rows that have to agree.
 _MOST = 0.5
+#: Encodings of large languages that cannot be told from Windows-1252 by their bytes.
+_ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "big5", "cp1251", "cp1250", "cp1254", "cp1256", "koi8-r", "iso8859-2")
 #: Words of a column that are written down to be translated.
 _WORDS = 50
 
 
 def choose(table: Path, header: Sequence[str], by_name: ByName, finding_named: Callable[[str], str | None]) -> Columns:
     """The columns of a table by their names and, where those leave doubt, by what is in their cells."""
-    columns = [name for name, count in Counter(filter(None, header)).items() if count == 1]
-    with tables.counted_rows():
-        rows = list(islice(tables.read_table(table, (), tuple(columns)), _ROWS))
+    encoding, header = _encoding(table, header, finding_named)
+    columns, rows = _start(table, header, encoding)
     named, unsure = guess(header, Columns())
     if "label" not in named:
         hits = {c: sum(finding_named(row[c]) is not None for row in rows) for c in unsure.get("label", columns)}
@@ -40,7 +44,38 @@ def choose(table: Path, header: Sequence[str], by_name: ByName, finding_named: C
     hits = {c: sum(bool(by_name.named(_last(row[c]))) for row in rows if row[c]) for c in listing}
     if column := _best(hits, len(rows)):
         named["path"] = _pattern(rows[:_COMPARED], column, columns, by_name) or column
-    return Columns.model_validate({role: named[role] for role in ROLES if role in named})
+    given = {role: named[role] for role in ROLES if role in named}
+    return Columns.model_validate(({"encoding": encoding} if encoding else {}) | given)
+
+
+def _start(table: Path, header: Sequence[str], encoding: str | None) -> tuple[list[str], list[Row]]:
+    """The columns that can be read, and the first rows."""
+    columns = [name for name, count in Counter(filter(None, header)).items() if count == 1]
+    with tables.counted_rows():
+        return columns, list(islice(tables.read_table(table, tuple(columns), (), encoding), _ROWS))
+
+
+def _encoding(
+    table: Path, header: Sequence[str], finding_named: Callable[[str], str | None]
+) -> tuple[str | None, Sequence[str]]:
+    """The encoding in which most column names and words of labels and sexes are known, and the header in it; None if it
+    is the one that is recognised."""
+    if tables.encoding_of(table) not in ("cp1252", "latin-1"):
+        return None, header
+
+    def known_words(encoding: str | None) -> tuple[int, Sequence[str]]:
+        try:
+            names = tables.read_header(table, encoding)
+            columns, rows = _start(table, names, encoding)
+        except (CxrflowError, UnicodeError):
+            return -1, header
+        cells = {row[name] for row in rows for name in columns if not row[name].isascii()}
+        known = sum(finding_named(cell) is not None or sex_of(cell) is not None for cell in cells)
+        return len(guess(names, Columns())[0]) + known, names
+
+    found = {encoding: known_words(encoding) for encoding in (None, *_ENCODINGS)}
+    best = max(found, key=lambda encoding: found[encoding][0])  # the first of equals: the one that is recognised
+    return best, found[best][1]
 
 
 def _best(hits: dict[str, int], rows: int) -> str | None:
@@ -75,6 +110,8 @@ def text(columns: Columns, account: Account | None, table: Path, header: Sequenc
     chosen = {role: columns.column(role) for role in ROLES}
     lines = ["# Which column is what, and words of cells in those of the program (docs/add-a-source.md).", ""]
     lines.append(f"table: {_scalar(table.name)}")
+    if columns.encoding:
+        lines.append(f"encoding: {columns.encoding}")
     used = {plain(name) for value in chosen.values() if value for name in PLACE.findall(value) or [value]}
     free = [name for name in header if name and plain(name) not in used]
     for role in ROLES:
@@ -106,7 +143,7 @@ _MEANINGS = {
 
 
 def _comment(names: Sequence[str]) -> str:
-    return ", ".join(" ".join(name.split()) for name in names)
+    return clean(", ".join(" ".join(name.split()) for name in names))
 
 
 def _scalar(value: str) -> str:

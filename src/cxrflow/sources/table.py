@@ -30,17 +30,18 @@ RECORDS = "records.csv"
 _PER_YEAR = {"years": "", "months": "months", "weeks": "weeks", "days": "days"}
 
 
-def is_own(folder: Path, columns: Columns | None = None) -> bool:
+def is_own(folder: Path, columns: Columns | None = None, lacking: int = 1) -> bool:
     """Whether a folder is a user's own collection: a ``columns.yaml`` or parameters say so, or the header of one of its
-    tables does, lacking at most one of the columns that are required (reading it then says which)."""
+    tables does.
+
+    lacking  number of the required columns that a header may lack (reading the table then says which)
+    """
     if columns is not None or (folder / COLUMNS_FILE).is_file():
         return True
     headers = headers_in(folder)
     if is_output_folder(folder) or any(is_published(path, header) for path, header in headers.items()):
         return False
-    return any(
-        len(set(REQUIRED) & set(guess(header, Columns())[0])) >= len(REQUIRED) - 1 for header in headers.values()
-    )
+    return any(len(set(REQUIRED) - set(guess(header, Columns())[0])) <= lacking for header in headers.values())
 
 
 def is_output_folder(folder: Path) -> bool:
@@ -48,11 +49,11 @@ def is_output_folder(folder: Path) -> bool:
     return is_output(tables.read_header(folder / RECORDS)) if (folder / RECORDS).is_file() else False
 
 
-def headers_in(folder: Path) -> dict[Path, tuple[str, ...]]:
+def headers_in(folder: Path, encoding: str | None = None) -> dict[Path, tuple[str, ...]]:
     """The tables of a folder and the names of their columns."""
     names = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in tables.ENDINGS and path.is_file()]
     taken = [path for path in names if not is_of_the_system(path.name) and not path.name.startswith((".", "~$"))]
-    return {path: tables.read_header(path) for path in taken}
+    return {path: tables.read_header(path, encoding) for path in taken}
 
 
 def find_layout(folder: Path, columns: Columns | None = None) -> Layout:
@@ -68,8 +69,8 @@ def find_layout(folder: Path, columns: Columns | None = None) -> Layout:
         table = folder / columns.table
         if table.parent != folder or not table.is_file():
             raise CxrflowError(f"{where}: table: {columns.table} is no file in {folder}; name one that is.")
-        return layout_of(table, tables.read_header(table), columns, where)
-    headers = headers_in(folder)
+        return layout_of(table, tables.read_header(table, columns.encoding), columns, where)
+    headers = headers_in(folder, columns.encoding)
     asked = {role for role in REQUIRED if not (role in columns.model_fields_set and columns.column(role) is None)}
     lacking = {path: len(asked - set(guess(header, columns)[0])) for path, header in headers.items()}
     best = [path for path, lacks in lacking.items() if lacks == min(lacking.values())]
@@ -96,11 +97,10 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     # Paths are looked for even if image files are ignored: one name in many folders would be taken for one file.
     files = options.files or Files(folder, options.follow_links)
     row_reader = _RowReader(name, layout, account, options, files, ByName(folder, options.follow_links))
-    optional = [layout.named[role] for role in OPTIONAL if role in layout.named]
-    needed = dict.fromkeys([*layout.of_path, *(layout.named[r] for r in ("label", "patient") if r in layout.named)])
-    for row in tables.read_table(
-        layout.table, tuple(needed), tuple(c for c in dict.fromkeys(optional) if c not in needed)
-    ):
+    needed = _once([*layout.of_path, *(layout.named[role] for role in REQUIRED if role in layout.named)])
+    others = _once([layout.named[role] for role in OPTIONAL if role in layout.named])
+    optional = tuple(column for column in others if column not in needed)
+    for row in tables.read_table(layout.table, needed, optional, layout.columns.encoding):
         account.rows += 1
         yield row_reader.record(row)
 
@@ -216,7 +216,7 @@ def _letters(layout: Layout) -> frozenset[str]:
     found: set[str] = set()
     if column := layout.named.get("sex"):
         with tables.counted_rows():  # these rows are not the records
-            for row in tables.read_table(layout.table, (column,)):
+            for row in tables.read_table(layout.table, (column,), (), layout.columns.encoding):
                 letter = row[column].upper()
                 if letter in words.LETTERS:
                     found.add(letter)

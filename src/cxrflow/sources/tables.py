@@ -38,17 +38,21 @@ class Row(dict[str, str]):
     surplus: str
 
 
-def read_table(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[Row]:
+def read_table(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = (), encoding: str | None = None
+) -> Iterator[Row]:
     """The rows of a table as a stream, with the cells of the required and optional columns.
 
     Text may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252; a workbook is recognised by
     its content. Column names match regardless of case and surrounding space.
+
+    encoding  of text, if it is another one
     Raises CxrflowError if the table is absent, empty or damaged, lacks a required column or has a column that is read
     twice, or if a quotation mark swallows rows (raised at the end of the table for two marks that meet).
     """
     suspects: list[_Suspect] = []
     read = 0
-    with closing(_lines(path, required)) as lines:
+    with closing(_lines(path, required, encoding)) as lines:
         header = next(lines, Line(1, [], [])).cells
         columns = tuple(_places(path, header, required, optional).items())
         places = [place for _, place in columns[: len(required)]]
@@ -64,7 +68,7 @@ def read_table(path: Path, required: tuple[str, ...], optional: tuple[str, ...] 
     if (counted := _COUNTED.get()) is not None:
         counted[path] += read
     if suspects:
-        _swallowed(path, required, places, suspects)
+        _swallowed(path, required, places, suspects, encoding)
 
 
 @contextmanager
@@ -78,24 +82,30 @@ def counted_rows() -> Iterator[Counter[Path]]:
         _COUNTED.reset(token)
 
 
-def read_header(path: Path) -> tuple[str, ...]:
+def read_header(path: Path, encoding: str | None = None) -> tuple[str, ...]:
     """Column names of a table as written, stripped, in their order; empty if there is none or it cannot be read."""
     try:
-        with closing(_lines(path, ())) as lines:
+        with closing(_lines(path, (), encoding)) as lines:
             return tuple(name.replace("\ufeff", "").strip() for name in next(lines, Line(1, [], [])).cells)
     except CxrflowError:
         return ()
 
 
-def form(path: Path) -> str:
+def form(path: Path, encoding: str | None = None) -> str:
     """Encoding and delimiter of a table in words, as they are recognised. Raises CxrflowError as ``read_table``."""
-    with closing(_lines(path, ())) as lines:
+    with closing(_lines(path, (), encoding)) as lines:
         next(lines, None)
+    recognised = encoding_of(path)
+    if recognised is None:
+        return "Excel workbook"
+    text, delimiter, _ = delimited.form_of(path, (), encoding or recognised)
+    return f"{_ENCODINGS.get(text, text.upper())}, separated by {_DELIMITERS.get(delimiter, delimiter)}"
+
+
+def encoding_of(path: Path) -> str | None:
+    """Encoding of a text table as it is recognised; None for a workbook."""
     with path.open("rb") as file:
-        if file.read(4) == _ZIP:
-            return "Excel workbook"
-    encoding, delimiter, _ = delimited.form_of(path)
-    return f"{_ENCODINGS.get(encoding, encoding.upper())}, separated by {_DELIMITERS.get(delimiter, delimiter)}"
+        return None if file.read(4) == _ZIP else delimited.encoding_of(path)
 
 
 def problem(row: Row, key: str) -> str | None:
@@ -115,7 +125,7 @@ def unknown_word(published: str) -> str:
     return f"{UNKNOWN_LABEL} ({one_line(published, 40)})"
 
 
-def _lines(path: Path, wanted: tuple[str, ...]) -> Generator[Line]:
+def _lines(path: Path, wanted: tuple[str, ...], encoding: str | None = None) -> Generator[Line]:
     try:
         if path.exists() and not path.is_file():  # a FIFO would wait for ever
             raise CxrflowError(f"{path}: not a file; put the collection's table there as published.")
@@ -123,7 +133,7 @@ def _lines(path: Path, wanted: tuple[str, ...]) -> Generator[Line]:
             start = file.read(4)
         if start == _OLE:
             raise CxrflowError(f"{path}: a workbook of Excel 97 to 2003, or an encrypted one; save it as .xlsx or CSV.")
-        yield from workbook.read_lines(path) if start == _ZIP else delimited.read_lines(path, wanted)
+        yield from workbook.read_lines(path) if start == _ZIP else delimited.read_lines(path, wanted, encoding)
     except FileNotFoundError:
         raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
     except OSError as error:
@@ -146,7 +156,9 @@ def _places(path: Path, header: list[str], required: tuple[str, ...], optional: 
     return {n: names.index(plain(n)) if plain(n) in counts else 1 << 30 for n in (*required, *optional)}
 
 
-def _swallowed(path: Path, required: tuple[str, ...], places: list[int], suspects: list[_Suspect]) -> None:
+def _swallowed(
+    path: Path, required: tuple[str, ...], places: list[int], suspects: list[_Suspect], encoding: str | None
+) -> None:
     """Stop if two stray quotation marks that meet have swallowed rows.
 
     A line within a quoted cell is a row if its cells in the required columns are like those of the table: each contains
@@ -155,7 +167,7 @@ def _swallowed(path: Path, required: tuple[str, ...], places: list[int], suspect
     """
     always: list[frozenset[str] | None] = [None] * len(places)
     spaced = [False] * len(places)
-    with closing(_lines(path, required)) as lines:
+    with closing(_lines(path, required, encoding)) as lines:
         for line in islice(lines, 1, None):
             for k, place in enumerate(places):
                 cell = line.cells[place] if place < len(line.cells) else ""
