@@ -116,6 +116,7 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
             "rows": kept + 10, "kept": kept, "left_out": 10, "groups": kept, "patients": kept, "under_18": 2,
             "near_repeats": 1, "largest_group": {"group_id": "g1", "images": 3, "patients": 1, "joined_by": None},
             "unknown_patients": ["hospital: the patient of 1 image is not known."],
+            "own_tables": ["hospital: not given: sex in 3 of 10 rows."],
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
         })  # fmt: skip
         write_sealed(out / "evaluation" / "metrics.json", metrics(task))

@@ -152,3 +152,4 @@ def _figures(value: Any, at: str = "") -> list[dict[str, Any]]:
 def test_patients_who_are_not_known_are_named_where_images_are_counted_and_where_limits_are(shown) -> None:
     _, _, page = shown
     assert page.count("hospital: the patient of 1 image is not known.") == 2
+    assert "hospital: not given: sex in 3 of 10 rows." in page

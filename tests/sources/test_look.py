@@ -146,6 +146,12 @@ def test_what_is_no_collection_is_said_with_what_to_do(root, said, files, says) 
     assert sorted(place.rglob("*")) == before  # looking writes nothing
 
 
+def test_texts_and_tables_beside_collections_do_not_hide_them(root, said) -> None:
+    mine = {"mine/t.csv": "path,label,patient\na.png,normal,1\n"}
+    text = said(root(mine | {"README.txt": "Read me, please\n", "LICENSE.txt": "Free\n", "list.csv": "a,b\n1,2\n"}))
+    assert "mine: your own collection" in text
+
+
 def test_an_output_folder_is_no_collection(root) -> None:
     table = "path,label,patient\na.png,normal,1\n"
     place = root(

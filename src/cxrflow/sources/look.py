@@ -37,18 +37,15 @@ def look(root: Path, options: Options, write: bool = False) -> None:
     if not root.is_dir():
         raise CxrflowError(f"{name_text(root)}: no such folder; name the folder that holds the collections.")
     inner = _folders(root)
-
-    def has_table(folder: Path) -> bool:
-        return recognise(folder, options.columns) is not None or bool(table.headers_in(folder))
-
-    places = inner if not has_table(root) and any(map(has_table, _deeper(inner))) else [root]
+    deeper = [*inner, *(folder for one in inner for folder in _folders(one))]
+    found = any(recognise(folder, options.columns) for folder in deeper)
+    if recognise(root, options.columns) or (not found and table.headers_in(root)):
+        places = [root]
+    else:
+        places = inner if found or any(map(table.headers_in, deeper)) else [root]
     something = [_print_folder(folder, options, write) for folder in places]
     if not any(something):
         _say(f"{name_text(root)}: no table and no image; name the folder that holds them.")
-
-
-def _deeper(folders: list[Path]) -> list[Path]:
-    return [*folders, *(inner for folder in folders for inner in _folders(folder))]
 
 
 def _print_folder(folder: Path, options: Options, write: bool) -> bool:

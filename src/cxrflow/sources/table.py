@@ -50,10 +50,11 @@ def is_output_folder(folder: Path) -> bool:
 
 
 def headers_in(folder: Path, encoding: str | None = None) -> dict[Path, tuple[str, ...]]:
-    """The tables of a folder and the names of their columns."""
+    """The tables of a folder and the names of their columns; a text without columns, such as a README, is none."""
     names = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in tables.ENDINGS and path.is_file()]
     taken = [path for path in names if not is_of_the_system(path.name) and not path.name.startswith((".", "~$"))]
-    return {path: tables.read_header(path, encoding) for path in taken}
+    headers = {path: tables.read_header(path, encoding) for path in taken}
+    return {path: names for path, names in headers.items() if len(names) > 1 or path.suffix.lower() != ".txt"}
 
 
 def find_layout(folder: Path, columns: Columns | None = None) -> Layout:
