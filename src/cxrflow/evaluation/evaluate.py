@@ -104,7 +104,7 @@ def evaluate_collections(
     reasons, rows = out / "records.csv", len(records)
     nothing = f"{params.sources.root}: none of {rows} rows is left to evaluate; {reasons} gives each reason."
     if kept.empty:
-        raise CxrflowError(nothing)
+        raise CxrflowError(f"{nothing} {stage.why_left_out(replace(built, outline=records, on_disk=None))}")
     store = prepare_images(kept, built.root, predictor.bundle.images, engine, out / "images")
     dataset = Dataset.join(kept, store, task)
     unprepared = dataset.left_out.set_index("image_id").left_out

@@ -46,8 +46,7 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
         print_moved(built.sides)
     print_not_frontal(facts)
     print_files(built.files)
-    for sentence in facts["own_tables"]:
-        Console().print(sentence, markup=False)
+    print_own_tables(built)
     overlap = collection_overlap(built.outline, built.near)
     print_overlap(overlap)
     write_tables(built, overlap, results)
@@ -102,7 +101,8 @@ def summary(built: Built) -> dict[str, Any]:
     """Counts for the report: rows, those of every table, kept images, groups, pairs of near repeats (both kept, and
     all), the largest group and the picture that joins most of its patients; collections whose patients are not all
     known, in words; images moved to train when groups were joined; kept images that do not look frontal, worst first;
-    kept images stored inverted; of each collection, files listed in another spelling and images that no row lists.
+    kept images stored inverted; of each collection, files listed in another spelling and images that no row lists; how
+    users' own tables were read, in words.
     """
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = built.outline[built.outline.left_out.isna()]
@@ -129,9 +129,7 @@ def summary(built: Built) -> dict[str, Any]:
             "joined_by": _joined_by(built, members),
         },
         "unknown_patients": unknown_patients(kept),
-        "own_tables": [
-            f"{name}: {sentence}" for name, account in built.accounts.items() for sentence in account.sentences()
-        ],
+        "own_tables": _own_tables(built),
         "moved": {
             "groups": int(moved.group_id.nunique()),
             "images": len(moved),
@@ -163,6 +161,10 @@ def _joined_by(built: Built, members: pd.DataFrame) -> dict[str, Any] | None:
     return {"image_id": image_id, "images": images, "patients": patients}
 
 
+def _own_tables(built: Built) -> list[str]:
+    return [f"{name}: {sentence}" for name, account in built.accounts.items() for sentence in account.sentences()]
+
+
 def why_left_out(built: Built) -> str:
     """The most frequent reasons for leaving out rows, and the words of labels that are not known; empty if no row is
     left out."""
@@ -190,6 +192,12 @@ def print_reconciliation(records: pd.DataFrame) -> None:
     sums = f"{kept:,} + {len(records) - kept:,} = {len(records):,}"
     table.add_row("[bold]all", "[bold]kept + left out", f"[bold]{sums}")
     Console().print(table)
+
+
+def print_own_tables(built: Built) -> None:
+    """Print how users' own tables were read, and what could not be."""
+    for sentence in _own_tables(built):
+        Console().print(sentence, markup=False, highlight=False)
 
 
 def print_rows(built: Built) -> None:
