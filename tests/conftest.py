@@ -327,7 +327,7 @@ def tiny(demo_params: Params) -> Callable[..., Tiny]:
                 "label": [task.order[label] for label in labels],
                 "split": np.where(np.arange(n) % 3 == 0, "val", "train"),
                 "content_hash": [f"{k:064x}" for k in range(n)],
-                "near_hash": [f"{k * 7919:064x}" for k in range(n)],
+                "near_hash": [f"{k * 7919:081x}" for k in range(n)],
             }
         )
         steps = demo_params.images.model_copy(update={"size": 32})

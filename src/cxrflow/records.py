@@ -55,7 +55,7 @@ class Record:
 #: stage adds:
 #: label         class of the task, or None if the findings give none
 #: content_hash  SHA-256 of the file's bytes, hexadecimal
-#: near_hash     256-bit difference hash of the image, hexadecimal
+#: near_hash     bits by which near repeats of the image are recognised (metadata/near_hash.py), hexadecimal
 #: frontal       score in [0, 1] for a frontal chest radiograph (reading/frontal.py); NaN if no file was read
 #: turned        True if the file stores the image inverted, with bright air; reading corrects this
 #: note          what the file's header declares and reading did not apply, or None

@@ -54,7 +54,7 @@ def hospital(demo_params: Params, tmp_path: Path) -> Callable[..., Audited]:
             images[REGIONS[region]] += STEP * amount[:, None, None]
         places = rng.integers(0, sources, n)
         listed = [Record(f"t:{k}", f"s{place}", f"t/{k}.png") for k, place in enumerate(places)]
-        hashes = [f"{k:064x}" for k in range(n)]
+        hashes = [f"{k:081x}" for k in range(n)]
         records = to_frame(listed).assign(
             label=[task.order[k] for k in labels],
             content_hash=hashes,

@@ -1,42 +1,64 @@
 """What a bundle has seen is left out of its tests."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxrflow.bundle import TRAINED_ON, Bundle, patient_digest
-from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT, leave_out_seen, seen_before
+from cxrflow.evaluation.seen import (
+    SAME_FILE,
+    SAME_PATIENT,
+    SAME_PICTURE,
+    SIMILAR_PICTURE,
+    leave_out_seen,
+    seen_before,
+)
+from cxrflow.metadata.near_hash import DIGITS, SAME, SIMILAR, agreement, near_hash
 from cxrflow.params import Params
 
 
-def flipped(near_hash: str, bits: int) -> str:
-    """The hash with its first ``bits`` bits turned."""
-    return f"{int(near_hash, 16) ^ ((1 << bits) - 1) << (256 - bits):064x}"
+def flipped(thumbnail: bytes, low: float, high: float) -> str:
+    """The near hash of a thumbnail with so many of its bits turned that they agree between ``low`` and ``high``."""
+    number = int(near_hash(thumbnail), 16)
+    for bit in range(4 * DIGITS):
+        number ^= 1 << bit
+        if (agreed := agreement([thumbnail], [f"{number:0{DIGITS}x}"])[0]) < high:
+            assert agreed >= low
+            return f"{number:0{DIGITS}x}"
+    raise AssertionError
 
 
-def test_same_bytes_near_repeats_and_patients_are_left_out(tmp_path: Path) -> None:
-    near = "0f" * 32
+def test_what_is_left_out_is_said_as_what_it_is(tmp_path: Path, picture: Callable[..., np.ndarray]) -> None:
+    shown = {name: picture(seed, 96).tobytes() for seed, name in enumerate(("same", "like", "less", "other"))}
+    hashes = [near_hash(shown["same"]), flipped(shown["like"], SIMILAR, SAME), flipped(shown["less"], 0.8, SIMILAR)]
+    old = "0f" * 32  # as bundles of an earlier version have them
     seen = pd.DataFrame(
-        [
-            {"split": "train", "content_hash": "aa", "near_hash": near, "patient": patient_digest("nih:7")},
-            {"split": "val", "content_hash": "bb", "near_hash": "f0" * 32, "patient": None},
-        ]
+        {
+            "split": ["train", "val", "train", "train"],
+            "content_hash": ["aa", "bb", "cc", "dd"],
+            "near_hash": [*hashes, old],
+            "patient": [patient_digest("nih:7"), None, None, None],
+        }
     )
-    seen.to_csv(tmp_path / TRAINED_ON, index=False)
-    far = "3c" * 32
+    seen.to_csv(tmp_path / TRAINED_ON, index=False, lineterminator="\n")
     rows = [
-        # image, content, near hash, patient, group, already left out; expected
-        ("same bytes", "bb", far, None, "g1", None, SAME_IMAGE),
-        ("near", "cc", flipped(near, 14), None, "g2", None, SAME_IMAGE),
-        ("not near enough", "dd", flipped(near, 15), None, "g3", None, None),
-        ("same patient", "ee", far, "nih:7", "g4", None, SAME_PATIENT),
-        ("in a group with the near one", "ff", far, "x:1", "g2", None, SAME_PATIENT),
-        ("left out before", "aa", near, "nih:7", "g5", "no finding given", "no finding given"),
-        ("new", "gg", far, "nih:8", "g6", None, None),
+        # image, content, picture, patient, group, already left out; expected
+        ("same bytes", "bb", "other", None, "g1", None, SAME_FILE),
+        ("same picture", "1c", "same", None, "g2", None, SAME_PICTURE),
+        ("similar", "1d", "like", None, "g3", None, SIMILAR_PICTURE),
+        ("of the similar one's group", "2d", "other", None, "g3", None, None),
+        ("not similar enough", "1e", "less", None, "g4", None, None),
+        ("same patient", "ee", "other", "nih:7", "g5", None, SAME_PATIENT),
+        ("in a group with the same picture", "ff", "other", "x:1", "g2", None, SAME_PATIENT),
+        ("left out before", "aa", None, "nih:7", "g5", "no finding given", "no finding given"),
+        ("cannot be read any more", "ab", None, "nih:8", "g6", None, None),
+        ("new", "ac", "other", "nih:8", "g6", None, None),
     ]
-    names = ["image_id", "content_hash", "near_hash", "patient_id", "group_id", "left_out", "expected"]
+    names = ["image_id", "content_hash", "picture", "patient_id", "group_id", "left_out", "expected"]
     table = pd.DataFrame(rows, columns=names, dtype=object).assign(split="test")
-    out = leave_out_seen(table, tmp_path)
+    out = leave_out_seen(table, [shown.get(name) for name in table.picture], tmp_path)
     got = out.left_out.where(out.left_out.notna(), None)
     assert got.tolist() == table.expected.where(table.expected.notna(), None).tolist()
     assert out.split.notna().tolist() == [reason is None for reason in table.expected]
@@ -66,3 +88,6 @@ def test_what_was_seen_in_pretraining_is_said(tmp_path: Path, demo_params: Param
         "1 of the 2 test images, or others of their patients, were seen in training."
     )
     assert str(seen_before(bundle.model_copy(update={"seen": "unknown"}), tmp_path, test)).startswith("Unknown")
+    old = pd.DataFrame([{"split": "train", "content_hash": "ff", "near_hash": "0f" * 32, "patient": None}])
+    old.to_csv(tmp_path / TRAINED_ON, index=False)
+    assert "of an earlier version" in str(seen_before(bundle, tmp_path, test))

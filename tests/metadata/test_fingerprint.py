@@ -14,6 +14,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import Root
 from cxrflow.metadata import fingerprint as module
 from cxrflow.metadata.fingerprint import THUMBNAIL, fingerprint, fingerprints
+from cxrflow.metadata.near_hash import DIGITS
 
 PATHS = ["c/0.png", "c/1.png", "c/damaged.png"]
 
@@ -37,7 +38,7 @@ def asked(engine) -> list[str]:
 def test_what_a_fingerprint_holds(root) -> None:
     found = fingerprint((Root(root), "c/0.png"))
     assert found.content_hash == hashlib.sha256((root / "c/0.png").read_bytes()).hexdigest()
-    assert len(found.near_hash) == 64
+    assert len(found.near_hash) == DIGITS
     assert len(found.thumbnail) == THUMBNAIL**2
     assert found.left_out is None
     assert 0 <= found.frontal <= 1

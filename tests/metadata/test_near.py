@@ -5,42 +5,14 @@ import io
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cxrflow.files import Root
-from cxrflow.metadata.fingerprint import THUMBNAIL, difference_hash, fingerprint, thumbnail
-from cxrflow.metadata.near import MOST_BITS, correlation, like_hashes, near_pairs
+from cxrflow.metadata.fingerprint import THUMBNAIL, fingerprint, thumbnail
+from cxrflow.metadata.near import correlation, near_pairs
 from cxrflow.reading import read_radiograph
-
-
-def test_of_two_lists_the_like_hashes_are_named_by_their_positions() -> None:
-    ours, seen = [0, 2**256 - 1, 5], [2**14 - 1, 2**15 - 1, 4]  # 14 bits from 0, 15 bits, 1 bit from 0 and from 5
-    hashes, others = ([f"{number:064x}" for number in numbers] for numbers in (ours, seen))
-    assert like_hashes(hashes, others).tolist() == [[0, 0], [0, 2], [2, 0], [2, 1], [2, 2]]
-    assert like_hashes(hashes, []).shape == like_hashes([], others).shape == (0, 2)
-
-
-@given(st.data())
-def test_like_hashes_are_those_of_the_obvious_search(data) -> None:
-    few = st.integers(0, 2**256 - 1)
-    flips = st.sets(st.integers(0, 255), max_size=20)
-    base = data.draw(st.lists(few, min_size=1, max_size=3))
-    numbers = [
-        data.draw(st.sampled_from(base)) ^ sum(1 << bit for bit in data.draw(flips))
-        for _ in range(data.draw(st.integers(0, 12)))
-    ]
-    hashes = [f"{number:064x}" for number in numbers]
-    expected = [
-        [i, j]
-        for i in range(len(numbers))
-        for j in range(len(numbers))
-        if (numbers[i] ^ numbers[j]).bit_count() <= MOST_BITS
-    ]
-    assert like_hashes(hashes, hashes).tolist() == expected
 
 
 def test_every_copy_of_many_is_linked(picture) -> None:
@@ -68,14 +40,6 @@ def test_the_correlation_of_an_aligned_copy_is_one(picture) -> None:
     assert correlation(grey.tobytes(), grey.tobytes()) == pytest.approx(1, abs=1e-4)
     moved = cv2.warpAffine(grey, np.float32([[1, 0, 2], [0, 1, -3]]), grey.shape, borderMode=cv2.BORDER_REPLICATE)
     assert correlation(grey.tobytes(), moved.tobytes()) > 0.95
-
-
-def test_the_difference_hash_by_hand() -> None:
-    """Rising to the right everywhere: every bit 1; falling: every bit 0; a step gives one 1 in each row."""
-    rising = np.tile(np.arange(17, dtype=np.uint8), (16, 1))
-    assert difference_hash(rising) == "f" * 64
-    assert difference_hash(np.ascontiguousarray(rising[:, ::-1])) == "0" * 64
-    assert difference_hash(np.where(rising > 8, 200, 10).astype(np.uint8)) == "0080" * 16
 
 
 def _prints(folder, *pictures):

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.cli import app
 from cxrflow.evaluation.evaluate import evaluate_collections
-from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
+from cxrflow.evaluation.seen import SAME_FILE, SAME_PATIENT
 from cxrflow.images.prepare import Store, prepare_images
 from cxrflow.models import MODELS
 from cxrflow.params import Params
@@ -109,8 +109,8 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
 
     # Every row, and why: the one seen, the other image of its patient, the one that is not there.
     assert f"{len(rows)} rows are listed by 1 collection; {IMAGES - 2} are kept, 3 left out" in page
-    assert "2 of the rows left out are images that the bundle was trained" in page
-    for reason in (SAME_IMAGE, SAME_PATIENT, "file is absent"):
+    assert "2 of the rows left out are left out because of what the bundle was trained or validated on: 1 are" in page
+    for reason in (SAME_FILE, SAME_PATIENT, "file is absent"):
         assert f"<span>1 {reason}</span>" in page
 
     # No part is broken, and those that it has not are named.

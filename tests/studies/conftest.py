@@ -50,9 +50,10 @@ def drawn_set(short: Callable[..., Params]) -> Callable[..., Dataset]:
             picture[:, at : at + width] += 60
         records = pd.DataFrame(rows, columns=["source", "label"]).assign(
             image_id=[f"{source}:{k}" for k, (source, _) in enumerate(rows)],
+            path=[f"{source}/{k}.png" for k, (source, _) in enumerate(rows)],
             group_id=[f"p{k}" for k in range(count)],
             content_hash=[f"{k:064x}" for k in range(count)],
-            near_hash=[f"{k * 7919:064x}" for k in range(count)],
+            near_hash=[f"{k * 7919:081x}" for k in range(count)],
             split="train",
             left_out=None,
             paediatric=False,

@@ -15,6 +15,7 @@ from cxrflow.bundle import Bundle, OperatingPoint, seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.operating import choose_on_val
+from cxrflow.files import Root
 from cxrflow.images.registry import prepare_image
 from cxrflow.models import MODELS
 from cxrflow.params import Params, Sources
@@ -77,7 +78,7 @@ def test_images_that_either_has_seen_are_left_out_and_both_looks_are_entered(
 ) -> None:
     comparison, dataset = any_stored
     task = dataset.task
-    result = compare_stored(comparison, dataset, tmp_path)
+    result = compare_stored(comparison, dataset, Root(tmp_path))
     assert result["n"] == 24
     assert (tmp_path / "out" / "comparison.json").exists()
     ledger = pd.read_csv(tmp_path / "ledger.csv")
@@ -105,7 +106,7 @@ def test_the_order_of_a_bundles_classes_plays_no_part(stored: Two, tmp_path: Pat
     write_bundle(tmp_path / "turned", network, other, seen_rows(dataset.records[:0]))
     a, b = Predictor(tmp_path / "1"), Predictor(tmp_path / "turned")
     assert b.bundle.task.order == tuple(reversed(task.order))
-    found = compare_stored(replace(comparison, a=a, b=b), dataset, tmp_path)
+    found = compare_stored(replace(comparison, a=a, b=b), dataset, Root(tmp_path))
     for figures in found["figures"].values():
         assert figures["difference"].value == pytest.approx(0, abs=1e-9)
 
@@ -119,14 +120,14 @@ def test_another_question_is_refused_in_one_sentence_before_any_work(
         replace(comparison, b=other)
     both = replace(comparison, a=other, b=other)
     with pytest.raises(CxrflowError, match=r"classes are .*pneumothorax"):
-        compare_stored(both, dataset, tmp_path)
+        compare_stored(both, dataset, Root(tmp_path))
     assert not comparison.ledger.exists()
 
 
 def test_nothing_left_is_one_clear_sentence(stored: Two, tmp_path: Path) -> None:
     comparison, dataset = stored
     with pytest.raises(CxrflowError, match="have seen every image"):
-        compare_stored(comparison, dataset.where(np.arange(6)), tmp_path)
+        compare_stored(comparison, dataset.where(np.arange(6)), Root(tmp_path))
 
 
 def on_disk(dataset: Dataset, root: Path) -> Dataset:
@@ -153,7 +154,7 @@ def test_a_bundle_of_other_image_steps_gets_images_of_its_own(larger: Two, tmp_p
     comparison, dataset = larger
     dataset = on_disk(dataset, tmp_path)
     (tmp_path / "x/7.png").write_bytes(b"no picture")
-    result = compare_stored(comparison, dataset, tmp_path)
+    result = compare_stored(comparison, dataset, Root(tmp_path))
     assert result["n"] == 29
     left = dataset.where(np.arange(30) != 7)
     steps = comparison.b.bundle.images
@@ -167,7 +168,7 @@ def test_where_the_files_are_gone_is_one_clear_sentence(larger: Two, tmp_path: P
     comparison, dataset = larger
     gone = dataset.records.assign(path=[f"x/{k}.png" for k in range(30)], turned=False)
     with pytest.raises(CxrflowError, match="are the files there"):
-        compare_stored(comparison, Dataset.join(gone, dataset.store, dataset.task), tmp_path)
+        compare_stored(comparison, Dataset.join(gone, dataset.store, dataset.task), Root(tmp_path))
     assert not comparison.ledger.exists()  # no look at a test set was recorded
 
 

@@ -22,12 +22,12 @@ from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.predictions import write_predictions
-from cxrflow.evaluation.seen import leave_out_seen, seen_before
+from cxrflow.evaluation.seen import leave_out_seen, seen_before, thumbnails_of
 from cxrflow.evaluation.subgroups import subgroups
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import prepare_images
 from cxrflow.metadata import stage
-from cxrflow.metadata.build import Built, build_records
+from cxrflow.metadata.build import FINGERPRINTS, Built, build_records
 from cxrflow.metadata.groups import with_children
 from cxrflow.metadata.overlap import collection_overlap
 from cxrflow.model_card import CARD, NOT_MEASURED, card_of
@@ -89,16 +89,17 @@ def evaluate_collections(
     """External validation: the same figures on every kept image of the collections in ``params.sources``, labelled by
     the bundle's task.
 
-    Images that the bundle was trained or validated on, their near repeats, and other images of the same patients are
-    left out, and so are those that could not be prepared. Writes ``records.csv`` and the tables of the metadata stage
-    (in ``metadata``) beside the figures; returns the figures, the built records with the reason for each exclusion, and
-    the images that were scored.
+    Images that the bundle was trained or validated on, their near repeats, similar images, and other images of the same
+    patients are left out, and so are those that could not be prepared. Writes ``records.csv`` and the tables of the
+    metadata stage (in ``metadata``) beside the figures; returns the figures, the built records with the reason for each
+    exclusion, and the images that were scored.
     """
     task = predictor.bundle.task
     # Seen images are recognised by hashes of the files, so the files are required whatever the parameters say.
     metadata = params.metadata.model_copy(update={"files": "required"})
     built = build_records(params.sources, metadata, task, engine, out, split=False)
-    records = leave_out_seen(built.records, predictor.folder)
+    thumbnails = thumbnails_of(built.records, built.root, engine, out / FINGERPRINTS)
+    records = leave_out_seen(built.records, thumbnails, predictor.folder)
     kept = records[records.left_out.isna()]
     write_records(records, out / "records.csv")
     reasons, rows = out / "records.csv", len(records)

@@ -1,35 +1,58 @@
-"""Leaves images that a bundle has seen out of its test sets."""
+"""Leaves images that a bundle has seen out of its test sets, and says how each was recognised."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cxrflow.bundle import Bundle, patient_digest, read_trained_on
-from cxrflow.metadata.near import like_hashes
+from cxrflow.engines import Engine
+from cxrflow.files import Root
+from cxrflow.metadata.fingerprint import fingerprints
+from cxrflow.metadata.near_hash import DIGITS, SAME, SIMILAR, agreement
 
-SAME_IMAGE = "the bundle was trained or validated on this image"
+SAME_FILE = "the bundle was trained or validated on this file"
+SAME_PICTURE = "the bundle was trained or validated on this picture, in another file"
+SIMILAR_PICTURE = "similar to a picture that the bundle was trained or validated on, perhaps of another person"
 SAME_PATIENT = "the bundle was trained or validated on another image of this patient or group"
+#: All of these reasons, the surest first.
+SEEN = (SAME_FILE, SAME_PICTURE, SAME_PATIENT, SIMILAR_PICTURE)
 
 
-def leave_out_seen(records: pd.DataFrame, bundle_folder: Path) -> pd.DataFrame:
-    """Leave out the images that the bundle was trained or validated on: the same bytes, near repeats, other images of
-    the same patients, and the groups of all these. Returns records (columns of records.py) with ``left_out`` set.
+def thumbnails_of(records: pd.DataFrame, root: Root, engine: Engine, cache: Path) -> list[bytes | None]:
+    """The thumbnail of each record, from the fingerprints in ``cache`` or from the file; None for rows left out and for
+    files that cannot be read."""
+    kept = records.left_out.isna()
+    found = fingerprints(root, records.path[kept].tolist(), engine, cache)
+    return [found[path].thumbnail if is_kept else None for path, is_kept in zip(records.path, kept, strict=True)]
 
-    The bundle holds no thumbnails, so near repeats are found by the difference hash alone, within the usual number of
-    bits; this leaves out some new images rather than keep a seen one. If the bundle's ``seen`` is unknown, only the
-    images that it lists can be left out.
+
+def leave_out_seen(records: pd.DataFrame, thumbnails: Sequence[bytes | None], bundle_folder: Path) -> pd.DataFrame:
+    """Leave out the images that the bundle was trained or validated on: the same files, the same pictures, other images
+    of the same patients, the groups of all these, and similar pictures.
+
+    records     columns of records.py
+    thumbnails  of the records, from ``thumbnails_of``
+    Returns the records with ``left_out`` set to one of SEEN. The bundle holds bits of each image, not thumbnails, so
+    strongly changed copies are not recognised (docs/repeats.md). If the bundle's ``seen`` is unknown, only the images
+    that it lists can be left out.
     """
     seen = read_trained_on(bundle_folder)
     kept = records.left_out.isna()
-    same = records.content_hash.isin(seen.content_hash.dropna())
-    with_hash = records.index[kept & ~same & records.near_hash.notna()]
-    same = same | records.index.isin(with_hash[_near_any(records.near_hash[with_hash], seen.near_hash.dropna())])
+    same_file = kept & records.content_hash.isin(seen.content_hash.dropna())
+    hashes = seen.near_hash.dropna()
+    asked = {k: ours for k, ours in enumerate(thumbnails) if ours is not None}
+    agreed = np.full(len(records), -1.0)
+    agreed[list(asked)] = agreement(list(asked.values()), hashes[hashes.str.len() == DIGITS].tolist())
+    same_picture = agreed >= SAME
     patient = records.patient_id.map(patient_digest).isin(seen.patient.dropna())
-    group = records.group_id.isin(records.group_id[same | patient])
+    group = records.group_id.isin(records.group_id[same_file | same_picture | patient])
     out = records.copy()
+    out.loc[kept & (agreed >= SIMILAR), "left_out"] = SIMILAR_PICTURE
     out.loc[kept & group, "left_out"] = SAME_PATIENT
-    out.loc[kept & same, "left_out"] = SAME_IMAGE
+    out.loc[kept & same_picture, "left_out"] = SAME_PICTURE
+    out.loc[kept & same_file, "left_out"] = SAME_FILE
     out.loc[out.left_out.notna(), "split"] = None
     return out
 
@@ -51,12 +74,12 @@ def seen_before(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
         same = "collection" if len(met) == 1 else "collections"
         said.append(f"It was pretrained on images of {' and '.join(met)}; the test set has images of the same {same}.")
     seen = read_trained_on(folder)
+    if (seen.near_hash.dropna().str.len() != DIGITS).any():
+        said.append(
+            "The bundle is of an earlier version, by whose list only the same files and patients are recognised, not "
+            "the same pictures in other files."
+        )
     by_person = test.patient_id.map(patient_digest).isin(seen.patient.dropna())
     if count := int((by_person | test.content_hash.isin(seen.content_hash.dropna())).sum()):
         said.append(f"{count} of the {len(test)} test images, or others of their patients, were seen in training.")
     return " ".join(said) or None
-
-
-def _near_any(hashes: pd.Series, seen: pd.Series) -> np.ndarray:
-    """Whether each hash is near a seen one: bool (len(hashes),)."""
-    return np.isin(np.arange(len(hashes)), like_hashes(hashes.tolist(), seen.tolist())[:, 0])

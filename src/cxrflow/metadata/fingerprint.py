@@ -1,7 +1,7 @@
-"""Fingerprint of an image file: content hash, perceptual (difference) hash, thumbnail, and result of the frontal check.
+"""Fingerprint of an image file: content hash, near hash, thumbnail, and result of the frontal check.
 
-near.py finds near repeats on the thumbnails; a bundle lists the difference hashes of what it has seen. Every file is
-read here, before any other work, so that unreadable files are found early.
+near.py finds near repeats on the thumbnails; a bundle lists the near hashes of what it has seen (near_hash.py). Every
+file is read here, before any other work, so that unreadable files are found early.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import cxrflow
 from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
+from cxrflow.metadata.near_hash import near_hash
 from cxrflow.reading import read, to_uint8
 
 #: Side of the thumbnails on which near repeats are found (pixels).
@@ -27,7 +28,7 @@ THUMBNAIL = 96
 #: than this share of its rows or columns is left without them.
 _ONE_GREY, _LEAST_SHOWN = 16, 0.3
 #: Table of the cache; the name changes with the columns, so that older caches are ignored.
-_TABLE = "fingerprint_4"
+_TABLE = "fingerprint_5"
 _CHUNK = 256
 #: An image is blank if, at _COARSE x _COARSE pixels, its grey levels differ by less than _LEAST_SPREAD, or by less than
 #: _LEAST_STRUCTURE standard deviations of the image (an exposure without a patient is noise, which shrinking averages
@@ -41,7 +42,7 @@ class Fingerprint:
     """Fingerprint of an image file; if it cannot be read or is blank, all fields except ``left_out`` are None.
 
     content_hash  SHA-256 of the bytes, hexadecimal
-    near_hash     256-bit difference hash, hexadecimal
+    near_hash     of the thumbnail (near_hash.py), hexadecimal
     thumbnail     uint8, THUMBNAIL x THUMBNAIL, as bytes
     frontal       score in [0, 1] for a frontal chest radiograph
     turned        whether the file stores it inverted, with bright air
@@ -69,9 +70,8 @@ def fingerprint(item: tuple[Root, str]) -> Fingerprint:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except LeftOut as reason:
         return Fingerprint(None, None, None, None, None, None, str(reason))
-    grey = reading.grey
-    shown = difference_hash(grey), thumbnail(to_uint8(grey)).tobytes()
-    return Fingerprint(content, *shown, reading.frontal, reading.turned, reading.note, None)
+    small = thumbnail(to_uint8(reading.grey)).tobytes()
+    return Fingerprint(content, near_hash(small), small, reading.frontal, reading.turned, reading.note, None)
 
 
 def blank(grey: np.ndarray) -> bool:
@@ -97,16 +97,6 @@ def thumbnail(grey: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def difference_hash(grey: np.ndarray) -> str:
-    """256-bit difference hash of a grey image (height, width), hexadecimal.
-
-    The image is shrunk to 16 rows of 17 pixels; each bit is 1 if a pixel is darker than its right neighbour (Krawetz
-    2013, "Kind of like that", there with 8 x 8 bits).
-    """
-    small = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int32)
-    return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()
-
-
 def fingerprints(root: Root, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
     """Fingerprint of every path below ``root``, taken from ``cache`` if neither the file nor the code has changed.
 
@@ -126,7 +116,10 @@ def fingerprints(root: Root, paths: Sequence[str], engine: Engine, cache: Path) 
                 f"select path, state, content_hash, near_hash, thumbnail, frontal, turned, note from {_TABLE}"  # noqa: S608
             )
         }
-        code = code_digest(Path(cxrflow.__file__).parent, ("reading", "metadata/fingerprint.py"))
+        code = code_digest(
+            Path(cxrflow.__file__).parent,
+            ("reading", "metadata/fingerprint.py", "metadata/near.py", "metadata/near_hash.py"),
+        )
         state = {path: _state(root, path, code) for path in unique}
         found = {path: known[path][1] for path in unique if path in known and known[path][0] == state[path]}
         todo = [path for path in unique if path not in found]

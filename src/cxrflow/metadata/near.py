@@ -18,8 +18,6 @@ from rich.progress import track
 
 #: Two images are near repeats if their aligned thumbnails have a correlation of at least this.
 LEAST_CORRELATION = 0.79
-#: Difference hashes of one picture differ in at most this many of 256 bits (bundles hold hashes, not thumbnails).
-MOST_BITS = 14
 #: Parts cut off at the top, bottom, left and right of an image that is looked for among the others, as shares.
 _CROPS = (
     (0.0, 0.0, 0.0, 0.0),
@@ -120,7 +118,7 @@ def correlation(one: bytes, other: bytes, crop: int = 0) -> float:
     top, bottom, left, right = _CROPS[crop]
     linear, shift = np.diag([1 - left - right, 1 - top - bottom]), np.array([left, top])  # shift in thumbnails
     for side, detail, least in _LEVELS:
-        first, second = _normalised(one, side, detail), _normalised(other, side, detail)
+        first, second = normalised(one, side, detail), normalised(other, side, detail)
         matrix = np.column_stack([linear, shift * side]).astype(np.float32)
         try:
             _, found = cv2.findTransformECC(second, first, matrix, cv2.MOTION_AFFINE, _STEPS, _EVERYWHERE[side], 3)
@@ -142,7 +140,7 @@ def correlation(one: bytes, other: bytes, crop: int = 0) -> float:
 
 
 @lru_cache(maxsize=8192)
-def _normalised(content: bytes, side: int, detail: float) -> Floats:
+def normalised(content: bytes, side: int, detail: float) -> Floats:
     """A thumbnail of (side, side) with local mean 0 and local deviation about 1: what exposure and CLAHE hardly change.
 
     detail  standard deviation of the Gaussian that defines "local" (pixels)
@@ -178,24 +176,3 @@ def _crops(thumbnail: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 def _square(content: bytes) -> NDArray[np.uint8]:
     side = int(len(content) ** 0.5)
     return np.frombuffer(content, np.uint8).reshape(side, side)
-
-
-def like_hashes(hashes: list[str], others: list[str]) -> Pairs:
-    """Pairs of hashes that differ in at most MOST_BITS bits: positions in ``hashes`` and ``others``, int64 (pairs, 2).
-
-    Pairs are in ascending order. The search is exact; its time grows with the product of both numbers (22,000 each:
-    0.5 s).
-    """
-    if not hashes or not others:
-        return np.empty((0, 2), dtype=np.int64)
-    import faiss
-
-    index = faiss.IndexBinaryFlat(256)
-    index.add(_bits(others))
-    limits, _, found = index.range_search(_bits(hashes), MOST_BITS + 1)  # faiss: distance < radius
-    pairs = np.stack([np.repeat(np.arange(len(hashes)), np.diff(limits).astype(np.int64)), found], axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-
-
-def _bits(hashes: list[str]) -> NDArray[np.uint8]:
-    return np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(len(hashes), 32)

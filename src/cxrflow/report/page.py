@@ -18,7 +18,7 @@ from cxrflow.errors import CxrflowError, one_line
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.operating import point_names
 from cxrflow.evaluation.plots import training_curves
-from cxrflow.evaluation.seen import SAME_IMAGE, SAME_PATIENT
+from cxrflow.evaluation.seen import SEEN
 from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.files import write_whole
 from cxrflow.images.examples import step_names
@@ -160,7 +160,7 @@ def _page(shown: _Shown) -> str:
             synthetic=(shown.root / TRUTH).is_dir(),
             metadata=counts,
             fates=fates,
-            seen=sum(fate["left_out"].get(why, 0) for fate in fates for why in (SAME_IMAGE, SAME_PATIENT)),
+            seen=[sum(fate["left_out"].get(why, 0) for fate in fates) for why in SEEN],
             meetings=meeting(_csv(metadata / "overlap.csv", _OVERLAP)).to_dict("records"),
             overlap_map=_svg(metadata / "overlap.svg"),
             step_names=step_names(bundle.images),

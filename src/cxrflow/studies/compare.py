@@ -13,10 +13,10 @@ from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.differences import differences
 from cxrflow.evaluation.ledger import enter, test_set_hash
-from cxrflow.evaluation.seen import leave_out_seen, seen_before
+from cxrflow.evaluation.seen import leave_out_seen, seen_before, thumbnails_of
 from cxrflow.files import Root, write_json
 from cxrflow.images.prepare import prepare_images, steps_digest
-from cxrflow.metadata.build import build_records
+from cxrflow.metadata.build import FINGERPRINTS, build_records
 from cxrflow.params import Evaluation, Metadata, Sources
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import in_words, to_json
@@ -62,7 +62,7 @@ def compare_stored(comparison: Comparison, dataset: Dataset, root: Root) -> dict
     """
     comparison.a.check_task(dataset.task)
     test = dataset.split("test")
-    test = test.where(_unseen(test.records, comparison))
+    test = test.where(_unseen(test.records, comparison, root))
     first, second = (
         test
         if test.store.steps == steps_digest(predictor.bundle.images)
@@ -81,7 +81,7 @@ def compare_collections(comparison: Comparison, sources: Sources, metadata: Meta
     metadata = metadata.model_copy(update={"files": "required"})
     task = comparison.a.bundle.task
     built = build_records(sources, metadata, task, comparison.engine, comparison.out, split=False)
-    kept = built.records[_unseen(built.records, comparison)]
+    kept = built.records[_unseen(built.records, comparison, built.root)]
     first, second = (_prepared(comparison, name, kept, built.root, task) for name in comparison.both)
     return _compare(comparison, first, second)
 
@@ -105,10 +105,11 @@ def print_comparison(result: dict[str, Any], task: Task) -> None:
         console.print(f"{name.upper()}: {bundle['folder']}{about}", markup=False, soft_wrap=True)
 
 
-def _unseen(records: pd.DataFrame, comparison: Comparison) -> pd.Series:
+def _unseen(records: pd.DataFrame, comparison: Comparison, root: Root) -> pd.Series:
     """Whether a record is kept and neither bundle has seen it, bool, indexed as ``records``."""
+    thumbnails = thumbnails_of(records, root, comparison.engine, comparison.out / FINGERPRINTS)
     for predictor in comparison.both.values():
-        records = leave_out_seen(records, predictor.folder)
+        records = leave_out_seen(records, thumbnails, predictor.folder)
     unseen = records.left_out.isna()
     if not unseen.any():
         raise CxrflowError("compare: the bundles have seen every image; name other collections with --sources.")
