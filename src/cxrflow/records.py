@@ -94,10 +94,10 @@ def read_records(path: Path) -> pd.DataFrame:
     """Read a table that ``write_records`` wrote. Raises CxrflowError if there is none, or a damaged one."""
     if not path.exists():
         raise CxrflowError(f"{path}: no table of records found; run `cxrflow metadata`.")
-    hexadecimal = text("[0-9a-f]{64}")
     kinds: dict[str, Kind] = dict.fromkeys(COLUMNS, text()) | {name: text(required=True) for name in _GIVEN}
     kinds |= dict.fromkeys(_NUMBERS, number()) | dict.fromkeys(_FLAGS, flag)
-    kinds |= {"sex": one_of("M", "F"), "split": one_of(*SPLITS), "content_hash": hexadecimal, "near_hash": hexadecimal}
+    kinds |= {"sex": one_of("M", "F"), "split": one_of(*SPLITS)}
+    kinds |= {"content_hash": text("[0-9a-f]{64}"), "near_hash": text("[0-9a-f]{81}")}
     records = read_table(path, kinds, _REMEDY)
     if (again := records.image_id.duplicated()).any():
         raise _damaged(path, f"{records.image_id[again].iloc[0]} is the image_id of two rows")
