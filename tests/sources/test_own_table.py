@@ -100,7 +100,7 @@ def test_an_export_is_read_as_it_is(export, name, delimiter, encoding) -> None:
 
 def test_every_row_of_an_export_is_counted_by_the_stage(export, demo_params, engine, tmp_path, capsys) -> None:
     sources, how = (
-        Sources(root=str(export), collections=None),
+        Sources(root=str(export), collections=None, columns={"exprot": Columns()}),
         demo_params.metadata.model_copy(update={"files": "ignored"}),
     )
     built = stage.run(sources, how, demo_params.task, engine, tmp_path / "data", tmp_path / "results")
@@ -108,7 +108,9 @@ def test_every_row_of_an_export_is_counted_by_the_stage(export, demo_params, eng
     assert dict(zip(fates.fate, fates.rows, strict=True)) == dict.fromkeys(
         ["kept: covid", "kept: normal", "kept: pneumonia"], 50
     )
-    assert "label = Diagnosis" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "label = Diagnosis" in said
+    assert "sources.columns is not used for exprot: no such collection." in said
 
 
 def test_the_pattern_that_the_look_finds_leads_to_the_same_records(export, monkeypatch) -> None:

@@ -137,6 +137,8 @@ def build_records(
             "what is in them)",
             markup=False,
         )
+    if unused := sorted(set(sources.columns) - {folder for _, folder in found}):
+        Console().print(f"sources.columns is not used for {', '.join(unused)}: no such collection.", markup=False)
     remembered = read_sides(work / SIDES) if split else None
     with_files = metadata.files == "required"
 
