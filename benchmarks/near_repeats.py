@@ -20,6 +20,7 @@ import numpy as np
 from cxrflow.engines import LocalEngine
 from cxrflow.metadata.build import FINGERPRINTS, build_records
 from cxrflow.metadata.fingerprint import fingerprints, thumbnail
+from cxrflow.metadata.groups import components
 from cxrflow.metadata.near import near_pairs
 from cxrflow.metadata.near_hash import SAME, SIMILAR, agreement, near_hash
 from cxrflow.params import Sources, load_params
@@ -124,7 +125,7 @@ def found_again(radiographs: dict[int, np.ndarray], prints: list[bytes], groups:
 
     radiographs  by their positions in the set, uint8
     prints       thumbnails of the whole set
-    groups       group of each image of the set
+    groups       number of each image's group; groups that near repeats link have one number
     """
     kinds = list(changes())
     counts = np.zeros((len(kinds), 5), dtype=int)  # tried, paired, trained on the original, on the copy, false
@@ -149,18 +150,26 @@ def found_again(radiographs: dict[int, np.ndarray], prints: list[bytes], groups:
         print(f"| {kind} | {strength} | {' | '.join(map(str, row))} |")
 
 
-def false_pairs(prints: list[bytes], groups: np.ndarray) -> None:
-    """Print how alike the images of different groups are, for the metadata stage and for bundles."""
-    pairs = near_pairs(prints)
-    apart = int((groups[pairs[:, 0]] != groups[pairs[:, 1]]).sum())
-    different = (len(groups) ** 2 - (np.unique(groups, return_counts=True)[1] ** 2).sum()) // 2
-    print(f"{different:,} pairs of images of different groups; {apart} of them are near repeats.")
+def false_pairs(prints: list[bytes], names: list[str], pictures: np.ndarray, pairs: np.ndarray) -> None:
+    """Print how alike the images of different people are: pairs of the metadata stage between groups, to be looked at,
+    and agreement with the near hashes of other pictures and groups.
+
+    pictures  number of each image's group; groups that near repeats link have one number
+    pairs     near repeats of different groups
+    """
+    counts = np.unique(pictures, return_counts=True)[1]
+    different = (len(pictures) ** 2 - (counts**2).sum()) // 2
+    print(f"{len(pairs)} near repeats link groups, beside {different:,} pairs of images that nothing links:")
+    for one, other in pairs.tolist():
+        print(f"  {names[one]} = {names[other]}")
     hashes, best = [near_hash(content) for content in prints], []
-    for content, group in zip(prints, groups, strict=True):
-        others = [text for text, other in zip(hashes, groups, strict=True) if other != group]
+    for content, number in zip(prints, pictures, strict=True):
+        others = [text for text, of in zip(hashes, pictures, strict=True) if of != number]
         best.append(agreement([content], others)[0])
-    print(f"Best agreement with a near hash of another group: {max(best):.3f}; of {len(best):,} images")
-    print(f"{sum(b >= SAME for b in best)} agree as the same picture, {sum(b >= SIMILAR for b in best)} as similar.")
+    print(
+        f"Best agreements with a near hash that nothing links: {', '.join(f'{b:.3f}' for b in sorted(best)[:-9:-1])};"
+    )
+    print(f"{sum(b >= SAME for b in best)} would be the same picture, {sum(b >= SIMILAR for b in best)} similar.")
 
 
 def at_scale(prints: list[bytes], images: int) -> None:
@@ -201,6 +210,9 @@ def main() -> None:
         prints = fingerprints(built.root, records.path.tolist(), engine, Path(work) / FINGERPRINTS)
     thumbnails = [prints[path].thumbnail or b"" for path in records.path]
     groups = np.unique(records.group_id.astype(str), return_inverse=True)[1]
+    pairs = near_pairs(thumbnails)
+    linking = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
+    pictures = components(records.reset_index(drop=True), ("group_id", "content_hash"), pairs)
     print(f"{len(thumbnails):,} images of {groups.max() + 1:,} groups")
     radiographs = {}
     for position, (path, score) in enumerate(zip(records.path, records.frontal, strict=True)):
@@ -209,8 +221,8 @@ def main() -> None:
             scale = min(1, 512 / max(grey.shape))
             radiographs[position] = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     if asked.rounds:
-        found_again(radiographs, thumbnails, groups, asked.rounds)
-    false_pairs(thumbnails, groups)
+        found_again(radiographs, thumbnails, pictures, asked.rounds)
+    false_pairs(thumbnails, records.path.tolist(), pictures, linking)
     if asked.images:
         at_scale(thumbnails, asked.images)
 

@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cxrflow.files import Root
+from cxrflow.metadata import near
 from cxrflow.metadata.fingerprint import THUMBNAIL, fingerprint, thumbnail
 from cxrflow.metadata.near import correlation, near_pairs
 from cxrflow.reading import read_radiograph
@@ -107,3 +108,12 @@ def test_few_shades_in_sixteen_bits_still_tell_pictures_apart(tmp_path, picture)
     (tmp_path / "more").mkdir()
     same = [_saved(picture(1).astype(np.uint16)), _saved(picture(1))]
     assert _prints(tmp_path / "more", *same) == [[0, 1]]
+
+
+def test_the_search_of_many_images_in_cells_finds_the_same_pairs(drawn, monkeypatch) -> None:
+    copies = [cv2.resize(grey, (200, 180), interpolation=cv2.INTER_AREA) for grey in drawn[:5]]
+    prints = [thumbnail(grey).tobytes() for grey in (*drawn, *copies)]
+    exact = near_pairs(prints)
+    assert [[n, len(drawn) + n] for n in range(5)] == exact.tolist()
+    monkeypatch.setattr(near, "_EXACT", 10)
+    assert near_pairs(prints).tolist() == exact.tolist()

@@ -7,6 +7,7 @@ Psarakis 2008) and its correlation taken over the part that both show. docs/repe
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import combinations, pairwise, product
 from typing import Any
@@ -31,11 +32,13 @@ _NEIGHBOURS = 6
 #: Neighbours that are less alike than this are not aligned (cosine of the descriptors).
 _LEAST_COSINE = 0.75
 _BATCH = 2048
+#: Up to this many images the nearest neighbours are searched among all.
+_EXACT = 20_000
 #: Of up to this many images with the same thumbnail, each is paired with each.
 _FEW = 50
 _LEAST_OVERLAP = 0.5  # of the thumbnail
 #: Side of the aligned thumbnails, size of the detail compared (pixels), and the least correlation to go on.
-_LEVELS = ((32, 2.0, 0.6), (96, 2.3, LEAST_CORRELATION))
+_LEVELS = ((32, 2.0, 0.7), (96, 2.3, LEAST_CORRELATION))
 _EVERYWHERE = {side: np.ones((side, side), np.uint8) for side, _, _ in _LEVELS}
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
 
@@ -68,10 +71,7 @@ def _near_unique(thumbnails: list[bytes]) -> list[tuple[int, int]]:
     """Pairs of near repeats among different thumbnails, as positions."""
     if len(thumbnails) < 2:
         return []
-    import faiss  # what compares no images need not wait for it
-
-    index = faiss.IndexFlatIP(_SIDE**2)
-    index.add(np.stack([_descriptor(_square(content)) for content in thumbnails]))
+    index = _index(np.stack([_descriptor(_square(content)) for content in thumbnails]))
     confirmed: dict[tuple[int, int], bool] = {}
     rows, count = np.arange(len(thumbnails)), _NEIGHBOURS
     # An image whose neighbours are all repeats of it may have more repeats than neighbours were asked for.
@@ -79,16 +79,34 @@ def _near_unique(thumbnails: list[bytes]) -> list[tuple[int, int]]:
         again = []
         batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
         for batch in track(batches, "comparing images", disable=len(thumbnails) < _BATCH):
-            for row, neighbours in zip(batch.tolist(), _neighbours(index, thumbnails, batch, count), strict=True):
-                for other, crop in neighbours:
+            near = list(zip(batch.tolist(), _neighbours(index, thumbnails, batch, count), strict=True))
+            asked = [(row, other, crop) for row, others in near for other, crop in others]
+            asked = [each for each in asked if not confirmed.get((min(each[:2]), max(each[:2])))]
+            with ThreadPoolExecutor() as pool:  # OpenCV aligns without Python's lock
+                alike = pool.map(lambda each: correlation(thumbnails[each[0]], thumbnails[each[1]], each[2]), asked)
+                for (row, other, _), value in zip(asked, alike, strict=True):
                     pair = (min(row, other), max(row, other))
-                    if not confirmed.get(pair):
-                        alike = correlation(thumbnails[row], thumbnails[other], crop) >= LEAST_CORRELATION
-                        confirmed[pair] = alike
-                if neighbours and all(confirmed[min(row, other), max(row, other)] for other, _ in neighbours):
+                    confirmed[pair] = confirmed.get(pair, False) or value >= LEAST_CORRELATION
+            for row, others in near:
+                if others and all(confirmed[min(row, other), max(row, other)] for other, _ in others):
                     again.append(row)
         rows, count = np.array(again if count < len(thumbnails) - 1 else [], dtype=np.int64), 4 * count
     return [pair for pair, alike in confirmed.items() if alike]
+
+
+def _index(descriptors: Floats) -> Any:
+    """A faiss index of the descriptors: exact, or for many images of cells, of which the nearest are searched."""
+    import faiss  # what compares no images need not wait for it
+
+    count, size = descriptors.shape
+    index: Any = faiss.IndexFlatIP(size)
+    if count > _EXACT:
+        cells = int(4 * count**0.5)
+        index = faiss.IndexIVFFlat(index, size, cells, faiss.METRIC_INNER_PRODUCT)
+        index.train(descriptors[:: max(1, count // (64 * cells))])
+        index.nprobe = cells // 16
+    index.add(descriptors)
+    return index
 
 
 def _neighbours(index: Any, thumbnails: list[bytes], rows: Pairs, count: int) -> list[list[tuple[int, int]]]:

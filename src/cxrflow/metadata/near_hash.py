@@ -29,8 +29,9 @@ _CROPS = (
     *((0, share, 0, 0) for share in (0.03, 0.06, 0.1)),
     *((0, 0, share, 0) for share in (0.025, 0.05, 0.1)),
     *((0, 0, 0, share) for share in (0.025, 0.05, 0.1)),
-    *((0, 0, share, share) for share in (0.03, 0.06, 0.1)),
-    *((share, share, 0, 0) for share in (0.03, 0.06, 0.1)),
+    # The centre square of a wide or a high image; with the top cut off before, as COVID-Net does.
+    *((top, 0, share, share) for top in (0, 0.08) for share in (0.03, 0.06, 0.1, 0.14)),
+    *((top + share, share, 0, 0) for top in (0, 0.08) for share in (0.03, 0.06, 0.1)),
 )
 #: What an image may show of the seen one, as shares cut off at the top, bottom, left and right; negative if the seen
 #: image was cut.
