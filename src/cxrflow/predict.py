@@ -64,6 +64,8 @@ def predict_files(bundle: Path, paths: Iterable[Path], out: Path) -> Counts:
     if not files:
         held = f"passed over: {passed_over}" if passed_over else f"endings: {', '.join(ENDINGS)}"
         raise CxrflowError(f"no image found ({held}); name a file or a folder of images.")
+    if out.exists() and any(file.left_out is None and out.samefile(file.path) for file in files):
+        raise CxrflowError(f"--out {name_text(out)} is one of the images; name another file.")
     predictor = Predictor(bundle)
     shown = track(_prepared(files, predictor.bundle.images), "predicting", total=len(files))
     counts: Counter[str] = Counter()

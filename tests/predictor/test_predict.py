@@ -133,6 +133,15 @@ def test_what_is_passed_over_is_counted_and_links_to_nothing_are_rows(
     assert "link to a file that is not there" in rows.left_out[str(folder / "c.png")]
 
 
+def test_an_image_is_not_overwritten(bundle_of: Callable[..., Path], two_classes: Task, folder: Path) -> None:
+    before = (folder / "a.png").read_bytes()
+    (folder / "link.csv").symlink_to("a.png")
+    for out in (folder / "a.png", folder / "link.csv"):
+        with pytest.raises(CxrflowError, match="is one of the images"):
+            predict_files(bundle_of(two_classes), [folder], out)
+    assert (folder / "a.png").read_bytes() == before
+
+
 def test_a_folder_without_images_and_an_output_that_cannot_be_written_stop_at_once(tmp_path: Path) -> None:
     """Before the bundle is read: here there is none."""
     (tmp_path / "empty").mkdir()
