@@ -114,6 +114,8 @@ def test_rows_are_counted_by_image(
     boxes: Sequence[Sequence[str]] = [("patientId", "Target"), ("i", "1"), ("j", "0"), ("i", "1")]
     write_csv(root / "rsna" / "stage_2_train_labels.csv", boxes)
     write_csv(root / "rsna" / "stage_2_detailed_class_info.csv", [("patientId", "class"), ("i", "Lung Opacity")])
+    people = [("patientId", "nih_image"), ("i", "00000001_000.png"), ("j", "00000002_000.png")]
+    write_csv(root / "rsna" / "nih_mapping.csv", people)
     assert rows_of_images(root).to_dict() == {"rsna:i": 2, "rsna:j": 1}
     measured = []
     monkeypatch.setattr(module, "measure_leaks", lambda *given: measured.append(given))

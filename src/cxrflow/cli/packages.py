@@ -71,11 +71,10 @@ def lungs(
     from cxrflow.engines import Limits, LocalEngine
     from cxrflow.lungs.train import print_segmenter, run
     from cxrflow.metadata.build import build_records
-    from cxrflow.params import Sources
 
     loaded = load_params(params)
     how = loaded.metadata.model_copy(update={"files": "required"})
-    where = Sources(root=str(sources), collections=None)
+    where = loaded.sources.model_copy(update={"root": str(sources), "collections": None})
     engine = LocalEngine(Limits(**loaded.reading.model_dump()))
     # DATA / "metadata" remembers the sides of the split, so test patients stay out of the training.
     built = build_records(where, how, loaded.task, engine, DATA / "metadata")

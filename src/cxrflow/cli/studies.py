@@ -20,7 +20,7 @@ from cxrflow.cli.options import (
     alone_in,
     load,
 )
-from cxrflow.params import Sources, load_params
+from cxrflow.params import load_params
 
 commands = typer.Typer()
 
@@ -88,7 +88,11 @@ def compare(
             dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
             found = compare_stored(comparison, dataset, find_root(loaded.sources))
         else:
-            found = compare_collections(comparison, Sources(root=str(sources), collections=None), loaded.metadata)
+            found = compare_collections(
+                comparison,
+                loaded.sources.model_copy(update={"root": str(sources), "collections": None}),
+                loaded.metadata,
+            )
         print_comparison(found, comparison.a.bundle.task)
 
 
