@@ -50,6 +50,14 @@ def test_damaged_pixels_are_left_out(packed) -> None:
         read_picture(png((b"IDAT", packed)))
 
 
+def test_a_damaged_header() -> None:
+    content = png((b"IDAT", zlib.compress(ROWS)))
+    with pytest.raises(LeftOut, match="PNG is damaged: it does not begin with its header"):
+        read_picture(content[:10] + b"N" + content[11:])
+    with pytest.raises(LeftOut, match="image is damaged"):  # its checksum
+        read_picture(content[:29] + b"\xa4\xa4\xa4\xa4" + content[33:])
+
+
 def test_what_is_damaged_beside_the_pixels_does_not_count() -> None:
     content = png((b"iCCP", b"no profile"), (b"zTXt", b"Comment\0\0no zlib"), (b"IDAT", zlib.compress(ROWS)))
     assert np.array_equal(read_picture(content[:-12]), GREY)  # without an end, too

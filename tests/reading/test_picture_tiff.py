@@ -166,6 +166,7 @@ def test_several_pages_are_left_out_and_previews_and_masks_are_no_pages() -> Non
         (tiff(WIDE)[:-3000], "image is damaged"),
         (with_tag(tiff(GREY, compression="zlib"), 256, 0), "0 x 48 pixels"),
         (b"II*\0\0\0\0\0" + bytes(50), "no directory"),
+        (tiff(GREY).replace(b"\x11\1\4\0", b"\x11\1\xff\0"), "TIFF is damaged"),  # the type of StripOffsets
         (b"II*\0\xff\xff\xff\x7f" + bytes(50), "outside the file"),
     ],
 )

@@ -56,6 +56,8 @@ def _read_jpeg_2000(content: bytes) -> Pixels:
         raise LeftOut(f"JPEG 2000 has {found.components} components, which are no known colours")
     try:
         return Pixels(np.asarray(imagecodecs.jpeg2k_decode(content)))
+    except (ValueError, NotImplementedError) as error:
+        raise LeftOut(f"JPEG 2000 of a kind that is not read ({error}; convert it to PNG)") from None
     except imagecodecs.Jpeg2kError as error:
         raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
 

@@ -37,8 +37,8 @@ def read_png(content: bytes) -> Pixels:
     The orientation is that of an eXIf chunk, or of what Adobe's or ImageMagick's programs write as text.
     Raises LeftOut if the pixels are damaged, too many or animated.
     """
-    if content[12:16] != b"IHDR" or len(content) < 33:
-        raise LeftOut("PNG is damaged: its header is cut short")
+    if content[8:16] != b"\0\0\0\rIHDR" or len(content) < 33:
+        raise LeftOut("PNG is damaged: it does not begin with its header")
     width, height = struct.unpack(">II", content[16:24])
     check_size(height, width)
     view = memoryview(content)
@@ -69,6 +69,8 @@ def decode_samples(content: bytes) -> np.ndarray:
     """(height, width) or (height, width, channels) of a PNG, as in Pixels. Raises LeftOut if they are damaged."""
     try:
         return np.asarray(imagecodecs.png_decode(content))
+    except UnicodeDecodeError:  # imagecodecs gives some of libpng's messages as bytes that are no text
+        raise LeftOut("image is damaged") from None
     except imagecodecs.PngError as error:
         raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
 

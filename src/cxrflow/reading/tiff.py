@@ -50,6 +50,8 @@ def read_tiff(content: bytes) -> Pixels:
         if _CANNOT in str(error):
             raise LeftOut(f"TIFF of a kind that is not read ({_CONVERT})") from None
         raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
+    except (IndexError, ValueError) as error:  # libtiff makes nothing of the directory
+        raise LeftOut(f"TIFF is damaged, or of a kind that is not read ({error}; {_CONVERT})") from None
     return Pixels(_samples(page, values, bits), orientation)
 
 
