@@ -128,7 +128,8 @@ def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(
     others = dataset.records.assign(
         content_hash=[f"{k + 1000:064x}" for k in range(60)], patient_id=[f"other:{k}" for k in range(60)]
     )
-    other = Dataset.join(others, replace(dataset.store, images=dataset.store.images // 2), task)
+    index = dataset.store.index.assign(content_hash=others.content_hash)
+    other = Dataset.join(others, replace(dataset.store, images=dataset.store.images // 2, index=index), task)
     again = short.model_copy(update={"start": str(folder), "epochs": 2})
     second = train(other, steps, again, tmp_path)
     assert second is not None
