@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from cxrflow.engines import LocalEngine
-from cxrflow.files import write_json
+from cxrflow.files import Root, write_json
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.steps import cut
 from cxrflow.lungs.train import dice, masked, pair
@@ -56,7 +56,7 @@ def main() -> None:
     Console().print(table)
 
 
-def compare(rows: pd.DataFrame, root: Path) -> tuple[dict[str, dict[str, float]], list[np.ndarray]]:
+def compare(rows: pd.DataFrame, root: Root) -> tuple[dict[str, dict[str, float]], list[np.ndarray]]:
     """Dice figures of each method, and a tile of each image, in increasing order of the learned method's Dice."""
     values: dict[str, list[float]] = {name: [] for name in _METHODS}
     empty = dict.fromkeys(_METHODS, 0)
@@ -84,7 +84,7 @@ def compare(rows: pd.DataFrame, root: Path) -> tuple[dict[str, dict[str, float]]
     return figures, [picture for _, picture in sorted(tiles, key=lambda pair: pair[0])]
 
 
-def elsewhere(records: pd.DataFrame, root: Path) -> list[np.ndarray]:
+def elsewhere(records: pd.DataFrame, root: Root) -> list[np.ndarray]:
     """Tiles of images without human masks: some training images of the other collections, and images of children."""
     adults = records[(records.split == "train") & records.source.isin(["nih", "rsna", "actualmed", "figure1"])]
     children = records[records.paediatric & records.source.eq("radiography") & records.content_hash.notna()]
@@ -93,7 +93,7 @@ def elsewhere(records: pd.DataFrame, root: Path) -> list[np.ndarray]:
     for source, count in (("nih", 16), ("rsna", 16), ("actualmed", 4), ("figure1", 4), ("radiography", 16)):
         rows = children if source == "radiography" else adults[adults.source == source]
         for path in rows.path.iloc[:: max(1, len(rows) // count)][:count]:
-            found = prepare_image(read_radiograph(root / path), steps)
+            found = prepare_image(read_radiograph(root.file(path)), steps)
             tiles.append(tile(found.image, {"learned": found.lungs}, source))
     return tiles
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
+from cxrflow.files import Root
 from cxrflow.lungs import learned, train
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Metadata, Sources
@@ -59,21 +60,21 @@ def test_only_kept_radiographs_with_two_lungs_in_their_mask_are_used(collection)
     cv2.imwrite(str(root / FOLDER / train.MASKS / "2.png"), np.zeros((50, 50), np.uint8))  # as lateral views have
     records.loc[3, "source"] = "nih"
     used = [f"c:{k}" for k in (*range(4, 12), "more0", "more1", "more2", "more3")]
-    assert train.masked(records, root).image_id.tolist() == used
+    assert train.masked(records, Root(root)).image_id.tolist() == used
     with pytest.raises(CxrflowError, match="4 training radiographs have a mask; at least 8"):
-        train.masked(records.iloc[:12], root)
+        train.masked(records.iloc[:12], Root(root))
     with pytest.raises(CxrflowError, match="no test radiograph has a mask"):
-        train.masked(records[records.split != "test"], root)
+        train.masked(records[records.split != "test"], Root(root))
 
 
 def test_masks_of_another_size_fit_their_picture(collection) -> None:
     root, records = collection
     file = root / FOLDER / train.MASKS / "5.png"
     half = cv2.resize(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), (60, 75), interpolation=cv2.INTER_NEAREST)
-    whole = next(train.masked(records, root).iloc[5:].itertuples())
-    _, before = train.pair(root, whole)
+    whole = next(train.masked(records, Root(root)).iloc[5:].itertuples())
+    _, before = train.pair(Root(root), whole)
     cv2.imwrite(str(file), half)
-    picture, after = train.pair(root, whole)
+    picture, after = train.pair(Root(root), whole)
     assert picture.shape == after.shape == (150, 120)
     assert train.dice(before, after) > 0.97
 
@@ -82,7 +83,7 @@ def test_a_mask_that_cannot_be_read_is_named(collection) -> None:
     root, records = collection
     (root / FOLDER / train.MASKS / "5.png").write_bytes(b"not a picture")
     with pytest.raises(CxrflowError, match=r"5\.png: the mask cannot be read"):
-        train.masked(records, root)
+        train.masked(records, Root(root))
 
 
 def test_training_writes_a_network_that_finds_drawn_lungs(collection, tmp_path: Path, monkeypatch) -> None:
@@ -96,12 +97,12 @@ def test_training_writes_a_network_that_finds_drawn_lungs(collection, tmp_path: 
         return export(network, folder) if len(weights) == 1 else (folder / "lungs.onnx").read_bytes()
 
     monkeypatch.setattr(train, "_to_onnx", once)
-    figures = train.run(records, root, 24, out)
+    figures = train.run(records, Root(root), 24, out)
     assert figures["trained_on"] == 8
     assert figures["test"]["images"] == 2
     assert figures["test"]["empty"] == 0
     assert figures["test"]["mean"] > 0.85
-    train.run(records, root, 24, out)  # goes on after its last epoch: there is nothing left to do
+    train.run(records, Root(root), 24, out)  # goes on after its last epoch: there is nothing left to do
     first, again = weights
     assert all(torch.equal(first[name], again[name]) for name in first)
 
