@@ -66,8 +66,9 @@ def test_real_files_are_the_same_bytes(real_data, demo_params, spark, tmp_path) 
 
 def test_the_command_hands_its_work_to_the_engine_that_it_names(own, engine, spark, tmp_path, monkeypatch) -> None:
     root = own([["0.png", "normal", "p"]], {f"{k}.png": k for k in range(12)})
-    added = {"source": "mine", "label": "normal", "split": "train"}
-    records = records_of(root, sorted(root.glob("mine/*.png"))).assign(**added)
+    added = {"source": "mine", "label": "normal", "split": "train", "paediatric": False, "group_id": "mine:p"}
+    hashes = [f"{number:064x}" for number in range(12)]
+    records = records_of(root, sorted(root.glob("mine/*.png"))).assign(**added, content_hash=hashes)
     (tmp_path / "data" / "metadata").mkdir(parents=True)
     records.reindex(columns=COLUMNS).to_csv(tmp_path / "data" / "metadata" / "records.csv", index=False)
     values = yaml.safe_load((PROJECT / "params.yaml").read_text())
