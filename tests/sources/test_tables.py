@@ -175,3 +175,17 @@ def test_a_stream_takes_the_memory_of_its_longest_row(tmp_path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_very_long_cell_in_the_first_rows_is_read(tmp_path):
+    table = tmp_path / "t.csv"
+    csv.field_size_limit(131_072)  # as in a new process
+    table.write_text("path;label;report\na.png;normal;" + "x" * 200_000 + "\n")
+    assert list(read_table(table, ("path", "label"))) == [{"path": "a.png", "label": "normal"}]
+
+
+def test_a_mark_never_closed_in_the_first_rows_is_one_sentence(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text('path,label\na.png,"normal\n' + ("b" * 200_000 + ".png,normal\n") * 10)
+    with pytest.raises(CxrflowError, match="begins at line 2 is never closed"):
+        list(read_table(table, ("path", "label")))

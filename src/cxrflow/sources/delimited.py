@@ -4,6 +4,7 @@ import codecs
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -45,7 +46,6 @@ def read_lines(path: Path, wanted: tuple[str, ...] = (), encoding: str | None = 
     Raises CxrflowError if a quotation mark is never closed, or a line or cell is longer than MOST_CHARACTERS.
     """
     encoding, delimiter, hint = form_of(path, wanted, encoding)
-    csv.field_size_limit(MOST_CHARACTERS)
     with _open(path, encoding) as file:
         lines = _physical(path, file)
         if hint:
@@ -58,6 +58,7 @@ def form_of(path: Path, wanted: tuple[str, ...] = (), encoding: str | None = Non
 
     wanted, encoding  as in ``read_lines``
     """
+    csv.field_size_limit(MOST_CHARACTERS)
     encoding = encoding or encoding_of(path)
     with _open(path, encoding) as file:
         head = list(islice(_physical(path, file), 3 * _ROWS))
@@ -116,7 +117,9 @@ def _delimiter(head: list[str], wanted: tuple[str, ...]) -> str:
     names = {plain(name) for name in wanted}
 
     def fitness(delimiter: str) -> tuple[int, float, int]:
-        rows = [row for row in csv.reader(head, delimiter=delimiter) if row][:_ROWS]
+        rows: list[list[str]] = []
+        with suppress(csv.Error):  # a cell that is too long, or swallowed by a quotation mark: ``_rows`` says which
+            rows += islice(filter(None, csv.reader(head, delimiter=delimiter)), _ROWS)
         header = rows[0] if rows else []
         if len(header) < 2:
             return 0, 0.0, 0
