@@ -28,6 +28,17 @@ def test_every_copy_of_many_is_linked(picture) -> None:
     assert len(set(component)) == 6
 
 
+def test_no_more_neighbours_are_asked_for_than_are_alike(picture, monkeypatch) -> None:
+    """Memory of the search grows with their number: a copy without other neighbours must not ask for all images."""
+    asked = []
+    search = near._neighbours
+    monkeypatch.setattr(near, "_neighbours", lambda *given: asked.append(given[-1]) or search(*given))
+    thumbnails = [picture(seed, THUMBNAIL) for seed in range(40)]
+    pairs = near_pairs([picture.tobytes() for picture in [*thumbnails, thumbnails[0] // 2]])
+    assert pairs.tolist() == [[0, 40]]
+    assert max(asked) < len(thumbnails) - 1
+
+
 def test_the_negative_is_another_picture_and_a_flat_one_is_near_to_none(picture) -> None:
     grey = picture(0, THUMBNAIL)
     assert near_pairs([grey.tobytes(), (255 - grey).tobytes()]).tolist() == []

@@ -88,7 +88,7 @@ def _near_unique(thumbnails: list[bytes]) -> list[tuple[int, int]]:
                     pair = (min(row, other), max(row, other))
                     confirmed[pair] = confirmed.get(pair, False) or value >= LEAST_CORRELATION
             for row, others in near:
-                if others and all(confirmed[min(row, other), max(row, other)] for other, _ in others):
+                if len(others) == count and all(confirmed[min(row, other), max(row, other)] for other, _ in others):
                     again.append(row)
         rows, count = np.array(again if count < len(thumbnails) - 1 else [], dtype=np.int64), 4 * count
     return [pair for pair, alike in confirmed.items() if alike]
