@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -76,7 +77,7 @@ def test_a_kill_while_writing_leaves_the_old_ledger(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ledgers.enter(path, "m", "x")
     assert ledgers.times_looked_at(path, "x") == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["l.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".l.csv.lock", "l.csv"]
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,9 @@ def test_a_damaged_ledger_stops_and_is_left_as_it_is(tmp_path, content):
     with pytest.raises(CxrflowError, match=r"l\.csv: damaged"):
         ledgers.enter(path, "m", "x")
     assert path.read_bytes() == content
+
+
+def test_looks_of_several_runs_at_once_all_count(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda k: ledgers.enter(tmp_path / "ledger.csv", f"bundle {k}", "test"), range(20)))
+    assert ledgers.times_looked_at(tmp_path / "ledger.csv", "test") == 20

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
@@ -40,11 +41,13 @@ def enter(ledger: Path, bundle: str, test_set: str) -> None:
     The file is replaced atomically, so that a killed run leaves the old one. Raises CxrflowError if the ledger is
     damaged.
     """
-    rows = _rows(ledger)
-    rows.append([datetime.now(UTC).isoformat(timespec="seconds"), bundle, test_set])
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    write_whole(ledger, text.getvalue().encode())
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(ledger.with_name(f".{ledger.name}.lock")):  # two runs at once would each add to the same old rows
+        rows = _rows(ledger)
+        rows.append([datetime.now(UTC).isoformat(timespec="seconds"), bundle, test_set])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+        write_whole(ledger, text.getvalue().encode())
 
 
 def times_looked_at(ledger: Path, test_set: str) -> int:
