@@ -205,6 +205,18 @@ def test_an_unreadable_image_is_left_out_with_its_reason(collection: tuple[Path,
     assert (store.images[3] == 0).all()
 
 
+def test_what_a_killed_run_left_out_is_read_again(collection: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
+    root, records = collection
+    whole = (root / "here" / "1.png").read_bytes()
+    (root / "here" / "1.png").write_bytes(b"not a picture")
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_images(records, Root(root), STEPS, CountingEngine(limit=4), tmp_path / "out")
+    (root / "here" / "1.png").write_bytes(whole)
+    store = prepare.prepare_images(records, Root(root), STEPS, CountingEngine(), tmp_path / "out")
+    assert store.index.left_out.isna().all()
+    assert store.images[1].any()
+
+
 def test_no_store_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(CxrflowError, match="run `cxrflow images`"):
         prepare.open_store(tmp_path)

@@ -36,6 +36,9 @@ class Work:
         journal.seek(0)
         for line in journal:
             self._remember(*json.loads(line))
+        # Another limit, or a file that is there again, may give an image now.
+        self.finished[list(self._reasons)] = False
+        self._reasons.clear()
 
     def add(self, row: int, result: Prepared | str) -> None:
         """Store the result of a row: the prepared image, or the reason for leaving it out."""
