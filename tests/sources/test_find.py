@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.sources import SOURCES, find_collections, print_sources, tables
+from cxrflow.sources import SOURCES, find_collections, print_sources, table, tables
 from cxrflow.sources.collection import Options
 
 
@@ -85,3 +85,22 @@ def test_a_table_beside_collections_that_lacks_a_column_does_not_hide_them(root)
     assert names(find_collections(root)[1]) == ["covid-chestxray", "rsna", "table"]
     (root / "list.csv").write_text("file,label,patient\na.png,normal,1\n")
     assert find_collections(root)[0] == root.parent
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX"])
+def test_what_programs_leave_behind_is_no_collection(root, name) -> None:
+    (root / name).mkdir()
+    (root / name / "t.csv").write_text("path,label,patient\na.png,normal,1\n")
+    assert names(find_collections(root)[1]) == ["covid-chestxray", "rsna", "table"]
+
+
+def test_a_folder_that_cannot_be_opened_is_passed_over(root, monkeypatch) -> None:
+    def refuse(folder, *_, **__):
+        if folder.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return own(folder, *_, **__)
+
+    (root / "lost+found").mkdir()
+    own = table.is_own
+    monkeypatch.setattr(table, "is_own", refuse)
+    assert names(find_collections(root)[1]) == ["covid-chestxray", "rsna", "table"]

@@ -57,7 +57,7 @@ def find_collections(
     home, here = root, Path(os.path.abspath(root))  # resolves "." and "..", which have no name
     itself, found = recognise(here, columns), []
     if itself is None or not _is_certain(itself, here, columns):
-        folders = sorted(root.iterdir())
+        folders = [f for f in sorted(root.iterdir()) if not f.name.startswith(".") and not is_of_the_system(f.name)]
         found = [(c, name_text(folder.name)) for folder in folders if (c := recognise(folder, columns)) is not None]
     if itself is not None and not found:
         home, found = here.parent, [(itself, name_text(here.name))]
@@ -162,7 +162,10 @@ def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Col
     for collection in SOURCES.values():
         if collection.folder and folder.name in (collection.folder, collection.name):
             return collection
-    return table.COLLECTION if table.is_own(folder, _named(folder, columns)) else None
+    try:
+        return table.COLLECTION if table.is_own(folder, _named(folder, columns)) else None
+    except PermissionError:  # such as lost+found; ``passed_over`` names it
+        return None
 
 
 def _is_certain(collection: Collection, folder: Path, columns: Mapping[str, Columns] | None) -> bool:
