@@ -254,7 +254,7 @@ def _try(network: nn.Module, bundle: Bundle, folder: Path) -> None:
         answers = tuple(logits.shape) == (1, len(bundle.task.order)) and bool(torch.isfinite(logits).all())
         reason = "it gives no number for each class"
     except Exception as error:  # a stored graph can raise anything
-        answers, reason = False, one_line(" ".join(str(error).split()))
+        answers, reason = False, one_line(str(error))
     if not answers:
         raise CxrflowError(
             f"{folder}: the network cannot be used on {planes} x {size} x {size} images ({reason}); {_RESTORE}."

@@ -15,5 +15,7 @@ class LeftOut(Exception):
 
 
 def one_line(text: str, most: int = 200) -> str:
-    """Text of others as an error quotes it: what cannot be shown is escaped, and cut after ``most`` characters."""
+    """Text of others as an error quotes it: runs of white space become one space, control characters are escaped, and
+    what exceeds ``most`` characters is cut off."""
+    text = " ".join(text[: 10 * most].split())
     return clean(text[:most]) + ("..." if len(text) > most else "")

@@ -102,7 +102,7 @@ class _Scalars(yaml.constructor.SafeConstructor):
 def _problem(error: yaml.YAMLError, text: str) -> str:
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is None or problem is None:
-        return one_line(" ".join(str(error).split()))
+        return one_line(str(error))
     said = f"line {mark.line + 1}: {' '.join(filter(None, (getattr(error, 'context', None), problem)))}"
     return f"{said}, a tab; indent by spaces" if text[mark.index : mark.index + 1] == "\t" else said
 

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import LeftOut, one_line
 from cxrflow.images import steps as do
 from cxrflow.images.steps import LungMap, Prepared, Window
 from cxrflow.lungs import learned, opencv
@@ -189,4 +189,4 @@ def prepare_image(grey: np.ndarray, steps: Images) -> Prepared:
         *_, (_, view) = views(grey, steps)
         return Prepared(view.image, view.mask, view.window)
     except cv2.error as error:
-        raise LeftOut(f"the image steps failed ({' '.join(str(error).split())[:200]})") from None
+        raise LeftOut(f"the image steps failed ({one_line(str(error))})") from None

@@ -56,7 +56,7 @@ class StoredNetwork(nn.Module):
             self._gradcam = _module_of(network, _last_map(inferred))
             classes = inferred.output[0].type.tensor_type.shape.dim[1].dim_value
         except Exception as error:  # a damaged file can raise anything
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(str(error))
             raise CxrflowError(f"the ONNX graph is damaged, or onnx2torch cannot convert it ({reason}).") from None
         _fix_shapes(network)
         _make_trainable(network)

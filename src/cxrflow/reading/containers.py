@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from typing import IO
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import LeftOut, one_line
 
 _GZIP, _ZIP, _END_OF_ZIP = b"\x1f\x8b", (b"PK\3\4", b"PK\5\6"), b"PK\5\6"
 #: Archives whose table of contents is larger are not opened (bytes): they hold more than one image.
@@ -52,7 +52,7 @@ def _from_zip(content: bytes, largest: int) -> bytes:
             with archive.open(files[0]) as packed:
                 return _inflate(packed, "zip archive", largest)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise LeftOut(f"zip archive is damaged ({' '.join(str(error).split())[:200]})") from None
+        raise LeftOut(f"zip archive is damaged ({one_line(str(error))})") from None
 
 
 def _is_litter(name: str) -> bool:
@@ -68,7 +68,7 @@ def _inflate(packed: IO[bytes] | gzip.GzipFile, what: str, largest: int) -> byte
             if inner.tell() > largest:
                 raise LeftOut(f"{what} inflates to more than {largest // 1024**2:,} MiB")
     except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as error:
-        raise LeftOut(f"{what} is damaged ({' '.join(str(error).split())[:200]})") from None
+        raise LeftOut(f"{what} is damaged ({one_line(str(error))})") from None
     if not inner.tell():
         raise LeftOut(f"{what} holds an empty file")
     return inner.getvalue()

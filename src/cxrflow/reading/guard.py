@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import LeftOut, one_line
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def guarded(what: str) -> Iterator[None]:
     except RecursionError:
         raise LeftOut(f"{what} is nested too deeply") from None
     except BaseException as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(str(error)) or type(error).__name__
         raise LeftOut(f"{what} is damaged or cannot be decoded ({reason})") from None
 
 

@@ -6,7 +6,7 @@ Phones append a preview, a gain map or a film, which is passed over.
 import imagecodecs
 import numpy as np
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import LeftOut, one_line
 from cxrflow.reading.codestream import EOI, MOST_SCANS, SOF, SOS, segments
 from cxrflow.reading.pixels import Pixels, check_size
 from cxrflow.reading.tags import read_orientation
@@ -51,7 +51,7 @@ def read_jpeg(content: bytes) -> Pixels:
     try:
         values = _decode(content, kind, components, adobe)
     except (imagecodecs.Jpeg8Error, imagecodecs.JpeglsError) as error:
-        raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
+        raise LeftOut(f"image is damaged ({one_line(str(error))})") from None
     return Pixels(values, read_orientation(exif, xmp))
 
 

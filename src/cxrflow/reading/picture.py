@@ -7,7 +7,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import LeftOut, one_line
 from cxrflow.reading import jpeg, png, tiff
 from cxrflow.reading.codestream import JPEG_2000, read_jpeg_2000
 from cxrflow.reading.kinds import what_it_is
@@ -59,7 +59,7 @@ def _read_jpeg_2000(content: bytes) -> Pixels:
     except (ValueError, NotImplementedError) as error:
         raise LeftOut(f"JPEG 2000 of a kind that is not read ({error}; convert it to PNG)") from None
     except imagecodecs.Jpeg2kError as error:
-        raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
+        raise LeftOut(f"image is damaged ({one_line(str(error))})") from None
 
 
 def _through_pillow(content: bytes) -> Pixels:
@@ -74,7 +74,7 @@ def _through_pillow(content: bytes) -> Pixels:
     except LeftOut:
         raise
     except Exception as error:  # Pillow raises almost anything on a damaged file
-        raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
+        raise LeftOut(f"image is damaged ({one_line(str(error))})") from None
     known = image.mode in ("L", "LA", "RGB", "RGBA")
     colours = image if known else image.convert("RGBA" if image.has_transparency_data else "RGB")
     return Pixels(np.asarray(colours), read_orientation(image.info.get("exif", b""), image.info.get("xmp", b"")))

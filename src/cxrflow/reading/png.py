@@ -11,7 +11,7 @@ import zlib
 import imagecodecs
 import numpy as np
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import LeftOut, one_line
 from cxrflow.reading.pixels import Pixels, check_size
 from cxrflow.reading.tags import read_orientation
 
@@ -72,7 +72,7 @@ def decode_samples(content: bytes) -> np.ndarray:
     except UnicodeDecodeError:  # imagecodecs gives some of libpng's messages as bytes that are no text
         raise LeftOut("image is damaged") from None
     except imagecodecs.PngError as error:
-        raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
+        raise LeftOut(f"image is damaged ({one_line(str(error))})") from None
 
 
 def _add_text(texts: dict[bytes, bytes], name: bytes, data: bytes) -> None:

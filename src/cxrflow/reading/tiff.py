@@ -5,7 +5,7 @@ import struct
 import imagecodecs
 import numpy as np
 
-from cxrflow.errors import LeftOut
+from cxrflow.errors import LeftOut, one_line
 from cxrflow.reading.pixels import LARGEST_IMAGE, Pixels, check_size
 from cxrflow.reading.tags import ORIENTATION, Directory, directories
 
@@ -49,7 +49,7 @@ def read_tiff(content: bytes) -> Pixels:
     except imagecodecs.TiffError as error:
         if _CANNOT in str(error):
             raise LeftOut(f"TIFF of a kind that is not read ({_CONVERT})") from None
-        raise LeftOut(f"image is damaged ({' '.join(str(error).split())[:200]})") from None
+        raise LeftOut(f"image is damaged ({one_line(str(error))})") from None
     except (IndexError, ValueError) as error:  # libtiff makes nothing of the directory
         raise LeftOut(f"TIFF is damaged, or of a kind that is not read ({error}; {_CONVERT})") from None
     return Pixels(_samples(page, values, bits), orientation)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_seen, read_trained_on
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, one_line
 from cxrflow.models import find_model
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import IMAGENET, SCRATCH, Images
@@ -232,7 +232,7 @@ def _imagenet(model: str) -> tuple[State, str]:
     try:
         return load()
     except Exception as error:  # offline, the libraries raise almost anything
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(str(error))
         raise CxrflowError(
             f"training.start: the ImageNet weights of {model} are not in the cache and could not be downloaded "
             f"({reason}); set it to the path of a file of weights, or to {SCRATCH}."
@@ -255,4 +255,4 @@ def _load(path: Path) -> Any:
             "state_dict as .safetensors."
         ) from None
     except Exception as error:  # a damaged file can raise anything
-        raise CxrflowError(f"training.start: {path} holds no weights ({' '.join(str(error).split())[:200]}).") from None
+        raise CxrflowError(f"training.start: {path} holds no weights ({one_line(str(error))}).") from None
