@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata.groups import NO_PAIRS, check_classes, group_ids, split_of
+from cxrflow.metadata.groups import NO_PAIRS, Groups, check_classes, components, split_of
 from cxrflow.params import Split
 from cxrflow.task import Task
 
@@ -18,6 +18,19 @@ def table(*rows: tuple[str | None, str, str | None]) -> pd.DataFrame:
     """Rows of (patient, path, content), with image ids i0, i1, ..."""
     frame = pd.DataFrame(rows, columns=["patient_id", "path", "content_hash"], dtype=object)
     return frame.assign(image_id=[f"i{n}" for n in range(len(rows))])
+
+
+def group_ids(frame: pd.DataFrame, near: np.ndarray) -> pd.Series:
+    """The names of the groups of rows with the same patient, same file or near repeats, learned in two parts."""
+    component = components(frame, ("patient_id", "path", "content_hash"), near)
+    patients, images = frame.patient_id.astype(object).where(frame.patient_id.notna(), None), frame.image_id
+    codes, _ = pd.factorize(patients)
+    first = np.array([-1 if code < 0 else list(codes).index(code) for code in codes], dtype=np.int32)
+    groups, half = Groups(component, first), len(frame) // 2
+    for part in (slice(half), slice(half, None)):
+        groups.learn(patients.iloc[part].tolist(), images.iloc[part].tolist())
+    names = groups.names(np.arange(len(frame)), patients.tolist(), images.tolist())
+    return pd.Series(names, index=frame.index, dtype=object)
 
 
 def test_by_patient_by_file_by_content_and_along_the_chain() -> None:

@@ -3,9 +3,9 @@
 import hashlib
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata.build import SIDES, build_records
-from cxrflow.metadata.groups import NO_PAIRS, group_ids, split_of
+from cxrflow.metadata.groups import split_of
 from cxrflow.metadata.sides import COLUMNS, first_sides, keep_sides, read_sides, write_sides
 from cxrflow.params import Sources, Split
 
@@ -33,7 +33,20 @@ def frame(rows: list[Row], near: list[tuple[str, str]] = ()) -> pd.DataFrame:
     table["other_id"] = None
     at = {image: position for position, image in enumerate(table.image_id)}
     pairs = [[at[a], at[b]] for a, b in near if a in at and b in at]
-    return table.assign(group_id=group_ids(table, np.array(pairs, dtype=np.int64) if pairs else NO_PAIRS))
+    return table.assign(group_id=_group_names(table, pairs))
+
+
+def _group_names(table: pd.DataFrame, pairs: list[list[int]]) -> list[str]:
+    """The first patient, else the first image, of all rows that a patient, a content or a pair connects."""
+    groups = [{position} for position in range(len(table))]
+    same = [rows for key in ("patient_id", "content_hash") for rows in table.groupby(key).indices.values()]
+    for one, other in [*pairs, *(pair for rows in same for pair in pairwise(rows))]:
+        if groups[one] is not groups[other]:
+            groups[one] |= groups[other]
+            for position in groups[other]:
+                groups[position] = groups[one]
+    named = [table.iloc[sorted(group)] for group in groups]
+    return [min(rows.patient_id.dropna(), default=None) or min(rows.image_id) for rows in named]
 
 
 def image(number: int, patient: int | None = None, content: int | None = None, kept: bool = True) -> Row:

@@ -93,19 +93,6 @@ class Groups:
         return [next(filter(None, self._names.get(group, (patient, image)))) for group, patient, image in own]
 
 
-def group_ids(frame: pd.DataFrame, near: Pairs) -> pd.Series:
-    """The names of the groups of a table in memory: rows with the same patient, same file or near repeats.
-
-    frame   columns image_id, patient_id, path, content_hash; index 0..n-1
-    near    near repeats, positions (pairs, 2)
-    """
-    component = components(frame, ("patient_id", "path", "content_hash"), near)
-    groups = Groups(component, _first(frame.patient_id))
-    texts = frame.patient_id.astype(object).where(frame.patient_id.notna(), None).tolist(), frame.image_id.tolist()
-    groups.learn(*texts)
-    return pd.Series(groups.names(np.arange(len(frame)), *texts), index=frame.index, dtype=object)
-
-
 def split_of(group_id: str, split: Split) -> str:
     """Side of a new group: the hash of its name, as a number in [0, 1), is compared with the cumulative shares of
     ``split``."""
