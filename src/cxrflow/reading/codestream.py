@@ -6,7 +6,7 @@ of JPEG can take 14 GB.
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxrflow.errors import LeftOut
@@ -29,14 +29,21 @@ _J2K, _JP2 = JPEG_2000 = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
 
 
 class Codestream(NamedTuple):
-    """Size in pixels, number of components, and of scans (JPEG) or tiles (JPEG 2000), as a codestream declares them;
-    and whether it is there to its end (JPEG)."""
+    """What a codestream declares.
+
+    height, width  in pixels
+    components     number of them
+    parts          number of scans (JPEG) or tiles (JPEG 2000)
+    whole          whether it is there to its end (JPEG)
+    frame          marker of the frame header (JPEG), which names the process
+    """
 
     height: int
     width: int
     components: int
     parts: int = 1
     whole: bool = True
+    frame: int = 0
 
 
 def check_frame(data: "pydicom.Dataset") -> None:
@@ -62,6 +69,7 @@ def check_frame(data: "pydicom.Dataset") -> None:
             raise LeftOut(f"RLE of {bits} bits a pixel, not whole bytes")
         _check_rle(fragments[0], samples * bits // 8)
         return
+    read: Callable[[bytes], Codestream]
     if syntax in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes):
         start, read = b"\xff\xd8", read_jpeg
     elif syntax in JPEG2000TransferSyntaxes:
@@ -107,25 +115,28 @@ def segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             at = after.start() if after else len(content)
 
 
-def read_jpeg(content: bytes) -> Codestream:
+def read_jpeg(content: bytes, other: Callable[[int, int, int], None] = lambda *_: None) -> Codestream:
     """The frame header of a JPEG of any process (T.81) or a JPEG-LS (T.87), and its number of scans.
 
+    other  called with the marker, start and end of every other segment
     Raises LeftOut if it has no frame header or two, or more than MOST_SCANS scans.
     """
-    frame: tuple[int, int, int] | None = None
-    scans, marker = 0, 0
+    size: tuple[int, int, int] | None = None
+    frame, scans, marker = 0, 0, 0
     for marker, start, end in segments(content):
         if marker in SOF:
-            if frame is not None or end - start < 6 or len(content) < start + 6:
+            if size is not None or end - start < 6 or len(content) < start + 6:
                 raise LeftOut("JPEG is damaged: it has two frame headers, or half of one")
-            frame = struct.unpack(">HHB", content[start + 1 : start + 6])
+            frame, size = marker, struct.unpack(">HHB", content[start + 1 : start + 6])
         elif marker == SOS:
             scans += 1
             if scans > MOST_SCANS:
                 raise LeftOut(f"JPEG has more than {MOST_SCANS} scans")
-    if frame is None:
+        else:
+            other(marker, start, end)
+    if size is None:
         raise LeftOut("JPEG is damaged: it has no frame header")
-    return Codestream(*frame, scans, marker == EOI)
+    return Codestream(*size, scans, marker == EOI, frame)
 
 
 def read_jpeg_2000(content: bytes) -> Codestream:
