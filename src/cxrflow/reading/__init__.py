@@ -92,8 +92,9 @@ def decode_noted(path: Path) -> Decoded:
         content = unpacked(content, LARGEST_FILE)
         if not is_dicom(content) or is_dicomdir(content):
             return Decoded(checked(read_picture(content)))
-        from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
+    from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
 
+    with guarded("file"):
         grey, note = read_dicom(content)
         return Decoded(checked(grey), note and clean(note))
 
