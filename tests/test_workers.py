@@ -79,6 +79,21 @@ def test_an_error_of_the_function_itself_is_raised_with_its_traceback() -> None:
     assert list(LocalEngine(LIMITS).map(misbehave, ["a"])) == ["a"]
 
 
+@pytest.mark.parametrize("what", ["result", "error"])
+def test_what_cannot_be_sent_is_no_crash_of_a_decoder(what: str) -> None:
+    class Unsendable(Exception):
+        def __reduce__(self):
+            raise TypeError("not to be pickled")
+
+    def function(item: str) -> object:
+        if item == "error":
+            raise Unsendable
+        return Unsendable() if item == "result" else item
+
+    with pytest.raises(TypeError, match="a worker's result cannot be sent"):
+        list(LocalEngine(LIMITS).map(function, ["a", what]))
+
+
 def test_who_takes_no_more_results_stops_the_work_at_once() -> None:
     results = LocalEngine(limits=None).map(time.sleep, [0, *[100] * 8])
     next(results)

@@ -188,11 +188,19 @@ def serve(descriptor: int) -> None:
             for item in items:
                 failed, value = _outcome(function, item, limits)
                 leaving = limits is not None and _memory() - idle > _KEPT * limits.memory_gb * 1e9
-                pipe.send((failed, value, leaving))
+                _send(pipe, failed, value, leaving)
                 if leaving:
                     return
                 if failed:
                     break
+
+
+def _send(pipe: Connection, failed: bool, value: Any, leaving: bool) -> None:
+    """Send a result. One that cannot be pickled is a mistake of the function, not of the file that it read."""
+    try:
+        pipe.send((failed, value, leaving))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        pipe.send((True, TypeError(f"a worker's result cannot be sent: {error}"), leaving))
 
 
 def _outcome(function: Any, item: Any, limits: Limits | None) -> tuple[bool, Any]:
