@@ -79,6 +79,11 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) 
         pytest.fail("began")
 
 
+def test_the_root_of_the_file_system_is_no_output_folder() -> None:
+    with pytest.raises(CxrflowError, match="is the root of the file system"), only_run(Path("/")):
+        pytest.fail("began")
+
+
 def test_commands_that_write_hold_their_folder(other, tmp_path: Path) -> None:
     (tmp_path / "sources").mkdir()
     arguments = ["metadata", "--sources", str(tmp_path / "sources"), "--out", str(tmp_path / "out")]

@@ -29,6 +29,8 @@ def only_run(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
     Raises CxrflowError if another run uses the folder, or the folder cannot be written.
     """
     given, folder = folder, Path(os.path.abspath(folder))
+    if not folder.name:
+        raise CxrflowError(f"{name_text(given)}: is the root of the file system; name another folder.")
     path = folder.with_name(f".{folder.name}.lock")
     lock = FileLock(path, mode=0o644)
     try:
