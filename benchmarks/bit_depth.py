@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from cxrflow.errors import LeftOut
 from cxrflow.images.registry import prepare_image
 from cxrflow.params import load_params
-from cxrflow.reading import ENDINGS, read_radiograph
+from cxrflow.reading import EXTENSIONS, read_radiograph
 
 _PARAMS = Path(__file__).parents[1] / "params.yaml"
 _SMALL, _BINS, _FOLDS = 16, 64, 5
@@ -92,7 +92,7 @@ def main() -> None:
 def stored(folder: Path, count: int, contrast: Sequence[float]) -> dict[str, list[np.ndarray]]:
     """The prepared pictures, uint8 (size, size), of ``count`` radiographs stored in each way."""
     steps, random = load_params(_PARAMS).images, np.random.default_rng(0)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
     prepared: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "image")

@@ -43,7 +43,7 @@ _PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 
 def seeds() -> list[tuple[str, bytes]]:
-    """The seeds: ending, content."""
+    """The seeds: extension, content."""
     found = [(".dcm", Path(name).read_bytes()) for name in get_testdata_files() if name.endswith(".dcm")]
     found = [seed for seed in found if len(seed[1]) <= _LARGEST]
     grey = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (80, 96), np.uint8), (0, 0), 2)
@@ -82,7 +82,7 @@ def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def mutated(files: Sequence[Path], number: int) -> tuple[str, bytes]:
-    """The input with this number, from the files of the seeds: ending, content."""
+    """The input with this number, from the files of the seeds: extension, content."""
     random = np.random.default_rng(number)
     seed = files[random.integers(len(files))]
     changed = bytearray(seed.read_bytes())
@@ -134,21 +134,21 @@ def _changed(content: bytearray, files: Sequence[Path], random: Generator) -> by
 
 
 def tried(files: Sequence[Path], number: int) -> tuple[str, str, float, float, float]:
-    """Read the input with this number as its ending says.
+    """Read the input with this number as its extension says.
 
-    Returns "read", "left out", "stopped" or an exception that should not have come out; the ending; the processor
+    Returns "read", "left out", "stopped" or an exception that should not have come out; the extension; the processor
     seconds of reading, and of making the input too; and the largest resident memory of the worker so far (MiB).
     """
     began = time.process_time()
-    ending, content = mutated(files, number)
-    path = files[0].parent / f"input {number}{ending}"
+    extension, content = mutated(files, number)
+    path = files[0].parent / f"input {number}{extension}"
     path.write_bytes(content)
     started = time.process_time()
     try:
-        if ending in (".csv", ".xlsx"):
+        if extension in (".csv", ".xlsx"):
             for _ in read_table(path, ("path", "label", "patient")):
                 pass
-        elif ending == ".yaml":
+        elif extension == ".yaml":
             load_params(path)
         else:
             read(path)
@@ -163,7 +163,7 @@ def tried(files: Sequence[Path], number: int) -> tuple[str, str, float, float, f
         path.unlink()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     now = time.process_time()
-    return outcome, ending, now - started, now - began, memory
+    return outcome, extension, now - started, now - began, memory
 
 
 def main() -> None:
@@ -178,23 +178,23 @@ def main() -> None:
     engine = LocalEngine(LIMITS)
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for position, (ending, content) in enumerate(seeds()):
-            files.append(Path(folder) / f"{position}{ending}")
+        for position, (extension, content) in enumerate(seeds()):
+            files.append(Path(folder) / f"{position}{extension}")
             files[-1].write_bytes(content)
         minutes = 0.0
         while minutes < asked.minutes:
             numbers = range(number, number + _BATCH)
             for at, result in zip(numbers, engine.map(partial(tried, files), numbers), strict=True):
                 if isinstance(result, Lost):
-                    ending = mutated(files, at)[0]
-                    counts[ending, "left out with its worker"] += 1
-                    print(f"{at} ({ending}): {result.reason}", flush=True)
+                    extension = mutated(files, at)[0]
+                    counts[extension, "left out with its worker"] += 1
+                    print(f"{at} ({extension}): {result.reason}", flush=True)
                     continue
-                outcome, ending, seconds, all_seconds, memory = result
+                outcome, extension, seconds, all_seconds, memory = result
                 known = outcome in ("read", "left out", "stopped")
-                counts[ending, outcome if known else "ANOTHER ERROR"] += 1
+                counts[extension, outcome if known else "ANOTHER ERROR"] += 1
                 if not known:
-                    wrong.append(f"{at} ({ending}): {outcome}")
+                    wrong.append(f"{at} ({extension}): {outcome}")
                     print(wrong[-1], flush=True)
                 slowest, largest = max(slowest, (seconds, at)), max(largest, (memory, at))
                 spent += all_seconds
@@ -203,10 +203,10 @@ def main() -> None:
             print(f"{sum(counts.values()):,} inputs, {minutes:.1f} minutes, {len(wrong)} wrong", flush=True)
     print("\n| format | inputs | read | left out | stopped | left out with its worker | another error |")
     print("|---|---|---|---|---|---|---|")
-    for ending in sorted({ending for ending, _ in counts}):
-        row = [counts[ending, name] for name in ("read", "left out", "stopped", "left out with its worker")]
-        row.append(counts[ending, "ANOTHER ERROR"])
-        print(f"| {ending} | {sum(row):,} | " + " | ".join(f"{count:,}" for count in row) + " |")
+    for extension in sorted({extension for extension, _ in counts}):
+        row = [counts[extension, name] for name in ("read", "left out", "stopped", "left out with its worker")]
+        row.append(counts[extension, "ANOTHER ERROR"])
+        print(f"| {extension} | {sum(row):,} | " + " | ".join(f"{count:,}" for count in row) + " |")
     print(f"\nSlowest: {slowest[0]:.2f} s (input {slowest[1]}).")
     print(f"Largest memory of a worker: {largest[0]:.0f} MiB (input {largest[1]}).")
     sys.exit(1 if wrong else 0)

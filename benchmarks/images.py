@@ -28,7 +28,7 @@ from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
 from cxrflow.images.registry import prepare_image
 from cxrflow.params import Images, load_params
-from cxrflow.reading import ENDINGS, is_dicom, read_radiograph
+from cxrflow.reading import EXTENSIONS, is_dicom, read_radiograph
 from cxrflow.reading.dicom import read_dicom
 from cxrflow.records import TRUTH
 
@@ -88,7 +88,7 @@ def main() -> None:
 
 def radiographs(folder: Path) -> list[Path]:
     """The picture files below a folder of collections, without masks."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
     return sorted(p for p in found if not {"annotations", TRUTH} & set(p.parts))
 
 

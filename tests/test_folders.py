@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.folders import AGAIN, BROKEN_LINK, DICOMDIR, HIDDEN, NO_ENDING, OF_THE_SYSTEM, SPECIAL, Search, counted
+from cxrflow.folders import AGAIN, BROKEN_LINK, DICOMDIR, HIDDEN, NO_EXTENSION, OF_THE_SYSTEM, SPECIAL, Search, counted
 
 PNG, JPEG, DICOM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", bytes(128) + b"DICM"
 
@@ -47,7 +47,7 @@ def test_images_are_known_by_ending_and_without_one_by_content(tmp_path: Path) -
     found, passed_over = search(tmp_path, below=tmp_path)
     assert list(found) == sorted([*images, "x.dcm.gz", "any.zip"])
     assert set(found.values()) == {None}
-    assert passed_over == {".txt": 2, ".name": 1, NO_ENDING: 2, DICOMDIR: 1, ".nii.gz": 1}
+    assert passed_over == {".txt": 2, ".name": 1, NO_EXTENSION: 2, DICOMDIR: 1, ".nii.gz": 1}
 
 
 def test_a_file_named_by_the_user_is_taken_as_it_is_and_a_path_to_nothing_stops(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_names_in_any_bytes_are_found(tmp_path: Path) -> None:
 
 
 def test_counts_in_words() -> None:
-    assert counted(Counter({".pdf": 3, ".txt": 1200, NO_ENDING: 2})) == "1,200 .txt, 3 .pdf, 2 without ending"
+    assert counted(Counter({".pdf": 3, ".txt": 1200, NO_EXTENSION: 2})) == "1,200 .txt, 3 .pdf, 2 without extension"
     many = counted(Counter({f".{number:02}a": 1 for number in range(20)}))
-    assert many.endswith("1 .11a, 8 with 8 other endings")
+    assert many.endswith("1 .11a, 8 with 8 other extensions")
     assert counted(Counter({".a\x1b[2J": 1})) == r"1 .a\u001b[2J"

@@ -17,8 +17,8 @@ TASK = yaml.safe_load((PROJECT / "params.yaml").read_text())["task"]
 CLASSES = {*TASK["classes"], *TASK["names"].values()}
 
 
-def files(*endings: str) -> list[Path]:
-    found = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in endings]
+def files(*extensions: str) -> list[Path]:
+    found = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in extensions]
     return [path for path in found if path.relative_to(PACKAGE).parts[0] not in MAY_NAME]
 
 

@@ -18,7 +18,7 @@ from cxrflow.text import name_of, name_text
 #: Reasons for leaving out a file that is not below its root.
 OUTSIDE = "path leaves the collection's folder: it is absolute or has '..'"
 LINK = "path leaves the collection's folder through a link; set sources.follow_links: true if the link is yours"
-#: Ending of files and folders that are being written; a later run removes those that an interrupted one left.
+#: Extension of files and folders that are being written; a later run removes those that an interrupted one left.
 WRITING = ".writing"
 #: An absolute path, also of Windows, or one with "..".
 _OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|/)\.\.(?:/|$)")

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxrflow.errors import CxrflowError
-from cxrflow.reading import ENDINGS, is_dicom
+from cxrflow.reading import EXTENSIONS, is_dicom
 from cxrflow.reading.kinds import is_dicomdir
 from cxrflow.reading.picture import is_picture
 from cxrflow.text import clean, name_text
 
 BROKEN_LINK = "link to a file that is not there (if git-annex or DataLad manages it, fetch it first)"
-#: Kinds of what is passed over, beside endings.
-NO_ENDING, OF_THE_SYSTEM, DICOMDIR = "without ending", "of the operating system (._*, .DS_Store, ...)", "DICOMDIR"
+#: Kinds of what is passed over, beside extensions.
+NO_EXTENSION, OF_THE_SYSTEM, DICOMDIR = "without extension", "of the operating system (._*, .DS_Store, ...)", "DICOMDIR"
 SPECIAL, HIDDEN, AGAIN = "devices, FIFOs and sockets", "hidden folders", "folders searched already"
 LINKED = "links to folders"
 #: Files and folders that operating systems and archivers leave behind, in lower case.
 _OF_THE_SYSTEM = frozenset((".ds_store", "thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"))
-#: An ending has a letter: in ``1.2.840.10008`` there is none.
+#: An extension has a letter: in ``1.2.840.10008`` there is none.
 _ENDING = re.compile(r".(\.[^.\s]*[a-z][^.\s]*)$", re.IGNORECASE | re.DOTALL)
-#: Endings of files that reading unpacks.
+#: Extensions of files that reading unpacks.
 _PACKED = (".gz", ".zip")
-#: Bytes by which files without an ending are recognised.
+#: Bytes by which files without an extension are recognised.
 _HEAD = 1024
 _SHOWN = 12
 
@@ -41,7 +41,7 @@ class Search:
     """A search for image files in any number of files and folders.
 
     follow_links  whether folders are searched that links lead to
-    passed_over   number of files and folders that the search did not take, by ending or kind
+    passed_over   number of files and folders that the search did not take, by extension or kind
     """
 
     def __init__(self, follow_links: bool = True) -> None:
@@ -53,7 +53,7 @@ class Search:
     def images(self, paths: Iterable[Path]) -> Iterator[Found]:
         """The given files, and the images in the given folders at any depth, sorted by path within each folder.
 
-        In folders, images are recognised by ending, and DICOM files and pictures without an ending by content: archives
+        In folders, images are recognised by extension, and DICOM files and pictures without one by content: archives
         often store images without. Each file is given once: under its other names (links, or named
         twice) it is left out. Links to nothing, and files and folders that cannot be opened, are left out with the
         reason. No device, FIFO or socket is opened.
@@ -89,12 +89,12 @@ class Search:
                 else:
                     yield from self._enter(path, status, waiting)
             except OSError as error:
-                if is_of_an_image(ending(entry.name)) or ending(entry.name) == NO_ENDING:
+                if is_of_an_image(extension(entry.name)) or extension(entry.name) == NO_EXTENSION:
                     broken = entry.is_symlink() and isinstance(error, FileNotFoundError)
                     kind = "folder" if entry.is_dir(follow_symlinks=False) else "file"
                     yield Found(path, BROKEN_LINK if broken else _not_opened(kind, error))
                 else:
-                    self.passed_over[ending(entry.name)] += 1
+                    self.passed_over[extension(entry.name)] += 1
 
     def _enter(self, folder: Path, status: os.stat_result, waiting: list[os.DirEntry[str]]) -> Iterator[Found]:
         """Add the entries of a folder to those waiting, unless it has been searched already, as in a loop of links."""
@@ -109,7 +109,7 @@ class Search:
             yield Found(folder, _not_opened("folder", error))
 
     def _file(self, path: Path, status: os.stat_result) -> Iterator[Found]:
-        kind = ending(path.name)
+        kind = extension(path.name)
         if not stat.S_ISREG(status.st_mode):
             self.passed_over[SPECIAL] += 1
         elif is_of_an_image(kind):
@@ -119,7 +119,7 @@ class Search:
                 head = file.read(_HEAD)
             if is_dicomdir(head):
                 self.passed_over[DICOMDIR] += 1
-            elif is_dicom(head) or (kind == NO_ENDING and is_picture(head)):
+            elif is_dicom(head) or (kind == NO_EXTENSION and is_picture(head)):
                 yield self._once(path, status)
             else:
                 self.passed_over[kind] += 1
@@ -137,28 +137,28 @@ def is_of_the_system(name: str) -> bool:
     return name.startswith("._") or name.lower() in _OF_THE_SYSTEM
 
 
-def ending(name: str) -> str:
-    """The ending of a file name in lower case, with its dot; NO_ENDING if there is none. A packed file has two:
+def extension(name: str) -> str:
+    """The extension of a file name in lower case, with its dot; NO_EXTENSION if there is none. A packed file has two:
     ``.dcm.gz``."""
     found = _ENDING.search(name)
     if not found:
-        return NO_ENDING
+        return NO_EXTENSION
     last = found[1].lower()
-    packed = ending(name[: found.start(1)]) if last in _PACKED else NO_ENDING
-    return last if packed == NO_ENDING else packed + last
+    packed = extension(name[: found.start(1)]) if last in _PACKED else NO_EXTENSION
+    return last if packed == NO_EXTENSION else packed + last
 
 
 def is_of_an_image(kind: str) -> bool:
-    """Whether an ending, as ``ending`` gives it, is one of image files, packed or not."""
+    """Whether an extension, as ``extension`` gives it, is one of image files, packed or not."""
     unpacked = next((kind.removesuffix(packed) for packed in _PACKED if kind.endswith(packed)), kind)
-    return kind in ENDINGS or unpacked in ENDINGS
+    return kind in EXTENSIONS or unpacked in EXTENSIONS
 
 
 def counted(kinds: Counter[str]) -> str:
-    """Counts by ending or kind in words, the most frequent first: ``12 .txt, 3 .pdf, 2 without ending``."""
+    """Counts by extension or kind in words, the most frequent first: ``12 .txt, 3 .pdf, 2 without extension``."""
     shown = [f"{count:,} {clean(kind)}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
     more = sum(sorted(kinds.values(), reverse=True)[_SHOWN:])
-    return ", ".join(shown[:_SHOWN] + ([f"{more:,} with {len(shown) - _SHOWN} other endings"] if more else []))
+    return ", ".join(shown[:_SHOWN] + ([f"{more:,} with {len(shown) - _SHOWN} other extensions"] if more else []))
 
 
 def _identity(path: Path, status: os.stat_result) -> tuple[int, int] | str:

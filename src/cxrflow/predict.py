@@ -19,7 +19,7 @@ from cxrflow.folders import Found, Search, counted
 from cxrflow.images.file import PreparedFile, try_file
 from cxrflow.params import Images
 from cxrflow.predictor import NO_NUMBER, Predictor
-from cxrflow.reading import ENDINGS
+from cxrflow.reading import EXTENSIONS
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
 from cxrflow.text import clean, inert, name_text
 
@@ -62,7 +62,7 @@ def predict_files(bundle: Path, paths: Iterable[Path], out: Path) -> Counts:
     files = list(search.images(paths))
     passed_over = counted(search.passed_over)
     if not files:
-        held = f"passed over: {passed_over}" if passed_over else f"endings: {', '.join(ENDINGS)}"
+        held = f"passed over: {passed_over}" if passed_over else f"extensions: {', '.join(EXTENSIONS)}"
         raise CxrflowError(f"no image found ({held}); name a file or a folder of images.")
     if out.exists() and any(file.left_out is None and out.samefile(file.path) for file in files):
         raise CxrflowError(f"--out {name_text(out)} is one of the images; name another file.")

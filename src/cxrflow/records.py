@@ -13,7 +13,7 @@ from cxrflow.state import Kind, flag, number, one_of, read_table, text
 
 SPLITS = ("train", "val", "test")
 #: Folder beside synthetic collections with the ground-truth masks: ``truth/lungs`` and ``truth/opacity``, each mask at
-#: the path of its image with the ending ``.png``. Real collections have none.
+#: the path of its image with the extension ``.png``. Real collections have none.
 TRUTH = "truth"
 
 

@@ -26,7 +26,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("files", "listed", "found"),
     [
-        # without folder, without ending, with another one, in other capitals
+        # without folder, without extension, with another one, in other capitals
         (["p1/a.dcm"], "a.dcm", "p1/a.dcm"),
         (["p1/a.dcm"], "a", "p1/a.dcm"),
         (["p1/a"], "a.dcm", "p1/a"),
@@ -38,7 +38,7 @@ def folder(tmp_path):
         # as on the machine that wrote the table
         (["p1/a.png", "p2/a.png"], r"D:\export\p2\a.png", "p2/a.png"),
         (["p1/a.png"], "/home/me/p1/a.png", "p1/a.png"),
-        # the ending as listed, of two in one folder
+        # the extension as listed, of two in one folder
         (["p1/a.png", "p1/a.jpg"], "a.jpg", "p1/a.jpg"),
         # none
         (["p1/a.png"], "b", None),

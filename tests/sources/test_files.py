@@ -86,7 +86,7 @@ def test_images_that_no_row_lists_are_counted(tmp_path: Path, capsys: pytest.Cap
     print_files({"mine": files})
     printed = " ".join(capsys.readouterr().out.split())
     assert r"mine: 1 paths differ from the files' in spelling, such as sub\\b.png (sub/B.png)." in printed
-    assert "mine: images that no row lists: 1 * without ending, 1 *.png, 1 sub/*.jpg." in printed
+    assert "mine: images that no row lists: 1 * without extension, 1 *.png, 1 sub/*.jpg." in printed
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def rows() -> list[list[str]]:
 
 @pytest.fixture
 def export(tmp_path) -> Path:
-    """150 DICOM files, half of them without an ending, and a table in Windows-1252 separated by semicolons."""
+    """150 DICOM files, half of them without an extension, and a table in Windows-1252 separated by semicolons."""
     root = tmp_path / "export"
     for n in range(1, 151):
         meta = FileMetaDataset()

@@ -68,13 +68,13 @@ def test_without_cache_and_network_one_sentence_says_what_to_do(
         begin("crnn", "imagenet", grey, task)
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
-def test_a_file_of_weights(ending: str, tmp_path: Path, params: Params, task: Task) -> None:
+@pytest.mark.parametrize("extension", [".safetensors", ".pth"])
+def test_a_file_of_weights(extension: str, tmp_path: Path, params: Params, task: Task) -> None:
     """Of three planes into three, of another number of classes: all but the last layer."""
     torch.manual_seed(0)
     state = find_model("crnn").architecture(3, 14).state_dict()
-    path = tmp_path / f"weights{ending}"
-    if ending == ".pth":
+    path = tmp_path / f"weights{extension}"
+    if extension == ".pth":
         torch.save(state, path)
     else:
         save_file(state, path)

@@ -102,7 +102,7 @@ def frontal(
 @alone_in()
 def import_network(
     meta: Annotated[Path, typer.Option(help="TensorFlow 1 meta graph (model.meta).")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint, without the endings .index and .data-...")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint, without the extensions .index and .data-...")],
     classes: Annotated[str, typer.Option(help="Classes of the task in the order of the network's outputs.")],
     out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = RESULTS / "imported",
     input_name: Annotated[str, typer.Option("--input", help="Input tensor (images).")] = "input_1:0",

@@ -18,9 +18,10 @@ from cxrflow.text import clean
 
 #: Larger files are not opened (bytes).
 LARGEST_FILE = 512 * 1024 * 1024
-#: File name endings by which folders are searched for images. The content, not the ending, decides how a file is read.
+#: File name extensions by which folders are searched for images. The content, not the extension, decides how a file is
+#: read.
 # fmt: off
-ENDINGS = (
+EXTENSIONS = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif",
     ".jp2", ".j2k", ".j2c", ".jpf", ".jpx", ".jls", ".dcm", ".dicom", ".dic", ".ima", ".gz", ".zip",
     # Known, but not read: each is left out with what to convert it to.

@@ -18,7 +18,7 @@ from cxrflow.records import Record
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
-from cxrflow.sources.tables import ENDINGS as TABLES
+from cxrflow.sources.tables import EXTENSIONS as TABLES
 from cxrflow.text import clean, name_of, name_text
 
 #: Texts of a record that tables write, and that are printed.

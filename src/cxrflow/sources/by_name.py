@@ -1,11 +1,11 @@
-"""Images found by their name, for tables that give it without folder, ending, or as on another machine."""
+"""Images found by their name, for tables that give it without folder, extension, or as on another machine."""
 
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 from cxrflow.errors import LeftOut
-from cxrflow.folders import NO_ENDING, Search, ending, is_of_an_image
+from cxrflow.folders import NO_EXTENSION, Search, extension, is_of_an_image
 from cxrflow.sources.files import compared
 from cxrflow.text import name_text
 
@@ -22,10 +22,10 @@ class ByName:
     def find(self, listed: str, patient: str) -> str | None:
         """The path, relative to the folder, of the one image that a row lists; None if there is none.
 
-        An image fits if its path, compared from its end and without the ending of an image, is the listed one: the
+        An image fits if its path, compared from its end and without the extension of an image, is the listed one: the
         listed path may lack the first folders, or begin with folders of another machine, the same ones in all rows.
         Of several that fit, those count that lie below a folder with the name of the patient, and of several in one
-        folder the one with the ending as listed. Raises LeftOut if several are left.
+        folder the one with the extension as listed. Raises LeftOut if several are left.
         """
         if not self._images:
             return None
@@ -47,7 +47,7 @@ class ByName:
         return fits[0]
 
     def named(self, name: str) -> list[str]:
-        """The paths of the images with this name, whatever their ending."""
+        """The paths of the images with this name, whatever their extension."""
         return self._images.get(_stem(name), [])
 
     def paths(self) -> Iterator[str]:
@@ -76,6 +76,6 @@ def _compared(parts: Parts) -> Parts:
 
 
 def _stem(name: str) -> str:
-    """A file name as it is compared, without the ending of an image."""
-    kind = ending(name)
-    return compared(name[: -len(kind)] if kind != NO_ENDING and is_of_an_image(kind) else name)
+    """A file name as it is compared, without the extension of an image."""
+    kind = extension(name)
+    return compared(name[: -len(kind)] if kind != NO_EXTENSION and is_of_an_image(kind) else name)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cxrflow.reading import ENDINGS
+from cxrflow.reading import EXTENSIONS
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.cells import known, number, sex, years
@@ -22,9 +22,9 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
-    """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with any image ending."""
+    """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with any image extension."""
     images = sorted((folder / "images").iterdir()) if options.with_files and (folder / "images").is_dir() else []
-    files = {path.stem: path.name for path in images if path.suffix.lower() in ENDINGS}
+    files = {path.stem: path.name for path in images if path.suffix.lower() in EXTENSIONS}
     required, optional = ("patientid", "finding"), ("view", "age", "sex", "offset")
     for row in tables.read_table(folder / "metadata.csv", required, optional):
         yield _record(row, name, files)

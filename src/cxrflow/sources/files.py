@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cxrflow.errors import LeftOut
 from cxrflow.files import below
-from cxrflow.folders import NO_ENDING, Search, counted, ending
+from cxrflow.folders import NO_EXTENSION, Search, counted, extension
 from cxrflow.text import name_text
 
 
@@ -89,15 +89,15 @@ class Files:
 
     @cached_property
     def unlisted(self) -> Counter[str]:
-        """Images of the folder that ``find`` has not been asked for, by top folder and ending: ``images/*.png``."""
+        """Images of the folder that ``find`` has not been asked for, by top folder and extension: ``images/*.png``."""
         counts: Counter[str] = Counter()
         for path, left_out in Search(self.follow_links).images([self.folder]):
             folder = str(path.parent)[len(str(self.folder)) + 1 :]
             listing = self._listing(folder)
             if left_out is None and not (listing and listing.names.get(path.name)):
-                top, kind = folder.partition("/")[0], ending(path.name)
+                top, kind = folder.partition("/")[0], extension(path.name)
                 place = f"{name_text(top)}/*" if top else "*"
-                counts[f"{place} {kind}" if kind == NO_ENDING else f"{place}{kind}"] += 1
+                counts[f"{place} {kind}" if kind == NO_EXTENSION else f"{place}{kind}"] += 1
         return counts
 
     def _listing(self, folder: str) -> _Listing | None:

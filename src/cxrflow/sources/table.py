@@ -51,7 +51,7 @@ def is_output_folder(folder: Path) -> bool:
 
 def headers_in(folder: Path, encoding: str | None = None) -> dict[Path, tuple[str, ...]]:
     """The tables of a folder and the names of their columns; a text without columns, such as a README, is none."""
-    names = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in tables.ENDINGS and path.is_file()]
+    names = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in tables.EXTENSIONS and path.is_file()]
     taken = [path for path in names if not is_of_the_system(path.name) and not path.name.startswith((".", "~$"))]
     headers = {path: tables.read_header(path, encoding) for path in taken}
     return {path: names for path, names in headers.items() if len(names) > 1 or path.suffix.lower() != ".txt"}
@@ -82,7 +82,7 @@ def find_layout(folder: Path, columns: Columns | None = None) -> Layout:
             f"in {COLUMNS_FILE} (table: {best[0].name})."
         )
     if not best:
-        raise CxrflowError(f"{folder}: no table ({', '.join(tables.ENDINGS)}); add one of your images.")
+        raise CxrflowError(f"{folder}: no table ({', '.join(tables.EXTENSIONS)}); add one of your images.")
     return layout_of(best[0], headers[best[0]], columns, where)
 
 

@@ -16,7 +16,7 @@ from cxrflow.sources.delimited import Line, plain
 UNKNOWN_LABEL = "unknown label"
 NO_IMAGE = "row names no image"
 BAD_ROW = "row has more cells than the table's header"
-ENDINGS = (".csv", ".tsv", ".txt", ".xlsx")
+EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx")
 #: Row that holds the line, the line, and its cells as if it were a row.
 _Suspect = tuple[int, int, list[str]]
 _SUSPECTS = 10_000

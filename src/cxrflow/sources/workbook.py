@@ -29,7 +29,7 @@ def read_lines(path: Path) -> Iterator[Line]:
     """
     try:
         _check(path)
-        with path.open("rb") as file:  # by content: openpyxl refuses a path with another ending
+        with path.open("rb") as file:  # by content: openpyxl refuses a path with another extension
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             for sheet in book.worksheets:
                 rows = _rows(path, book, sheet)

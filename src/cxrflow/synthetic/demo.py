@@ -38,7 +38,7 @@ def write_demo(out: Path, params: Demo) -> None:
 
     Beside the collections, ``truth/lungs`` and ``truth/opacity`` hold 8-bit masks (0, 255) of each frontal radiograph:
     the lung fields, and the disease within them (empty for clear lungs). A mask has the size of its radiograph, and its
-    path with the ending ``.png``. If ``params.shortcut`` names a shortcut, marks correlated with the class are added
+    path with the extension ``.png``. If ``params.shortcut`` names a shortcut, marks correlated with the class are added
     (synthetic/shortcuts.py). Equal ``params`` give equal bytes. ``out`` is written in a temporary folder and then moved
     into place.
 
