@@ -151,7 +151,7 @@ def found_again(radiographs: dict[int, np.ndarray], prints: list[bytes], groups:
 
 
 def false_pairs(prints: list[bytes], names: list[str], pictures: np.ndarray, pairs: np.ndarray) -> None:
-    """Print how alike the images of different people are: pairs of the metadata stage between groups, to be looked at,
+    """Print how alike the images of different people are: pairs of the metadata stage between groups, to check by eye,
     and agreement with the near hashes of other pictures and groups.
 
     pictures  number of each image's group; groups that near repeats link have one number

@@ -69,7 +69,7 @@ def test_other_sides_leave_the_first_data_set_as_it_was(joined: Callable[..., Da
 
 
 def test_labels_of_another_task_are_refused(joined: Callable[..., Dataset]) -> None:
-    with pytest.raises(CxrflowError, match="label bacterial is none of the task's classes sick, well"):
+    with pytest.raises(CxrflowError, match="label bacterial is not one of the task's classes sick, well"):
         joined(("sick", "bacterial", "sick", "well", "sick"))
 
 

@@ -58,7 +58,7 @@ def test_a_task_in_overrides_replaces_the_whole_task_and_its_weights(params: Pat
 
 def test_a_weight_of_no_class_of_the_task_is_named(params: Path) -> None:
     override(params, {"task": KINDS, "training": {"loss_weights": {"covid": 2.0}}})
-    with pytest.raises(CxrflowError, match=r"loss_weights: covid is none of the task's classes well, sick"):
+    with pytest.raises(CxrflowError, match=r"loss_weights: covid is not one of the task's classes well, sick"):
         load_params(params)
 
 
@@ -123,7 +123,7 @@ def test_what_no_stage_can_do_is_refused_by_its_key(params: Path, key: str, valu
 def test_an_override_that_is_not_there_is_said_with_those_that_are(params: Path, named: object) -> None:
     override(params, {"task": KINDS})
     params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {"overrides": named}, sort_keys=False))
-    with pytest.raises(CxrflowError, match=r"overrides: .* is none of the override files in .*params \(over\)"):
+    with pytest.raises(CxrflowError, match=r"overrides: .* is not one of the override files in .*params \(over\)"):
         load_params(params)
 
 

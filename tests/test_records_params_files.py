@@ -99,11 +99,11 @@ def test_a_missing_key_is_named(params) -> None:
         ({"metadata.split.train": 0.85, "metadata.split.val": 0}, "above 0"),
         (
             {"training.loss_weights": {"flu": 2}},
-            "loss_weights: flu is none of the task's classes covid, normal, pneumonia",
+            "loss_weights: flu is not one of the task's classes covid, normal, pneumonia",
         ),
         ({"training.sample_weight_covid": 0.33}, "sample_weight_covid is now positive_share"),
         ({"training.balance": "source_and_class"}, "balance: source_and_class draws all images"),
-        ({"task.positive": "flu"}, "positive: flu is none of the classes"),
+        ({"task.positive": "flu"}, "positive: flu is not one of the classes"),
         ({"training.schedule.warmup_epochs": 14}, "warmup_epochs must be below epochs"),
     ],
 )
@@ -265,7 +265,7 @@ def test_digests_tell_values_and_code_apart(tmp_path) -> None:
     ("damage", "said"),
     [
         (lambda text: text.replace("a:2,", "a:1,"), "a:1 is the image_id of two rows"),
-        (lambda text: text.replace("train", "trains", 1), "split: row 1: 'trains' is none of train, val, test"),
+        (lambda text: text.replace("train", "trains", 1), "split: row 1: 'trains' is not one of train, val, test"),
         (lambda text: text.replace("train", "val", 1), "the group g is on two sides of the split"),
         (lambda text: text.replace(",g,", ",,", 1), "a:1 is kept, but has no group_id"),
         (lambda text: text.replace("41.0", "old"), "age: row 1: 'old' is no number it can be"),

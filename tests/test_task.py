@@ -55,12 +55,12 @@ def test_an_image_belongs_to_the_class_of_its_most_specific_finding(task, findin
     ("task", "findings", "reason"),
     [
         (SICK, [], NO_FINDING_GIVEN),
-        (SICK, ["effusion"], "finding is none of sick, well"),
+        (SICK, ["effusion"], "finding is not one of sick, well"),
         # unknown is not negative
-        (SICK, ["not determined"], "finding is none of sick, well"),
-        (SICK, ["abnormal without lung opacity"], "finding is none of sick, well"),
+        (SICK, ["not determined"], "finding is not one of sick, well"),
+        (SICK, ["abnormal without lung opacity"], "finding is not one of sick, well"),
         # general is not special: a pneumonia may be of any kind
-        (KINDS, ["pneumonia"], "finding is none of covid, viral, bacterial, clear"),
+        (KINDS, ["pneumonia"], "finding is not one of covid, viral, bacterial, clear"),
         (KINDS, ["pneumonia/bacterial", "pneumonia/viral"], "findings of more than one class (viral, bacterial)"),
         (OPACITY, ["lung opacity", "mass"], "findings of more than one class (opaque, rest)"),
     ],
@@ -92,8 +92,8 @@ SEVERAL = {f"c{n}": [finding] for n, finding in enumerate(list(FINDINGS)[:9])}
         ({"classes": TWO | {"COVID": ["mass"]}}, "COVID cannot name a class: use lower-case letters"),
         ({"classes": TWO | {"a b": ["mass"]}}, "a b cannot name a class"),
         ({"classes": TWO | {"": ["mass"]}}, "cannot name a class"),
-        ({"classes": TWO, "positive": "ill"}, "positive: ill is none of the classes sick, well"),
-        ({"classes": TWO, "names": {"ill": "Ill"}}, "names: ill is none of the classes sick, well"),
+        ({"classes": TWO, "positive": "ill"}, "positive: ill is not one of the classes sick, well"),
+        ({"classes": TWO, "names": {"ill": "Ill"}}, "names: ill is not one of the classes sick, well"),
         ({"classes": TWO, "labels": {}}, "labels"),
     ],
 )
@@ -182,7 +182,7 @@ def test_another_task_replaces_the_whole_one_and_its_weights(params) -> None:
     weighted = given | {"training": {"loss_weights": {"sick": 2.0}}}
     assert with_overrides(params, "mine", mine=weighted).training.loss_weights == {"sick": 2.0}
     wrong = given | {"training": {"loss_weights": {"covid": 2.0}}}
-    with pytest.raises(CxrflowError, match=r"loss_weights: covid is none of the task's classes sick, well"):
+    with pytest.raises(CxrflowError, match=r"loss_weights: covid is not one of the task's classes sick, well"):
         with_overrides(params, "mine", mine=wrong)
 
 
@@ -192,7 +192,7 @@ def test_overrides_are_laid_over_in_their_order(params) -> None:
     assert (loaded.images.size, loaded.images.crop_top) == (96, 0.1)
     assert with_overrides(params, ["two", "one"]).images.size == 64
     assert with_overrides(params, []).images.size == with_overrides(params, None).images.size
-    with pytest.raises(CxrflowError, match=r"overrides: absent is none of the override files in .*\(iteration1, "):
+    with pytest.raises(CxrflowError, match=r"overrides: absent is not one of the override files in .*\(iteration1, "):
         with_overrides(params, ["one", "absent"])
     with pytest.raises(CxrflowError, match=r"three\.yaml: overrides, sources can be set in .*params\.yaml only"):
         with_overrides(params, ["one", "three"], three={"overrides": "one", "sources": {"root": "x"}})

@@ -193,7 +193,7 @@ def read_description(folder: Path) -> Bundle:
         chosen = read_json(apart, _RESTORE)
         weights = chosen.pop("weights", None)  # bundles from before this key lack it
         if other := [key for key in chosen if key not in _CHOSEN]:
-            raise CxrflowError(f"{apart}: {one_line(other[0], 40)} is none of its keys; {_RESTORE}.")
+            raise CxrflowError(f"{apart}: {one_line(other[0], 40)} is not one of its keys; {_RESTORE}.")
         values = values | chosen
     try:
         bundle = Bundle.model_validate_json(json.dumps(values))

@@ -46,7 +46,7 @@ class Dataset:
         unknown = sorted({str(label) for label in records.label} - set(task.order))
         if unknown:
             raise CxrflowError(
-                f"records: label {unknown[0]} is none of the task's classes {', '.join(task.order)}; run "
+                f"records: label {unknown[0]} is not one of the task's classes {', '.join(task.order)}; run "
                 "`cxrflow metadata` for this task."
             )
         position = pd.Series(np.arange(len(store.index)), index=store.index.image_id)

@@ -67,7 +67,7 @@ def check_writable(path: Path) -> None:
 
 
 def refused(error: OSError, path: Path | str) -> CxrflowError:
-    """What stands in the way of reading or writing ``path``, and what to do, as an error of one sentence."""
+    """The error that names ``path``, why it cannot be read or written, and what to do."""
     where = name_text(path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CxrflowError(f"{where}: the disk is full, or the quota used up; free some space and run again.")

@@ -250,7 +250,7 @@ class Params(_Section):
     def _weights_are_of_classes(self) -> "Params":
         if others := [name for name in self.training.loss_weights if name not in self.task.classes]:
             raise ValueError(
-                f"training.loss_weights: {others[0]} is none of the task's classes {', '.join(self.task.order)}"
+                f"training.loss_weights: {others[0]} is not one of the task's classes {', '.join(self.task.order)}"
             )
         return self
 
@@ -313,7 +313,7 @@ def _overrides(path: Path, named: Any) -> list[Path]:
     for name in names:
         if name not in there:
             raise CxrflowError(
-                f"{path}: overrides: {one_line(str(name), 80)} is none of the override files in {folder} "
+                f"{path}: overrides: {one_line(str(name), 80)} is not one of the override files in {folder} "
                 f"({', '.join(there) or 'there are none'}); correct the name, or write the file."
             )
     return [folder / f"{name}.yaml" for name in names]

@@ -1,6 +1,6 @@
 """State: files that earlier stages wrote, checked as they are read. They may have been cut, edited or replaced since.
 
-What is wrong is one sentence, which ends in how to make the file anew. A seal, the digest of its own content, shows
+What is wrong is one sentence, which ends in how to make the file again. A seal, the digest of its own content, shows
 that the figures in a JSON file are those that were written.
 """
 
@@ -159,7 +159,7 @@ def one_of(*choices: str, required: bool = False) -> Kind:
     """One of the choices; dtype ``object``, None where empty."""
 
     def read(cells: "pd.Series") -> "pd.Series":
-        _refuse(cells, ~cells.isin(choices) & (cells.notna() | required), f"is none of {', '.join(choices)}")
+        _refuse(cells, ~cells.isin(choices) & (cells.notna() | required), f"is not one of {', '.join(choices)}")
         return cells.astype(object).where(cells.notna(), None)
 
     return read

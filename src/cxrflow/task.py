@@ -76,14 +76,14 @@ class Task(BaseModel):
     @model_validator(mode="after")
     def _belongs_together(self) -> "Task":
         if self.positive not in self.classes:
-            raise ValueError(f"positive: {self.positive} is none of the classes {', '.join(self.classes)}")
+            raise ValueError(f"positive: {self.positive} is not one of the classes {', '.join(self.classes)}")
         for name, shown in self.names.items():
             if not _SHOWN.fullmatch(shown):
                 raise ValueError(f"names: {shown!r} for {name}; use 1 to 40 characters, none of them [ ] $ or \\")
         if len({shown.casefold() for shown in self.names.values()}) < len(self.names):
             raise ValueError("names: two classes have the same name; people could not tell them apart")
         if others := [name for name in self.names if name not in self.classes]:
-            raise ValueError(f"names: {others[0]} is none of the classes {', '.join(self.classes)}")
+            raise ValueError(f"names: {others[0]} is not one of the classes {', '.join(self.classes)}")
         return self
 
     @cached_property
@@ -135,7 +135,7 @@ class Task(BaseModel):
             return labels[0], None
         if labels:
             return None, f"findings of more than one class ({', '.join(labels)})"
-        return None, f"finding is none of {', '.join(self.order)}"
+        return None, f"finding is not one of {', '.join(self.order)}"
 
     def finding_named(self, word: str) -> str | None:
         """The first finding of the class with the name or display name ``word``, or None."""

@@ -189,7 +189,7 @@ WORDS = ["COVID-19", "sars", "klebsiella", "normal", "pneumonia", "edema", "flu"
 def test_another_task_labels_the_same_findings_otherwise(own, build, task, labels) -> None:
     records = build(own([[f"{n}.png", word, f"p{n}"] for n, word in enumerate(WORDS)], {}), files="ignored", task=task)
     assert records.label.tolist() == labels
-    none = f"finding is none of {', '.join(task.order)}"
+    none = f"finding is not one of {', '.join(task.order)}"
     reasons = [None if label else none for label in labels[:-2]] + [f"{tables.UNKNOWN_LABEL} (flu)", NO_FINDING_GIVEN]
     assert records.left_out.tolist() == reasons
     assert records.findings[1] == "pneumonia/viral/sars"

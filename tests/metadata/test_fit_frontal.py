@@ -21,7 +21,7 @@ KINDS = {"frontal": ("PA", "X-ray"), "lateral": ("L", "X-ray"), "ct": ("Axial", 
 def collection(tmp_path, write_csv):
     """Writes covid-chestxray with 20 people of each kind named; lungs are two dark ellipses, or one, or a slope.
 
-    Of the frontal radiographs every other one has a finding that is none of the task's.
+    Of the frontal radiographs every other one has a finding that is not one of the task's.
     """
     x, y = np.meshgrid(np.linspace(-1, 1, 120), np.linspace(-1, 1, 130))
     left, right = ((((x - s) / 0.3) ** 2 + (y / 0.7) ** 2 < 1) for s in (-0.45, 0.45))

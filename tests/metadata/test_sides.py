@@ -74,7 +74,7 @@ def test_the_first_sides_are_those_of_the_hash(nothing) -> None:
     assert set(sides.side) == {"train", "val", "test"}
     assert sides.remembered.image_id.tolist() == records.image_id.tolist()  # the row left out, too
     assert sides.moved.empty
-    assert not sides.anew
+    assert not sides.reassigned
 
 
 @settings(max_examples=20)
@@ -97,7 +97,7 @@ def test_the_first_sides_of_rows_in_parts_are_those_of_the_whole(rows, children,
     )  # fmt: skip
     assert parts.side.astype(object).where(parts.side.notna(), None).tolist() == whole.side.tolist()
     pd.testing.assert_frame_equal(parts.remembered, whole.remembered)
-    assert (parts.anew, len(parts.moved)) == (whole.anew, len(whole.moved)) == (True, 0)
+    assert (parts.reassigned, len(parts.moved)) == (whole.reassigned, len(whole.moved)) == (True, 0)
     again = first_sides(lambda: iter([records]), records, SPLIT, False, whole.remembered, in_train)
     assert (again is None) == (len(whole.remembered) > 1)  # sides of this split are remembered now
 
@@ -225,7 +225,7 @@ def test_an_adult_who_was_trained_on_with_a_child_stays_in_train(nothing) -> Non
     # tested again where children are: another memory, and this one is kept
     kept = keep_sides(child, SPLIT, False, third.remembered)
     assert kept.side.tolist() == ["test", "test"]
-    assert kept.anew
+    assert kept.reassigned
     assert keep_sides(adult, SPLIT, False, kept.remembered, nobody).side.tolist() == ["train"]
 
 
@@ -268,18 +268,18 @@ def test_clean_leaves_the_sides_and_the_ledger(tmp_path) -> None:
     subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
 
 
-def test_another_split_begins_anew_says_so_and_forgets_nothing(nothing) -> None:
+def test_another_split_reassigns_says_so_and_forgets_nothing(nothing) -> None:
     records, other = frame([image(n, n) for n in range(40)]), SPLIT.model_copy(update={"seed": 1})
     first = keep_sides(records, SPLIT, False, nothing)
     second = keep_sides(records, other, False, first.remembered)
-    assert second.anew
+    assert second.reassigned
     assert second.side.tolist() == [split_of(group, other) for group in records.group_id]
     assert second.moved.empty
     back = keep_sides(records, SPLIT, False, second.remembered)
-    assert not back.anew
+    assert not back.reassigned
     assert back.side.equals(first.side)
     # people of the demo share numbers with real ones
-    assert keep_sides(records, SPLIT, True, back.remembered).anew
+    assert keep_sides(records, SPLIT, True, back.remembered).reassigned
 
 
 ACTION = st.one_of(

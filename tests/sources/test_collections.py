@@ -58,7 +58,7 @@ def test_both_vocabularies_of_covid_chestxray(published, findings, label, demo_p
     assert covid_chestxray.findings_of(published) == (tuple(findings), None)
     found, reason = demo_params.task.label_of(findings)
     assert found == label
-    assert reason == (None if label else "finding is none of covid, normal, pneumonia")
+    assert reason == (None if label else "finding is not one of covid, normal, pneumonia")
 
 
 @pytest.mark.parametrize(("published", "reason"), [("", NO_FINDING_GIVEN), ("Banana", tables.UNKNOWN_LABEL)])

@@ -350,7 +350,7 @@ def pickled(file: Path) -> None:
     ],
     ids=["bit", "pickle", "absent", "empty", "zeros", "cut", "other", "list"],
 )  # fmt: skip
-def test_a_damaged_checkpoint_is_said_and_the_training_begins_anew(
+def test_a_damaged_checkpoint_is_said_and_the_training_starts_over(
     damage: Callable[[Path], object], name: str, tiny: Tiny, training: Training, whole: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -367,7 +367,7 @@ def test_a_damaged_checkpoint_is_said_and_the_training_begins_anew(
     monkeypatch.setattr("cxrflow.training.train._fit", fit)
     with pytest.raises(Begins):
         train(*tiny(60), training, tmp_path)
-    assert f"{name} is absent or damaged, so the training begins anew" in capsys.readouterr().out
+    assert f"{name} is absent or damaged, so the training starts over" in capsys.readouterr().out
     assert not (tmp_path / "ran").exists()
 
 

@@ -43,5 +43,5 @@ def read_predictions(path: Path, task: Task) -> pd.DataFrame:
     if (again := table.image_id.duplicated()).any():
         raise CxrflowError(f"{path}: damaged, {table.image_id[again].iloc[0]} is in two rows; {_REMEDY}.")
     if "prediction" in table and not table.prediction.isin(task.order).all():
-        raise CxrflowError(f"{path}: damaged, a prediction is none of {', '.join(task.order)}; {_REMEDY}.")
+        raise CxrflowError(f"{path}: damaged, a prediction is not one of {', '.join(task.order)}; {_REMEDY}.")
     return table

@@ -75,7 +75,7 @@ def predicted_images(dataset: Dataset, predictions: pd.DataFrame) -> Dataset:
             raise CxrflowError(f"predictions: {image} has another {name} than in its record; {_REMEDY}.")
     test = dataset.records.image_id[dataset.records.split == "test"]
     if (without := ~test.isin(predictions.image_id)).any():
-        raise CxrflowError(f"predictions: there is none of the test image {test[without].iloc[0]}; {_REMEDY}.")
+        raise CxrflowError(f"predictions: none is given for the test image {test[without].iloc[0]}; {_REMEDY}.")
     return shown
 
 

@@ -170,7 +170,7 @@ def _copy_known(out: Path, key: str, index: pd.DataFrame, work: Work) -> None:
     """Copy images of files with the same bytes from the finished store in ``out``, if it is one of the same steps."""
     try:
         store = open_store(out)
-    except (CxrflowError, OSError):  # absent, or damaged: all is prepared anew
+    except (CxrflowError, OSError):  # absent, or damaged: all is prepared again
         return
     if store.steps != key:
         return

@@ -68,7 +68,7 @@ class Work:
 
     def _remember(self, row: int, reason: str | None, window: Sequence[int] | None) -> None:
         if not 0 <= row < len(self.finished) or (reason is None) == (window is None):
-            raise ValueError(f"row {row} is none of the work")
+            raise ValueError(f"row {row} is not part of the work")
         self.finished[row] = True
         if reason is not None:
             self._reasons[row] = reason
@@ -128,7 +128,7 @@ def remove(path: Path) -> None:
 
 def _key_of(file: Path) -> str | None:
     try:
-        key: str | None = read_json(file, "it is made anew").get("key")
+        key: str | None = read_json(file, "it is made again").get("key")
     except (CxrflowError, OSError):
         return None
     return key

@@ -36,13 +36,13 @@ class Sides:
     parts       gives the rows for ``sides.csv`` in parts: these images, absent images, and other splits
     moved       kept images that were on another side before, or whose patient was if the image is new: columns
                 image_id, group_id, side (the previous one)
-    anew        True if sides are remembered, but none for this split
+    reassigned  True if sides are remembered, but none for this split
     """
 
     side: pd.Series
     parts: Callable[[], Iterable[pd.DataFrame]]
     moved: pd.DataFrame
-    anew: bool
+    reassigned: bool
 
     @property
     def remembered(self) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def keep_sides(
         side=now.where(now.notna(), None),
         parts=lambda: [table],
         moved=here.loc[moved, ["image_id", "group_id", "side"]].reset_index(drop=True),
-        anew=before.empty and not remembered.empty,
+        reassigned=before.empty and not remembered.empty,
     )
 
 
@@ -148,7 +148,7 @@ def first_sides(
             yield rows.where(rows.notna(), None)
 
     moved = pd.DataFrame(columns=["image_id", "group_id", "side"], dtype=object)
-    return Sides(side, parts, moved, anew=not remembered.empty)
+    return Sides(side, parts, moved, reassigned=not remembered.empty)
 
 
 def read_sides(path: Path) -> pd.DataFrame:
@@ -201,5 +201,5 @@ def _patient(number: str) -> str:
 def _damaged(path: Path, how: str) -> CxrflowError:
     return CxrflowError(
         f"{path}: the remembered sides of the split are damaged ({how}); restore the file with `dvc checkout`, or "
-        "delete it to assign every group to a side anew."
+        "delete it to assign every group to a side again."
     )

@@ -173,7 +173,7 @@ def why_left_out(built: Built) -> str:
     if counted.empty:
         return ""
     most = "; ".join(f"{fate} ({rows:,} rows)" for fate, rows in counted.head(3).items())
-    said = f"Of the {counted.sum():,} rows left out, most are so for: {most}."
+    said = f"Of the {counted.sum():,} rows left out, most for these reasons: {most}."
     for name, account in built.accounts.items():
         if unknown := account.words("label"):
             said += f" Labels of {name} that are not known: {unknown}; translate them in {COLUMNS_FILE}."
@@ -239,9 +239,9 @@ def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> Non
 
 def print_moved(sides: Sides) -> None:
     """Print the images moved to train because new links join groups on different sides, and whether all groups were
-    assigned anew."""
+    assigned again from the start."""
     console = Console()
-    if sides.anew:
+    if sides.reassigned:
         console.print(
             "No side of the split is kept from before: metadata.split, metadata.paediatric or the collections are new "
             "here."

@@ -133,7 +133,7 @@ def _load(library: Any, weights: str, network: XrvNetwork) -> None:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CxrflowError(
             f"training.model: {place}: damaged, or of another network ({reason}); remove it and run again to "
-            "download it anew."
+            "download it again."
         ) from None
 
 

@@ -1,8 +1,8 @@
-"""What a file is that is no readable image, by its first bytes, and what to do with it."""
+"""Kinds of files that are not images, recognised by their first bytes, and what to do with each."""
 
 from typing import NamedTuple
 
-#: Bytes of a file that are looked at.
+#: Bytes read from the start of a file to recognise its kind.
 _HEAD = 1_024
 
 

@@ -1,7 +1,7 @@
 """PNG through imagecodecs (libpng), of its pixels alone.
 
-Text and colour profiles can be of any size and inflate to more; they are not decoded, so neither do they cost anything
-nor can they fail.
+Text and colour profiles can be of any size and inflate to more; they are skipped, so they
+cost no memory and cannot fail.
 """
 
 import logging

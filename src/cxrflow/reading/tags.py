@@ -83,7 +83,7 @@ def read_orientation(exif: bytes, xmp: bytes = b"") -> int:
     """The orientation in an EXIF block, else in an XMP packet: 1 to 8; 1, upright, if neither says so."""
     try:
         first = next(directories(exif.removeprefix(b"Exif\0\0")), None)
-    except LeftOut:  # a damaged EXIF block costs nothing but itself
+    except LeftOut:  # a damaged EXIF block is ignored
         first = None
     if first and 1 <= (orientation := first.integer(ORIENTATION, 0)) <= 8:
         return orientation

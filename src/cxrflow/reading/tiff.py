@@ -1,4 +1,4 @@
-"""TIFF through imagecodecs (libtiff), whatever its compression, after a look at its directories."""
+"""TIFF through imagecodecs (libtiff), whatever its compression, once its directories have been checked."""
 
 import struct
 
@@ -50,7 +50,7 @@ def read_tiff(content: bytes) -> Pixels:
         if _CANNOT in str(error):
             raise LeftOut(f"TIFF of a kind that is not read ({_CONVERT})") from None
         raise LeftOut(f"image is damaged ({one_line(str(error))})") from None
-    except (IndexError, ValueError) as error:  # libtiff makes nothing of the directory
+    except (IndexError, ValueError) as error:  # a directory that libtiff cannot interpret
         raise LeftOut(f"TIFF is damaged, or of a kind that is not read ({error}; {_CONVERT})") from None
     return Pixels(_samples(page, values, bits), orientation)
 

@@ -79,7 +79,7 @@ def kept_records(sources: Path, params: Params, engine: Engine, out: Path) -> tu
 def _bundle_of(metrics: Path) -> str | None:
     try:
         found: str = json.loads(metrics.read_text())["test_set"]["bundle"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # damaged, and written anew by this run
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # damaged: this run writes it again
         return None
     return found
 

@@ -238,7 +238,7 @@ def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame,
         if not damaged:
             write_whole(folder / TRAINED_ON, seen_csv(seen))
             return
-        print(f"{damaged[0]} is absent or damaged, so the training begins anew")
+        print(f"{damaged[0]} is absent or damaged, so the training starts over")
     shutil.rmtree(folder, ignore_errors=True)
     write_whole(folder / TRAINED_ON, seen_csv(seen))
     write_json(folder / RUN, digests)
