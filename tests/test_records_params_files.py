@@ -103,6 +103,7 @@ def test_a_missing_key_is_named(params) -> None:
         ),
         ({"training.sample_weight_covid": 0.33}, "sample_weight_covid is now positive_share"),
         ({"training.balance": "source_and_class"}, "balance: source_and_class draws all images"),
+        ({"training.balance": "replacement", "training.positive_share": None}, "replacement needs positive_share"),
         ({"task.positive": "flu"}, "positive: flu is not one of the classes"),
         ({"training.schedule.warmup_epochs": 14}, "warmup_epochs must be below epochs"),
     ],

@@ -172,7 +172,7 @@ class Training(_Section):
     average: Between | None
     schedule: Schedule
     positive_share: Annotated[float, _Number, Field(ge=0, lt=1)] | None
-    balance: Literal["positive_share", "source_and_class"]
+    balance: Literal["positive_share", "replacement", "source_and_class"]
     loss_weights: dict[str, Annotated[float, _Number, Field(ge=1e-6, le=1e6)]]
     robust: Literal["none", "group_dro"]
     robust_step: Annotated[float, _Number, Field(gt=0, le=10)]
@@ -199,6 +199,8 @@ class Training(_Section):
             raise ValueError("positive_share must leave at least one positive and one other image in a batch")
         if self.balance == "source_and_class" and share is not None:
             raise ValueError("balance: source_and_class draws all images; set positive_share to null")
+        if self.balance == "replacement" and share is None:
+            raise ValueError("balance: replacement needs positive_share, the share of each batch that is replaced")
         if self.schedule.name == "cosine" and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError("schedule.warmup_epochs must be below epochs")
         return self

@@ -102,7 +102,12 @@ def plainly(two_sources: tuple[Dataset, Images], training: Training, tmp_path_fa
 
 
 @pytest.mark.parametrize(
-    "change", [{"robust": "group_dro", "robust_step": 0.1}, {"balance": "source_and_class", "positive_share": None}]
+    "change",
+    [
+        {"robust": "group_dro", "robust_step": 0.1},
+        {"balance": "source_and_class", "positive_share": None},
+        {"balance": "replacement", "positive_share": 0.33},
+    ],
 )
 def test_an_interrupted_training_ends_with_the_same_bytes(
     two_sources: tuple[Dataset, Images],

@@ -10,7 +10,7 @@ from cxrflow.images.prepare import Store
 from cxrflow.params import Augmentation
 from cxrflow.task import Task
 from cxrflow.training.augmentation import augment
-from cxrflow.training.data import BalancedBatches, PlainBatches, RadiographBatches, loader
+from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, ReplacedBatches, loader
 
 POSITIVE = np.arange(101) < 10
 STILL = Augmentation(flip=0, rotate_degrees=0, shift=0, zoom=0, aspect=0, brightness=0, contrast=0, gamma=0)
@@ -32,9 +32,53 @@ def test_without_a_share_or_a_positive_image_every_image_passes_once(positive: n
     assert len({p for batch in batches for p in batch}) == 100
 
 
-def test_order_depends_on_seed_and_epoch_alone() -> None:
+def test_an_epoch_of_the_papers_counts_by_its_rule() -> None:
+    """8,873 pneumonia and 8,272 normal images are 535 batches of 32 and one of 25; int(0.33 * 32) = 10 of each, and
+    int(0.33 * 25) = 8 of the last, give way to one of 493 COVID-19 images."""
+    positive = np.arange(17_145 + 493) >= 17_145
+    batches = list(ReplacedBatches(positive, batch_size=32, share=0.33, seed=1))
+    assert [len(b) for b in batches] == [32] * 535 + [25]
+    assert [int(positive[b].sum()) for b in batches] == [10] * 535 + [8]
+    assert all(len(set(b)) == len(b) for b in batches)  # within a batch, without replacement
+    others = [p for b in batches for p in b if not positive[p]]
+    assert len(others) == len(set(others)) == 535 * 22 + 17
+    drawn = np.bincount([p for b in batches for p in b if positive[p]], minlength=len(positive))[positive]
+    # Each batch draws from all of them: binomial, 5,358 / 493 = 10.9 times each on average, standard deviation 3.3.
+    assert drawn.sum() == 5358
+    assert drawn.std() == pytest.approx(3.26, abs=0.5)
+    # At random places of the batch: five standard deviations.
+    places = np.concatenate([np.flatnonzero(positive[b]) for b in batches[:-1]])
+    assert np.bincount(places, minlength=32) / 535 == pytest.approx(np.full(32, 10 / 32), abs=0.1)
+    assert len(BalancedBatches(positive, 32, 0.33, seed=1)) == 817  # ours: 21 others and 11 COVID-19 in each of 32
+
+
+@pytest.mark.parametrize(
+    ("positive", "size", "share", "counts"),
+    [
+        (3, 10, 0.5, [3, 3]),  # fewer than a batch asks for: all of them, once each
+        (5, 10, 0.05, [1, 1]),  # at least one
+        (0, 10, 0.5, [0, 0]),
+        (5, 8, 0.5, [4, 4, 2]),  # the last batch, of 4
+    ],
+)
+def test_how_many_are_replaced(positive: int, size: int, share: float, counts: list[int]) -> None:
+    is_positive = np.arange(20 + positive) >= 20
+    batches = list(ReplacedBatches(is_positive, size, share, seed=1))
+    assert [int(is_positive[b].sum()) for b in batches] == counts
+    assert all(len(set(b)) == len(b) for b in batches)
+
+
+@pytest.mark.parametrize(("others", "world", "sizes"), [(21, 1, [10, 10]), (22, 1, [10, 10, 2]), (23, 2, [10, 10])])
+def test_a_last_batch_too_small_to_normalise_by_is_dropped(others: int, world: int, sizes: list[int]) -> None:
+    positive = np.arange(others + 4) >= others
+    parts = [list(ReplacedBatches(positive, 10, 0.3, 1, Process(rank, world))) for rank in range(world)]
+    assert [sum(len(b) for b in batch) for batch in zip(*parts, strict=True)] == sizes
+
+
+@pytest.mark.parametrize("kind", [BalancedBatches, ReplacedBatches])
+def test_order_depends_on_seed_and_epoch_alone(kind: type[BalancedBatches | ReplacedBatches]) -> None:
     def order(seed: int, epoch: int) -> list[list[int]]:
-        batches = BalancedBatches(POSITIVE, 30, 0.33, seed)
+        batches = kind(POSITIVE, 30, 0.33, seed)
         list(batches)
         batches.set_epoch(epoch)
         return list(batches)

@@ -13,7 +13,7 @@ import torch
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Augmentation, Images, Training
-from cxrflow.training.data import BalancedBatches, PlainBatches, Process
+from cxrflow.training.data import BalancedBatches, PlainBatches, Process, ReplacedBatches
 from cxrflow.training.module import TrainingModule
 from cxrflow.training.train import train
 
@@ -80,10 +80,11 @@ def test_every_image_once_in_an_epoch_of_evaluation(world: int) -> None:
         assert sorted(p for part in parts for batch in part for p in batch) == list(range(count))
 
 
-def test_processes_share_the_batches_of_one() -> None:
+@pytest.mark.parametrize("kind", [BalancedBatches, ReplacedBatches])
+def test_processes_share_the_batches_of_one(kind: type[BalancedBatches | ReplacedBatches]) -> None:
     positive = np.arange(108) < 10
-    whole = list(BalancedBatches(positive, 20, 0.33, seed=1))
-    parts = [list(BalancedBatches(positive, 20, 0.33, 1, Process(rank, 2))) for rank in range(2)]
+    whole = list(kind(positive, 20, 0.33, seed=1))
+    parts = [list(kind(positive, 20, 0.33, 1, Process(rank, 2))) for rank in range(2)]
     assert [sorted(a + b) for a, b in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
 
 

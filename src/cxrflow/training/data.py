@@ -56,7 +56,7 @@ class Process:
 
 
 class BalancedBatches(Sampler[list[int]]):
-    """Shuffled batches with a fixed share of positive-class images (the paper's ``sample_weight_covid``).
+    """Shuffled batches with a fixed share of positive-class images.
 
     The other images are used once per epoch; positive images are drawn with replacement to fill the share. Without a
     share, or without positive images, every image is used once per epoch. The order depends on seed and epoch alone, so
@@ -98,6 +98,50 @@ class BalancedBatches(Sampler[list[int]]):
             count = round(self._positive_per_batch * len(chosen) / self._others_per_batch)
             positive = random.choice(self._positive, count) if count else self._positive[:0]
             yield self._process.part(random.permutation(np.concatenate([chosen, positive])))
+
+
+class ReplacedBatches(Sampler[list[int]]):
+    """The paper's batches: shuffled batches of the other images, a share of each replaced by positive-class images.
+
+    ``max(int(n x share), 1)`` of the n others in a batch are replaced, and do not occur in that epoch. Positive images
+    are drawn without replacement within a batch, and from all of them for each batch; if a batch asks for more than
+    there are, it gets all of them. The last batch may be smaller; it is dropped if it gives a DDP rank fewer than two
+    images. The order depends on seed and epoch alone. All DDP ranks draw the same batches; each takes its part.
+
+    Source: the batch generator of COVID-Net (github.com/lindawangg/COVID-Net, data.py), which the paper adopted.
+    """
+
+    def __init__(
+        self,
+        positive: NDArray[np.bool_],
+        batch_size: int,
+        share: float,
+        seed: int,
+        process: Process = Process(),
+    ) -> None:
+        """positive: bool (n,), whether each image is of the positive class; share: replaced in a batch, in [0, 1)."""
+        self._positive, self._others = np.flatnonzero(positive), np.flatnonzero(~positive)
+        self._batch_size, self._share = batch_size, share
+        self._seed, self._process = seed, process
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch (Lightning calls it)."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self._others), self._batch_size)
+        return full + (rest >= 2 * self._process.world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng([self._seed, self._epoch])
+        others = random.permutation(self._others)
+        for batch in range(len(self)):
+            chosen = others[batch * self._batch_size : (batch + 1) * self._batch_size]
+            count = min(max(int(len(chosen) * self._share), 1), len(self._positive))
+            places = random.choice(len(chosen), count, replace=False)
+            chosen[places] = random.choice(self._positive, count, replace=False)
+            yield self._process.part(chosen)
 
 
 class PlainBatches(Sampler[list[int]]):

@@ -30,7 +30,7 @@ from cxrflow.models.model import to_input
 from cxrflow.params import Images, Training, check_start
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
 from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting, is_whole, read_checkpoint
-from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, loader
+from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, ReplacedBatches, loader
 from cxrflow.training.module import CHOICE, TrainingModule
 from cxrflow.training.start import Start, begin
 
@@ -256,9 +256,11 @@ def _fit(
     if params.robust != "none" and process.world > 1:
         raise CxrflowError("training.robust: processes cannot share its weights; start training without torchrun.")
     checkpoints = out / "checkpoints"
-    batches: BalancedBatches | SourceBalancedBatches
+    batches: BalancedBatches | ReplacedBatches | SourceBalancedBatches
     if params.balance == "source_and_class":
         batches = SourceBalancedBatches(sides.train.chances(), params.batch_size, params.seed, process)
+    elif params.balance == "replacement" and params.positive_share is not None:
+        batches = ReplacedBatches(sides.is_positive, params.batch_size, params.positive_share, params.seed, process)
     else:
         batches = BalancedBatches(sides.is_positive, params.batch_size, params.positive_share, params.seed, process)
     each_epoch: dict[str, Any] = {
