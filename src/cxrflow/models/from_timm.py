@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from cxrflow.errors import CxrflowError
+from cxrflow.models.efficientnet_lite import packaged_weights
 from cxrflow.models.model import Model
 
 
@@ -43,6 +44,11 @@ def find(name: str) -> Model:
             )
 
     def imagenet() -> tuple[dict[str, torch.Tensor], str]:
+        with torch.device("meta"):
+            published = architecture(3, 1000)
+        state = packaged_weights(name, published)
+        if state is not None:
+            return state, "ImageNet-1k"
         pretrained: Any = timm.create_model(name, pretrained=True)
         return pretrained.state_dict(), f"timm {pretrained.pretrained_cfg['tag']}"
 

