@@ -335,3 +335,28 @@ def tiny(demo_params: Params) -> Callable[..., Tiny]:
         return Dataset.join(records, Store(images, None, index, steps_digest(steps)), task), steps
 
     return make
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Draws the weights of one of timm's networks and writes them where timm looks for the downloaded ones; without a
+    network connection. Returns that network, with three planes and its 1,000 classes, in evaluation mode."""
+    import timm  # with torch, takes seconds to import
+    import torch
+    from safetensors.torch import save_file
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    def write(name: str) -> Any:
+        torch.manual_seed(3)
+        network = timm.create_model(name).eval()
+        folder = tmp_path / "hub" / f"models--{network.pretrained_cfg['hf_hub_id'].replace('/', '--')}"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text("0" * 40)
+        (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
+        state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+        save_file(state, folder / "snapshots" / ("0" * 40) / "model.safetensors")
+        return network
+
+    return write

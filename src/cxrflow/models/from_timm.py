@@ -8,7 +8,7 @@ from torch import nn
 
 from cxrflow.errors import CxrflowError
 from cxrflow.models.efficientnet_lite import packaged_weights
-from cxrflow.models.model import Model
+from cxrflow.models.model import Model, Pretrained
 
 
 def find(name: str) -> Model:
@@ -43,14 +43,14 @@ def find(name: str) -> Model:
                 "a convolutional network, such as a ResNet, EfficientNet, ConvNeXt or TResNet."
             )
 
-    def imagenet() -> tuple[dict[str, torch.Tensor], str]:
+    def imagenet() -> Pretrained:
         with torch.device("meta"):
-            published = architecture(3, 1000)
-        state = packaged_weights(name, published)
-        if state is not None:
-            return state, "ImageNet-1k"
-        pretrained: Any = timm.create_model(name, pretrained=True)
-        return pretrained.state_dict(), f"timm {pretrained.pretrained_cfg['tag']}"
+            network: Any = architecture(3, 1000)
+        data_set, state = "ImageNet-1k", packaged_weights(name, network)
+        if state is None:
+            network = timm.create_model(name, pretrained=True)
+            data_set, state = f"timm {network.pretrained_cfg['tag']}", network.state_dict()
+        return Pretrained(state, data_set, network.pretrained_cfg["mean"], network.pretrained_cfg["std"])
 
     return Model(architecture, gradcam_layer, size, imagenet=imagenet if timm.is_model_pretrained(name) else None)
 

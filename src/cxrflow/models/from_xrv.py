@@ -29,6 +29,9 @@ SEEN = {
     "resnet50-res512-all": ("PadChest", "NIH", "RSNA", "SIIM", "VinDr-CXR"),
 }
 
+#: Mean and standard deviation with which ``XrvNetwork`` turns pixels in [0, 1] into exactly -1024 to 1024.
+SCALE = (0.5, 0.25)
+
 
 def find(weights: str) -> Model:
     """The network of torchxrayvision's ``weights``, with a new last layer.
@@ -50,7 +53,7 @@ def find(weights: str) -> Model:
         _load(library, weights, network)
 
     size = library.models.model_urls[weights]["input_resolution"]
-    return Model(architecture, gradcam_layer, size, load_pretrained, SEEN[weights])
+    return Model(architecture, gradcam_layer, size, load_pretrained, SEEN[weights], SCALE)
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
@@ -69,11 +72,9 @@ def gradcam_layer(network: nn.Module, size: int) -> nn.Module:
 class XrvNetwork(nn.Module):
     """Converts cxrflow's network input to torchxrayvision's, and passes it to ``network``.
 
-    torchxrayvision's networks take one plane from -1024 (black) to 1024 (white); cxrflow's input has zero mean and unit
-    variance. Radiograph pixels are distributed around the middle of the range from black to white, with a standard
-    deviation of about a quarter of it, so the input is multiplied by 512 (exact for a mean of 0.5 and a standard
-    deviation of 0.25). Planes are averaged, since all hold the same grey image. Images may have any size; the training
-    size is in the name of the weights.
+    torchxrayvision's networks take one plane from -1024 (black) to 1024 (white). The input is normalised by SCALE, so
+    it goes from -2 to 2, and is multiplied by 512. Planes are averaged, since all hold the same grey image. Images may
+    have any size; the training size is in the name of the weights.
     """
 
     def __init__(self, network: nn.Module) -> None:

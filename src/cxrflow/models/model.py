@@ -1,10 +1,43 @@
 """The interface of a network to the rest of cxrflow, and the normalisation of its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """Weights of a network that was trained on colour pictures.
+
+    state      ``state_dict`` with three planes, including the last layer
+    name       name of the data set
+    mean, std  of each plane, for pixels in [0, 1]: the weights expect (pixel - mean) / std
+    """
+
+    state: dict[str, torch.Tensor]
+    name: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def one_scale(self, first: Collection[str]) -> tuple[dict[str, torch.Tensor], tuple[float, float]]:
+        """The weights for grey pictures whose planes are all normalised alike, and that mean and standard deviation.
+
+        first  names of the weights of the first convolutions
+        With w_c the weights of plane c, the first convolution of a grey picture g is the sum over planes of
+        w_c (g - mean_c) / std_c. With m and s the means of mean_c and std_c, z = (g - m) / s and w'_c = w_c s / std_c,
+        it is the sum of w'_c z, which the new weights give, and of w_c (m - mean_c) / std_c: a constant for each
+        output, 0 where the planes have one mean.
+        """
+        mean, std = fmean(self.mean), fmean(self.std)
+        state = dict(self.state)
+        for name in first:
+            factors = state[name].new_tensor([std / own for own in self.std])
+            # A convolution of squares of pixels (TResNet) has several triples of planes.
+            state[name] = state[name] * factors.repeat(state[name].shape[1] // 3)[None, :, None, None]
+        return state, (mean, std)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +52,10 @@ class Model:
     load_pretrained  loads pretrained weights into all layers of the network except the last; None if training starts
                      from random weights. Raises CxrflowError if the weights cannot be downloaded or read.
     pretrained_on    collections on which these pretrained weights were trained
-    imagenet         returns ImageNet weights for this network with three planes (``state_dict``, including the last
-                     layer) and the name of the data set; None if there are none. Raises if they cannot be downloaded.
+    scale            mean and standard deviation of pixels in [0, 1] with which these pretrained weights expect their
+                     input; None if training starts from random weights
+    imagenet         returns ImageNet weights for this network; None if there are none. Raises if they cannot be
+                     downloaded.
     """
 
     architecture: Callable[[int, int], nn.Module]
@@ -28,7 +63,8 @@ class Model:
     default_size: int
     load_pretrained: Callable[[nn.Module], None] | None = None
     pretrained_on: tuple[str, ...] = ()
-    imagenet: Callable[[], tuple[dict[str, torch.Tensor], str]] | None = None
+    scale: tuple[float, float] | None = None
+    imagenet: Callable[[], Pretrained] | None = None
 
     def build(self, channels: int, classes: int) -> nn.Module:
         """The network at the start of training: ``architecture``, with pretrained weights if it has any."""

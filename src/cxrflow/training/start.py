@@ -1,6 +1,5 @@
 """The start of training: from random weights, ImageNet weights, a file, a bundle, or a checkpoint."""
 
-from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
@@ -16,12 +15,12 @@ from torch import nn
 from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_seen, read_trained_on
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.models import find_model
+from cxrflow.models.model import Pretrained
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import IMAGENET, SCRATCH, Images
 from cxrflow.task import Task
 from cxrflow.training.checkpoints import OF_A_TRAINING, read_checkpoint
-
-State = Mapping[str, torch.Tensor]
+from cxrflow.training.fit_state import State, changed_tensors, fit_state
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Start:
     checkpoint     a checkpoint of an earlier training, whose optimiser and schedule continue; or None
     epochs         number of epochs in the checkpoint
     digest         SHA-256 (hexadecimal) of the weights; empty from scratch
-    scale          mean and standard deviation of the pixels that the weights were trained with, kept to normalise the
-                   input; None to normalise with those of the new training images
+    scale          mean and standard deviation, for pixels in [0, 1], with which the weights expect their input; None to
+                   normalise with those of the new training images
     """
 
     network: nn.Module
@@ -57,16 +56,18 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
            a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of a bundle; or a
            checkpoint of a training (.ckpt), whose optimiser and schedule then continue
     A first convolution for three channels is summed over its channels to fit grey images, with the same output; the
-    reverse works, too. The last layer of a bundle with the same classes is copied, its rows in the order of ``task``;
-    with other classes, or with weights for another number of classes, it stays random. A file of weights does not name
-    its classes: a last layer for the same number of classes is copied unchanged.
+    reverse works, too. ImageNet weights come with the mean and standard deviation that they expect
+    (``Pretrained.one_scale``). The last layer of a bundle with the same classes is copied, its rows in the order of
+    ``task``; with other classes, or with weights for another number of classes, it stays random. A file of weights does
+    not name its classes: a last layer for the same number of classes is copied unchanged.
     Raises CxrflowError if weights are absent, damaged, of another network, or cannot be downloaded, or if a checkpoint
     or an imported network has other classes.
     """
     known = None if model == STORED else find_model(model)
     classes = len(task.order)
     if start == SCRATCH and known is not None:
-        return Start(known.build(images.channels, classes), known.pretrained_on, listed=known.load_pretrained is None)
+        listed = known.load_pretrained is None
+        return Start(known.build(images.channels, classes), known.pretrained_on, listed=listed, scale=known.scale)
     path = Path(start)
     if (path / DESCRIPTION).exists():
         return _from_bundle(path, model, images, task)
@@ -77,9 +78,10 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
         )
     network = known.architecture(images.channels, classes)
     if start == IMAGENET:
-        state, name = _imagenet(model)
+        pretrained = _imagenet(model)
+        state, scale = pretrained.one_scale(changed_tensors(known.architecture, (1, classes), (3, classes)))
         fit_state(network, state, f"the ImageNet weights of {model}")
-        return Start(network, (name,), digest=_digest(network))
+        return Start(network, (pretrained.name,), digest=_digest(network), scale=scale)
     if not path.is_file():
         raise CxrflowError(
             f"training.start: {start} is neither a file of weights, a checkpoint nor the folder of a bundle; set it to "
@@ -89,44 +91,6 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
         return _from_checkpoint(path, network, task)
     fit_state(network, _state_of(path), str(path))
     return Start(network, (f"unknown ({path.name})",), listed=False, digest=_digest(network))
-
-
-def fit_state(network: nn.Module, state: State, where: str, random: Collection[str] = ()) -> None:
-    """Load ``state`` into ``network``; the first convolution and the last layer may differ as described in ``begin``.
-
-    where   name of the weights in error messages
-    random  names of tensors that keep their random values
-    """
-    own = network.state_dict()
-    taken: dict[str, torch.Tensor] = {}
-    left: list[str] = []
-    for name, ours in own.items():
-        if name in random:
-            continue
-        theirs = state.get(name)
-        if theirs is not None and theirs.shape == ours.shape:
-            taken[name] = theirs
-        elif theirs is not None and (stem := _other_planes(theirs, ours)) is not None:
-            taken[name] = stem
-        else:
-            left.append(name)
-    end = list(own)[-1]
-    classes, last = len(own[end]), end.rpartition(".")[0]
-    left += [name for name in state if name not in own]
-
-    def is_last(name: str) -> bool:
-        """Whether a tensor belongs to the last layer, or to a second output layer for the same classes."""
-        if name.rpartition(".")[0] == last:
-            return True
-        both = name in own and name in state
-        return both and len(own[name]) == classes and own[name].shape[1:] == state[name].shape[1:]
-
-    if wrong := [name for name in left if not is_last(name)]:
-        raise CxrflowError(
-            f"training.start: {where} does not fit the network: {wrong[0]} is in only one of the two, or has another "
-            "shape; set training.model to the network of these weights."
-        )
-    network.load_state_dict(own | taken)
 
 
 def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
@@ -145,7 +109,8 @@ def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
         network.order.copy_(network.order[rows])
     else:
         state, architecture = network.state_dict(), find_model(model).architecture
-        per_class = _per_class(architecture, images.channels, len(bundle.task.order))
+        others = len(bundle.task.order)
+        per_class = changed_tensors(architecture, (images.channels, others), (images.channels, others + 1))
         network = architecture(images.channels, len(task.order))
         if same_classes:
             fit_state(network, state | {name: state[name][rows] for name in per_class}, str(path))
@@ -160,13 +125,6 @@ def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
         digest=_digest(network),
         scale=(bundle.mean, bundle.std),
     )
-
-
-def _per_class(architecture: Callable[[int, int], nn.Module], channels: int, classes: int) -> list[str]:
-    """Names of the tensors with one row per class: those whose shape depends on the number of classes."""
-    with torch.device("meta"):
-        these, more = (architecture(channels, count).state_dict() for count in (classes, classes + 1))
-    return [name for name, tensor in these.items() if tensor.shape != more[name].shape]
 
 
 def _digest(network: nn.Module) -> str:
@@ -210,22 +168,7 @@ def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
     return Start(network, before, seen, origin["listed"], path, **facts)
 
 
-def _other_planes(theirs: torch.Tensor, ours: torch.Tensor) -> torch.Tensor | None:
-    """Convolution weights adapted to images with another number of channels, 1 or 3; None if more differs.
-
-    TResNet first turns each square of 4 x 4 pixels into channels, the colours of a pixel next to each other (Ridnik et
-    al. 2020, arXiv:2003.13630, section 2.1; timm's ``SpaceToDepth``): 48 channels for colour, 16 for grey.
-    """
-    alike = theirs.ndim == ours.ndim == 4 and theirs.shape[0] == ours.shape[0] and theirs.shape[2:] == ours.shape[2:]
-    if not alike or {theirs.shape[1], ours.shape[1]} not in ({1, 3}, {16, 48}):
-        return None
-    if theirs.shape[1] > ours.shape[1]:
-        outputs, planes, *sides = theirs.shape
-        return theirs.reshape(outputs, planes // 3, 3, *sides).sum(dim=2)
-    return theirs.repeat_interleave(3, dim=1) / 3
-
-
-def _imagenet(model: str) -> tuple[State, str]:
+def _imagenet(model: str) -> Pretrained:
     load = find_model(model).imagenet
     if load is None:
         raise CxrflowError(f"training.start: there are no ImageNet weights for {model}; set it to {SCRATCH}.")
