@@ -5,7 +5,7 @@ line feed; a cell with a carriage return, at which many programs begin a new row
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,11 +43,22 @@ def read_csv(path: Path, types: "Mapping[str, Any] | type" = str) -> "pd.DataFra
     types  dtype of all columns, or of some by name; pandas infers the others
     Raises OSError, or ValueError (as pandas' errors of parsing and decoding are).
     """
+    (table,) = read_csv_in_parts(path, None, types)
+    return table
+
+
+def read_csv_in_parts(
+    path: Path, rows: int | None, types: "Mapping[str, Any] | type" = str
+) -> "Iterator[pd.DataFrame]":
+    """As ``read_csv``, in parts of so many rows; at least one, if empty. ``rows`` None: in one part."""
     import pandas as pd
 
     # Without lineterminator, pandas would also split lines at a lone carriage return within a cell.
-    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""], lineterminator="\n")
-    for name in table.columns:
-        if table[name].dtype.kind == "O" and table[name].str.startswith("'").any():
-            table[name] = [restored(cell) if isinstance(cell, str) else cell for cell in table[name]]
-    return table
+    with pd.read_csv(
+        path, dtype=types, keep_default_na=False, na_values=[""], lineterminator="\n", iterator=True, chunksize=rows
+    ) as parts:
+        for table in parts:
+            for name in table.columns:
+                if table[name].dtype.kind == "O" and table[name].str.startswith("'").any():
+                    table[name] = [restored(cell) if isinstance(cell, str) else cell for cell in table[name]]
+            yield table

@@ -10,7 +10,7 @@ import pytest
 from cxrflow.engines import LocalEngine, Lost, cores, open_engine
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata.build import SIDES, build_records
-from cxrflow.metadata.sides import write_sides
+from cxrflow.metadata.remembered import write_sides
 from cxrflow.params import Sources
 
 
@@ -25,7 +25,7 @@ def both(how, demo_params, spark, tmp_path):
             work = tmp_path / type(engine).__name__
             built.append(build_records(sources, params, demo_params.task, engine, work, split=split))
             if split:
-                write_sides(built[-1].sides.remembered, work / SIDES)
+                write_sides(built[-1].sides.parts(), work / SIDES)
         if split:
             pd.testing.assert_frame_equal(built[0].sides.moved, built[1].sides.moved)
         return built[0].records, built[1].records

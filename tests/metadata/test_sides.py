@@ -3,6 +3,8 @@
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,16 +16,60 @@ from hypothesis import strategies as st
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata.build import SIDES, build_records
 from cxrflow.metadata.groups import split_of
-from cxrflow.metadata.sides import COLUMNS, first_sides, keep_sides, read_sides, write_sides
+from cxrflow.metadata.remembered import COLUMNS, read_sides, write_sides
+from cxrflow.metadata.sides import keep_sides
 from cxrflow.params import Sources, Split
 
 SPLIT = Split(train=0.5, val=0.2, test=0.3, seed=0)
 Row = tuple[str, str | None, str | None, bool]
 
 
+#: Rows of a part of the records.
+SIZE = 3
+
+
+@dataclass(frozen=True)
+class Kept:
+    """``Sides`` with plain columns, and with the rows to remember as one table."""
+
+    side: pd.Series
+    remembered: pd.DataFrame
+    moved: pd.DataFrame
+    reassigned: bool
+
+
 @pytest.fixture(scope="module")
-def nothing(tmp_path_factory) -> pd.DataFrame:
-    return read_sides(tmp_path_factory.mktemp("none") / SIDES)
+def nothing() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(COLUMNS), dtype=object)
+
+
+@pytest.fixture(scope="module")
+def keep(tmp_path_factory) -> Callable[..., Kept]:
+    """Calls ``keep_sides`` with the rows in parts and with a file of the remembered rows."""
+    path = tmp_path_factory.mktemp("remembered") / SIDES
+
+    def run(records, split, drawn, remembered, children=None, size=SIZE) -> Kept:
+        write_sides([remembered], path)
+
+        def parts():
+            return (records[at : at + size] for at in range(0, max(len(records), 1), size))
+
+        sides = keep_sides(parts, records[["group_id", "left_out"]], split, drawn, read_sides(path), children)
+        side = sides.side.astype(object).where(sides.side.notna(), None)
+        return Kept(side, table_of(sides.parts()), sides.moved, sides.reassigned)
+
+    return run
+
+
+def table_of(parts) -> pd.DataFrame:
+    table = pd.concat(parts, ignore_index=True).astype(object)
+    return table.where(table.notna(), None)
+
+
+def stored(path: Path) -> pd.DataFrame:
+    """The rows of a file of remembered sides."""
+    remembered = read_sides(path)
+    return table_of(part for _, part in remembered.rows(remembered.side >= 0))
 
 
 def frame(rows: list[Row], near: list[tuple[str, str]] = ()) -> pd.DataFrame:
@@ -67,9 +113,9 @@ def on(side: str, but: tuple[int, ...] = ()) -> int:
     return next(n for n in range(1000) if n not in but and split_of(f"p{n}", SPLIT) == side)
 
 
-def test_the_first_sides_are_those_of_the_hash(nothing) -> None:
+def test_the_first_sides_are_those_of_the_hash(keep, nothing) -> None:
     records = frame([image(n, n // 2, kept=n != 7) for n in range(60)])
-    sides = keep_sides(records, SPLIT, False, nothing)
+    sides = keep(records, SPLIT, False, nothing)
     assert sides.side.tolist() == [split_of(group, SPLIT) for group in records.group_id]
     assert set(sides.side) == {"train", "val", "test"}
     assert sides.remembered.image_id.tolist() == records.image_id.tolist()  # the row left out, too
@@ -85,37 +131,35 @@ def test_the_first_sides_are_those_of_the_hash(nothing) -> None:
     st.booleans(),
     st.integers(1, 5),
 )
-def test_the_first_sides_of_rows_in_parts_are_those_of_the_whole(rows, children, size) -> None:
+def test_rows_in_parts_get_the_sides_of_the_whole(keep, rows, children, size) -> None:
     records = frame([image(k, patient, content, kept) for k, (_, patient, content, kept) in enumerate(rows)])
     child = pd.Series([flag == 0 for flag, *_ in rows], dtype=bool)
     in_train = records.group_id.isin(records.group_id[child & records.left_out.isna()]) if children else None
-    other = pd.DataFrame([["0" * 16, "x", None, None, "val"]], columns=list(COLUMNS), dtype=object)
-    whole = keep_sides(records, SPLIT, False, other, in_train)
-    parts = first_sides(
-        lambda: (records[at : at + size] for at in range(0, max(len(records), 1), size)),
-        records, SPLIT, False, other, in_train,
-    )  # fmt: skip
-    assert parts.side.astype(object).where(parts.side.notna(), None).tolist() == whole.side.tolist()
-    pd.testing.assert_frame_equal(parts.remembered, whole.remembered)
-    assert (parts.reassigned, len(parts.moved)) == (whole.reassigned, len(whole.moved)) == (True, 0)
-    again = first_sides(lambda: iter([records]), records, SPLIT, False, whole.remembered, in_train)
-    assert (again is None) == (len(whole.remembered) > 1)  # sides of this split are remembered now
+    remembered = pd.DataFrame([["0" * 16, "x", None, None, "val"]], columns=list(COLUMNS), dtype=object)
+    for reassigned in (True, False):
+        whole, parts = (keep(records, SPLIT, False, remembered, in_train, size=of) for of in (100, size))
+        assert parts.side.tolist() == whole.side.tolist()
+        pd.testing.assert_frame_equal(parts.remembered, whole.remembered)
+        assert (parts.reassigned, len(parts.moved)) == (whole.reassigned, len(whole.moved)) == (reassigned, 0)
+        remembered = whole.remembered
+        if len(remembered) == 1:  # no row has a side
+            break
 
 
-def test_a_group_without_a_kept_image_has_no_side(nothing) -> None:
-    sides = keep_sides(frame([image(0, 0, kept=False), image(1, 1)]), SPLIT, False, nothing)
+def test_a_group_without_a_kept_image_has_no_side(keep, nothing) -> None:
+    sides = keep(frame([image(0, 0, kept=False), image(1, 1)]), SPLIT, False, nothing)
     assert sides.side[0] is None
     assert sides.remembered.image_id.tolist() == ["i01"]
 
 
-def test_a_new_member_that_renames_the_group_does_not_move_it(nothing) -> None:
+def test_a_new_member_that_renames_the_group_does_not_move_it(keep, nothing) -> None:
     """Patients "p<n>" come after "a": each group is renamed by a new patient with the same picture."""
     before = frame([image(n, n) for n in range(50)])
-    first = keep_sides(before, SPLIT, False, nothing)
+    first = keep(before, SPLIT, False, nothing)
     more = [(f"new{n}", f"a{n}", f"{n + 1000:064x}", True) for n in range(50)]
     after = frame([image(n, n) for n in range(50)] + more)
     assert set(after.group_id) == {f"a{n}" for n in range(50)}
-    second = keep_sides(after, SPLIT, False, first.remembered)
+    second = keep(after, SPLIT, False, first.remembered)
     assert second.side.tolist() == first.side.tolist() * 2
     assert second.moved.empty
     # it is the memory that keeps them: by the hash alone some would move
@@ -123,58 +167,58 @@ def test_a_new_member_that_renames_the_group_does_not_move_it(nothing) -> None:
 
 
 @pytest.mark.parametrize("sides", [("val", "test"), ("train", "test"), ("train", "val")])
-def test_a_link_between_two_sides_moves_all_to_train_and_says_who(nothing, sides) -> None:
+def test_a_link_between_two_sides_moves_all_to_train_and_says_who(keep, nothing, sides) -> None:
     one, other = (on(side) for side in sides)
     rows = [image(0, one), image(1, other), image(2, other, kept=False)]
-    first = keep_sides(frame(rows), SPLIT, False, nothing)
+    first = keep(frame(rows), SPLIT, False, nothing)
     assert first.side.tolist() == [sides[0], sides[1], sides[1]]
     joined = frame(rows, [("i00", "i01")])
-    second = keep_sides(joined, SPLIT, False, first.remembered)
+    second = keep(joined, SPLIT, False, first.remembered)
     assert second.side.tolist() == ["train"] * 3
     wanted = {name: side for name, side in zip(("i00", "i01"), sides, strict=True) if side != "train"}
     assert dict(zip(second.moved.image_id, second.moved.side, strict=True)) == wanted  # the kept ones
-    third = keep_sides(joined, SPLIT, False, second.remembered)
+    third = keep(joined, SPLIT, False, second.remembered)
     assert third.moved.empty
     # and there they stay when the link is gone
-    assert keep_sides(frame(rows), SPLIT, False, third.remembered).side.tolist() == ["train"] * 3
+    assert keep(frame(rows), SPLIT, False, third.remembered).side.tolist() == ["train"] * 3
 
 
 @pytest.mark.parametrize("by", ["image", "content", "patient"])
-def test_what_was_taken_out_comes_back_to_its_side(nothing, by) -> None:
+def test_what_was_taken_out_comes_back_to_its_side(keep, nothing, by) -> None:
     """The group of a val and of a test patient went to train; it returns by one sign alone."""
     one, other = on("val"), on("test")
     rows = [image(0, one), image(1, other), image(9, on("train"))]
-    first = keep_sides(frame(rows), SPLIT, False, nothing)
-    joined = keep_sides(frame(rows, [("i00", "i01")]), SPLIT, False, first.remembered)
-    without = keep_sides(frame(rows[2:]), SPLIT, False, joined.remembered)
+    first = keep(frame(rows), SPLIT, False, nothing)
+    joined = keep(frame(rows, [("i00", "i01")]), SPLIT, False, first.remembered)
+    without = keep(frame(rows[2:]), SPLIT, False, joined.remembered)
     assert len(without.remembered) == 3
     back = {"image": ("i00", None, None, True), "content": image(5, None, 1000), "patient": image(5, one, 77)}[by]
-    again = keep_sides(frame([rows[2], back]), SPLIT, False, without.remembered)
+    again = keep(frame([rows[2], back]), SPLIT, False, without.remembered)
     assert again.side.tolist() == ["train", "train"]
     assert again.moved.empty
 
 
-def test_an_absent_image_moves_with_its_patient(nothing) -> None:
+def test_an_absent_image_moves_with_its_patient(keep, nothing) -> None:
     val, test = on("val"), on("test")
-    first = keep_sides(frame([image(0, val), image(1, test), image(2, test)]), SPLIT, False, nothing)
+    first = keep(frame([image(0, val), image(1, test), image(2, test)]), SPLIT, False, nothing)
     # image 2 is absent while the link is found
-    second = keep_sides(frame([image(0, val), image(1, test)], [("i00", "i01")]), SPLIT, False, first.remembered)
+    second = keep(frame([image(0, val), image(1, test)], [("i00", "i01")]), SPLIT, False, first.remembered)
     assert second.remembered.set_index("image_id").side.to_dict() == dict.fromkeys(["i00", "i01", "i02"], "train")
 
 
-def test_what_is_unknown_now_and_was_known_is_not_forgotten(nothing) -> None:
+def test_what_is_unknown_now_and_was_known_is_not_forgotten(keep, nothing) -> None:
     """Files ignored for one run: the bytes are remembered for the next."""
-    first = keep_sides(frame([image(0, 3)]), SPLIT, False, nothing)
-    second = keep_sides(frame([("i00", None, None, True)]), SPLIT, False, first.remembered)
+    first = keep(frame([image(0, 3)]), SPLIT, False, nothing)
+    second = keep(frame([("i00", None, None, True)]), SPLIT, False, first.remembered)
     pd.testing.assert_frame_equal(second.remembered, first.remembered)
 
 
-def test_names_that_shift_by_one_move_nobody(nothing) -> None:
+def test_names_that_shift_by_one_move_nobody(keep, nothing) -> None:
     """A re-export with running numbers: one image added in front, and every name belongs to another image."""
     people = [(f"p{n}", f"{n:064x}", True) for n in range(1000)]
-    first = keep_sides(frame([(f"i{n:04}", *who) for n, who in enumerate(people)]), SPLIT, False, nothing)
+    first = keep(frame([(f"i{n:04}", *who) for n, who in enumerate(people)]), SPLIT, False, nothing)
     shifted = frame([("i0000", "new", "f" * 64, True), *((f"i{n + 1:04}", *who) for n, who in enumerate(people))])
-    second = keep_sides(shifted, SPLIT, False, first.remembered)
+    second = keep(shifted, SPLIT, False, first.remembered)
     assert second.side[1:].tolist() == first.side.tolist()
     assert second.side[0] == split_of("new", SPLIT)
     assert second.moved.empty
@@ -182,51 +226,51 @@ def test_names_that_shift_by_one_move_nobody(nothing) -> None:
 
 
 @pytest.mark.parametrize("sign", ["content", "patient"])
-def test_an_image_whose_id_another_takes_is_found_again_by_each_sign(nothing, tmp_path, sign) -> None:
+def test_an_image_whose_id_another_takes_is_found_again_by_each_sign(keep, nothing, tmp_path, sign) -> None:
     train, test = on("train"), on("test")
-    first = keep_sides(frame([image(0, test)]), SPLIT, False, nothing)
+    first = keep(frame([image(0, test)]), SPLIT, False, nothing)
     other = ("i00", f"p{train}", "f" * 64, True)
-    second = keep_sides(frame([other]), SPLIT, False, first.remembered)
+    second = keep(frame([other]), SPLIT, False, first.remembered)
     assert second.side.tolist() == ["train"]
     assert second.moved.empty
-    write_sides(second.remembered, tmp_path / SIDES)
-    remembered = read_sides(tmp_path / SIDES)
+    write_sides([second.remembered], tmp_path / SIDES)
+    remembered = stored(tmp_path / SIDES)
     assert remembered[["image_id", "side"]].to_numpy().tolist() == [["i00", "train"], [None, "test"]]
     # the same image of a new patient, or another one of the same patient
     found = {"content": ("i01", f"p{on('val')}", f"{1000:064x}", True), "patient": image(1, test)}[sign]
-    third = keep_sides(frame([other, found]), SPLIT, False, remembered)
+    third = keep(frame([other, found]), SPLIT, False, remembered)
     assert third.side.tolist() == ["train", "test"]
     assert third.moved.empty
-    again = keep_sides(frame([other, found]), SPLIT, False, third.remembered).remembered
+    again = keep(frame([other, found]), SPLIT, False, third.remembered).remembered
     pd.testing.assert_frame_equal(again, third.remembered)
 
 
-def test_a_renamed_image_that_moves_is_reported(nothing) -> None:
+def test_a_renamed_image_that_moves_is_reported(keep, nothing) -> None:
     val, test = on("val"), on("test")
-    first = keep_sides(frame([image(0, val), image(1, test)]), SPLIT, False, nothing)
+    first = keep(frame([image(0, val), image(1, test)]), SPLIT, False, nothing)
     renamed = [image(2, val, 1000), image(0, test, 1001)]
-    second = keep_sides(frame(renamed, [("i02", "i00")]), SPLIT, False, first.remembered)
+    second = keep(frame(renamed, [("i02", "i00")]), SPLIT, False, first.remembered)
     assert second.side.tolist() == ["train", "train"]
     assert dict(zip(second.moved.image_id, second.moved.side, strict=True)) == {"i02": "val", "i00": "test"}
 
 
-def test_an_adult_who_was_trained_on_with_a_child_stays_in_train(nothing) -> None:
+def test_an_adult_who_was_trained_on_with_a_child_stays_in_train(keep, nothing) -> None:
     test = on("test")
     adult, child = frame([image(0, test)]), frame([image(0, test), image(1, test)])
     nobody, everybody = adult.image_id.isna(), child.image_id.notna()
-    first = keep_sides(adult, SPLIT, False, nothing, nobody)
+    first = keep(adult, SPLIT, False, nothing, nobody)
     assert first.side.tolist() == ["test"]
-    second = keep_sides(child, SPLIT, False, first.remembered, everybody)
+    second = keep(child, SPLIT, False, first.remembered, everybody)
     assert second.side.tolist() == ["train", "train"]
     assert "i00" in second.moved.image_id.tolist()
-    third = keep_sides(adult, SPLIT, False, second.remembered, nobody)
+    third = keep(adult, SPLIT, False, second.remembered, nobody)
     assert third.side.tolist() == ["train"]
     assert third.moved.empty
     # tested again where children are: another memory, and this one is kept
-    kept = keep_sides(child, SPLIT, False, third.remembered)
+    kept = keep(child, SPLIT, False, third.remembered)
     assert kept.side.tolist() == ["test", "test"]
     assert kept.reassigned
-    assert keep_sides(adult, SPLIT, False, kept.remembered, nobody).side.tolist() == ["train"]
+    assert keep(adult, SPLIT, False, kept.remembered, nobody).side.tolist() == ["train"]
 
 
 def test_a_second_file_of_the_same_name_takes_no_side_away(tmp_path, write_csv, how, demo_params, engine) -> None:
@@ -239,7 +283,7 @@ def test_a_second_file_of_the_same_name_takes_no_side_away(tmp_path, write_csv, 
         params = how.model_copy(update={"files": "ignored"})
         sources = Sources(root=str(tmp_path / "root"), collections=None)
         built = build_records(sources, params, demo_params.task, engine, tmp_path)
-        write_sides(built.sides.remembered, tmp_path / SIDES)
+        write_sides(built.sides.parts(), tmp_path / SIDES)
         assert built.sides.moved.empty
         return built.records.split[: len(names)]
 
@@ -268,18 +312,18 @@ def test_clean_leaves_the_sides_and_the_ledger(tmp_path) -> None:
     subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
 
 
-def test_another_split_reassigns_says_so_and_forgets_nothing(nothing) -> None:
+def test_another_split_reassigns_says_so_and_forgets_nothing(keep, nothing) -> None:
     records, other = frame([image(n, n) for n in range(40)]), SPLIT.model_copy(update={"seed": 1})
-    first = keep_sides(records, SPLIT, False, nothing)
-    second = keep_sides(records, other, False, first.remembered)
+    first = keep(records, SPLIT, False, nothing)
+    second = keep(records, other, False, first.remembered)
     assert second.reassigned
     assert second.side.tolist() == [split_of(group, other) for group in records.group_id]
     assert second.moved.empty
-    back = keep_sides(records, SPLIT, False, second.remembered)
+    back = keep(records, SPLIT, False, second.remembered)
     assert not back.reassigned
     assert back.side.equals(first.side)
     # people of the demo share numbers with real ones
-    assert keep_sides(records, SPLIT, True, back.remembered).reassigned
+    assert keep(records, SPLIT, True, back.remembered).reassigned
 
 
 ACTION = st.one_of(
@@ -318,7 +362,7 @@ def evidence(remembered: pd.DataFrame, row: Row) -> list[str]:
 
 @settings(max_examples=40)
 @given(st.lists(st.lists(ACTION, min_size=1, max_size=6), min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_in_any_order_of_changes_nobody_moves_but_into_train_by_a_link(nothing, runs, random) -> None:
+def test_in_any_order_of_changes_nobody_moves_but_into_train_by_a_link(keep, nothing, runs, random) -> None:
     images: dict[int, Row] = {}
     out: set[int] = set()
     near: list[tuple[int, int]] = []
@@ -349,7 +393,7 @@ def test_in_any_order_of_changes_nobody_moves_but_into_train_by_a_link(nothing, 
         rows = [row for number, row in images.items() if number not in out]
         random.shuffle(rows)
         records = frame(rows, [(f"i{one:02}", f"i{other:02}") for one, other in near])
-        sides = keep_sides(records, SPLIT, False, remembered)
+        sides = keep(records, SPLIT, False, remembered)
         now = named(records, sides)
         before = {row[0]: evidence(remembered, row) for row in rows}
         kept = records.set_index("image_id").left_out.isna()
@@ -377,16 +421,16 @@ def test_in_any_order_of_changes_nobody_moves_but_into_train_by_a_link(nothing, 
         assert {row[0] for row in rows if now[row[0]]} <= set(sides.remembered.image_id)
         remembered = sides.remembered
     # nothing changes where nothing was added
-    again = keep_sides(records, SPLIT, False, remembered)
+    again = keep(records, SPLIT, False, remembered)
     assert again.side.equals(sides.side)
     assert again.moved.empty
 
 
-def test_sides_are_read_as_written(nothing, tmp_path) -> None:
+def test_sides_are_read_as_written(keep, nothing, tmp_path) -> None:
     rows = [image(0, 1), ('odd, "name"\r', None, None, True), ("NA", "None", None, True)]
-    remembered = keep_sides(frame(rows), SPLIT, False, nothing).remembered
-    write_sides(remembered, tmp_path / SIDES)
-    pd.testing.assert_frame_equal(read_sides(tmp_path / SIDES), remembered)
+    remembered = keep(frame(rows), SPLIT, False, nothing).remembered
+    write_sides([remembered], tmp_path / SIDES)
+    pd.testing.assert_frame_equal(stored(tmp_path / SIDES), remembered)
     assert "p1," not in (tmp_path / SIDES).read_text()  # patients are not named
 
 
@@ -407,9 +451,9 @@ def test_sides_are_read_as_written(nothing, tmp_path) -> None:
         lambda text: text.replace("i01", "\udcff"),
     ],
 )
-def test_damaged_sides_are_refused_in_one_sentence(nothing, tmp_path, damage) -> None:
+def test_damaged_sides_are_refused_in_one_sentence(keep, nothing, tmp_path, damage) -> None:
     records = frame([image(n, n) for n in range(20)])
-    write_sides(keep_sides(records, SPLIT, False, nothing).remembered, tmp_path / SIDES)
+    write_sides([keep(records, SPLIT, False, nothing).remembered], tmp_path / SIDES)
     text = (tmp_path / SIDES).read_text()
     (tmp_path / SIDES).write_bytes(damage(text).encode(errors="surrogateescape"))
     with pytest.raises(

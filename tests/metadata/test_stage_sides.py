@@ -4,11 +4,11 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from cxrflow.csv_files import read_csv
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata import stage
 from cxrflow.metadata.build import SIDES, build_records
 from cxrflow.metadata.groups import split_of
-from cxrflow.metadata.sides import read_sides
 from cxrflow.params import Sources
 from cxrflow.records import TRUTH
 from cxrflow.sources import radiography
@@ -52,7 +52,7 @@ def test_a_collection_taken_out_and_put_back_moves_nobody(own, run, tmp_path, ho
     (tmp_path / "away").rename(root / "also")
     assert run(root, files="required").split.equals(together.split)
     assert "moved" not in capsys.readouterr().out
-    assert read_sides(tmp_path / "data" / SIDES).image_id.nunique() == 80
+    assert read_csv(tmp_path / "data" / SIDES).image_id.nunique() == 80
 
 
 def test_who_moved_is_printed_counted_and_moved_once(own, run, tmp_path, how, capsys) -> None:
@@ -91,7 +91,7 @@ def test_children_for_training_are_remembered_in_train(tmp_path, write_csv, how,
     built = build_records(sources, params, demo_params.task, engine, tmp_path)
     records = built.records[built.records.left_out.isna()]
     assert set(records.split[records.paediatric]) == {"train"}
-    remembered = built.sides.remembered.set_index("image_id").side
+    remembered = pd.concat(built.sides.parts()).set_index("image_id").side
     assert remembered[records.image_id].tolist() == records.split.tolist()
     adults = records[~records.paediatric]
     assert adults.split.tolist() == [split_of(group, how.split) for group in adults.group_id]
@@ -103,7 +103,7 @@ def test_drawn_and_real_collections_share_no_memory(own, run, tmp_path, capsys) 
     (root / TRUTH).mkdir()
     assert run(root).split.equals(real.split)  # new groups, by their hash
     assert "No side of the split is kept from before" in capsys.readouterr().out
-    assert read_sides(tmp_path / "data" / SIDES).split.nunique() == 2
+    assert read_csv(tmp_path / "data" / SIDES).split.nunique() == 2
 
 
 def test_an_external_evaluation_neither_reads_nor_keeps_sides(own, how, demo_params, engine, tmp_path) -> None:

@@ -20,8 +20,9 @@ from cxrflow.metadata import reasons, rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
 from cxrflow.metadata.groups import NO_PAIRS, Groups, Pairs, joined, with_children
 from cxrflow.metadata.near import near_pairs
+from cxrflow.metadata.remembered import read_sides
 from cxrflow.metadata.rows import OF_FILES, Categories, Rows, batches_of
-from cxrflow.metadata.sides import Sides, first_sides, keep_sides, read_sides
+from cxrflow.metadata.sides import Sides, keep_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.records import COLUMNS, TRUTH, typed
 from cxrflow.sources import find_collections, passed_over, read_collections, source_name, tables
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 #: Files in the working folder of ``build_records``.
 FINGERPRINTS, SIDES = "fingerprints.sqlite", "sides.csv"
 _RULED = ["position", "path", "label", "source", "url", "paediatric", "content_hash", "left_out"]
-_OF_SIDES = ("image_id", "other_id", "patient_id", "content_hash", "group_id", "left_out")
 _KEYS = ("patient_id", "path", "content_hash")
 
 
@@ -195,11 +195,8 @@ def build_records(
     children = with_children(outline) if metadata.paediatric == "train" else None
     drawn = (home / TRUTH).is_dir()
     outline["split"] = None  # until it is known
-    sides = first_sides(built.parts, outline, metadata.split, drawn, remembered, children)
-    if sides is None:
-        frame = pd.concat([part[list(_OF_SIDES)] for part in built.parts()], ignore_index=True)
-        sides = keep_sides(frame, metadata.split, drawn, remembered, children)
-    outline["split"] = sides.side.astype("category").where(kept)
+    sides = keep_sides(built.parts, outline, metadata.split, drawn, remembered, children)
+    outline["split"] = sides.side.where(kept)
     return replace(built, sides=sides)
 
 

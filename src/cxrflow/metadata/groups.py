@@ -24,33 +24,40 @@ def components(frame: pd.DataFrame, keys: Sequence[str], pairs: Pairs) -> NDArra
     Two rows are connected if they have the same known value in one of the columns ``keys``, or are one of the ``pairs``
     (positions, int64 (pairs, 2)).
     """
-    return joined([_first(frame[key]) for key in keys], pairs)
+    return joined([first_rows(frame[key]) for key in keys], pairs)
 
 
-def _first(column: pd.Series) -> NDArray[np.int32]:
-    """The position of the first row with the same value, -1 if it is unknown."""
-    codes, _ = pd.factorize(column)
-    known = np.flatnonzero(codes >= 0)
-    _, first, value = np.unique(codes[known], return_index=True, return_inverse=True)
-    earlier = np.full(len(column), -1, dtype=np.int32)
-    earlier[known] = known[first[value]]
-    return earlier
+def first_rows(column: pd.Series) -> NDArray[np.int32]:
+    """For every row the position of the first row with the same value, -1 if it is unknown: int32 (n,)."""
+    codes, values = pd.factorize(column)
+    first = np.full(len(values) + 1, -1, dtype=np.int32)  # the last one for unknown values, code -1
+    rows = np.flatnonzero(codes >= 0)[::-1]
+    first[codes[rows]] = rows  # of several rows the one that is assigned last counts, the first
+    return first[codes]
 
 
 def joined(first: Sequence[NDArray[np.int32]], pairs: Pairs) -> NDArray[np.int32]:
     """Index of the connected component of every row, int32 (n,), numbered by the first row of each.
 
-    first  arrays int32 (n,): for each row, the first row with the same value in one column; -1 if it is unknown
+    first  arrays int32 (n,): for each row, the first row with the same value in one column; negative if it is unknown
     pairs  further connected rows, int64 (pairs, 2)
     """
-    count = len(first[0])
-    edges = [pairs.astype(np.int32)]
-    for rows in first:
-        later = np.flatnonzero((rows >= 0) & (rows != np.arange(count, dtype=np.int32))).astype(np.int32)
-        edges.append(np.stack([later, rows[later]], axis=1))
-    start, end = np.concatenate(edges).T
+    # Most rows are connected with an earlier one. It stands for them, which leaves a small graph.
+    rows = np.arange(len(first[0]), dtype=np.int32)
+    earliest = rows.copy()
+    for same in first:
+        np.minimum(earliest, same, out=earliest, where=same >= 0)
+    while (earliest != (before := earliest[earliest])).any():
+        earliest = before
+    nodes = np.cumsum(earliest == rows, dtype=np.int32)[earliest] - 1
+    edges = [nodes[pairs].T]
+    for same in first:
+        other = nodes[np.where(same >= 0, same, rows)]
+        edges.append(np.stack([nodes, other])[:, nodes != other])
+    start, end = np.concatenate(edges, axis=1)
+    count = int(nodes.max(initial=-1)) + 1
     graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int32)
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int32)[nodes]
 
 
 class Groups:

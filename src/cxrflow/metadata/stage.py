@@ -15,7 +15,8 @@ from cxrflow.files import write_whole
 from cxrflow.metadata.build import SIDES, Built, build_records
 from cxrflow.metadata.groups import check_classes, unknown_patients
 from cxrflow.metadata.overlap import collection_overlap, most_shared, overlap_map, print_overlap
-from cxrflow.metadata.sides import Sides, write_sides
+from cxrflow.metadata.remembered import write_sides
+from cxrflow.metadata.sides import Sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import SPLITS, write_records
