@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime
 import pytest
+import timm
 import torch
 import torchvision
 from captum.attr import LayerGradCam
@@ -25,7 +26,14 @@ from cxrflow.models.measure import check_size, measure
 from cxrflow.models.model import Model
 
 XRV = "xrv:densenet121-res224-all"
-NAMES = [*MODELS, "timm:resnet10t", "timm:efficientnet_b0", "timm:convnext_atto", "timm:tresnet_m", XRV]
+EVA = "timm:eva02_tiny_patch14_224"
+TRANSFORMERS = [
+    "timm:vit_tiny_patch16_224", "timm:deit_tiny_distilled_patch16_224", EVA, "timm:swin_tiny_patch4_window7_224",
+]  # fmt: skip
+CONVOLUTIONAL = [*MODELS, "timm:resnet10t", "timm:efficientnet_b0", "timm:convnext_atto", "timm:tresnet_m", XRV]
+NAMES = [*CONVOLUTIONAL, *TRANSFORMERS]
+#: A small, a large and another size that these networks take (pixels); all others take 64, 480 and 150.
+SIZES = dict.fromkeys(TRANSFORMERS, (64, 480, 160)) | {EVA: (56, 490, 154), "timm:tresnet_m": (64, 480, 148)}
 
 
 def model_called(name: str) -> Model:
@@ -40,7 +48,8 @@ def built(request: pytest.FixtureRequest) -> Iterator[SimpleNamespace]:
     model = model_called(request.param)
     torch.manual_seed(0)
     network = model.architecture(1, 3).to(memory_format=torch.channels_last)
-    yield SimpleNamespace(model=model, network=network, images=torch.randn(2, 1, 64, 64))
+    size = SIZES.get(request.param, (64,))[0]
+    yield SimpleNamespace(model=model, network=network, images=torch.randn(2, 1, size, size))
     del network
     gc.collect()
 
@@ -59,7 +68,7 @@ def test_a_gradient_reaches_every_parameter(built: SimpleNamespace) -> None:
 
 
 def test_heat_map_is_a_square_map(built: SimpleNamespace) -> None:
-    layer = built.model.gradcam_layer(built.network.eval(), 64)
+    layer = built.model.gradcam_layer(built.network.eval(), built.images.shape[-1])
     heat = LayerGradCam(built.network, layer).attribute(built.images, target=[0, 2])
     assert heat.shape[:2] == (2, 1)
     assert heat.shape[2] == heat.shape[3] >= 4
@@ -94,8 +103,8 @@ def test_onnx_gives_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_any_size_and_number_of_classes_and_one_or_three_planes(name: str) -> None:
     model = model_called(name)
-    between = 148 if name == "timm:tresnet_m" else 150
-    for channels, size, classes in [(1, 64, 2), (1, 480, 4), (3, between, 3), (3, 224, 5)]:
+    small, large, between = SIZES.get(name, (64, 480, 150))
+    for channels, size, classes in [(1, small, 2), (1, large, 4), (3, between, 3), (3, 224, 5)]:
         maps: list[torch.Tensor] = []
         with torch.device("meta"), torch.inference_mode():
             network = model.architecture(channels, classes).eval()
@@ -214,7 +223,7 @@ def test_an_unknown_name_says_which_there_are() -> None:
         ("timm:efficientnet_b00", r"no network called efficientnet_b00 .*timm:efficientnet_b0"),
         ("timm:zzzzzzzz", r"no network called zzzzzzzz .*list_models"),
         ("timm:resnet18.a1_in1k", r"without tags"),
-        ("timm:vit_tiny_patch16_224", r"224 x 224 only"),
+        ("timm:beit_base_patch16_224", r"224 x 224 only"),
         ("timm:hrnet_w18_small", r"give no feature maps"),
         ("timm:csatv2", r"give no feature maps"),
         ("timm:gemma4_vit_167m", r"give no feature maps"),
@@ -229,8 +238,47 @@ def test_a_size_that_does_not_fit_is_one_clear_sentence() -> None:
     check_size("timm:tresnet_m", 1, 148, 2)
     with pytest.raises(CxrflowError, match=r"timm:tresnet_m does not take images of 150 x 150; .* 148 and 152"):
         check_size("timm:tresnet_m", 1, 150, 4)
+    with pytest.raises(CxrflowError, match=r"timm:vit_tiny_patch16_224 does not take .* sizes: 144 and 160"):
+        check_size("timm:vit_tiny_patch16_224", 1, 150, 3)
     with pytest.raises(CxrflowError, match=r"timm:inception_v3 does not take images of 64 x 64; nearest sizes: 75"):
         check_size("timm:inception_v3", 3, 64, 3)
+
+
+@pytest.mark.parametrize(("name", "block"), [(TRANSFORMERS[0], "blocks.11"), (TRANSFORMERS[-1], "layers.3.blocks.1")])
+def test_a_transformers_map_is_grad_cam_of_the_tokens_that_its_last_block_reads(name: str, block: str) -> None:
+    """Selvaraju et al. 2017, equations 1 and 2, by hand from timm's own network; the class token is not in the map."""
+    torch.manual_seed(0)
+    model = find_model(name)
+    network, images = model.architecture(3, 3).eval(), torch.randn(1, 3, 224, 224)
+    heat = LayerGradCam(network, model.gradcam_layer(network, 224)).attribute(images, target=1)[0, 0]
+    theirs = timm.create_model(name.removeprefix("timm:"), num_classes=3).eval()
+    theirs.load_state_dict(network.state_dict())
+    read: list[torch.Tensor] = []
+    theirs.get_submodule(block).register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    logits = theirs(images)
+    assert torch.allclose(network(images), logits, atol=1e-5)
+    (slopes,) = torch.autograd.grad(logits[0, 1], read[0])
+    vit = name == TRANSFORMERS[0]
+    tokens, slopes = (t[:, 1:].reshape(1, 14, 14, -1) if vit else t for t in (read[0].detach(), slopes))
+    expected = (tokens * slopes.mean(dim=(1, 2), keepdim=True)).sum(dim=-1)[0]
+    assert expected.abs().max() > 1e-6
+    assert torch.allclose(heat, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_transformers_map_lies_as_the_image_does(name: str) -> None:
+    """A bright square, bottom left: there the tokens differ most from those of the same image without it."""
+    torch.manual_seed(0)
+    model = find_model(name)
+    network, images, maps = model.architecture(1, 3).eval(), torch.zeros(2, 1, 224, 224), []
+    images[1, :, 176:, :48] = 1
+    model.gradcam_layer(network, 224).register_forward_hook(lambda *args: maps.append(args[2]))
+    with torch.inference_mode():
+        network(images)
+    change = (maps[0][1] - maps[0][0]).norm(dim=0)
+    row, column = divmod(int(change.argmax()), change.shape[1])
+    assert row >= 0.7 * change.shape[0]
+    assert column < 0.3 * change.shape[1]
 
 
 def test_grey_stem_keeps_the_scale_of_the_first_layer() -> None:

@@ -21,6 +21,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.models import MODELS, find_model
 from cxrflow.models.model import Pretrained, to_input
 from cxrflow.params import Images, Params, Training
+from cxrflow.predictor import Predictor
 from cxrflow.task import Task
 from cxrflow.training import start as module
 from cxrflow.training.fit_state import other_planes
@@ -91,6 +92,55 @@ def test_timms_weights_come_from_the_cache_with_the_scale_that_they_expect(
     assert begin("timm:resnet10t", "imagenet", grey, task).scale == pytest.approx((0.449, 0.226))
 
 
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224"]
+)
+def test_a_transformer_starts_from_downloaded_weights_at_another_size(
+    name: str, grey: Images, task: Task, cached: Callable[..., nn.Module]
+) -> None:
+    """Its weights are those of 224 pixels at every size; a grey picture gives the tokens of the published network, but
+    for what the planes' means differ by."""
+    published = cached(name)
+    begun = begin(f"timm:{name}", "imagenet", grey.model_copy(update={"size": 96}), task)
+    mean, std = published.pretrained_cfg["mean"], published.pretrained_cfg["std"]
+    assert begun.scale == pytest.approx((np.mean(mean), np.mean(std)))
+    assert begun.pretrained_on == (f"timm {published.pretrained_cfg['tag']}",)
+    own, theirs = begun.network.state_dict(), published.state_dict()
+    new = {"patch_embed.proj.weight", *(n for n in own if n.startswith("head"))}
+    assert [n for n in own if n not in new and not torch.equal(own[n], theirs[n])] == []
+    assert own["patch_embed.proj.weight"].shape[1] == 1
+    picture = torch.rand(1, 1, 224, 224)
+    with torch.no_grad():  # the means' difference is moved into the bias, so that the rest must be the same
+        offsets = (torch.tensor(mean) - begun.scale[0]) / torch.tensor(std)
+        begun.network.patch_embed.proj.bias -= (theirs["patch_embed.proj.weight"].sum(dim=(2, 3)) * offsets).sum(dim=1)
+        expected = published.forward_features(normalize(picture.expand(-1, 3, -1, -1), mean, std))
+        tokens = begun.network.eval().forward_features(to_input(picture, 1, *begun.scale))
+        assert torch.allclose(tokens, expected, rtol=1e-3, atol=1e-3)
+        assert begun.network(torch.zeros(2, 1, 96, 96)).shape == (2, len(task.order))
+
+
+def test_a_bundle_of_a_transformer_starts_another_at_another_size(
+    tiny: Tiny, short: Training, task: Task, tmp_path: Path
+) -> None:
+    """Trained, written, read, used for a heat map, and taken as a start at twice the size."""
+    vit = short.model_copy(update={"model": "timm:test_vit", "epochs": 2})
+    dataset, steps = tiny(60)
+    bundle = train(dataset, steps, vit, tmp_path)
+    assert bundle is not None
+    predictor = Predictor(tmp_path / "bundle")
+    image = dataset.split("val").image(0)
+    assert predictor.scores(image).shape == (1, 3)
+    heat = predictor.heat_map(image, task.order[0])
+    assert heat.shape == image.shape
+    assert heat.max() <= 1
+    twice = steps.model_copy(update={"size": 2 * steps.size})
+    begun = begin("timm:test_vit", str(tmp_path / "bundle"), twice, task)
+    assert begun.scale == (bundle.mean, bundle.std)
+    state = read_bundle(tmp_path / "bundle")[1].state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in begun.network.state_dict().items())
+    assert begun.network(torch.zeros(2, steps.channels, twice.size, twice.size)).shape == (2, 3)
+
+
 def test_planes_are_weighted_by_their_own_deviation() -> None:
     """Each triple of planes, and by a factor of exactly 1 where all have one."""
     weight = torch.randn(4, 6, 1, 1)
@@ -122,6 +172,10 @@ def test_without_cache_and_network_one_sentence_says_what_to_do(
     monkeypatch.setattr("socket.getaddrinfo", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
     with pytest.raises(CxrflowError, match=r"not in the cache and could not be downloaded .*set it to the path"):
         begin("resnet18", "imagenet", grey, task)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(CxrflowError, match=r"timm:vit_tiny_patch16_224 are not in the cache .*set it to the path"):
+        begin("timm:vit_tiny_patch16_224", "imagenet", grey, task)
     with pytest.raises(CxrflowError, match="no ImageNet weights for crnn"):
         begin("crnn", "imagenet", grey, task)
 

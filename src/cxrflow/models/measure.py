@@ -59,7 +59,7 @@ def print_models(as_json: bool) -> None:
     Console().print(table)
     Console().print(
         "For 3 planes and 3 classes; multiply-accumulates and layer at the default size. Other sizes work, too.\n"
-        "timm:NAME    most convolutional networks of timm, such as timm:tresnet_m, with random weights\n"
+        "timm:NAME    most networks of timm, such as timm:tresnet_m, timm:vit_small_patch16_224; random weights\n"
         "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
         "(pip install 'cxrflow\\[xrv]')",
         highlight=False,
