@@ -92,7 +92,7 @@ class Bundle(BaseModel):
     task              the classes, in the order of the network's outputs, and the positive one
     model             name of the network for ``find_model``, or STORED
     images            image steps, size and channels
-    mean, std         of training pixels / 255; the network's input is (pixel / 255 - mean) / std
+    mean, std         of training pixels / 255, or as pretrained weights expect; the input is (pixel / 255 - mean) / std
     temperature       divisor of the logits (Guo et al. 2017, section 4.2), fitted on val
     thresholds        operating points by name (thresholds.json); empty for an imported network
     prediction_sets   prediction sets (thresholds.json); None for an imported network

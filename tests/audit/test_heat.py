@@ -10,6 +10,7 @@ import torch
 from cxrflow.audit.context import Audited
 from cxrflow.audit.heat import heat_of, occlusion, randomised
 from cxrflow.audit.plots import panels
+from cxrflow.models import find_model
 from cxrflow.predictor import Predictor
 from cxrflow.task import Task
 
@@ -50,6 +51,25 @@ def test_maps_are_of_the_class_that_the_bundle_predicts_and_of_the_true_one(
         predicted = order[predictor.scores(image[None])[0].argmax()]
         assert np.array_equal(heat.gradcam[k], predictor.heat_map(image, predicted))
         assert np.array_equal(heat.true_class[k], predictor.heat_map(image, truth))
+
+
+def test_a_transformer_has_every_map(hospital: Callable[..., Audited], predictor: Predictor) -> None:
+    """Grad-CAM, occlusion, and Grad-CAM of a twin all of whose weights are others."""
+    model = find_model("timm:test_vit")
+    predictor.bundle = predictor.bundle.model_copy(update={"model": "timm:test_vit"})
+    torch.manual_seed(5)
+    predictor.use(model.architecture(1, len(predictor.bundle.task.order)).eval())
+    made = hospital(np.array([0, 1, 2])).test
+    heat = heat_of(predictor, made, 0)
+    for maps in (heat.gradcam, heat.occlusion, heat.random):
+        assert maps.shape == made.images.shape
+        assert np.isfinite(maps).all()
+        assert np.ptp(maps, axis=(1, 2)).max() > 0
+    assert not np.allclose(heat.gradcam, heat.random)
+    twin = randomised(predictor, 0).network.state_dict()
+    varied = {name: tensor for name, tensor in predictor.network.state_dict().items() if tensor.std() > 0}
+    assert len(varied) > 20
+    assert [name for name, tensor in varied.items() if torch.equal(tensor, twin[name])] == []
 
 
 def test_occlusion_is_hot_where_the_score_falls(predictor: Predictor, task: Task) -> None:

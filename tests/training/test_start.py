@@ -93,7 +93,13 @@ def test_timms_weights_come_from_the_cache_with_the_scale_that_they_expect(
 
 
 @pytest.mark.parametrize(
-    "name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224"]
+    "name",
+    [
+        "vit_tiny_patch16_224",
+        "deit_tiny_distilled_patch16_224",
+        "swin_tiny_patch4_window7_224",
+        "vit_small_patch16_dinov3",  # an EVA whose weights have no classes
+    ],
 )
 def test_a_transformer_starts_from_downloaded_weights_at_another_size(
     name: str, grey: Images, task: Task, cached: Callable[..., nn.Module]

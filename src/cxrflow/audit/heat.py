@@ -70,7 +70,7 @@ def occlusion(predictor: Predictor, image: NDArray[np.uint8], label: str) -> NDA
             predictor.to_tensor(image[None]),
             sliding_window_shapes=(channels, window, window),
             strides=(channels, window // 2, window // 2),
-            baselines=0,  # the mean of the training pixels
+            baselines=0,  # the bundle's mean grey value
             target=predictor.bundle.task.order.index(label),
             perturbations_per_eval=16,
         )

@@ -78,7 +78,7 @@ def to_input(images: torch.Tensor, channels: int, mean: float, std: float) -> to
     """Normalise grey images and repeat them in every channel.
 
     images     float (n, 1, size, size) in [0, 1]
-    mean, std  of the training pixels, on the same scale
+    mean, std  of the training pixels, or those that pretrained weights expect, on the same scale
     Returns float (n, channels, size, size), channels last in memory.
     """
     planes = ((images - mean) / std).expand(-1, channels, -1, -1)
