@@ -35,7 +35,7 @@ def drawn(seed: int, by_hospital: float, by_disease: float, task: Task, n: int =
 
 
 def gap(scored: Scored) -> Result:
-    return run(SimpleNamespace(task=scored.task, scored=scored))  # type: ignore[arg-type]
+    return run(SimpleNamespace(task=scored.task, scored=scored, claims=1))  # type: ignore[arg-type]
 
 
 def test_figures_are_those_of_scikit_learn(task: Task) -> None:
@@ -65,7 +65,7 @@ def test_a_network_that_reads_the_hospital_is_found_and_one_that_reads_disease_i
 
 def test_of_two_classes_the_one_pair_decides(two_classes: Task) -> None:
     assert gap(drawn(1, 3, 0, two_classes)).verdict == FOUND
-    calm = gap(drawn(2, 0, 3, two_classes))
+    calm = gap(drawn(2, 0, 4, two_classes, 4000))
     assert calm.verdict == NOT_FOUND
     assert "clear against pneumothorax" in calm.words
     assert list(calm.rows[0].figures) == ["clear vs pneumothorax"]

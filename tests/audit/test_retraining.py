@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxrflow.audit.context import Audited
-from cxrflow.audit.retraining import LIMITS, VARIANTS, _short, run, score_variant, without
+from cxrflow.audit.retraining import LIMIT, VARIANTS, _short, run, score_variant, without
 from cxrflow.audit.verdicts import FOUND, UNTOLD
 from cxrflow.evaluation.ledger import test_set_hash, times_looked_at
 from cxrflow.params import Params
@@ -50,7 +50,7 @@ def test_a_mark_outside_the_lungs_remains_and_is_learned(make: Callable[..., Aud
     context = make(14)
     pictures = context.test.__class__(context.dataset, context.dataset.pixels(), context.dataset.store.lungs)
     figure = score_variant(context, pictures, "without lungs")
-    assert LIMITS.judge(figure) == FOUND
+    assert LIMIT.judge(figure) == FOUND
     assert figure.value > 0.8
     looked_at = test_set_hash(context.dataset.split("test").records)
     assert times_looked_at(context.ledger, looked_at) == 1

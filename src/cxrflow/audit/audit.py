@@ -60,9 +60,11 @@ class Summary:
 def audit(context: Audited) -> Summary:
     """Run every test; write ``audit.json``, ``audit.svg`` (all figures) and ``where.png`` (heat maps).
 
-    All figures are of the test split. Raises CxrflowError as ``Audited.check``.
+    All figures are of the test split. The intervals of the figures that decide a verdict hold together with 95 %: the
+    probability that any verdict of the audit is wrong is at most 5 %. Raises CxrflowError as ``Audited.check``.
     """
     context.check()
+    context.claims = sum(test.claims(context.task) for test in TESTS.values())
     results = {name: test.run(context) for name, test in TESTS.items()}
     summary = conclude(results, context.dataset.split("test").records, context.task)
     write_whole(context.out / "audit.svg", plots.forest(summary.results, macro_auroc(context.scored)))
@@ -78,7 +80,8 @@ def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task) -> 
 
     If any pair of classes shares no source, "not found" proves nothing, because a test may miss what reveals the
     source: it becomes "cannot be told", while a shortcut that was found remains one. If no pair shares a source, every
-    test about the source becomes "cannot be told". Tests of the heat maps do not depend on sources.
+    test about the source becomes "cannot be told". Tests of the heat maps do not depend on sources. A result that may
+    not stand alone (``Result.alone``) finds a shortcut only if another one does.
     """
     pairs = apart(table, task)
     named = "; ".join(f"{task.names[a]} and {task.names[b]}" for a, b in pairs)
@@ -90,6 +93,10 @@ def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task) -> 
         if silent or (about != "method" and pairs and result.verdict == NOT_FOUND):
             result = replace(result, verdict=UNTOLD, words=f"{why} {result.words}")
         last[name] = result
+    if not any(result.verdict == FOUND and result.alone for result in last.values()):
+        for name, result in last.items():
+            if result.verdict == FOUND:
+                last[name] = replace(result, verdict=UNTOLD)
     return Summary(last, pairs)
 
 

@@ -32,6 +32,8 @@ class Audited:
     root         folder of the collections, with the true opacities of demo data
     out          folder for the audit's files
     ledger       file that counts looks at test sets; networks that a test trains are scored on test, too
+    claims       number of figures whose intervals hold together with 95 % (``verdicts.simultaneous``); the audit sets
+                 it to that of all its tests
     """
 
     predictor: Predictor
@@ -41,6 +43,7 @@ class Audited:
     root: Path
     out: Path
     ledger: Path
+    claims: int = 1
 
     def check(self) -> None:
         """Raise CxrflowError if the data set's task is not the bundle's, if the images were prepared by other steps

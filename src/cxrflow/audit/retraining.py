@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.pictures import Pictures, grown, take
-from cxrflow.audit.verdicts import UNTOLD, AuditTest, Limits, Result, Rows
+from cxrflow.audit.verdicts import UNTOLD, AuditTest, Limit, Result, Rows, simultaneous
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import enter, test_set_hash
@@ -26,8 +26,8 @@ from cxrflow.statistics.figure import Figure, in_words, missing
 from cxrflow.statistics.scored import Scored
 from cxrflow.training.train import train
 
-#: Limits for the macro AUROC on test of the network trained without lungs.
-LIMITS = Limits(found=0.55, clear=0.65, none=0.5)
+#: Limit of the macro AUROC on test of the network trained without lungs.
+LIMIT = Limit(0.55)
 VARIANTS = ("whole pictures", "without lungs", "lungs alone")
 
 _AROUND = 0.03  # margin round the lungs, share of the side
@@ -46,6 +46,7 @@ def run(context: Audited) -> Result:
     if not pictures.lungs.any():
         return _untold("no lungs were found")
     figures = {variant: score_variant(context, pictures, variant) for variant in VARIANTS}
+    figures["without lungs"] = simultaneous(figures["without lungs"], context.claims, 0)
     told = "; ".join(f"{variant} {in_words(figure)}" for variant, figure in figures.items())
     words = (
         f"Trained again for {context.params.audit.retrain_epochs} epochs at {pictures.images.shape[-1]} pixels, macro "
@@ -59,7 +60,7 @@ def run(context: Audited) -> Result:
             "more than this rim outside the lungs."
         )
     rows = (Rows("auroc", "trained again", figures),)
-    return Result(LIMITS.judge(figures["without lungs"]), words, {"macro_auroc": figures}, rows)
+    return Result(LIMIT.judge(figures["without lungs"]), words, {"macro_auroc": figures}, rows)
 
 
 def score_variant(context: Audited, pictures: Pictures, variant: str) -> Figure:
@@ -148,4 +149,4 @@ def _short(training: Training, epochs: int) -> Training:
     return training.model_copy(update=update)
 
 
-TEST = AuditTest("retraining", "Can the class be told without the lungs?", LIMITS, "picture", run)
+TEST = AuditTest("retraining", "Can the class be told without the lungs?", LIMIT, lambda _: 1, "picture", run)

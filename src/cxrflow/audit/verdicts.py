@@ -1,10 +1,11 @@
 """The parts of an audit test: question, limits, verdict and result."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
+from scipy import stats
 
 from cxrflow.audit.context import Audited
 from cxrflow.evaluation.limits import FEW
@@ -18,26 +19,44 @@ UNTOLD: Verdict = "cannot be told"
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits for a figure that grows with the strength of a shortcut.
+class Limit:
+    """The limit of practical relevance of a figure that grows with the strength of a shortcut.
 
-    Shortcut found: the whole interval lies above ``found``. Not found: the whole interval lies below both ``found`` and
-    ``clear``; or it lies below ``clear`` and reaches down to ``none``, the figure's value without a shortcut. Otherwise
-    it cannot be told.
+    Shortcut found: the whole interval lies above it. Not found: the whole interval lies below it. Otherwise it cannot
+    be told. These are a test of a minimum effect and a test of equivalence, at once (Goeman, Solari and Stijnen, Stat
+    Med 2010; 29: 2117-2125).
+
+    finds  False for a figure that can never show a shortcut; above the limit it then cannot be told
     """
 
-    found: float
-    clear: float
-    none: float
+    value: float
+    finds: bool = True
 
     def judge(self, figure: Figure) -> Verdict:
         """The verdict on a figure; "cannot be told" if the figure is missing."""
         if not figure.known:
             return UNTOLD
-        if figure.low > self.found:
-            return FOUND
-        too_small = figure.high < min(self.found, self.clear)
-        return NOT_FOUND if too_small or (figure.high < self.clear and figure.low <= self.none) else UNTOLD
+        if figure.low > self.value:
+            return FOUND if self.finds else UNTOLD
+        return NOT_FOUND if figure.high < self.value else UNTOLD
+
+
+def simultaneous(figure: Figure, claims: int, least: float = -1.0) -> Figure:
+    """The figure with an interval so wide that ``claims`` such intervals hold together with 95 % (Bonferroni).
+
+    figure  with a 95 % interval; a missing figure is returned as it is
+    claims  at least 1; the interval's new level is 1 - 0.05 / claims
+    least   smallest possible value; the largest is 1
+    The distances of both limits from the value grow as Student's t does from the one level to the other, with the
+    figure's number of groups minus 1 as degrees of freedom.
+    """
+    if not figure.known:
+        return figure
+    freedom = max(figure.groups - 1, 1)
+    wider = float(stats.t.ppf(1 - 0.025 / claims, freedom) / stats.t.ppf(0.975, freedom))
+    low = figure.value - wider * (figure.value - figure.low)
+    high = figure.value + wider * (figure.high - figure.value)
+    return replace(figure, low=min(max(low, least), figure.value), high=max(min(high, 1.0), figure.value))
 
 
 @dataclass(frozen=True)
@@ -57,12 +76,15 @@ class Result:
     words    the result in full sentences
     figures  every figure, for JSON
     rows     the figures that decide the verdict, for the forest plot
+    alone    False if something else than a shortcut would give the same figures, so that a shortcut is found only if
+             another test finds one, too
     """
 
     verdict: Verdict
     words: str
     figures: dict[str, Any]
     rows: tuple[Rows, ...]
+    alone: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +92,8 @@ class AuditTest:
     """One test.
 
     name    its key in audit.json
-    limits  limits for its figure
+    limit   limit of its figure
+    claims  number of figures that decide its verdict in a task; 0 if it is not about a shortcut
     about   ``source``: whether the source can be recognised; cannot be told if no two classes share a source;
             ``picture``: whether a part of the picture gives the class away;
             ``method``: whether the heat maps can be trusted, whatever the sources are
@@ -78,7 +101,8 @@ class AuditTest:
 
     name: str
     question: str
-    limits: Limits
+    limit: Limit
+    claims: Callable[[Task], int]
     about: Literal["source", "picture", "method"]
     run: Callable[[Audited], Result]
 

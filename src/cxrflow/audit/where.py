@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from cxrflow.audit import sanity
 from cxrflow.audit.context import Audited
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limits, Result, Rows
+from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limit, Result, Rows, simultaneous
 from cxrflow.explanation.masks import Masks
 from cxrflow.statistics.figure import Figure, in_percent
 from cxrflow.statistics.intervals import clustered_mean, proportion
 
-#: Limits for the lungs' share of the picture minus their share of the heat: positive if they get less heat than the
+#: Limit of the lungs' share of the picture minus their share of the heat: positive if they get less heat than the
 #: rest of the picture.
-LIMITS = Limits(found=0.1, clear=0.0, none=0.0)
+LIMIT = Limit(0.1)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def run(context: Audited) -> Result:
     maps = {"Grad-CAM": context.heat.gradcam, "occlusion": context.heat.occlusion}
     shares = {name: _shares(heat, context) for name, heat in maps.items()}
     pointing = _pointing(context)
-    judged = {LIMITS.judge(each.missed) for each in shares.values()}
+    judged = {LIMIT.judge(each.missed) for each in shares.values()}
     verdict = FOUND if judged == {FOUND} else NOT_FOUND if judged == {NOT_FOUND} else UNTOLD
     words = "; ".join(
         f"{name}: {in_percent(each.heat)} of the heat lies in the lungs, {in_percent(each.area)} of the area"
@@ -56,7 +56,8 @@ def _shares(maps: NDArray[np.float32], context: Audited) -> _Shares:
     use = (total > 0) & (area > 0)
     heat = (maps * lungs).sum(axis=(1, 2))[use] / total[use]
     nothing = "no picture has lungs and heat"
-    return _Shares(*(clustered_mean(v, groups[use], nothing) for v in (heat, area[use], area[use] - heat)))
+    shares = [clustered_mean(v, groups[use], nothing) for v in (heat, area[use], area[use] - heat)]
+    return _Shares(shares[0], shares[1], simultaneous(shares[2], context.claims))
 
 
 def _pointing(context: Audited) -> Figure:
@@ -72,4 +73,4 @@ def _pointing(context: Audited) -> Figure:
     return proportion(np.array(hits, np.bool_), np.array(groups), "no true opacities are known")
 
 
-TEST = AuditTest("where", "Does it look outside the lungs?", LIMITS, "picture", run)
+TEST = AuditTest("where", "Does it look outside the lungs?", LIMIT, lambda _: 2, "picture", run)
