@@ -224,7 +224,7 @@ def test_evaluate_leaves_out_what_the_bundle_has_seen(project: Path) -> None:
     assert output.strip().endswith(f"Page: {project / 'external' / 'index.html'}")
     assert_part_of(project / "external", project / "results" / "evaluation")
     ledger = pd.read_csv(project / "results/evaluation/ledger.csv")
-    assert len(ledger) == 6  # the network by two evaluations and here, and the three that the audit trained
+    assert len(ledger) == 8  # the network by two evaluations and here, and the five that the audit trained
 
 
 def test_a_killed_training_goes_on_under_dvc(project: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_planted_mark_raises_the_alarm_and_disease_alone_does_not(
     assert summary.alarm is marked
     assert found >= ({"retraining", "swaps"} if marked else set())
     looks = pd.read_csv(context.ledger)
-    assert len(looks) == 4  # the network, and the three of the test that trains again
+    assert len(looks) == 6  # the network, and the five of the test that trains again
     assert len(set(looks.test_set_hash)) == 1
 
 
