@@ -18,20 +18,28 @@ def figure(value: float, half: float) -> Figure:
 
 
 @pytest.mark.parametrize(
-    ("table", "difference", "verdict"),
+    ("table", "network", "difference", "added", "verdict"),
     [
-        (figure(0.84, 0.025), figure(0, 0.03), FOUND),
-        (figure(0.84, 0.025), figure(-0.05, 0.06), FOUND),
-        (figure(0.84, 0.025), figure(0.02, 0.02), FOUND),  # better, but by next to nothing
-        (figure(0.75, 0.14), figure(0.2, 0.15), NOT_FOUND),  # the two intervals overlap, their difference is clear
-        (figure(0.75, 0.14), figure(0.1, 0.15), UNTOLD),
-        (figure(0.52, 0.05), figure(0.03, 0.01), NOT_FOUND),  # the table gives nothing away
-        (figure(0.6, 0.1), figure(0, 0.02), UNTOLD),
-        (figure(0.6, 0.1), missing("fewer than two classes in the set"), UNTOLD),
+        (figure(0.84, 0.03), figure(0.84, 0.03), figure(0, 0.03), figure(0.01, 0.06), FOUND),
+        (figure(0.84, 0.03), figure(0.84, 0.03), figure(0, 0.03), figure(0.3, 0.06), UNTOLD),  # honest, no better
+        (
+            figure(0.84, 0.03),
+            figure(0.52, 0.06),
+            figure(-0.32, 0.1),
+            figure(0.01, 0.06),
+            UNTOLD,
+        ),  # knows nothing
+        (figure(0.84, 0.03), figure(0.84, 0.03), figure(0, 0.03), missing("no pairs"), UNTOLD),
+        (figure(0.75, 0.14), figure(0.95, 0.05), figure(0.21, 0.15), figure(0.4, 0.06), NOT_FOUND),
+        (figure(0.75, 0.14), figure(0.9, 0.05), figure(0.15, 0.12), figure(0.4, 0.06), UNTOLD),
+        (figure(0.5, 0.04), figure(0.53, 0.05), figure(0.03, 0.01), figure(0, 0.1), NOT_FOUND),  # tells nothing
+        (figure(0.6, 0.1), figure(0.6, 0.1), missing("fewer than two classes in the set"), figure(0, 0.1), UNTOLD),
     ],
 )
-def test_a_table_that_does_as_well_is_a_shortcut(table: Figure, difference: Figure, verdict: str) -> None:
-    assert baseline.judge(table, difference) == verdict
+def test_a_network_that_knows_what_the_table_says_alone_has_a_shortcut(
+    table: Figure, network: Figure, difference: Figure, added: Figure, verdict: str
+) -> None:
+    assert baseline.judge(table, network, difference, added) == verdict
 
 
 @pytest.mark.parametrize("classes", ["two_classes", "task", "four_classes"])
@@ -57,6 +65,7 @@ def test_network_and_table_are_compared_on_the_same_patients(
     seen = context.predictions[list(task.order)].to_numpy()
     auroc = [np.mean([roc_auc_score(test.truth == c, p[:, c]) for c in range(len(task.order))]) for p in (table, seen)]
     figures = found.figures
+    assert figures["added"].high < 0.05 if not sees else figures["added"].low > 0.1
     assert figures["without_a_pixel"].value == pytest.approx(auroc[0])
     assert figures["difference"].value == pytest.approx(auroc[1] - auroc[0])
     assert figures["without_a_pixel"].high - figures["without_a_pixel"].low > 0.05
