@@ -81,8 +81,9 @@ def test_every_registered_test_keeps_the_contract_and_the_audit_writes_what_they
     assert (context.out / "where.png").read_bytes().startswith(b"\x89PNG")
     pairs = {f"{a}_vs_{b}" for a, b in context.task.pairs}
     assert set(written["tests"]["gap"]["figures"]["pairs"]) == pairs
-    within = written["tests"]["source_probe"]["figures"]["source"]["features"]
-    assert set(within) == {"overall", *context.task.order, "within a class"}
+    told = written["tests"]["source_probe"]["figures"]["source"]
+    assert set(told) == {"features", "untrained", "learned", "small picture"}
+    assert all(set(parts) == {"overall", *context.task.order, "within a class"} for parts in told.values())
     assert context.claims == sum(test.claims(context.task) for test in TESTS.values())
 
 

@@ -5,52 +5,119 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from cxrflow.audit.context import Audited
-from cxrflow.audit.source_probe import network_features, probe
+from cxrflow.audit.source_probe import Features, network_features, probe, without_finding
+from cxrflow.audit.untrained import untrained as fresh
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND
 from cxrflow.predictor import Predictor
 from cxrflow.task import Task
 
 
-def by_level(context: Audited) -> tuple[np.ndarray, np.ndarray]:
+def by_level(context: Audited) -> Features:
     """One feature: how bright the picture is."""
-    return tuple(images.mean(axis=(1, 2))[:, None] for images in (context.train.pixels(), context.test.images))
+    return Features(*(images.mean(axis=(1, 2))[:, None] for images in (context.train.pixels(), context.test.images)))
+
+
+def blind(context: Audited, seed: int) -> Features:
+    """One feature, noise."""
+    rng = np.random.default_rng(seed)
+    return Features(*(rng.normal(size=(len(side), 1)) for side in (context.train, context.test)))
+
+
+@pytest.fixture
+def hospitals(hospital: Callable[..., Audited]) -> Callable[..., Audited]:
+    """Makes hospitals that differ by the brightness of their pictures; 80 % of a class are in its own, or as many in
+    each."""
+
+    def make(task: Task, tied: bool) -> Audited:
+        rng, k = np.random.default_rng(1), len(task.order)
+        labels = np.tile(np.arange(k), 300)
+        context = hospital(labels, labels * 0, task=task, split=np.repeat(["train", "test"], 150 * k))
+        usual = labels if tied else rng.permutation(labels)
+        place = np.where(rng.random(len(labels)) < 0.7, usual, rng.integers(0, k, len(labels)))
+        images = context.dataset.store.images
+        images[:] = np.clip(images.astype(int) + 20 * place[:, None, None], 0, 255)
+        records = context.dataset.records
+        records["source"], records["group_id"] = [f"s{each}" for each in place], records.image_id
+        return context
+
+    return make
 
 
 @pytest.mark.parametrize(
     ("classes", "tied"), [("task", True), ("task", False), ("two_classes", True), ("four_classes", False)]
 )
-def test_a_source_that_shows_is_a_shortcut_where_it_tells_the_class(
-    hospital: Callable[..., Audited], request: pytest.FixtureRequest, classes: str, tied: bool
+def test_a_source_that_was_learned_is_a_shortcut_where_it_tells_the_class(
+    hospitals: Callable[..., Audited], request: pytest.FixtureRequest, classes: str, tied: bool
 ) -> None:
-    """Sources differ by their brightness; their shares of the classes differ, or not."""
-    task, rng = request.getfixturevalue(classes), np.random.default_rng(1)
-    k = len(task.order)
-    labels = np.tile(np.arange(k), 80)
-    context = hospital(labels, labels * 0, task=task, split=np.repeat(["train", "test"], 40 * k))
-    usual = labels if tied else rng.permutation(labels)
-    place = np.where(rng.random(len(labels)) < 0.7, usual, rng.integers(0, k, len(labels)))
-    images = context.dataset.store.images
-    images[:] = np.clip(images.astype(int) + 20 * place[:, None, None], 0, 255)
-    records = context.dataset.records
-    records["source"], records["group_id"] = [f"s{each}" for each in place], records.image_id
-    found = probe(context, *by_level(context))
-    assert found.verdict == (FOUND if tied else NOT_FOUND)
-    told = found.figures["source"]["small picture"]
-    assert told["overall"].value > 0.9
-    assert told["within a class"].low > 0.6
-    assert set(told) == {"overall", *task.order, "within a class"}
+    task = request.getfixturevalue(classes)
+    context = hospitals(task, tied)
+    found = probe(context, by_level(context), [blind(context, k) for k in range(3)])
+    assert found.verdict == FOUND if tied else found.verdict != FOUND
+    healthy = without_finding(task)
+    assert found.alone == (healthy is not None)
+    told = found.figures["source"]
+    assert told["small picture"]["overall"].value > 0.9
+    assert told["features"]["within a class"].low > 0.6
+    learned = told["learned"][healthy or "within a class"]
+    assert learned.value == found.figures["learned"].value > 0.2
     if tied:
         assert found.figures["class_from_source"].value > 0.75
+
+
+def test_a_source_that_untrained_networks_tell_as_well_was_not_learned(
+    hospitals: Callable[..., Audited], task: Task
+) -> None:
+    """However well the features tell it: this is a property of the pictures."""
+    context = hospitals(task, True)
+    seen = by_level(context)
+    found = probe(context, seen, [seen] * 3)
+    assert found.verdict == NOT_FOUND
+    assert found.figures["source"]["features"]["overall"].value > 0.9
+    assert found.figures["learned"].value == pytest.approx(0, abs=1e-9)
+
+
+def test_the_difference_is_that_of_scikit_learn(hospitals: Callable[..., Audited], two_classes: Task) -> None:
+    context = hospitals(two_classes, True)
+    seen, noise = by_level(context), blind(context, 0)
+    found = probe(context, seen, [noise]).figures["source"]
+    train, test = context.train.records.source == "s1", context.test.dataset.records.source == "s1"
+    areas = []
+    for view in (seen, noise):
+        sign = np.corrcoef(view.train[:, 0], train)[0, 1]
+        areas.append(roc_auc_score(test, np.sign(sign) * view.test[:, 0]))
+    assert found["features"]["overall"].value == pytest.approx(areas[0])
+    assert found["untrained"]["overall"].value == pytest.approx(areas[1])
+    assert found["learned"]["overall"].value == pytest.approx(areas[0] - areas[1])
 
 
 def test_one_source_cannot_be_told(hospital: Callable[..., Audited]) -> None:
     labels = np.tile(np.arange(3), 80)
     context = hospital(labels, sources=1, split=np.repeat(["train", "test"], 120))
-    found = probe(context, *by_level(context))
+    found = probe(context, by_level(context), [blind(context, 0)])
     assert found.verdict != FOUND
     assert "fewer than two sources" in found.figures["source"]["features"]["overall"].reason
+    assert "fewer than two sources" in found.figures["learned"].reason
+
+
+def test_twins_have_fresh_weights_and_the_statistics_of_these_pictures(
+    hospital: Callable[..., Audited], untrained: Callable[..., Predictor]
+) -> None:
+    context = hospital(np.arange(48) % 3, split="train")
+    context.predictor = untrained(context.task)
+    twins = [fresh(context, k) for k in (0, 0, 1)]
+    weights = [twin.network[0].weight for twin in (context.predictor, *twins)]
+    assert torch.equal(weights[1], weights[2])
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[3])
+    images = context.train.pixels()
+    with torch.no_grad():
+        planes = twins[0].network[:2](twins[0].to_tensor(images))
+    assert planes.mean(dim=(0, 2, 3)).numpy() == pytest.approx(0, abs=0.02)
+    assert planes.std(dim=(0, 2, 3)).numpy() == pytest.approx(1, abs=0.02)
+    assert not twins[0].network.training
 
 
 def test_features_are_what_the_last_layer_sees(untrained: Callable[..., Predictor], task: Task) -> None:
