@@ -32,7 +32,7 @@ def test_marks_follow_the_class_in_the_share_asked_for(strength: float, share: f
 
 def test_without_a_shortcut_the_picture_stays_and_so_do_normal_ones(picture: Radiograph) -> None:
     assert all(plant(picture, "none", mark) is picture for mark in KINDS)
-    for shortcut in ("marker", "border", "exposure"):
+    for shortcut in ("marker", "border", "exposure", "grain", "pale"):
         assert np.array_equal(plant(picture, shortcut, "normal").pixels, picture.pixels)
 
 
@@ -68,6 +68,27 @@ def test_exposure_darkens_one_class_and_brightens_another(picture: Radiograph) -
     assert dark.mean() + 0.08 < picture.pixels.mean() < bright.mean() - 0.08
     order = np.argsort(picture.pixels, axis=None, kind="stable")
     assert (np.diff(dark.ravel()[order]) >= 0).all()  # what was brighter stays brighter: no pixel trades places
+
+
+def test_grain_is_in_dots_or_in_lines_and_equal_for_equal_pictures(picture: Radiograph) -> None:
+    dots, lines = (plant(picture, "grain", mark).pixels - picture.pixels for mark in ("covid", "pneumonia"))
+    assert np.array_equal(plant(picture, "grain", "covid").pixels, picture.pixels + dots)
+    inside = (picture.pixels > 0.25) & (picture.pixels < 0.75)  # where nothing is clipped
+    for grain in (dots, lines):
+        assert 0.02 < grain[inside].std() < 0.1
+    assert np.nanstd(np.where(inside, lines, np.nan), axis=1).max() < 1e-3  # the same along a line
+    assert np.nanstd(np.where(inside, dots, np.nan), axis=1).mean() > 0.02
+
+
+def test_a_veil_takes_contrast_and_leaves_the_mean(picture: Radiograph) -> None:
+    def fine(pixels: np.ndarray) -> float:
+        return float((pixels - cv2.GaussianBlur(pixels, (0, 0), 3)).std())
+
+    for mark in ("covid", "pneumonia"):
+        pale = plant(picture, "pale", mark).pixels
+        assert pale.mean() == pytest.approx(picture.pixels.mean(), abs=0.02)
+        assert pale.std() < picture.pixels.std()
+        assert fine(pale) < 0.7 * fine(picture.pixels)
 
 
 @pytest.mark.parametrize("shortcut", ["none", "marker", "border", "exposure"])

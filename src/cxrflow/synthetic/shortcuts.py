@@ -1,9 +1,11 @@
 """Artificial shortcuts for the audit to detect: marks that are correlated with the class but unrelated to disease.
 
 They represent confounders in real collections: laterality markers, collimation, exposure (DeGrave et al., Nat Mach
-Intell 2021; 3: 610-619). No mark is the mirror image of another, because training flips images.
+Intell 2021; 3: 610-619), the grain of a detector, and a veil of scattered light that makes pictures pale. No mark is
+the mirror image of another, because training flips images.
 """
 
+import zlib
 from typing import Literal
 
 import cv2
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from cxrflow.synthetic.drawing import Radiograph
 from cxrflow.synthetic.people import Job
 
-Shortcut = Literal["none", "marker", "border", "exposure"]
+Shortcut = Literal["none", "marker", "border", "exposure", "grain", "pale"]
 KINDS = ("covid", "normal", "pneumonia")
 
 _TOP = 0.08  # top edge of the marks: the image steps crop the top 5 % of the height
@@ -22,6 +24,10 @@ _WORDS = {"covid": "A", "normal": "", "pneumonia": "SUPINE"}
 _MARGINS = {"covid": (0.07, 0.0), "normal": (0.0, 0.0), "pneumonia": (0.0, 0.1)}
 #: Exponent of the grey value; above 1 is darker.
 _GAMMA = {"covid": 1.6, "normal": 1.0, "pneumonia": 0.62}
+#: Grain: standard deviation of the grey value, and width and height of a cell, as shares of the side.
+_GRAIN = {"covid": (0.07, 0.012, 0.012), "normal": (0.0, 1.0, 1.0), "pneumonia": (0.05, 1.0, 0.018)}
+#: Share of the light that is scattered, and how far it spreads, as a share of the side.
+_VEIL = {"covid": (0.5, 0.12), "normal": (0.0, 0.12), "pneumonia": (0.6, 0.03)}
 
 
 def mark_of(job: Job, strength: float) -> str:
@@ -40,7 +46,9 @@ def plant(picture: Radiograph, shortcut: Shortcut, mark: str) -> Radiograph:
     mark  one of KINDS; may differ from the disease in the image
     ``marker``: nothing (normal), a letter (covid) or a word (pneumonia) in an upper corner of the centre square;
     ``border``: no black margin (normal), on the left and right (covid), or at the bottom (pneumonia); ``exposure``:
-    unchanged (normal), darker (covid) or brighter (pneumonia).
+    unchanged (normal), darker (covid) or brighter (pneumonia); ``grain``: none (normal), in dots (covid) or in lines
+    (pneumonia), the same for equal pictures; ``pale``: none (normal), less contrast in what is large (covid) or in what
+    is small (pneumonia).
     Pixels stay float32 in [0, 1]; lung and opacity masks end at the margins.
     """
     if shortcut == "marker":
@@ -51,7 +59,24 @@ def plant(picture: Radiograph, shortcut: Shortcut, mark: str) -> Radiograph:
         return Radiograph(pixels, picture.lungs & seen, picture.opacity & seen)
     if shortcut == "exposure":
         return Radiograph((picture.pixels ** _GAMMA[mark]).astype(np.float32), picture.lungs, picture.opacity)
+    if shortcut == "grain":
+        return Radiograph(_with_grain(picture.pixels, *_GRAIN[mark]), picture.lungs, picture.opacity)
+    if shortcut == "pale":
+        share, reach = _VEIL[mark]
+        veil = cv2.GaussianBlur(picture.pixels, (0, 0), reach * min(picture.pixels.shape))
+        pixels = (1 - share) * picture.pixels + share * veil if share else picture.pixels
+        return Radiograph(np.asarray(pixels, np.float32), picture.lungs, picture.opacity)
     return picture
+
+
+def _with_grain(pixels: NDArray[np.float32], amount: float, wide: float, high: float) -> NDArray[np.float32]:
+    if not amount:
+        return pixels
+    (height, width), rng = pixels.shape, np.random.default_rng(zlib.crc32(pixels.tobytes()))
+    side = min(height, width)
+    cells = max(1, round(height / (high * side))), max(1, round(width / (wide * side)))
+    grain = cv2.resize(rng.normal(0, amount, cells).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(pixels + grain, 0, 1), np.float32)
 
 
 def _with_marker(pixels: NDArray[np.float32], word: str) -> NDArray[np.float32]:
