@@ -14,7 +14,18 @@ from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, below, check_writable, code_digest, digest, write_json, write_whole
 from cxrflow.findings import FINDINGS
 from cxrflow.params import load_params, resolved_yaml, set_run
-from cxrflow.records import COLUMNS, Record, read_kept, read_records, to_frame, typed, write_records
+from cxrflow.records import (
+    COLUMNS,
+    Box,
+    Record,
+    boxes_of,
+    boxes_text,
+    read_kept,
+    read_records,
+    to_frame,
+    typed,
+    write_records,
+)
 from cxrflow.task import Task
 
 WORD = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1)
@@ -23,6 +34,7 @@ NUMBER = st.one_of(st.none(), st.floats(-1e9, 1e9))
 RECORD = st.builds(
     Record, WORD, st.just("a"), WORD, patient_id=TEXT, findings=st.lists(st.sampled_from(list(FINDINGS))).map(tuple),
     finding=TEXT, view=TEXT, age=NUMBER, day=NUMBER, paediatric=st.booleans(), left_out=TEXT,
+    boxes=st.lists(st.builds(Box, st.sampled_from(list(FINDINGS)), *[st.floats(0, 1)] * 4)).map(tuple),
 )  # fmt: skip
 
 
@@ -43,6 +55,19 @@ def test_text_that_looks_like_nothing_stays_text(tmp_path) -> None:
     assert (row.patient_id, row.finding, row.view, row.label) == ("NA", "None", "007", None)
     assert row.findings == "mass;edema"
     assert tuple(row.index) == COLUMNS
+
+
+def test_boxes_are_read_as_written_and_damaged_ones_refused(tmp_path) -> None:
+    boxes = (Box("pneumonia/viral/covid-19", 0, 0.123456, 1, 0.5), Box("mass", 0.25, 0.5, 0.125, 0.0625))
+    cell = boxes_text(boxes)
+    assert cell == "pneumonia/viral/covid-19:0.00000,0.12346,1.00000,0.50000;mass:0.25000,0.50000,0.12500,0.06250"
+    assert boxes_of(cell) == [Box("pneumonia/viral/covid-19", 0, 0.12346, 1, 0.5), boxes[1]]
+    assert boxes_of(boxes_text([])) == boxes_of(None) == []
+    for damaged in (cell[:-1], cell.replace(",", ";"), "mass", "mass:0,0,1,1", ":0.00000,0.00000,1.00000,1.00000"):
+        frame = to_frame([Record("a:1", "a", "p")]).assign(boxes=damaged)
+        write_records(frame, tmp_path / "r.csv")
+        with pytest.raises(CxrflowError, match=r"damaged, boxes: row 1: .* is not what it can be; run"):
+            read_records(tmp_path / "r.csv")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,6 +16,20 @@ SPLITS = ("train", "val", "test")
 #: Folder beside synthetic collections with the ground-truth masks: ``truth/lungs`` and ``truth/opacity``, each mask at
 #: the path of its image with the extension ``.png``. Real collections have none.
 TRUTH = "truth"
+
+
+class Box(NamedTuple):
+    """A rectangle that a radiologist drew round a finding.
+
+    finding                   in the vocabulary of findings.py
+    left, top, width, height  shares of the width and height of the radiograph as published, in [0, 1]
+    """
+
+    finding: str
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,7 @@ class Record:
     day           days after onset or admission, as the collection publishes it, or None
     url           where the collection took the image from, or None
     paediatric    True if the image is known to come from a paediatric subset of the collection
+    boxes         what radiologists marked in it; a box that marks several findings is there once for each
     left_out      reason for not using the image, or None
     """
 
@@ -48,11 +64,12 @@ class Record:
     day: float | None = None
     url: str | None = None
     paediatric: bool = False
+    boxes: tuple[Box, ...] = ()
     left_out: str | None = None
 
 
-#: Columns of ``records.csv``: the fields of Record (findings joined by FINDINGS_JOINT), then those that the metadata
-#: stage adds:
+#: Columns of ``records.csv``: the fields of Record (findings joined by FINDINGS_JOINT, boxes as ``boxes_text`` writes
+#: them), then those that the metadata stage adds:
 #: label         class of the task, or None if the findings give none
 #: content_hash  SHA-256 of the file's bytes, hexadecimal
 #: near_hash     bits by which near repeats of the image are recognised (metadata/near_hash.py), hexadecimal
@@ -64,15 +81,29 @@ class Record:
 ADDED = ("label", "content_hash", "near_hash", "frontal", "turned", "note", "group_id", "split")
 COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
 FINDINGS_JOINT = ";"
+_BOX = r"[^:;\0]+:(?:[01]\.\d{5},){3}[01]\.\d{5}"
 _GIVEN = ("image_id", "source", "path")
 _NUMBERS = ("age", "day", "frontal")
 _FLAGS = ("paediatric", "turned")
 _REMEDY = "run `cxrflow metadata`"
 
 
+def boxes_text(boxes: Iterable[Box]) -> str | None:
+    """Boxes as the cell of a table: ``finding:left,top,width,height``, joined by ``;``; None if there are none."""
+    return ";".join(f"{box.finding}:{','.join(f'{share:.5f}' for share in box[1:])}" for box in boxes) or None
+
+
+def boxes_of(cell: str | None) -> list[Box]:
+    """The boxes in a cell that ``boxes_text`` wrote."""
+    parts = [part.split(":") for part in (cell or "").split(";") if part]
+    return [Box(finding, *map(float, shares.split(","))) for finding, shares in parts]
+
+
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a table of COLUMNS; text has dtype ``object``, None if unknown."""
-    rows = [asdict(record) | {"findings": FINDINGS_JOINT.join(record.findings) or None} for record in records]
+    records = list(records)
+    texts = ({"findings": FINDINGS_JOINT.join(r.findings) or None, "boxes": boxes_text(r.boxes)} for r in records)
+    rows = [asdict(record) | text for record, text in zip(records, texts, strict=True)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return typed(frame)
 
@@ -96,7 +127,7 @@ def read_records(path: Path) -> pd.DataFrame:
         raise CxrflowError(f"{path}: no table of records found; run `cxrflow metadata`.")
     kinds: dict[str, Kind] = dict.fromkeys(COLUMNS, text()) | {name: text(required=True) for name in _GIVEN}
     kinds |= dict.fromkeys(_NUMBERS, number()) | dict.fromkeys(_FLAGS, flag)
-    kinds |= {"sex": one_of("M", "F"), "split": one_of(*SPLITS)}
+    kinds |= {"sex": one_of("M", "F"), "split": one_of(*SPLITS), "boxes": text(f"{_BOX}(?:;{_BOX})*")}
     kinds |= {"content_hash": text("[0-9a-f]{64}"), "near_hash": text("[0-9a-f]{81}")}
     records = read_table(path, kinds, _REMEDY)
     if (again := records.image_id.duplicated()).any():

@@ -143,6 +143,26 @@ def test_an_rsna_image_meets_its_nih_patient(tmp_path, write_csv, build) -> None
     assert records.left_out.isna().all()
 
 
+def test_boxes_are_in_the_records_and_those_not_read_are_said(
+    tmp_path, write_csv, how, demo_params, engine, capsys
+) -> None:
+    """A table of boxes counts no images: NIH has two of them, of one image."""
+    nih = tmp_path / "root/nih"
+    rows = [[f"0000015{n}_000.png", "Pneumonia", f"15{n}"] for n in range(2)]
+    write_csv(nih / "Data_Entry_2017.csv", [["Image Index", "Finding Labels", "Patient ID"], *rows])
+    boxes = [["00000150_000.png", "Pneumonia", "512", "256", "128", side] for side in ("64", "900")]
+    write_csv(nih / "BBox_List_2017.csv", [["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]"], *boxes])
+    sources = Sources(root=str(tmp_path / "root"), collections=None)
+    ignored = how.model_copy(update={"files": "ignored"})
+    built = build_records(sources, ignored, demo_params.task, engine, tmp_path / "work")
+    assert built.records.boxes.tolist() == ["pneumonia:0.50000,0.25000,0.12500,0.06250", None]
+    assert built.listed == {"nih": {"Data_Entry_2017.csv": 2}}
+    (said,) = stage.summary(built)["tables_read"]
+    assert said.startswith("nih: 1 box in BBox_List_2017.csv not read, the first in line 3: ")
+    stage.print_tables_read(built)
+    assert " ".join(said.split()) in " ".join(capsys.readouterr().out.split())
+
+
 LABELS = ["covid", "normal", "pneumonia"]
 MANY = [[f"{n}.png", LABELS[n % 3], f"p{n // 2}"] for n in range(120)]
 

@@ -116,7 +116,7 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
             "rows": kept + 10, "kept": kept, "left_out": 10, "groups": kept, "patients": kept, "under_18": 2,
             "near_repeats": 1, "largest_group": {"group_id": "g1", "images": 3, "patients": 1, "joined_by": None},
             "unknown_patients": ["hospital: the patient of 1 image is not known."],
-            "own_tables": ["hospital: not given: sex in 3 of 10 rows."],
+            "tables_read": ["hospital: not given: sex in 3 of 10 rows."],
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
         })  # fmt: skip
         write_sealed(out / "evaluation" / "metrics.json", metrics(task))
@@ -128,9 +128,11 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
              "score": 0.75, "picture": f"{name}.png"}
             for name in task.order
         ]  # fmt: skip
-        share = {"heat": 0.5, "area": 0.2, "images": 9}
-        write_sealed(out / "explanation" / "explanation.json",
-                   {"examples": examples, "inside_opacity": None, "inside_lungs": share})  # fmt: skip
+        kinds = ("heat", "area", "gain", "pointing")
+        inside = {name: dict.fromkeys(kinds, missing("none are known")) for name in ("opacity", "boxes", "lungs")}
+        inside["boxes"] = dict(zip(kinds, map(Figure, (0.5, 0.2, 0.3, 0.6), (0.4, 0.1, 0.2, 0.5), (0.6, 0.3, 0.4, 0.7),
+                                              (9,) * 4, (7,) * 4), strict=True))  # fmt: skip
+        write_sealed(out / "explanation" / "explanation.json", {"examples": examples, "inside": to_json(inside)})
         verdicts = {"shortcut found": 1, "not found": 1, "cannot be told": 1}
         tests = {
             name: {"question": f"{name}?", "verdict": name, "words": "0.8 of it.", "figures": {}} for name in verdicts

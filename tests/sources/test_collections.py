@@ -8,6 +8,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 
 from cxrflow.errors import CxrflowError
 from cxrflow.findings import FINDINGS, find_finding
+from cxrflow.records import Box
 from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, read_collections, rsna, tables
 from cxrflow.sources import find_collections as find
 from cxrflow.sources.collection import Options
@@ -173,6 +174,48 @@ def test_rsna_boxes_are_one_record_and_patients_those_of_nih(make_tiny, read) ->
     assert [record.patient_id for record in records] == ["nih:00000150", None, None]
     in_nih = read("nih", make_tiny("nih"))
     assert in_nih[1].patient_id == records[0].patient_id
+
+
+def test_boxes_of_rsna_are_shares_of_its_pictures(make_tiny, read) -> None:
+    first, second, third = read("rsna", make_tiny("rsna"))
+    sides = [[side / 1024 for side in box] for box in ((1, 2, 3, 4), (5, 6, 7, 8))]
+    assert first.boxes == tuple(Box(finding, *box) for box in sides for finding in ("lung opacity", "pneumonia"))
+    assert second.boxes == third.boxes == ()
+
+
+def test_boxes_of_nih_come_from_a_table_of_their_own(make_tiny, read) -> None:
+    tiny = make_tiny("nih")
+    tiny.tables[nih.BOXES] = [
+        ["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]", "", "", ""],
+        ["00000150_002.png", "Infiltrate", "256", "512.0", "128", "64"],
+        ["00000150_002.png", "Pneumonia", "0", "0", "1024", "1024"],
+        ["00000099_000.png", "Mass", "1", "1", "1", "1"],  # of an image that is not there
+    ]
+    records = read("nih", tiny)
+    assert records[1].boxes == (Box("infiltration", 0.25, 0.5, 0.125, 0.0625), Box("pneumonia", 0, 0, 1, 1))
+    assert not any(record.boxes for record in (records[0], *records[2:]))
+    del tiny.tables[nih.BOXES][0][2]
+    with pytest.raises(CxrflowError, match=r"BBox_List_2017\.csv: column Bbox \[x is missing"):
+        read("nih", tiny)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("a", "2", "3", "4"), ("1", "", "3", "4"), ("1", "2", "-3", "4"), ("1", "2", "0", "4"), ("-1", "2", "3", "4"),
+        ("1000", "2", "30", "4"), ("1", "1000", "3", "30"), ("nan", "2", "3", "4"), ("1e300", "2", "3", "4"),
+    ],
+)  # fmt: skip
+def test_a_box_that_cannot_be_is_counted_and_not_read(make_tiny, cells) -> None:
+    tiny = make_tiny("rsna")
+    tiny.tables["stage_2_train_labels.csv"].append(["r1", *cells, "1"])
+    tiny.tables["stage_2_train_labels.csv"].append(["r2", "1", "2", "3", "4", "0"])  # of an image without an opacity
+    tiny.write()
+    options = Options(with_files=False)
+    first, second, _ = read_collections(*find(tiny.root), options)
+    assert (len(first.boxes), len(second.boxes)) == (4, 0)
+    (said,) = options.unread
+    assert said.startswith(f"{tiny.folder}: 2 boxes in stage_2_train_labels.csv not read, the first in line 6: ")
 
 
 def test_rsna_without_the_patients_stops_unless_the_leak_is_accepted(make_tiny) -> None:

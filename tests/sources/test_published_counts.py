@@ -65,6 +65,15 @@ def test_every_published_word_of_nih_has_a_finding(real_data) -> None:
     assert findings["pneumonia"] == 1_431  # Wang et al., version of 2020
 
 
+def test_every_published_box_of_nih_is_read(real_data) -> None:
+    table = real_data / "tables/nih-chestxray14" / nih.BOXES
+    boxes = nih.read_boxes(table)
+    images = {row["Image Index"] for row in read_table(table, ("Image Index",))}
+    found = Counter(box.finding for image in images for box in boxes.of(image))
+    assert (len(images), found.total(), found["pneumonia"], found["infiltration"]) == (880, 984, 120, 123)
+    assert not list(boxes.sentences())
+
+
 def test_rsna_images_and_patients(full, label) -> None:
     folder = full / "rsna-pneumonia-detection-challenge"
     boxes = list(read_table(folder / "stage_2_train_labels.csv", ("Target",)))
@@ -77,5 +86,6 @@ def test_rsna_images_and_patients(full, label) -> None:
         ("abnormal without lung opacity",): 11_821,
     }
     assert len(records) == 26_684
+    assert sum(len(record.boxes) for record in records) == 2 * 9_555  # each is a lung opacity and a pneumonia
     assert len({record.patient_id for record in records}) == 11_439
     assert len({record.patient_id for record in records if label(record) == "pneumonia"}) == 2_359

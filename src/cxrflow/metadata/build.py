@@ -55,6 +55,7 @@ class Built:
     sides         sides of the split, and those to remember; None if all images are for testing
     files         files of each collection, by the name of its folder; empty if files are ignored
     accounts      what could be read of users' own tables and what could not, by the name of the folder
+    unread        what of the published tables was not read, in sentences
     on_disk       the rows as the tables of ``_Written``; None if ``outline`` has them
     """
 
@@ -66,6 +67,7 @@ class Built:
     sides: Sides | None = None
     files: dict[str, Files] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
     on_disk: "_Written | None" = None
 
     @cached_property
@@ -186,7 +188,15 @@ def build_records(
         if key != "path":
             outline[key] = pd.arrays.IntegerArray(positions, positions < 0)
     built = Built(
-        outline, everywhere, len(near), root, listed, None, files, options.accounts, _Written(rows, name, groups)
+        outline,
+        everywhere,
+        len(near),
+        root,
+        listed,
+        files=files,
+        accounts=options.accounts,
+        unread=options.unread,
+        on_disk=_Written(rows, name, groups),
     )
     kept = outline.left_out.isna()
     if remembered is None:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrflow.engines import Engine
-from cxrflow.records import FINDINGS_JOINT, Record
+from cxrflow.records import FINDINGS_JOINT, Record, boxes_text
 from cxrflow.task import Task
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 #: Rows of a file and of a batch.
 _BATCH = 1 << 16
-_TEXTS = ("image_id", "source", "path", "patient_id", "findings", "finding", "view", "sex", "url", "label", "left_out")
+_TEXTS = (
+    *("image_id", "source", "path", "patient_id", "findings", "finding", "view", "sex", "url", "boxes", "label"),
+    "left_out",
+)
 #: Columns that need the image files; null until these were read.
 OF_FILES = ("content_hash", "near_hash", "note", "frontal", "turned")
 
@@ -147,6 +150,8 @@ def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatc
                 values = left_out
             elif name == "findings":
                 values = [FINDINGS_JOINT.join(record.findings) or None for record in part]
+            elif name == "boxes":
+                values = [boxes_text(record.boxes) for record in part]
             else:
                 values = [getattr(record, name) for record in part]
             columns[name] = pa.array(values, pa.string())

@@ -47,7 +47,7 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
         print_moved(built.sides)
     print_not_frontal(facts)
     print_files(built.files)
-    print_own_tables(built)
+    print_tables_read(built)
     overlap = collection_overlap(built.outline, built.near)
     print_overlap(overlap)
     write_tables(built, overlap, results)
@@ -103,7 +103,7 @@ def summary(built: Built) -> dict[str, Any]:
     all), the largest group and the picture that joins most of its patients; collections whose patients are not all
     known, in words; images moved to train when groups were joined; kept images that do not look frontal, worst first;
     kept images stored inverted; of each collection, files listed in another spelling and images that no row lists; how
-    users' own tables were read, in words.
+    users' own tables were read, and what of all tables was not, in words.
     """
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = built.outline[built.outline.left_out.isna()]
@@ -130,7 +130,7 @@ def summary(built: Built) -> dict[str, Any]:
             "joined_by": _joined_by(built, members),
         },
         "unknown_patients": unknown_patients(kept),
-        "own_tables": _own_tables(built),
+        "tables_read": _tables_read(built),
         "moved": {
             "groups": int(moved.group_id.nunique()),
             "images": len(moved),
@@ -162,8 +162,9 @@ def _joined_by(built: Built, members: pd.DataFrame) -> dict[str, Any] | None:
     return {"image_id": image_id, "images": images, "patients": patients}
 
 
-def _own_tables(built: Built) -> list[str]:
-    return [f"{name}: {sentence}" for name, account in built.accounts.items() for sentence in account.sentences()]
+def _tables_read(built: Built) -> list[str]:
+    own = [f"{name}: {sentence}" for name, account in built.accounts.items() for sentence in account.sentences()]
+    return own + built.unread
 
 
 def why_left_out(built: Built) -> str:
@@ -195,9 +196,9 @@ def print_reconciliation(records: pd.DataFrame) -> None:
     Console().print(table)
 
 
-def print_own_tables(built: Built) -> None:
-    """Print how users' own tables were read, and what could not be."""
-    for sentence in _own_tables(built):
+def print_tables_read(built: Built) -> None:
+    """Print how users' own tables were read, and what of all tables was not."""
+    for sentence in _tables_read(built):
         Console().print(sentence, markup=False, highlight=False)
 
 

@@ -7,7 +7,7 @@ from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.evaluation.tables import print_figures
 from cxrflow.explanation.explain import explain
-from cxrflow.metadata.stage import print_own_tables, print_reconciliation
+from cxrflow.metadata.stage import print_reconciliation, print_tables_read
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.report.page import write_evaluation
@@ -23,7 +23,7 @@ def validate(folder: Path, params: Params, engine: Engine, out: Path, ledger: Pa
     predictor = Predictor(folder)
     figures, built, dataset = evaluate_collections(predictor, params, engine, out, ledger)
     print_reconciliation(built.records)
-    print_own_tables(built)
+    print_tables_read(built)
     print_figures(figures, predictor.bundle.task)
     predictions = read_predictions(out / "predictions.csv", predictor.bundle.task)
     explain(predictor, dataset, predictions, built.root.folder, params.explanation, out / "explanation")

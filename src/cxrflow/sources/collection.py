@@ -23,6 +23,7 @@ class Options:
     columns                of users' own tables, by the name of the folder (``sources.columns``)
     files                  of the collection; None if image files are not there
     accounts               filled with what was read of users' own tables, by the name of the folder
+    unread                 filled with what of the published tables was not read, in sentences
     """
 
     with_files: bool = True
@@ -32,6 +33,7 @@ class Options:
     columns: Mapping[str, Columns] = field(default_factory=dict)
     files: Files | None = None
     accounts: dict[str, Account] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from cxrflow.findings import find_finding
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.boxes import Boxes
 from cxrflow.sources.cells import known, sex, years
 from cxrflow.sources.collection import Collection, Options
 
 NAME = "nih"
 NO_FINDING = "No Finding"
+#: Table of boxes; its columns' names are those of ``Bbox [x,y,w,h]``, cut at the commas.
+BOXES = "BBox_List_2017.csv"
+_BOX = ("Bbox [x", "y", "w", "h]")
 #: Published label -> finding.
 PUBLISHED = {
     NO_FINDING: "no finding",
@@ -41,14 +46,27 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
-    """One record per row of ``Data_Entry_2017.csv``."""
+    """One record per row of ``Data_Entry_2017.csv``, with the boxes of BOXES if that table is there, too."""
     required = ("Image Index", "Finding Labels", "Patient ID")
     optional = ("View Position", "Patient Age", "Patient Gender")
+    boxes = read_boxes(folder / BOXES)
+    options.unread.extend(boxes.sentences())
     for row in tables.read_table(folder / "Data_Entry_2017.csv", required, optional):
-        yield _record(row, name)
+        yield _record(row, name, boxes)
 
 
-def _record(row: tables.Row, folder: str) -> Record:
+def read_boxes(table: Path) -> Boxes:
+    """The boxes that a radiologist drew for eight of the findings on 880 images (Wang et al. 2017); none if there is no
+    such table."""
+    boxes = Boxes(table)
+    if table.exists():
+        for row in tables.read_table(table, ("Image Index", "Finding Label", *_BOX), counted=False):
+            finding = find_finding(row["Finding Label"])
+            boxes.add(row["Image Index"], (finding,) if finding else (), [row[name] for name in _BOX], row.line)
+    return boxes
+
+
+def _record(row: tables.Row, folder: str, boxes: Boxes) -> Record:
     findings, reason = findings_of(row["Finding Labels"])
     file = row["Image Index"]
     # The part of the file name before "_" is the patient number, zero-padded as in RSNA's nih_mapping.csv.
@@ -63,6 +81,7 @@ def _record(row: tables.Row, folder: str) -> Record:
         view=known(row["View Position"]),
         age=years(row["Patient Age"]),
         sex=sex(row["Patient Gender"]),
+        boxes=boxes.of(file),
         left_out=tables.problem(row, file) or reason,
     )
 

@@ -11,6 +11,7 @@ from cxrflow.files import below
 from cxrflow.reading.header import read_header
 from cxrflow.records import Record
 from cxrflow.sources import tables
+from cxrflow.sources.boxes import Boxes
 from cxrflow.sources.cells import known, sex, years
 from cxrflow.sources.collection import Collection, Options
 
@@ -24,11 +25,13 @@ PUBLISHED = {"Normal": "no finding", "No Lung Opacity / Not Normal": "abnormal w
 MAPPING = "nih_mapping.csv"
 PUBLISHED_MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 URL = f"https://s3.amazonaws.com/east1.public.rsna.org/AI/2018/{PUBLISHED_MAPPING}"
+#: Columns of a box, in pixels of the picture.
+BOX = ("x", "y", "width", "height")
 _TAGS = ["PatientAge", "PatientSex", "ViewPosition"]
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
-    """One record per image, with any number of boxes.
+    """One record per image, with any number of boxes, each drawn round an opacity suspicious for pneumonia.
 
     The collection's ``patientId`` identifies an image, not a person. The person is the NIH patient of the mapping, so
     that one person's images in both collections form one group. View, age and sex come from the DICOM headers.
@@ -36,13 +39,18 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """
     surplus: set[str] = set()
     targets: dict[str, set[str]] = {}
-    for row in tables.read_table(folder / "stage_2_train_labels.csv", ("patientId", "Target")):
+    labels = folder / "stage_2_train_labels.csv"
+    boxes = Boxes(labels)
+    for row in tables.read_table(labels, ("patientId", "Target"), BOX):
+        if any(cells := [row[name] for name in BOX]):
+            boxes.add(row["patientId"], TARGET if row["Target"] == "1" else (), cells, row.line)
         targets.setdefault(row["patientId"], set()).add(row["Target"])
         surplus |= {row["patientId"]} if row.surplus else set()
     named: dict[str, set[str]] = {key: set() for key in targets}
     for row in tables.read_table(folder / "stage_2_detailed_class_info.csv", ("patientId", "class")):
         named.setdefault(row["patientId"], set()).add(row["class"])
         surplus |= {row["patientId"]} if row.surplus else set()
+    options.unread.extend(boxes.sentences())
     patients = read_patients(folder)
     if patients is None and options.rsna_without_patients == "stop":
         raise CxrflowError(
@@ -65,6 +73,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
             view=known(header.get("ViewPosition")),
             age=years(header.get("PatientAge")),
             sex=sex(header.get("PatientSex")),
+            boxes=boxes.of(key),
             left_out=(tables.BAD_ROW if key in surplus else None if key else tables.NO_IMAGE) or reason,
         )
 

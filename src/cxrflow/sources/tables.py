@@ -39,7 +39,11 @@ class Row(dict[str, str]):
 
 
 def read_table(
-    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = (), encoding: str | None = None
+    path: Path,
+    required: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    encoding: str | None = None,
+    counted: bool = True,
 ) -> Iterator[Row]:
     """The rows of a table as a stream, with the cells of the required and optional columns.
 
@@ -47,6 +51,7 @@ def read_table(
     its content. Column names match regardless of case and surrounding space.
 
     encoding  of text, if it is another one
+    counted   whether its rows are images, so that ``counted_rows`` counts them
     Raises CxrflowError if the table is absent, empty or damaged, lacks a required column or has a column that is read
     twice, or if a quotation mark swallows rows (raised at the end of the table for two marks that meet).
     """
@@ -65,8 +70,8 @@ def read_table(
                 suspects += [(number, inner, found) for inner, found in numbered if len(found) > max(places)]
             read += 1
             yield row
-    if (counted := _COUNTED.get()) is not None:
-        counted[path] += read
+    if counted and (rows := _COUNTED.get()) is not None:
+        rows[path] += read
     if suspects:
         _swallowed(path, required, places, suspects, encoding)
 
