@@ -328,6 +328,7 @@ def tiny(demo_params: Params) -> Callable[..., Tiny]:
                 "split": np.where(np.arange(n) % 3 == 0, "val", "train"),
                 "content_hash": [f"{k:064x}" for k in range(n)],
                 "near_hash": [f"{k * 7919:081x}" for k in range(n)],
+                "boxes": None,
             }
         )
         steps = demo_params.images.model_copy(update={"size": 32})

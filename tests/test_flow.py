@@ -117,11 +117,12 @@ def test_the_report_holds_everything_itself(project: Path) -> None:
 
 def test_heat_is_measured_against_the_true_opacity(project: Path) -> None:
     explained = json.loads((project / "results/explanation/explanation.json").read_text())
-    inside = explained["inside_opacity"]
+    inside = explained["inside"]["opacity"]
     records = pd.read_csv(project / "data/metadata/records.csv")
-    assert 0 < inside["images"] <= ((records.split == "test") & (records.label != "normal")).sum()
-    assert 0 <= inside["heat"] <= 1
-    assert 0 < inside["area"] < 0.5
+    assert 0 < inside["pointing"]["n"] <= ((records.split == "test") & (records.label != "normal")).sum()
+    assert 0 <= inside["heat"]["value"] <= 1
+    assert 0 < inside["area"]["value"] < 0.5
+    assert explained["inside"]["boxes"]["heat"] == {"value": None, "reason": "no radiologist's boxes are known"}
     pictures = {example["picture"] for example in explained["examples"]}
     assert pictures == {path.name for path in (project / "results/explanation").glob("*.png")}
 
@@ -135,7 +136,7 @@ def test_every_test_of_the_audit_has_a_verdict_and_stands_at_the_top_of_the_repo
         assert test["question"] in page
     found = audited["verdicts"]["shortcut found"]
     assert f"Of {len(TESTS)} tests <b>{found} found a shortcut</b>" in page
-    assert audited["tests"]["where"]["figures"]["pointing"]["n"] > 0
+    assert audited["tests"]["where"]["figures"]["disease"]["occlusion"]["pointing"]["n"] > 0
     assert audited["tests"]["retraining"]["figures"]["macro_auroc"]["without lungs"]["value"] is not None
     assert page.index('id="result"') < page.index('id="audit"') < page.index('id="data"')
 

@@ -14,6 +14,7 @@ from cxrflow.audit.context import Audited
 from cxrflow.bundle import Bundle, seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.images.prepare import Store, steps_digest
+from cxrflow.images.steps import Window
 from cxrflow.models import MODELS
 from cxrflow.models.model import Model
 from cxrflow.params import Params
@@ -64,7 +65,8 @@ def hospital(demo_params: Params, tmp_path: Path) -> Callable[..., Audited]:
             split=split,
         )
         steps = demo_params.images.model_copy(update={"size": SIDE})
-        index = records[["image_id", "content_hash"]].assign(left_out=None, top=0, left=0, side=SIDE)
+        index = records[["image_id", "content_hash"]].assign(left_out=None)
+        index = index.assign(**Window(0, 0, SIDE, SIDE, SIDE)._asdict())
         lungs = np.repeat(LUNGS[None], n, axis=0)
         dataset = Dataset.join(records, Store(images.astype(np.uint8), lungs, index, steps_digest(steps)), task)
         small = {"model": "tiny", "learning_rate": 3e-3, "batch_size": 20, "positive_share": None}

@@ -1,6 +1,7 @@
 """Where heat lies and what it depends on, on heat maps that are known."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,9 +9,13 @@ import pytest
 
 from cxrflow.audit import sanity, where
 from cxrflow.audit.context import Audited
-from cxrflow.audit.heat import Heat
+from cxrflow.audit.heat import Heat, occlusion
+from cxrflow.audit.marks import Marks
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
 from cxrflow.explanation.masks import TRUE_OPACITY
+from cxrflow.predictor import Predictor
+from cxrflow.records import Box, boxes_text, typed
+from cxrflow.task import Task
 
 SIDE, N = 32, 40
 LABELS = np.arange(N) // 2 % 3
@@ -32,7 +37,7 @@ def heated(hospital: Callable[..., Audited]) -> Callable[..., Audited]:
 
     def make(trained: np.ndarray, random: np.ndarray = OUTSIDE) -> Audited:
         context = hospital(LABELS)
-        context.heat = Heat(trained, trained, trained, random)
+        context.heat = Heat(trained, trained, random)
         return context
 
     return make
@@ -52,21 +57,56 @@ def test_heat_beside_the_lungs_is_found_where_heat_maps_tell(
     assert shares["heat"].value == pytest.approx(float(maps is INSIDE))
     assert shares["area"].value == pytest.approx(context.test.lungs.mean())
     assert shares["missed"] == found.rows[0].figures["occlusion"]
-    assert not found.figures["pointing"].known
+    assert not found.figures["disease"]["Grad-CAM"]["pointing"].known
 
 
-def test_pointing_counts_pictures_whose_hottest_point_is_ill(heated: Callable[..., Audited]) -> None:
-    ill, elsewhere = np.zeros((2, SIDE, SIDE), np.uint8)
-    ill[10:14, 8:12] = elsewhere[20:22, 20:22] = 255
+@pytest.mark.parametrize("drawn", [True, False])
+def test_heat_is_held_against_where_the_disease_is_known_to_show(
+    heated: Callable[..., Audited], untrained: Callable[[Task], Predictor], drawn: bool
+) -> None:
+    """True opacities of demo data, or radiologists' boxes: the same rectangles, so the same figures. Of every four
+    pictures one has it where the heat is, one elsewhere, one nowhere, and of one it is not known."""
     context = heated(INSIDE)
-    folder = context.root / TRUE_OPACITY / "t"
-    folder.mkdir(parents=True)
-    for k in range(N):
-        if k % 4 < 3:
-            cv2.imwrite(str(folder / f"{k}.png"), (ill, elsewhere, np.zeros_like(ill))[k % 4])
+    context.predictor = untrained(context.task)
+    places = {0: (8, 10, 4, 4), 1: (20, 20, 2, 2)}  # left, top, width, height
+    finding = context.task.classes["pneumonia"][0]
+    if drawn:
+        (context.root / TRUE_OPACITY / "t").mkdir(parents=True)
+        for k in range(N):
+            mask = np.zeros((SIDE, SIDE), np.uint8)
+            left, top, width, height = places.get(k % 4, (0, 0, 0, 0))
+            mask[top : top + height, left : left + width] = 255
+            if k % 4 < 3:
+                cv2.imwrite(str(context.root / TRUE_OPACITY / "t" / f"{k}.png"), mask)
+    else:
+        boxes = {at: boxes_text([Box(finding, *(each / SIDE for each in place))]) for at, place in places.items()}
+        records = context.dataset.records.assign(boxes=[boxes.get(k % 4) for k in range(N)])
+        context.dataset = replace(context.dataset, records=typed(records.assign(label="pneumonia")))
+    marks = context.marks
+    assert len(marks.dataset) == 14  # a third of 40 maps, of 20 pictures
+    marks.maps = {"Grad-CAM": np.repeat(INSIDE[:1], 14, axis=0), "occlusion": np.repeat(OUTSIDE[:1], 14, axis=0)}
     found = where.run(context)
-    assert (found.figures["pointing"].value, found.figures["pointing"].n) == (0.5, N // 2)
-    assert "the hottest point lies in the true opacity in 50 %" in found.words
+    ours, theirs = found.figures["disease"]["Grad-CAM"], found.figures["disease"]["occlusion"]
+    hit = marks.masks[:, 12, 10]
+    assert 0.3 < hit.mean() < 0.7
+    assert ours["pointing"].value == ours["heat"].value == hit.mean()
+    assert ours["area"].value == pytest.approx(np.where(hit, 16, 4).mean() / SIDE**2)
+    assert (ours["pointing"].n, theirs["pointing"].value) == (14, 0)
+    name = "the true opacity" if drawn else "a radiologist's box"
+    assert f"occlusion for the true class: the hottest point lies in {name} in 0 % (0 to " in found.words
+
+
+def test_the_maps_of_marked_pictures_are_of_the_true_class(
+    hospital: Callable[..., Audited], untrained: Callable[[Task], Predictor]
+) -> None:
+    context = hospital(LABELS)
+    context.predictor = untrained(context.task)
+    dataset = context.test.dataset.where([0, 2, 4])
+    marks = Marks(context.predictor, dataset, np.ones((3, SIDE, SIDE), np.bool_))
+    for k, label in enumerate(dataset.labels):
+        image = dataset.image(k)
+        assert np.array_equal(marks.maps["Grad-CAM"][k], context.predictor.heat_map(image, label))
+        assert np.array_equal(marks.maps["occlusion"][k], occlusion(context.predictor, image, label))
 
 
 def test_maps_that_ignore_the_weights_tell_nothing(heated: Callable[..., Audited]) -> None:

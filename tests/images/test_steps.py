@@ -28,7 +28,7 @@ def test_top_is_cropped_then_the_centre_square_cut() -> None:
     image[11:] = 100  # a tenth of 110 rows goes
     image[11 + 19 : 11 + 79] = 255  # the centre 60 rows of the 99 left
     window = centre_square(image.shape, 0.1)
-    assert window == Window(30, 0, 60)
+    assert window == Window(30, 0, 60, 110, 60)
     assert (cut(image, window) == 255).all()
     assert (prepare_image(image, with_(size=60)).image == 255).all()
 
@@ -141,7 +141,7 @@ def test_what_is_done_with_the_lungs(use: str, monkeypatch: pytest.MonkeyPatch) 
         assert window.top + window.side / 2 == pytest.approx(100, abs=1)
         assert window.left + window.side / 2 == pytest.approx(100.5, abs=1)
     else:
-        assert window == Window(0, 50, 200)
+        assert window == Window(0, 50, 200, 200, 300)
     truth = np.zeros((200, 300), dtype=bool)
     truth[60:140, 51:150] = True
     expected = shrink(cut(truth.astype(np.uint8) * 255, window), 110) > 127

@@ -9,9 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrflow.audit.heat import Heat, heat_of
+from cxrflow.audit.marks import Marks, find_marks
 from cxrflow.audit.pictures import Pictures, evenly, take
 from cxrflow.dataset import Dataset
 from cxrflow.explanation.explain import predicted_images
+from cxrflow.explanation.masks import Masks
 from cxrflow.images.prepare import check_steps
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
@@ -88,6 +90,21 @@ class Audited:
     def heat(self) -> Heat:
         """Heat maps of ``shown``."""
         return heat_of(self.predictor, self.shown, self.seed)
+
+    @cached_property
+    def marks(self) -> Marks:
+        """Pictures of ``test`` in which it is known where the disease shows, a third as many as ``shown`` at most:
+        occlusion maps take long."""
+        return find_marks(self.predictor, self._masks, -(-self.params.audit.heat_maps // 3))
+
+    @property
+    def marked_by(self) -> str:
+        """What ``marks`` holds, in words."""
+        return "the true opacity" if self._masks.drawn else "a radiologist's box"
+
+    @property
+    def _masks(self) -> Masks:
+        return Masks(self.test.dataset, self.root)
 
     @cached_property
     def predicted(self) -> Dataset:

@@ -23,16 +23,14 @@ _WINDOW = 4  # the occluding square has 1 / _WINDOW of the picture's side, and m
 class Heat:
     """Heat maps of pictures, float32 (n, size, size), 0 or more.
 
-    gradcam     Grad-CAM for the predicted class
-    occlusion   occlusion map for the predicted class
-    true_class  Grad-CAM for the true class
-    random      Grad-CAM of a network with random weights, for the class that the trained network predicts: the first
-                map that is not flat out of several such networks; all 0 if every map is flat
+    gradcam    Grad-CAM for the predicted class
+    occlusion  occlusion map for the predicted class
+    random     Grad-CAM of a network with random weights, for the class that the trained network predicts: the first
+               map that is not flat out of several such networks; all 0 if every map is flat
     """
 
     gradcam: NDArray[np.float32]
     occlusion: NDArray[np.float32]
-    true_class: NDArray[np.float32]
     random: NDArray[np.float32]
 
 
@@ -42,14 +40,12 @@ def heat_of(predictor: Predictor, pictures: Pictures, seed: int) -> Heat:
     order = predictor.bundle.task.order
     predicted = [order[k] for k in predictor.scores(pictures.images).argmax(axis=1)]
     maps: list[tuple[NDArray[np.float32], ...]] = []
-    rows = zip(pictures.images, predicted, pictures.dataset.labels, strict=True)
-    for image, label, truth in track(list(rows), "heat maps"):
+    for image, label in track(list(zip(pictures.images, predicted, strict=True)), "heat maps"):
         random = (heat for twin in twins if np.ptp(heat := twin.heat_map(image, label)) > FLAT)
         maps.append(
             (
                 predictor.heat_map(image, label),
                 occlusion(predictor, image, label),
-                predictor.heat_map(image, truth),
                 next(random, np.zeros_like(image, np.float32)),
             )
         )

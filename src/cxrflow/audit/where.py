@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from cxrflow.audit import sanity
 from cxrflow.audit.context import Audited
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limit, Result, Rows, simultaneous
-from cxrflow.explanation.masks import Masks
 from cxrflow.statistics.figure import Figure, in_percent
-from cxrflow.statistics.intervals import clustered_mean, proportion
+from cxrflow.statistics.intervals import clustered_mean
 
 #: Limit of the lungs' share of the picture minus their share of the heat: positive if they get less heat than the
 #: rest of the picture.
@@ -27,27 +26,32 @@ class _Shares:
 
 
 def run(context: Audited) -> Result:
-    """The share of the heat inside the lungs, compared with their share of the picture. On pictures with a known true
-    opacity, also whether the hottest point for the true class lies in it (pointing game: Zhang et al. 2018, Int J
-    Comput Vis 126: 1084-1102, section 4.1). Cannot be told unless ``sanity`` is passed.
+    """The share of the heat inside the lungs, compared with their share of the picture. Where it is known where the
+    disease shows, also the heat for the true class there, and whether the hottest point lies there
+    (``explanation.inside``). Cannot be told unless ``sanity`` is passed.
     """
     maps = {"Grad-CAM": context.heat.gradcam, "occlusion": context.heat.occlusion}
     shares = {name: _shares(heat, context) for name, heat in maps.items()}
-    pointing = _pointing(context)
+    disease = context.marks.figures()
     judged = {LIMIT.judge(each.missed) for each in shares.values()}
     verdict = FOUND if judged == {FOUND} else NOT_FOUND if judged == {NOT_FOUND} else UNTOLD
     words = "; ".join(
         f"{name}: {in_percent(each.heat)} of the heat lies in the lungs, {in_percent(each.area)} of the area"
         for name, each in shares.items()
     )
-    if pointing.known:
-        words += f"; the hottest point lies in the true opacity in {in_percent(pointing)} of the pictures that have one"
+    for name, each in disease.items():
+        if each["pointing"].known:
+            words += (
+                f"; {name} for the true class: the hottest point lies in {context.marked_by} in "
+                f"{in_percent(each['pointing'])} of {each['pointing'].n} pictures, with {in_percent(each['heat'])} of "
+                f"the heat and {in_percent(each['area'])} of the area"
+            )
     if sanity.run(context).verdict != NOT_FOUND:
         verdict, words = UNTOLD, f"{words}; but the heat maps are not known to depend on what was learned"
     figures = {name: {"heat": each.heat, "area": each.area, "missed": each.missed} for name, each in shares.items()}
     missed = {name: each.missed for name, each in shares.items()}
     rows = Rows("change", "lungs' share of area minus heat", missed)
-    return Result(verdict, f"{words}.", {"shares": figures, "pointing": pointing}, (rows,))
+    return Result(verdict, f"{words}.", {"shares": figures, "disease": disease}, (rows,))
 
 
 def _shares(maps: NDArray[np.float32], context: Audited) -> _Shares:
@@ -58,19 +62,6 @@ def _shares(maps: NDArray[np.float32], context: Audited) -> _Shares:
     nothing = "no picture has lungs and heat"
     shares = [clustered_mean(v, groups[use], nothing) for v in (heat, area[use], area[use] - heat)]
     return _Shares(shares[0], shares[1], simultaneous(shares[2], context.claims))
-
-
-def _pointing(context: Audited) -> Figure:
-    shown, heat = context.shown.dataset, context.heat.true_class
-    masks = Masks(shown, context.root)
-    hits: list[bool] = []
-    groups: list[str] = []
-    for k, (hot, group) in enumerate(zip(heat, shown.groups, strict=True)):
-        ill = masks.opacity(k)
-        if ill is not None and ill.any() and hot.any():
-            hits.append(bool(ill[np.unravel_index(hot.argmax(), hot.shape)]))
-            groups.append(group)
-    return proportion(np.array(hits, np.bool_), np.array(groups), "no true opacities are known")
 
 
 TEST = AuditTest("where", "Does it look outside the lungs?", LIMIT, lambda _: 2, "picture", run)

@@ -10,17 +10,24 @@ from numpy.typing import NDArray
 
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
+from cxrflow.explanation.inside import Inside, figures, measure
 from cxrflow.explanation.masks import Masks
 from cxrflow.files import write_whole
 from cxrflow.images.prepare import check_steps
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
 from cxrflow.state import write_sealed
+from cxrflow.statistics.figure import Figure, to_json
 
 _REMEDY = "run `cxrflow evaluation` again"
 _SHOWN = 320  # side of each displayed picture, pixels
-#: The share of heat inside masks is measured on at most about this many images, evenly spaced.
+#: The heat inside each kind of mask is measured on at most about this many images, evenly spaced.
 _MEASURED = 500
+_NOTHING = {
+    "opacity": "no true opacities are known",
+    "boxes": "no radiologist's boxes are known",
+    "lungs": "the image steps find no lungs",
+}
 
 
 def explain(
@@ -34,8 +41,8 @@ def explain(
     """Write ``explanation.json`` and one PNG per example: the picture, and the heat of the predicted class over it.
 
     predictions  the table that evaluation wrote, of images of ``dataset``
-    root         folder of the collections. The share of heat is measured inside the true opacities if it holds them
-                 (demo data), and inside the lungs if the store has lung masks
+    root         folder of the collections. The heat is measured inside the true opacities if it holds them (demo
+                 data), inside radiologists' boxes if the records have them, and inside the lungs if the store has masks
     Raises CxrflowError if the data set's task is not the bundle's, if the images were prepared by other steps than the
     bundle's, or if the predictions are of other images.
     """
@@ -50,8 +57,7 @@ def explain(
         for right in (True, False)
         for row in _choose(rows, label, right, params.per_class).itertuples()
     ]
-    measured = range(0, len(rows), -(-len(rows) // _MEASURED))
-    summary = {"examples": examples} | _inside(predictor, Masks(shown, root), measured)
+    summary = {"examples": examples, "inside": to_json(_inside(predictor, Masks(shown, root)))}
     for old in set(out.glob("*.png")) - {out / example["picture"] for example in examples}:
         old.unlink()
     write_sealed(out / "explanation.json", summary)
@@ -124,23 +130,28 @@ def _enlarged(picture: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _inside(predictor: Predictor, masks: Masks, positions: range) -> dict[str, Any]:
-    """For each kind of mask: the mean share of the true class's heat inside it, its mean share of the area, and the
-    number of images; None if no image has a non-empty mask of that kind."""
-    shares: dict[str, list[tuple[float, float]]] = {"inside_opacity": [], "inside_lungs": []}
+def _inside(predictor: Predictor, masks: Masks) -> dict[str, dict[str, Figure]]:
+    """The true class's heat inside each kind of mask: ``opacity``, ``boxes`` and ``lungs``, each with the figures of
+    ``inside.figures``."""
+    kinds = {"opacity": masks.opacity, "boxes": masks.boxes, "lungs": masks.lungs}
+    count, marked = len(masks.dataset), np.flatnonzero(masks.dataset.records.boxes.notna())
+    spaced = {"boxes": marked[_evenly(len(marked))]}
+    chosen = {name: set(spaced.get(name, _evenly(count)).tolist()) for name in kinds}
+    measured: dict[str, list[Inside]] = {name: [] for name in kinds}
+    groups: dict[str, list[str]] = {name: [] for name in kinds}
     labels = masks.dataset.labels
-    for k in positions:
-        known = {"inside_opacity": masks.opacity(k), "inside_lungs": masks.lungs(k)}
-        found = {name: mask for name, mask in known.items() if mask is not None and mask.any()}
-        if not found:
+    for k in sorted(set().union(*chosen.values())):
+        known = {name: mask for name, of in kinds.items() if k in chosen[name] and (mask := of(k)) is not None}
+        if not any(mask.any() for mask in known.values()):
             continue
         heat = predictor.heat_map(masks.dataset.image(k), labels[k])
-        if (total := heat.sum()) > 0:
-            for name, mask in found.items():
-                shares[name].append((float(heat[mask].sum() / total), float(mask.mean())))
-    return {name: _means(pairs) if pairs else None for name, pairs in shares.items()}
+        for name, mask in known.items():
+            if (each := measure(heat, mask)) is not None:
+                measured[name].append(each)
+                groups[name].append(str(masks.dataset.groups[k]))
+    return {name: figures(measured[name], groups[name], _NOTHING[name]) for name in kinds}
 
 
-def _means(pairs: list[tuple[float, float]]) -> dict[str, float]:
-    heat, area = np.mean(pairs, axis=0)
-    return {"heat": float(heat), "area": float(area), "images": len(pairs)}
+def _evenly(count: int) -> NDArray[np.int64]:
+    """At most about _MEASURED positions out of ``count``, evenly spaced."""
+    return np.arange(0, count, max(-(-count // _MEASURED), 1))

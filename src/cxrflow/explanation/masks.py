@@ -1,4 +1,4 @@
-"""Masks of stored pictures: the true opacity of demo data, and the lungs."""
+"""Masks of stored pictures: the true opacity of demo data, the boxes of radiologists, and the lungs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from cxrflow.dataset import Dataset
 from cxrflow.errors import LeftOut
 from cxrflow.files import Root
+from cxrflow.findings import under
 from cxrflow.images.steps import cut
-from cxrflow.records import TRUTH
+from cxrflow.records import TRUTH, boxes_of
 
 #: Folder with the true opacity of each demo image, below the root of the collections.
 TRUE_OPACITY = Path(TRUTH) / "opacity"
@@ -39,6 +40,35 @@ class Masks:
         shown = cut(mask, self.dataset.store.window(int(self.dataset.rows[at])))
         size = self.dataset.size
         return np.asarray(cv2.resize(shown, (size, size), interpolation=cv2.INTER_NEAREST) > 0)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether these are demo radiographs, whose true opacities are known."""
+        return (self.root / TRUTH).is_dir()
+
+    def disease(self, at: int) -> NDArray[np.bool_] | None:
+        """Where the picture's class shows, as far as it is known: the true opacity of demo data, else ``boxes``."""
+        return self.opacity(at) if self.drawn else self.boxes(at)
+
+    def boxes(self, at: int) -> NDArray[np.bool_] | None:
+        """The union of the boxes that radiologists drew round findings of the picture's class; None if there are none.
+
+        The image steps cut a square out of the radiograph and resize it; they neither mirror nor rotate. A pixel of the
+        picture is in a box if its centre is. A box outside the square leaves a mask that is all False.
+        """
+        record = self.dataset.records.iloc[at]
+        paths = self.dataset.task.classes[record.label]
+        boxes = [box for box in boxes_of(record.boxes) if any(under(box.finding, path) for path in paths)]
+        if not boxes:
+            return None
+        window, size = self.dataset.store.window(int(self.dataset.rows[at])), self.dataset.size
+        centres = (np.arange(size) + 0.5) * window.side / size
+        rows, columns = (window.top + centres) / window.height, (window.left + centres) / window.width
+        mask = np.zeros((size, size), np.bool_)
+        for box in boxes:
+            inside = (rows >= box.top) & (rows < box.top + box.height)
+            mask |= inside[:, None] & (columns >= box.left) & (columns < box.left + box.width)
+        return mask
 
     def lungs(self, at: int) -> NDArray[np.bool_] | None:
         """The lungs as segmented in the image steps; None if these segment no lungs."""

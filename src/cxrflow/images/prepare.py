@@ -48,7 +48,7 @@ class Store:
     images  uint8 (n, size, size), memory-mapped
     lungs   lung masks, bool (n, size, size), memory-mapped; None if the steps do not segment lungs
     index   one row per image: image_id, content_hash; left_out, the reason if the image could not be prepared (its
-            pixels are 0); top, left, side, the square of the radiograph that it shows (pixels)
+            pixels are 0); the fields of Window: the square of the radiograph that it shows
     steps   ``steps_digest`` of the steps that prepared them
     """
 

@@ -99,7 +99,7 @@ def _clahe(view: View, steps: Images) -> View:
 
 
 def _find_with_opencv(view: View, steps: Images) -> View:
-    top, left, side = view.window
+    top, left, side, *_ = view.window
     return _found(view, LungMap(opencv.lung_mask(view.image).astype(np.uint8) * 255, top, left, side, side), steps)
 
 
@@ -170,7 +170,8 @@ def views(grey: np.ndarray, steps: Images) -> Iterator[tuple[Step | None, View]]
     grey  (height, width) uint8 or uint16, air dark
     """
     whole = to_uint8(grey)
-    view = View(whole, Window(0, 0, min(whole.shape)), lambda _: whole)
+    height, width = whole.shape
+    view = View(whole, Window(0, 0, min(height, width), height, width), lambda _: whole)
     yield None, view
     for step in steps_in_force(steps):
         view = step.apply(view, steps)

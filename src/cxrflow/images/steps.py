@@ -11,11 +11,17 @@ _PERCENTILES = (1, 99)
 
 
 class Window(NamedTuple):
-    """The square of a radiograph that is shown, in pixels of the radiograph as read."""
+    """The square of a radiograph that is shown, in pixels of the radiograph as read.
+
+    top, left, side  the square
+    height, width    the whole radiograph
+    """
 
     top: int
     left: int
     side: int
+    height: int
+    width: int
 
 
 class Prepared(NamedTuple):
@@ -47,10 +53,10 @@ class LungMap(NamedTuple):
 
 def centre_square(shape: tuple[int, ...], crop_top: float) -> Window:
     """The centre square of an image (height, width) after cropping the share ``crop_top`` of its height off."""
-    top = int(shape[0] * crop_top)
-    height, width = shape[0] - top, shape[1]
-    side = min(height, width)
-    return Window(top + (height - side) // 2, (width - side) // 2, side)
+    height, width = shape
+    top = int(height * crop_top)
+    side = min(height - top, width)
+    return Window(top + (height - top - side) // 2, (width - side) // 2, side, height, width)
 
 
 def cut(picture: np.ndarray, window: Window) -> np.ndarray:
@@ -122,7 +128,7 @@ def lung_window(found: LungMap, shape: tuple[int, ...]) -> Window | None:
     longest = max(y * (rows[-1] + 1 - rows[0]), x * (columns[-1] + 1 - columns[0]))
     side = min(round(longest * (1 + 2 * _MARGIN)), *shape)
     top, left = (min(max(round(c - side / 2), 0), length - side) for c, length in zip(centre, shape, strict=True))
-    return Window(top, left, side)
+    return Window(top, left, side, shape[0], shape[1])
 
 
 def lung_mask_in(found: LungMap, window: Window, size: int) -> np.ndarray:

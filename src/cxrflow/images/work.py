@@ -54,7 +54,7 @@ class Work:
         self._note(row, None, window)
 
     def notes(self) -> pd.DataFrame:
-        """The index columns of all rows: left_out, top, left, side."""
+        """The index columns of all rows: left_out, and the fields of Window."""
         notes = pd.DataFrame(self._windows, columns=Window._fields).astype("Int64")
         reasons = pd.Series(self._reasons, dtype=object).reindex(notes.index)
         notes[reasons.notna()] = pd.NA

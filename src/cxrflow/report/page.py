@@ -169,6 +169,7 @@ def _page(shown: _Shown) -> str:
             looked=times_looked_at(shown.ledger, figures["test_set"]["hash"]),
             plots={name: _svg(shown.evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
             explanation=explanation,
+            inside=_with_figures(explanation["inside"]),
             panels={each["picture"]: _picture(explained / each["picture"]) for each in explanation["examples"]},
         )
     )
