@@ -3,6 +3,7 @@
 Imports are kept light for scoring single files: no pandas (data sets), captum (heat maps) or training code.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,28 @@ class Predictor:
                 f"{self.folder}: the bundle's classes are {_said(self.bundle.task)}, the labels' {_said(task)}; name a "
                 "bundle of this task, or set the bundle's task in the parameter file."
             )
+
+    def features(self, batches: Iterable[np.ndarray]) -> np.ndarray:
+        """The input of the network's last linear layer or, without a linear layer, the channel means of its Grad-CAM
+        layer: float32 (n, k), or (0, 0) without images.
+
+        batches  uint8 (n, size, size) each, as ``prepare`` returns them
+        """
+        linear = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
+        layer = linear[-1] if linear else gradcam_layer(self.bundle, self.network)
+        caught: list[torch.Tensor] = []
+
+        def catch(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            value = inputs[0].flatten(1) if linear else output.mean(dim=(2, 3))
+            caught.append(value.detach().float().cpu())
+
+        handle = layer.register_forward_hook(catch)
+        try:
+            for images in batches:
+                self.scores(images)
+        finally:
+            handle.remove()
+        return torch.cat(caught).numpy() if caught else np.empty((0, 0), np.float32)
 
     def heat_map(self, image: np.ndarray, label: str) -> np.ndarray:
         """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of one prepared image for the class ``label``.

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cxrflow.audit.context import Audited
-from cxrflow.audit.source_probe import Features, network_features, probe, without_finding
+from cxrflow.audit.source_probe import Features, probe, without_finding
 from cxrflow.audit.untrained import untrained as fresh
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND
 from cxrflow.predictor import Predictor
@@ -123,7 +123,7 @@ def test_twins_have_fresh_weights_and_the_statistics_of_these_pictures(
 def test_features_are_what_the_last_layer_sees(untrained: Callable[..., Predictor], task: Task) -> None:
     predictor = untrained(task)
     images = np.random.default_rng(1).integers(0, 256, (70, 32, 32)).astype(np.uint8)
-    features = network_features(predictor, (images[:64], images[64:]))
+    features = predictor.features((images[:64], images[64:]))
     assert features.shape == (70, 256)
     with torch.no_grad():
         logits = predictor.network[-1](torch.from_numpy(features)).double().softmax(dim=1).numpy()
@@ -139,4 +139,4 @@ def test_without_a_linear_layer_features_are_the_means_of_the_last_planes(
     images = np.random.default_rng(1).integers(0, 256, (5, 32, 32)).astype(np.uint8)
     with torch.no_grad():
         planes = whole[:4](predictor.to_tensor(images)).mean(dim=(2, 3)).numpy()
-    assert network_features(predictor, [images]) == pytest.approx(planes, abs=1e-5)
+    assert predictor.features([images]) == pytest.approx(planes, abs=1e-5)

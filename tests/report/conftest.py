@@ -63,6 +63,11 @@ def metrics(task: Task) -> dict[str, object]:
         },
         "by_collection": {SOURCES[0]: part, SOURCES[1]: others},
         "by_view": {"PA": part}, "by_sex": {"F": part}, "by_age": {}, "by_day": {"day 0 to 3": part},
+        "slices": {
+            "failed": 30, "clusters": 3, "compared": 41, "unnamed": 10,
+            "named": [{"shared": "view AP, class <one>", "failed": 20, "p": 0.0004, "error": next(figures),
+                       "error_beside": next(figures)}],
+        },
         "cannot_tell": {
             "half_width": 0.05, "unanswerable": ["What no image can tell."],
             "unknown_patients": ["hospital: the patient of 1 image is not known."],

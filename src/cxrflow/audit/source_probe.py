@@ -6,26 +6,21 @@ pictures give away. What the network has learned of the source is what its featu
 twins, the same network with fresh weights.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.untrained import untrained
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limit, Result, Rows, simultaneous
-from cxrflow.bundle import gradcam_layer
 from cxrflow.images.steps import shrink
-from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import Figure, average, in_words, missing
 from cxrflow.statistics.intervals import Question, aurocs, weighted_auroc
 from cxrflow.statistics.resampling import LEAST_GROUPS, Bootstrap, effective_groups, resamples
@@ -63,7 +58,7 @@ def run(context: Audited) -> Result:
     network's features, from those of untrained twins, and from small raw pictures."""
     networks = [context.predictor, *(untrained(context, k) for k in range(TWINS))]
     trained, *twins = [
-        Features(*(network_features(network, side.batches()) for side in (context.train, context.test.dataset)))
+        Features(*(network.features(side.batches()) for side in (context.train, context.test.dataset)))
         for network in networks
     ]
     return probe(context, trained, twins)
@@ -131,29 +126,6 @@ def probe(context: Audited, trained: Features, twins: list[Features]) -> Result:
 def without_finding(task: Task) -> str | None:
     """The class whose images show no finding; None if there is none."""
     return next((name for name, findings in task.classes.items() if set(findings) == {_HEALTHY}), None)
-
-
-def network_features(predictor: Predictor, batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """The input of the network's last linear layer or, without a linear layer, the channel means of its Grad-CAM layer:
-    float32 (n, k).
-
-    batches  uint8 (n, size, size) each, prepared by the bundle's steps
-    """
-    linear = [module for module in predictor.network.modules() if isinstance(module, nn.Linear)]
-    layer = linear[-1] if linear else gradcam_layer(predictor.bundle, predictor.network)
-    caught: list[torch.Tensor] = []
-
-    def catch(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        value = inputs[0].flatten(1) if linear else output.mean(dim=(2, 3))
-        caught.append(value.detach().float().cpu())
-
-    handle = layer.register_forward_hook(catch)
-    try:
-        for images in batches:
-            predictor.scores(images)
-    finally:
-        handle.remove()
-    return np.asarray(torch.cat(caught).numpy())
 
 
 def class_from_source(context: Audited) -> Figure:

@@ -23,6 +23,7 @@ from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import leave_out_seen, seen_before, thumbnails_of
+from cxrflow.evaluation.slices import slices
 from cxrflow.evaluation.subgroups import subgroups
 from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import prepare_images
@@ -135,6 +136,8 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     figures["abstention"] = abstention(scored)
     figures["prediction_sets"] = set_figures(scored, bundle.prediction_sets)
     figures |= subgroups(scored)
+    failed = images.where(scored.predicted != scored.truth)
+    figures["slices"] = slices(scored, predictor.features(failed.batches()))
     figures["cannot_tell"] = cannot_tell(figures, scored, test_set.held)
     blind = test_set.baseline.probabilities
     beside = missing(test_set.baseline.reason) if blind is None else macro_auroc(replace(scored, probabilities=blind))

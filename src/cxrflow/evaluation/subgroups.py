@@ -30,11 +30,12 @@ def subgroups(scored: Scored) -> dict[str, dict[str, dict[str, Any]]]:
             collection uses.
     """
     table = scored.table
+    known = traits(table)
     parts = {
-        "by_collection": table.source.astype(object),
-        "by_view": table["view"].map(_direction),
-        "by_sex": table.sex.astype(object).where(table.sex.notna(), UNKNOWN),
-        "by_age": _bands(table.age, _AGES),
+        "by_collection": known["source"],
+        "by_view": known["view"],
+        "by_sex": known["sex"],
+        "by_age": known["age"],
         "by_day": _bands(table.day, _DAYS).where(table.label == scored.task.positive, None),
     }
     order = [*sorted(set(table.source)), "PA", "AP", "other", "F", "M", *_AGES, *_DAYS, UNKNOWN]
@@ -45,6 +46,19 @@ def subgroups(scored: Scored) -> dict[str, dict[str, dict[str, Any]]]:
             if (inside := (values == part).to_numpy(bool)).any()
         }
         for name, values in parts.items()
+    }
+
+
+def traits(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """What records say of each image: ``source``, ``view``, ``sex`` and ``age`` in words.
+
+    table  columns source, view, sex and age (years)
+    """
+    return {
+        "source": table.source.astype(object),
+        "view": table["view"].map(_direction),
+        "sex": table.sex.astype(object).where(table.sex.notna(), UNKNOWN),
+        "age": _bands(table.age, _AGES),
     }
 
 
