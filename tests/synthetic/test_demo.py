@@ -234,11 +234,13 @@ def test_the_boxes_of_rsna_enclose_the_opacity(demo):
     assert labels[labels.Target == 0].x.isna().all()
     for key, boxes in labels[labels.Target == 1].groupby("patientId"):
         _, opacity = _truth(demo, f"{folder.name}/stage_2_train_images/{key}.dcm")
+        opacity = np.kron(opacity, np.ones((2, 2), opacity.dtype))  # the boxes are in pixels of 1024 x 1024
         inside = np.zeros_like(opacity)
         for box in boxes[["x", "y", "width", "height"]].astype(int).itertuples(index=False):
             assert box.x + box.width <= opacity.shape[1]
             assert box.y + box.height <= opacity.shape[0]
             inside[box.y : box.y + box.height, box.x : box.x + box.width] = True
+        assert opacity.shape == (1024, 1024)
         assert opacity[inside].sum() > 0.8 * opacity.sum()
 
 

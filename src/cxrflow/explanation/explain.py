@@ -132,9 +132,9 @@ def _enlarged(picture: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _inside(predictor: Predictor, masks: Masks) -> dict[str, dict[str, Figure]]:
     """The true class's heat inside each kind of mask: ``opacity``, ``boxes`` and ``lungs``, each with the figures of
-    ``inside.figures``."""
+    ``inside.figures``. Of demo data the opacities are known, which are more exact than boxes."""
     kinds = {"opacity": masks.opacity, "boxes": masks.boxes, "lungs": masks.lungs}
-    count, marked = len(masks.dataset), np.flatnonzero(masks.dataset.records.boxes.notna())
+    count, marked = len(masks.dataset), np.flatnonzero(masks.dataset.records.boxes.notna() & (not masks.drawn))
     spaced = {"boxes": marked[_evenly(len(marked))]}
     chosen = {name: set(spaced.get(name, _evenly(count)).tolist()) for name in kinds}
     measured: dict[str, list[Inside]] = {name: [] for name in kinds}

@@ -29,7 +29,9 @@ from cxrflow.synthetic.layouts import plan
 from cxrflow.synthetic.people import Job
 from cxrflow.synthetic.shortcuts import mark_of, plant
 
-Box = tuple[int, int, int, int]
+Box = tuple[float, float, float, float]
+#: RSNA publishes pictures of this side; those of the demo are smaller.
+_PUBLISHED_SIDE = 1024
 _LABELS = "rsna-pneumonia-detection-challenge/stage_2_train_labels.csv"
 
 
@@ -66,7 +68,7 @@ def write_demo(out: Path, params: Demo) -> None:
 
 
 def _write(root: Path, params: Demo, job: Job) -> list[Box]:
-    """Draw and write one image and its masks; returns the bounding boxes (x, y, width, height) of its opacities."""
+    """Draw and write one image and its masks; returns the bounding boxes of its opacities."""
     path = root / job.path
     if job.kind == "other":
         write_whole(path, _encode(_other(job), job))
@@ -90,10 +92,13 @@ def _resized(picture: Radiograph, side: int) -> Radiograph:
 
 
 def _boxes(opacity: NDArray[np.bool_]) -> list[Box]:
-    """Bounding boxes of the connected parts of a mask with at least 200 pixels; always of the largest part."""
+    """Bounding boxes (x, y, width, height) of the connected parts of a mask with at least 200 pixels; always of the
+    largest part. In pixels of a picture of _PUBLISHED_SIDE, as RSNA publishes them."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(opacity.astype(np.uint8))
     parts = sorted((s for s in stats[1:].tolist()), key=lambda s: -s[cv2.CC_STAT_AREA])
-    return [(s[0], s[1], s[2], s[3]) for i, s in enumerate(parts) if i == 0 or s[cv2.CC_STAT_AREA] >= 200]
+    y, x = (_PUBLISHED_SIDE / side for side in opacity.shape)
+    large = [s for i, s in enumerate(parts) if i == 0 or s[cv2.CC_STAT_AREA] >= 200]
+    return [(s[0] * x, s[1] * y, s[2] * x, s[3] * y) for s in large]
 
 
 def _with_boxes(labels: pd.DataFrame, boxes: dict[str, list[Box]]) -> pd.DataFrame:
