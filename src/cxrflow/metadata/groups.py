@@ -53,7 +53,8 @@ def joined(first: Sequence[NDArray[np.int32]], pairs: Pairs) -> NDArray[np.int32
     edges = [nodes[pairs].T]
     for same in first:
         other = nodes[np.where(same >= 0, same, rows)]
-        edges.append(np.stack([nodes, other])[:, nodes != other])
+        differ = np.flatnonzero(nodes != other)
+        edges.append(np.stack([nodes[differ], other[differ]]))
     start, end = np.concatenate(edges, axis=1)
     count = int(nodes.max(initial=-1)) + 1
     graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(count, count))

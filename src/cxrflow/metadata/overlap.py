@@ -42,15 +42,16 @@ def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.Dat
     patients           number of known patients of ``collection``
     shared_patients    of these, those that are also in ``other`` (within a collection: all)
     """
-    order = list(dict.fromkeys(records.source))
+    order = list(records.source.unique())
     # The same number for files with the same bytes and their near repeats.
     pictures = components(records, ("content_hash",), near)
-    rows = records.assign(picture=pictures, url=_url_keys(records.url))
+    rows = records[["image_id", "source", "label", "patient_id", "content_hash"]]
+    rows = rows.assign(picture=pictures, url=_url_keys(records.url))
     offered = rows[records.left_out.isna() | records.left_out.isin(_OFFERED)]
     table = []
     for name in order:
         ours = offered[offered.source == name]
-        patients = set(ours.patient_id.dropna())
+        patients = ours.patient_id.dropna().drop_duplicates()
         for other in order:
             theirs = offered[offered.source == other]
             same_file = _there(ours.content_hash, theirs.content_hash, name == other)
@@ -65,7 +66,7 @@ def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.Dat
                 | {
                     "other_label": int(pairs[pairs.label != pairs.label_there].image_id.nunique()),
                     "patients": len(patients),
-                    "shared_patients": len(patients & set(theirs.patient_id.dropna())),
+                    "shared_patients": int(patients.isin(theirs.patient_id).sum()),
                 }
             )
     return pd.DataFrame(table, columns=list(COLUMNS))

@@ -35,6 +35,12 @@ class Values(NamedTuple):
     rows: NDArray[np.int32]
     cells: NDArray[np.bytes_]
 
+    def texts(self, rows: NDArray[np.int32]) -> list[str]:
+        """The values of rows in which it is known, hexadecimal."""
+        cells = self.cells[np.searchsorted(self.rows, rows)]
+        digits, text = 2 * cells.itemsize, cells.tobytes().hex()
+        return [text[at : at + digits] for at in range(0, len(text), digits)]
+
 
 class Column:
     """A column of the remembered rows, to look up its values.
@@ -45,7 +51,6 @@ class Column:
 
     def __init__(self, known: Values, count: int) -> None:
         """known  its known values; count  number of all rows"""
-        self._known = known
         distinct, first, place = np.unique(known.cells, return_index=True, return_inverse=True)
         # One more value, which is found where none is.
         self._distinct = np.append(distinct, b"")
@@ -61,12 +66,6 @@ class Column:
         found = np.full(count, UNKNOWN, dtype=np.int32)
         found[values.rows] = np.where(self._distinct[place] == values.cells, self._first[place], NEW)
         return found
-
-    def texts(self, rows: NDArray[np.int32]) -> list[str]:
-        """The values of rows in which they are known, hexadecimal."""
-        values = self._known.cells[np.searchsorted(self._known.rows, rows)]
-        digits, text = 2 * values.itemsize, values.tobytes().hex()
-        return [text[at : at + digits] for at in range(0, len(text), digits)]
 
 
 @dataclass(frozen=True)

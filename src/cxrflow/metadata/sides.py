@@ -88,7 +88,7 @@ def keep_sides(
         for _, part in remembered.rows(~ours):
             yield part
         for here, part in _in_place(frames):
-            part = _filled(part, found, here).assign(split=key, side=_texts(now[here]))
+            part = _filled(part, found, here, remembered).assign(split=key, side=_texts(now[here]))
             yield part.loc[written[here], list(COLUMNS)]
         for rows, part in remembered.rows(absent):
             yield part.assign(image_id=part.image_id.mask(found.taken[rows], None), side=_texts(stored[rows]))
@@ -171,7 +171,8 @@ def _sides_of(component: NDArray[np.int32], side: NDArray[np.int8]) -> NDArray[n
     """The side of every component, int8: that of its rows, train if they are on several."""
     out = np.full(int(component.max(initial=-1)) + 1, _NONE, dtype=np.int8)
     for index in range(len(SPLITS)):
-        here = np.unique(component[side == index])
+        here = np.zeros(len(out), dtype=bool)
+        here[component[side == index]] = True
         out[here] = np.where(out[here] == _NONE, index, _TRAIN)
     return out
 
@@ -198,13 +199,13 @@ def _both(signs: list[NDArray[np.int32]]) -> pd.Series:
     return pd.Series((content.astype(np.int64) << 32) + patient)
 
 
-def _filled(part: pd.DataFrame, found: _Found, here: slice) -> pd.DataFrame:
+def _filled(part: pd.DataFrame, found: _Found, here: slice, remembered: Remembered) -> pd.DataFrame:
     """The rows with contents and patients (digests), those remembered of the same image if they are unknown now."""
     part = part.assign(patient=_patients(part))
-    for name, (column, first) in found.signs.items():
+    for name, (_, first) in found.signs.items():
         cells = part[name].astype(object).where(part[name].notna(), None)
         lacking = np.flatnonzero(cells.isna() & (first[here] >= 0))
-        cells.iloc[lacking] = column.texts(first[here][lacking])
+        cells.iloc[lacking] = getattr(remembered, name).texts(first[here][lacking])
         part[name] = cells
     return part
 

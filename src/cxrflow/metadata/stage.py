@@ -89,7 +89,7 @@ def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
 
 def shares(records: pd.DataFrame) -> pd.DataFrame:
     """Kept images and groups by split, collection and class: columns split, source, label, images, groups."""
-    kept = records[records.left_out.isna()]
+    kept = records.loc[records.left_out.isna(), ["split", "source", "label", "image_id", "group_id"]]
     counted = kept.groupby(["split", "source", "label"], observed=True).agg(
         images=("image_id", "size"), groups=("group_id", "nunique")
     )
