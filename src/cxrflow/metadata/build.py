@@ -128,7 +128,8 @@ def build_records(
     work    folder of the fingerprint cache (created if absent) and of the remembered sides of the split (only read
             here; ``stage.run`` writes them)
     split   whether to split the groups; False puts all of them on the test side, as for external validation
-    The rows are on disk, below ``work``; in memory are about 60 bytes of each, and the fingerprints of image files.
+    The rows are on disk, below ``work``; in memory are about 60 bytes of each, less than 100 of each remembered row,
+    and the fingerprints of image files.
     Raises CxrflowError if a folder, a table or a column is missing, or the remembered sides are damaged.
     """
     home, found = find_collections(Path(sources.root), sources.collections, sources.columns)
