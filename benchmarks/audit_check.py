@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.files import code_digest, digest, write_json
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.images.registry import prepare_image
+from cxrflow.lungs.learned import lung_map
 from cxrflow.params import Images, Params, load_params
 from cxrflow.predictor import Predictor
 from cxrflow.records import Record, to_frame
@@ -152,7 +154,8 @@ def checked(seed: int, name: str, params: Params, folder: Path) -> dict[str, Any
         return kept["found"]
     Console().print(f"[bold]seed {seed}, {name}[/bold]")
     drawn = drawings(seed, _drawn(folder.parent.with_suffix(".json"), seed))
-    dataset = stored(seed, CONDITIONS[name], params, drawn)
+    lungs = lungs_of(drawn, params.images, _drawn(folder.parent.with_suffix(".json"), seed) / "lungs.npy")
+    dataset = stored(seed, CONDITIONS[name], params, drawn, lungs)
     params = params.model_copy(update={"training": params.training.model_copy(update={"seed": seed})})
     train(dataset, params.images, params.training, folder / "training")
     predictor, evaluated = Predictor(folder / "training" / "bundle"), folder / "evaluation"
@@ -203,8 +206,9 @@ class Drawing:
         return prepare_image(np.rint(picture.pixels * 255).astype(np.uint8), steps).image
 
 
-def stored(seed: int, condition: Condition, params: Params, drawn: list[Drawing]) -> Dataset:
-    """The data set of one seed's patients under one condition, for the project's own task; split by patient."""
+def stored(seed: int, condition: Condition, params: Params, drawn: list[Drawing], lungs: NDArray[np.bool_]) -> Dataset:
+    """The data set of one seed's patients under one condition, with lungs bool (n, size, size), for the project's own
+    task; split by patient."""
     steps, jobs = params.images, [each.job for each in drawn]
     marks = marks_of(drawn, condition)
     images = [each.marked(condition.marks, mark, steps) for each, mark in zip(drawn, marks, strict=True)]
@@ -223,7 +227,19 @@ def stored(seed: int, condition: Condition, params: Params, drawn: list[Drawing]
         split=pd.cut(places, [-1, 0.5, 0.65, 1], labels=["train", "val", "test"]).astype(str),
     )
     index = records[["image_id", "content_hash"]].assign(left_out=None, top=0, left=0, side=0)
-    return Dataset.join(records, Store(np.stack(images), None, index, steps_digest(steps)), params.task)
+    return Dataset.join(records, Store(np.stack(images), lungs, index, steps_digest(steps)), params.task)
+
+
+def lungs_of(drawn: list[Drawing], steps: Images, file: Path) -> NDArray[np.bool_]:
+    """The lungs as the learned segmenter finds them in the pictures without a mark, bool (n, size, size): once per
+    seed, since that takes as long as a training; kept in ``file``."""
+    if not file.exists():
+        found = [
+            cv2.resize(lung_map(each.marked((), "normal", steps)), (steps.size, steps.size)) > 127
+            for each in track(drawn, "finding lungs")
+        ]
+        np.save(file, np.stack(found))
+    return np.asarray(np.load(file))
 
 
 def marks_of(drawn: list[Drawing], condition: Condition) -> list[str]:

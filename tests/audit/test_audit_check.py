@@ -61,6 +61,9 @@ def test_a_network_is_drawn_for_trained_and_audited(
 ) -> None:
     for name, value in {"PATIENTS": 120, "SIZE": 32, "RETRAIN_SIZE": 32, "EPOCHS": 2, "RETRAIN_EPOCHS": 1}.items():
         monkeypatch.setattr(check, name, value)
+    lungs = np.zeros((32, 32), bool)
+    lungs[8:24, 6:26] = True
+    monkeypatch.setattr(check, "lungs_of", lambda drawn, *_: np.repeat(lungs[None], len(drawn), axis=0))
     params = check.small(demo_params)
     audit = params.audit.model_copy(update={"heat_maps": 4})
     evaluation = params.evaluation.model_copy(update={"bootstrap": 50})
@@ -104,7 +107,10 @@ def test_conditions_are_what_they_say(check: ModuleType, demo_params: Params, tm
         assert (apart > 0.1) == condition.severe, name
     params = check.small(demo_params)
     for name in ("none", "hospital-marker"):
-        dataset = check.stored(101, check.CONDITIONS[name], params, drawn[:40])
+        lungs = check.lungs_of(drawn[:20], params.images, tmp_path / "lungs.npy")
+        assert lungs.shape == (20, check.SIZE, check.SIZE)
+        assert 0.1 < lungs.mean() < 0.6
+        dataset = check.stored(101, check.CONDITIONS[name], params, drawn[:20], lungs)
         assert set(dataset.records.columns) == set(COLUMNS)
         assert not with_children(dataset.records).any()
         assert (dataset.records.groupby("group_id").split.nunique() == 1).all()

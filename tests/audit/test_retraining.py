@@ -95,6 +95,8 @@ def test_what_is_not_done_is_said(make: Callable[..., Audited]) -> None:
     lungless = make()
     lungless.dataset.store.lungs[:] = False
     assert "no lungs" in run(lungless).words
+    lungless.dataset.store.lungs[:] = True
+    assert "nothing would be left" in run(lungless).words
     assert (lungless.out / "retraining").is_dir()  # DVC expects it
     assert not lungless.ledger.exists()
 
