@@ -104,7 +104,7 @@ def test_the_report_holds_everything_itself(project: Path) -> None:
         "Within each source",
         "Without a pixel",
         "Limits of use",
-        "scored <b>4 times</b>",
+        "scored <b>6 times</b>",
         "not for diagnosis",
     ):
         assert there in page
