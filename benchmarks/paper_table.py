@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from cxrflow.bundle import read_bundle
+from cxrflow.bundle_files import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.evaluation.metrics import evaluate
 from cxrflow.files import digest, write_json
@@ -83,14 +83,15 @@ def leaky(out: Path) -> dict[str, Any]:
     tested = np.array([int(hashlib.sha256(name.encode()).hexdigest(), 16) % 5 == 0 for name in ids])
     dataset = dataset.divided(np.where(tested, "val", "train"))
     train(dataset, params.images, params.training, out)
-    bundle, network = read_bundle(out / "bundle")
+    bundle, (network,) = read_bundle(out / "bundle")
+    (about,) = bundle.networks
     test = dataset.split("val")
     data = RadiographBatches(test)
     parts = []
     with torch.inference_mode():
         for k, (images, _) in enumerate(loader(data, PlainBatches(len(data), params.training.batch_size))):
             changed = augment(images.float() / 255, params.training.augmentation, torch.Generator().manual_seed(k))
-            parts.append(network(to_input(changed, bundle.images.channels, bundle.mean, bundle.std)).softmax(dim=1))
+            parts.append(network(to_input(changed, about.images.channels, about.mean, about.std)).softmax(dim=1))
     scores = torch.cat(parts).double().numpy()
     scored = Scored(
         test.task, test.records, scores / scores.sum(axis=1, keepdims=True), Bootstrap(params.evaluation.bootstrap, 1)

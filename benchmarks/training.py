@@ -39,8 +39,8 @@ from cxrflow.params import load_params
 from cxrflow.training.augmentation import augment
 from cxrflow.training.checkpoints import keep_memory
 from cxrflow.training.data import BalancedBatches, RadiographBatches
+from cxrflow.training.fit import moving_average
 from cxrflow.training.module import TrainingModule
-from cxrflow.training.train import moving_average
 from images import STEPS, radiographs
 
 _ROUNDS, _BATCHES, _BATCH = 12, 2, 32

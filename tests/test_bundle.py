@@ -11,18 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
-from cxrflow.bundle import (
+from cxrflow.bundle import Bundle, Network, OperatingPoint, PredictionSets
+from cxrflow.bundle_files import (
     DESCRIPTION,
     THRESHOLDS,
-    WEIGHTS,
-    Bundle,
-    OperatingPoint,
-    PredictionSets,
     patient_digest,
     read_bundle,
     read_description,
     read_trained_on,
     seen_rows,
+    weights_file,
     write_bundle,
     write_description,
 )
@@ -44,16 +42,29 @@ def written(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Pa
     task = demo_params.task
     point = OperatingPoint(wanted=0.98, threshold=0.5, sensitivity=0.9, specificity=0.98)
     bundle = Bundle(
-        cxrflow="0", task=task, model="crnn", images=demo_params.images, mean=0.5, std=0.25, temperature=1.5,
-        thresholds={"specificity": point}, sources={"a": 1}, epoch=3, validation={"macro_auroc": 0.9},
+        cxrflow="0",
+        task=task,
+        thresholds={"specificity": point},
+        networks=(
+            Network(
+                model="crnn",
+                images=demo_params.images,
+                mean=0.5,
+                std=0.25,
+                temperature=1.5,
+                epoch=3,
+                validation={"macro_auroc": 0.9},
+            ),
+        ),
+        sources={"a": 1},
         prediction_sets=PredictionSets(coverage=0.9, least=dict(zip(task.order, (0.1, 0.2, 0.3), strict=True))),
         digests={"data": "d", "params": "p", "code": "c"},
-    )  # fmt: skip
+    )
     used = pd.DataFrame(
         {"split": ["train"], "content_hash": ["ab"], "near_hash": ["cd"], "patient_id": ["hospital:Jane Doe"]}
     )
     folder = tmp_path_factory.mktemp("written") / "bundle"
-    write_bundle(folder, MODELS["crnn"].build(1, 3), bundle, seen_rows(used))
+    write_bundle(folder, [MODELS["crnn"].build(1, 3)], bundle, seen_rows(used))
     return folder
 
 
@@ -73,17 +84,22 @@ def to_format_1(folder: Path) -> None:
     """As bundles were before tasks: names of classes, and what was chosen on val in the same file."""
     order = read_description(folder).task.order
     chosen = json.loads((folder / THRESHOLDS).read_text()) | {"weights": None}
-    change(folder / DESCRIPTION, format=1, classes=order, task=None, **chosen)
+    (network,) = json.loads((folder / DESCRIPTION).read_text())["networks"]
+    digests = {"weights": network.pop("weights"), "trained_on": read_description(folder).digests["trained_on"]}
+    network = {key: value for key, value in network.items() if key not in ("fold", "graph")}
+    change(
+        folder / DESCRIPTION, format=1, classes=order, task=None, networks=None, digests=digests, **network, **chosen
+    )
     (folder / THRESHOLDS).unlink()
 
 
 def test_read_as_written(written: Path, demo_params: Params) -> None:
     images = torch.randn(1, 1, 64, 64)
-    bundle, network = read_bundle(written)
-    assert (bundle.temperature, bundle.task, bundle.epoch) == (1.5, demo_params.task, 3)
+    bundle, (network,) = read_bundle(written)
+    assert (bundle.networks[0].temperature, bundle.task, bundle.networks[0].epoch) == (1.5, demo_params.task, 3)
     assert bundle == read_description(written)
     with torch.inference_mode():
-        assert torch.equal(network(images), read_bundle(written)[1](images))
+        assert torch.equal(network(images), read_bundle(written)[1][0](images))
     assert "diagnosis" in json.loads((written / DESCRIPTION).read_text())["purpose"]
 
 
@@ -107,8 +123,8 @@ def test_prediction_sets_are_by_name(written: Path) -> None:
     sets, order = read_description(written).prediction_sets, read_description(written).task.order
     assert sets is not None
     probabilities = np.array([[0.15, 0.15, 0.7]])
-    assert sets.held(probabilities, order).tolist() == [[True, False, True]]
-    assert sets.held(probabilities[:, ::-1], order[::-1]).tolist() == [[True, False, True]]
+    assert sets.held(probabilities[None], order).tolist() == [[True, False, True]]
+    assert sets.held(probabilities[None, :, ::-1], order[::-1]).tolist() == [[True, False, True]]
 
 
 def test_format_1_is_read_as_the_task_that_it_answers(folder: Path, demo_params: Params) -> None:
@@ -149,7 +165,7 @@ def test_a_bundle_of_another_question_is_refused_before_any_scoring(
     written: Path, tiny: Tiny, demo_params: Params, two_classes: Task
 ) -> None:
     predictor = Predictor(written)
-    predictor.network.register_forward_pre_hook(lambda *_: pytest.fail("it was scored"))
+    predictor.networks[0].module.register_forward_pre_hook(lambda *_: pytest.fail("it was scored"))
     classes = demo_params.task.classes
     same_names = [
         demo_params.task.model_copy(update={"positive": demo_params.task.order[1]}),
@@ -162,12 +178,12 @@ def test_a_bundle_of_another_question_is_refused_before_any_scoring(
             predictor.score(tiny(12, task)[0])
 
 
-@pytest.mark.parametrize("number", [3, 99])
+@pytest.mark.parametrize("number", [4, 99])
 def test_a_newer_format_is_refused_before_anything_else(number: int, folder: Path) -> None:
     change(folder / DESCRIPTION, format=number, surprise=1)
-    (folder / WEIGHTS).unlink()
+    (folder / weights_file(0)).unlink()
     for read in (read_description, read_bundle, Predictor):
-        with pytest.raises(CxrflowError, match=f"format {number} is newer than this version's 2; update cxrflow"):
+        with pytest.raises(CxrflowError, match=f"format {number} is newer than this version's 3; update cxrflow"):
             read(folder)
 
 
@@ -178,16 +194,16 @@ def test_no_patient_is_named(written: Path) -> None:
 
 
 def test_damaged_weights_are_one_clear_sentence(folder: Path, tmp_path: Path) -> None:
-    for nothing in (tmp_path, folder / WEIGHTS):
+    for nothing in (tmp_path, folder / weights_file(0)):
         with pytest.raises(CxrflowError, match="no bundle there"):
             read_bundle(nothing)
-    weights = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(weights[: len(weights) // 2])
+    weights = (folder / weights_file(0)).read_bytes()
+    (folder / weights_file(0)).write_bytes(weights[: len(weights) // 2])
     with pytest.raises(CxrflowError, match="damaged"):
         read_bundle(folder)
     flipped = bytearray(weights)
     flipped[-1] ^= 1
-    (folder / WEIGHTS).write_bytes(bytes(flipped))
+    (folder / weights_file(0)).write_bytes(bytes(flipped))
     with pytest.raises(CxrflowError, match=r"not those that bundle\.json describes"):
         read_bundle(folder)
 
@@ -203,10 +219,9 @@ def test_a_task_of_another_number_of_classes_does_not_fit_the_weights(folder: Pa
     ("values", "said"),
     [
         ({"surprise": 1}, "surprise"),
-        ({"format": "2"}, "format"),
+        ({"format": "3"}, "format"),
         ({"format": 0}, "format"),
-        ({"temperature": 0}, "temperature"),
-        ({"std": float("nan")}, "std"),
+        ({"networks": []}, "networks"),
         ({"task": {"classes": {"a": ["mass"]}, "positive": "a"}}, r"task\.classes.*2 to"),
     ],
 )

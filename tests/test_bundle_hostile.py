@@ -17,19 +17,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load, save_file
 
-from cxrflow.bundle import (
+from cxrflow.bundle import Bundle, Network, OperatingPoint, PredictionSets
+from cxrflow.bundle_files import (
     DESCRIPTION,
-    GRAPH,
     THRESHOLDS,
     TRAINED_ON,
-    WEIGHTS,
-    Bundle,
-    OperatingPoint,
-    PredictionSets,
+    graph_file,
     read_bundle,
     read_description,
     read_trained_on,
     seen_rows,
+    weights_file,
     write_bundle,
 )
 from cxrflow.errors import CxrflowError
@@ -37,9 +35,11 @@ from cxrflow.models import MODELS
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Params
 from cxrflow.predict import predict_files
-from cxrflow.predictor import NO_NUMBER, Predictor
+from cxrflow.predictor import NO_NUMBER, Predictor, Views
 
 NAN, INF = float("nan"), float("inf")
+#: Place of the description of the only network in ``bundle.json``.
+NETWORK = "networks.0"
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,24 @@ def written(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A bundle with an operating point and prediction sets; not to be changed."""
     task = demo_params.task
     bundle = Bundle(
-        cxrflow="0", task=task, model="crnn", images=demo_params.images.model_copy(update={"size": 32}), mean=0.5,
-        std=0.25, temperature=1.5, sources={"a": 1}, epoch=3, validation={"macro_auroc": 0.9}, digests={},
+        cxrflow="0",
+        task=task,
+        networks=(
+            Network(
+                model="crnn",
+                images=demo_params.images.model_copy(update={"size": 32}),
+                mean=0.5,
+                std=0.25,
+                temperature=1.5,
+                epoch=3,
+                validation={"macro_auroc": 0.9},
+            ),
+        ),
+        sources={"a": 1},
+        digests={},
         thresholds={"specificity": OperatingPoint(wanted=0.98, threshold=0.5, sensitivity=0.9, specificity=0.98)},
         prediction_sets=PredictionSets(coverage=0.9, least=dict(zip(task.order, (0.1, 0.2, 0.3), strict=True))),
-    )  # fmt: skip
+    )
     used = {
         "split": ["train", "val"],
         "content_hash": ["ab", "cd"],
@@ -59,7 +72,7 @@ def written(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "patient_id": [None, "a"],
     }
     folder = tmp_path_factory.mktemp("hostile") / "bundle"
-    write_bundle(folder, MODELS["crnn"].build(1, 3), bundle, seen_rows(pd.DataFrame(used, dtype=object)))
+    write_bundle(folder, [MODELS["crnn"].build(1, 3)], bundle, seen_rows(pd.DataFrame(used, dtype=object)))
     return folder
 
 
@@ -75,16 +88,17 @@ def set_key(file: Path, place: str, value: Any) -> None:
     *above, last = place.split(".")
     holder = values
     for name in above:
-        holder = holder[name]
+        holder = holder[int(name) if name.isdigit() else name]
     holder[last] = value
     file.write_text(json.dumps(values))
 
 
 def sign(folder: Path) -> None:
     """Make the digests fit the files, as one who means harm would."""
-    for name, file in (("weights", WEIGHTS), ("trained_on", TRAINED_ON), ("graph", GRAPH)):
+    of_network = {"networks.0.weights": weights_file(0), "networks.0.graph": graph_file(0)}
+    for place, file in (of_network | {"digests.weights": weights_file(0), "digests.trained_on": TRAINED_ON}).items():
         if (folder / file).exists():
-            set_key(folder / DESCRIPTION, f"digests.{name}", hashlib.sha256((folder / file).read_bytes()).hexdigest())
+            set_key(folder / DESCRIPTION, place, hashlib.sha256((folder / file).read_bytes()).hexdigest())
     set_key(folder / THRESHOLDS, "weights", read_description_digest(folder))
 
 
@@ -95,14 +109,15 @@ def read_description_digest(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("file", "key", "value"),
     [
-        *((DESCRIPTION, "temperature", value) for value in (NAN, INF, 0, -1, 1e300, "hot", None)),
-        *((DESCRIPTION, "std", value) for value in (NAN, INF, 0, 1e-300)),
-        *((DESCRIPTION, "mean", value) for value in (NAN, -INF, 1e300)),
-        (DESCRIPTION, "format", "2"), (DESCRIPTION, "format", [2]), (DESCRIPTION, "format", 2.5),
-        (DESCRIPTION, "task", 3), (DESCRIPTION, "task.classes", []), (DESCRIPTION, "images.size", 10**9),
-        (DESCRIPTION, "images.channels", True), (DESCRIPTION, "model", "no\0name"), (DESCRIPTION, "model", "x" * 10**6),
-        (DESCRIPTION, "model", "resnet18"), (DESCRIPTION, "model", STORED), (DESCRIPTION, "epoch", -1),
-        (DESCRIPTION, "sources", {"a": -1}), (DESCRIPTION, "validation", {"a": NAN}), (DESCRIPTION, "digests", None),
+        *((DESCRIPTION, f"{NETWORK}.temperature", value) for value in (NAN, INF, 0, -1, 1e300, "hot", None)),
+        *((DESCRIPTION, f"{NETWORK}.std", value) for value in (NAN, INF, 0, 1e-300)),
+        *((DESCRIPTION, f"{NETWORK}.mean", value) for value in (NAN, -INF, 1e300)),
+        *((DESCRIPTION, f"{NETWORK}.model", value) for value in ("no\0name", "x" * 10**6, "resnet18", STORED)),
+        (DESCRIPTION, "format", "3"), (DESCRIPTION, "format", [3]), (DESCRIPTION, "format", 2.5),
+        (DESCRIPTION, "task", 3), (DESCRIPTION, "task.classes", []), (DESCRIPTION, f"{NETWORK}.images.size", 10**9),
+        (DESCRIPTION, f"{NETWORK}.images.channels", True), (DESCRIPTION, f"{NETWORK}.epoch", -1),
+        (DESCRIPTION, "sources", {"a": -1}), (DESCRIPTION, f"{NETWORK}.validation", {"a": NAN}),
+        (DESCRIPTION, "networks", []), (DESCRIPTION, f"{NETWORK}.fold", 3), (DESCRIPTION, "digests", None),
         (DESCRIPTION, "x" * 10**5, 1),
         *((THRESHOLDS, "thresholds.specificity.threshold", value) for value in (NAN, 1.5, -0.1, INF)),
         (THRESHOLDS, "thresholds.specificity.sensitivity", 2), (THRESHOLDS, "thresholds.specificity.wanted", 0),
@@ -113,17 +128,19 @@ def read_description_digest(folder: Path) -> str:
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_refused_by_file_and_key(folder: Path, file: str, key: str, value: Any) -> None:
     set_key(folder / file, key, value)
-    with pytest.raises(CxrflowError, match=file.replace(".", r"\.") if key != "model" else "model|network") as stopped:
+    with pytest.raises(
+        CxrflowError, match=file.replace(".", r"\.") if not key.endswith("model") else "model|network"
+    ) as stopped:
         read_bundle(folder)
     assert str(stopped.value).isprintable()
     assert len(str(stopped.value)) < 600 + len(str(folder))
-    if key.count(".") and "least" not in key:
+    if key.count(".") and "least" not in key and not key.endswith("model"):
         assert key.rpartition(".")[2] in str(stopped.value)
 
 
 @pytest.mark.parametrize("change", ["nan", "inf", "half", "shape", "less", "more", "nothing", "pickle"])
 def test_weights_that_are_none_are_refused(folder: Path, change: str) -> None:
-    state = load((folder / WEIGHTS).read_bytes())
+    state = load((folder / weights_file(0)).read_bytes())
     name = next(name for name, tensor in state.items() if tensor.is_floating_point() and tensor.ndim > 1)
     tensor = state.pop(name)
     if change in ("nan", "inf"):
@@ -132,9 +149,9 @@ def test_weights_that_are_none_are_refused(folder: Path, change: str) -> None:
     state |= {} if change == "less" else {name: others.get(change, tensor)}
     state |= {"another": torch.ones(2)} if change == "more" else {}
     if change == "pickle":
-        torch.save(state, folder / WEIGHTS)
+        torch.save(state, folder / weights_file(0))
     else:
-        save_file({} if change == "nothing" else state, folder / WEIGHTS)
+        save_file({} if change == "nothing" else state, folder / weights_file(0))
     sign(folder)
     with pytest.raises(CxrflowError, match=r"model\.safetensors: .*(finite|float16|weights are absent)") as stopped:
         read_bundle(folder)
@@ -142,10 +159,10 @@ def test_weights_that_are_none_are_refused(folder: Path, change: str) -> None:
 
 
 def test_weights_that_only_overflow_give_no_number(folder: Path) -> None:
-    state = load((folder / WEIGHTS).read_bytes())
+    state = load((folder / weights_file(0)).read_bytes())
     save_file(
         {name: tensor * 1e30 if tensor.is_floating_point() else tensor for name, tensor in state.items()},
-        folder / WEIGHTS,
+        folder / weights_file(0),
     )
     sign(folder)
     with pytest.raises(CxrflowError, match=r"the network cannot be used on 1 x 32 x 32 images .*no number"):
@@ -163,10 +180,10 @@ def test_scores_that_are_no_numbers_are_never_an_answer(folder: Path, drawn: lis
             bright = images.mean(dim=(1, 2, 3))[:, None] > 0
             return torch.where(bright, torch.tensor([[INF, 0.0, 0.0]]), torch.tensor([[1.0, 2.0, 3.0]]))
 
-    predictor.use(Fails())
+    predictor = predictor.with_modules(lambda _: Fails())
     with pytest.raises(CxrflowError, match="gives no number for 1 of 2 images"):
         predictor.scores(pictures)
-    scores = predictor.scores_if_any(pictures)
+    (scores,) = predictor.scores_by_fold(pictures)
     assert np.isnan(scores[1]).all()
     assert scores[0].sum() == pytest.approx(1)
     assert np.isfinite(plain).all()
@@ -177,14 +194,14 @@ def test_predict_leaves_out_an_image_without_numbers(
 ) -> None:
     for number in range(2):
         Image.fromarray(drawn[number]).save(tmp_path / f"{number}.png")
-    answer = Predictor.scores_if_any
+    answer = Predictor.scores_by_fold
 
-    def fails(self: Predictor, images: np.ndarray) -> np.ndarray:
-        scores = answer(self, images)
-        scores[1] = np.nan
+    def fails(self: Predictor, views: Views) -> np.ndarray:
+        scores = answer(self, views)
+        scores[:, 1] = np.nan
         return scores
 
-    monkeypatch.setattr(Predictor, "scores_if_any", fails)
+    monkeypatch.setattr(Predictor, "scores_by_fold", fails)
     counts = predict_files(folder, [tmp_path / "0.png", tmp_path / "1.png"], tmp_path / "out.csv")
     table = pd.read_csv(tmp_path / "out.csv")
     assert (counts.scored, counts.left_out) == (1, 1)
@@ -241,9 +258,10 @@ def test_any_changed_description_is_read_or_one_sentence(folder: Path, written: 
     except CxrflowError as error:
         said = str(error)
     else:
-        said = bundle.model
-        assert np.isfinite([bundle.mean, bundle.std, bundle.temperature]).all()
-        assert bundle.prediction_sets is None or set(bundle.prediction_sets.least) == set(bundle.task.order)
+        said = bundle.name
+        assert all(np.isfinite([each.mean, each.std, each.temperature]).all() for each in bundle.networks)
+        sets = bundle.prediction_sets
+        assert sets is None or set(sets.least or sets.left_out) == set(bundle.task.order)
     assert said.isprintable()
 
 

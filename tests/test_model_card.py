@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cxrflow import model_card
-from cxrflow.bundle import Bundle
+from cxrflow.bundle import Bundle, Network
 from cxrflow.evaluation.card import card_section
 from cxrflow.model_card import CARD, NOT_AUDITED, NOT_MEASURED, card, card_of, markdown_table, with_verdicts
 from cxrflow.params import Params
@@ -23,9 +23,22 @@ MITCHELL = (
 
 def described(task: Task, params: Params) -> Bundle:
     return Bundle(
-        cxrflow="0", model="resnet18", task=task, images=params.images, mean=0.5, std=0.2, temperature=1.25,
-        sources={"a": 3}, epoch=7, validation={"macro_auroc": 0.875}, digests={"weights": "0123456789abcdef"},
-    )  # fmt: skip
+        cxrflow="0",
+        task=task,
+        networks=(
+            Network(
+                model="resnet18",
+                images=params.images,
+                mean=0.5,
+                std=0.2,
+                temperature=1.25,
+                epoch=7,
+                validation={"macro_auroc": 0.875},
+            ),
+        ),
+        sources={"a": 3},
+        digests={"weights": "0123456789abcdef"},
+    )
 
 
 @pytest.fixture

@@ -27,21 +27,35 @@ def write_bundle(folder: Path) -> None:
     import pandas as pd
     import torch
 
-    from cxrflow.bundle import Bundle, seen_rows
-    from cxrflow.bundle import write_bundle as write
+    from cxrflow.bundle import Bundle, Network
+    from cxrflow.bundle_files import seen_rows
+    from cxrflow.bundle_files import write_bundle as write
     from cxrflow.models import find_model
     from cxrflow.params import load_params
 
     params = load_params(Path(__file__).parents[2] / "params.yaml")
     torch.manual_seed(0)
     bundle = Bundle(
-        cxrflow="0", task=params.task, model="crnn", images=params.images.model_copy(update={"size": 32}), mean=0.5,
-        std=0.25, temperature=1.5, sources={"a": 1}, epoch=3, validation={}, digests={},
-    )  # fmt: skip
+        cxrflow="0",
+        task=params.task,
+        networks=(
+            Network(
+                model="crnn",
+                images=params.images.model_copy(update={"size": 32}),
+                mean=0.5,
+                std=0.25,
+                temperature=1.5,
+                epoch=3,
+                validation={},
+            ),
+        ),
+        sources={"a": 1},
+        digests={},
+    )
     network = find_model("crnn").build(1, 3)
     network.train()(torch.randn(8, 1, 48, 48))  # statistics of batch normalisation
     empty = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
-    write(folder, network, bundle, seen_rows(empty))
+    write(folder, [network], bundle, seen_rows(empty))
 
 
 def inputs() -> Iterator[Run]:

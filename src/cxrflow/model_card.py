@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cxrflow.bundle import Bundle, read_description
+from cxrflow.bundle import Bundle
+from cxrflow.bundle_files import read_description
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.metadata.groups import unknown_patients

@@ -1,9 +1,10 @@
 """``params.yaml`` as frozen, validated models, one per section. An unknown key or an invalid value stops the run."""
 
 import io
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import (
@@ -160,7 +161,7 @@ class Schedule(_Section):
 
 
 class Training(_Section):
-    """Network, batches, optimiser."""
+    """Network, batches, optimiser; ``members`` and ``folds`` make several networks of it (``members_of``)."""
 
     model: Text
     start: Text
@@ -179,6 +180,8 @@ class Training(_Section):
     augmentation: Augmentation
     early_stopping_epochs: Count
     seed: Seed
+    members: Annotated[list[dict[str, Any]], Field(max_length=20)] = []
+    folds: Annotated[int, _Number, Field(ge=2, le=20)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -203,7 +206,44 @@ class Training(_Section):
             raise ValueError("balance: replacement needs positive_share, the share of each batch that is replaced")
         if self.schedule.name == "cosine" and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError("schedule.warmup_epochs must be below epochs")
+        if self.folds and len(self.members) > self.folds and len(self.members) % self.folds:
+            raise ValueError("members: their number must be a multiple of folds, so that all folds are left out alike")
         return self
+
+
+class Member(NamedTuple):
+    """How one network of a bundle is made: its image steps, its training without ``members`` and ``folds``, and the
+    fold that it leaves out (from 0; None: it is trained on the split train)."""
+
+    images: Images
+    training: Training
+    fold: int | None
+
+
+def members_of(images: Images, training: Training) -> list[Member]:
+    """The networks that a training makes. An entry of ``training.members`` holds what differs from both sections; with
+    more folds than entries, the entries take turns, each time with the next seed.
+
+    Raises ValueError for a key of neither section, or values that do not fit.
+    """
+    sections = images.model_dump(), training.model_dump(exclude={"members", "folds"})
+    if not training.members and training.folds is None:
+        return [Member(images, training, None)]
+    entries = training.members or [{}]
+    members = []
+    for number in range(max(len(entries), training.folds or 1)):
+        entry = entries[number % len(entries)]
+        where = f"training.members: entry {number % len(entries) + 1}"
+        if other := [key for key in entry if not any(key in section for section in sections)]:
+            raise ValueError(f"{where}: {one_line(str(other[0]), 40)} is a key of neither images nor training")
+        here, how = (_merged({k: v for k, v in entry.items() if k in section}, section) for section in sections)
+        how["seed"] += number // len(entries)
+        try:
+            made = Images.model_validate(here), Training.model_validate(how)
+        except ValidationError as error:
+            raise ValueError(f"{where}: {problems_in(error)}") from None
+        members.append(Member(*made, None if training.folds is None else number % training.folds))
+    return members
 
 
 class Evaluation(_Section):
@@ -250,11 +290,28 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _weights_are_of_classes(self) -> "Params":
-        if others := [name for name in self.training.loss_weights if name not in self.task.classes]:
-            raise ValueError(
-                f"training.loss_weights: {others[0]} is not one of the task's classes {', '.join(self.task.order)}"
-            )
+        for training in (self.training, *(member.training for member in members_of(self.images, self.training))):
+            if others := [name for name in training.loss_weights if name not in self.task.classes]:
+                raise ValueError(
+                    f"training.loss_weights: {others[0]} is not one of the task's classes {', '.join(self.task.order)}"
+                )
         return self
+
+
+def steps_of(params: Params) -> list[Images]:
+    """The image steps that the members need, each different ones once."""
+    return different_steps(member.images for member in members_of(params.images, params.training))
+
+
+def different_steps(steps: Iterable[Images]) -> list[Images]:
+    """Each different image steps once. The number of channels makes no difference: it repeats the grey image."""
+    return list({each.model_copy(update={"channels": 1}): each for each in steps}.values())
+
+
+def first_member(params: Params) -> Params:
+    """The parameters for the first of several members alone."""
+    images, training, _ = members_of(params.images, params.training)[0]
+    return params.model_copy(update={"images": images, "training": training})
 
 
 def load_params(path: Path) -> Params:

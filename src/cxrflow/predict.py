@@ -43,11 +43,13 @@ class Counts(NamedTuple):
         return f"{said}; passed over: {self.passed_over}" if self.passed_over else said
 
 
-def predict_files(bundle: Path, paths: Iterable[Path], out: Path) -> Counts:
+def predict_files(bundle: Path, paths: Iterable[Path], out: Path, member: int | None = None) -> Counts:
     """Score image files with the bundle in the folder ``bundle`` and write the scores as CSV.
 
     paths  files and folders, searched as by ``Search.images``
-    out    columns: path, one per class, prediction, frontal, flag, note, left_out. ``path`` is name text, made inert
+    member use this network of the bundle alone, from 1; operating points and prediction sets are of all networks
+    together out    columns: path, one per class, prediction, frontal, flag, note, left_out. ``path`` is name text, made
+                    inert
            (text.py). If the bundle has operating points or prediction sets, these columns follow ``prediction``:
            ``positive_at_<operating point>``, whether the image is positive there; ``prediction_set``, the classes that
            cannot be excluded. ``frontal`` is the score in [0, 1] for a frontal chest radiograph. ``flag`` is a text if
@@ -66,8 +68,8 @@ def predict_files(bundle: Path, paths: Iterable[Path], out: Path) -> Counts:
         raise CxrflowError(f"no image found ({held}); name a file or a folder of images.")
     if out.exists() and any(file.left_out is None and out.samefile(file.path) for file in files):
         raise CxrflowError(f"--out {name_text(out)} is one of the images; name another file.")
-    predictor = Predictor(bundle)
-    shown = track(_prepared(files, predictor.bundle.images), "predicting", total=len(files))
+    predictor = Predictor(bundle, member)
+    shown = track(_prepared(files, predictor.bundle.steps), "predicting", total=len(files))
     counts: Counter[str] = Counter()
     write_whole(out, _table(predictor, zip((file.path for file in files), shown, strict=True), counts))
     return Counts(counts["rows"] - counts["left_out"], counts["flag"], counts["left_out"], passed_over)
@@ -83,7 +85,7 @@ def _table(predictor: Predictor, items: "Iterable[_Item]", counts: Counter[str])
         yield _csv([row.get(name) for name in columns] for row in rows)
 
 
-def _prepared(files: Sequence[Found], steps: Images) -> Iterator[PreparedFile | str]:
+def _prepared(files: Sequence[Found], steps: Sequence[Images]) -> Iterator[PreparedFile | str]:
     """The prepared image of each file, or the reason why the file is left out."""
     to_read = [file.path.absolute() for file in files if file.left_out is None]  # workers have another working folder
     results = LocalEngine().map(partial(try_file, steps), to_read)
@@ -106,8 +108,9 @@ def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 def _rows(predictor: Predictor, batch: list[_Item]) -> Iterator[_Row]:
-    images = [prepared.image for _, prepared in batch if not isinstance(prepared, str)]
-    scores = iter(predictor.scores_if_any(np.stack(images)) if images else ())
+    images = [prepared.images for _, prepared in batch if not isinstance(prepared, str)]
+    views = [np.stack(view) for view in zip(*images, strict=True)]
+    scores = iter(predictor.scores_by_fold(views).swapaxes(0, 1) if images else ())
     for path, prepared in batch:
         score = None if isinstance(prepared, str) else next(scores)
         if isinstance(prepared, str) or score is None or not np.isfinite(score).all():
@@ -124,22 +127,30 @@ def _rows(predictor: Predictor, batch: list[_Item]) -> Iterator[_Row]:
             }
 
 
-def _decisions(bundle: Bundle, score: np.ndarray) -> _Row:
+def _decisions(bundle: Bundle, by_fold: np.ndarray) -> _Row:
     """Scores, prediction, operating points and prediction set of one image, by column.
 
-    score  calibrated probabilities, float (classes,)
+    by_fold  calibrated probabilities, float (folds, classes)
     """
-    order, positive = bundle.task.order, score[bundle.task.positive_column]
+    order, score = bundle.task.order, by_fold.mean(axis=0)
+    positive = score[bundle.task.positive_column]
     decided: _Row = {**dict(zip(order, score.tolist(), strict=True)), "prediction": order[int(score.argmax())]}
     decided |= {f"positive_at_{name}": bool(positive >= at.threshold) for name, at in bundle.thresholds.items()}
     if bundle.prediction_sets:
-        held = bundle.prediction_sets.held(score[None], order)[0]
+        held = bundle.prediction_sets.held(by_fold[:, None], order)[0]
         decided["prediction_set"] = " ".join(name for name, is_in in zip(order, held, strict=True) if is_in)
     return decided
 
 
 def _columns(bundle: Bundle) -> list[str]:
-    return ["path", *_decisions(bundle, np.zeros(len(bundle.task.order))), "frontal", "flag", "note", "left_out"]
+    return [
+        "path",
+        *_decisions(bundle, np.zeros((max(bundle.folds, 1), len(bundle.task.order)))),
+        "frontal",
+        "flag",
+        "note",
+        "left_out",
+    ]
 
 
 def _csv(rows: Iterable[Sequence[object]]) -> bytes:

@@ -3,19 +3,18 @@
 Imports are kept light for scoring single files: no pandas (data sets), captum (heat maps) or training code.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
-from cxrflow.bundle import gradcam_layer, read_bundle
+from cxrflow.bundle_files import read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.images.file import prepare_file
-from cxrflow.models.model import to_input
+from cxrflow.network import LoadedNetwork
 from cxrflow.task import Task
 
 if TYPE_CHECKING:
@@ -23,69 +22,96 @@ if TYPE_CHECKING:
 
 #: Reason for leaving out an image.
 NO_NUMBER = "the network gives no number"
-_BATCH = 64
+
+#: Prepared images, uint8: an array (n, size, size), or (size, size) of one image, for each of the bundle's image
+#: steps; with a single set of image steps, the array alone.
+Views = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
 
 class Predictor:
-    """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``network``, ``device``."""
+    """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``networks``."""
 
-    def __init__(self, folder: Path | str) -> None:
-        """Load the bundle in ``folder``, onto the GPU if there is one. Raises CxrflowError as ``read_bundle`` does."""
+    def __init__(self, folder: Path | str, member: int | None = None) -> None:
+        """Load the bundle in ``folder``, onto the GPU if there is one.
+
+        member  use this network of the bundle alone, from 1. Raises CxrflowError as ``read_bundle`` does, and if there
+                is no such network.
+        """
         self.folder = Path(folder)
-        self.bundle, network = read_bundle(self.folder)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.use(network)
+        self.bundle, modules = read_bundle(self.folder)
+        self.networks = [LoadedNetwork(*each) for each in zip(self.bundle.networks, modules, strict=True)]
+        if member is not None:
+            if not 1 <= member <= len(modules):
+                raise CxrflowError(f"{folder}: the bundle has no network {member}, only 1 to {len(modules)}.")
+            self.networks = [self.networks[member - 1]]
+            # What was chosen for all networks together does not hold for one.
+            update = {"networks": (self.networks[0].about.model_copy(update={"fold": None}),)}
+            self.bundle = self.bundle.model_copy(update=update | {"thresholds": {}, "prediction_sets": None})
 
-    def use(self, network: nn.Module) -> None:
-        """Replace the network by another one of the same architecture, such as one with random weights."""
-        self.network = network.to(self.device)
-        self._gradcam: Any = None
+    def with_modules(self, change: Callable[[LoadedNetwork], nn.Module]) -> "Predictor":
+        """The same bundle with other modules of the same architectures, such as some with random weights."""
+        other = object.__new__(Predictor)
+        other.folder, other.bundle = self.folder, self.bundle
+        other.networks = [network.with_module(change(network)) for network in self.networks]
+        return other
 
-    def prepare(self, path: Path | str) -> np.ndarray:
-        """Read one file (PNG, JPEG, TIFF, BMP, WebP, DICOM) and apply the bundle's image steps: uint8 (size, size).
+    def prepare(self, path: Path | str) -> tuple[NDArray[np.uint8], ...]:
+        """Read one file (PNG, JPEG, TIFF, BMP, WebP, DICOM) and apply each of the bundle's image steps: uint8 (size,
+        size) each.
 
         An inverted radiograph is corrected first. Raises LeftOut with the reason if the file cannot be used. Declared
         sizes are checked before decoding, but this process has no limits of memory and time as a worker process of
         ``cxrflow predict`` has: read files of unknown origin with that.
         """
-        return prepare_file(self.bundle.images, Path(path)).image
+        return prepare_file(self.bundle.steps, Path(path)).images
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities of prepared images.
+    def scores(self, views: Views) -> NDArray[np.float64]:
+        """Calibrated probabilities of prepared images, the mean over the networks.
 
-        images  uint8 (n, size, size), or one image (size, size), as ``prepare`` returns them
+        views  as ``prepare`` returns them, or stacked: an array (n, size, size) for each of the image steps
         Returns float64 (n, classes), classes in the order of ``bundle.task``; each row sums to 1.
-        Raises CxrflowError if the network gives no number for one of them: this is never an answer.
+        Raises CxrflowError if a network gives no number for one of them: this is never an answer.
         """
-        scores = self.scores_if_any(images)
+        scores = self.scores_by_fold(views).mean(axis=0)
         if without := int((~np.isfinite(scores)).any(axis=1).sum()):
             raise CxrflowError(f"{self.folder}: {NO_NUMBER} for {without} of {len(scores)} images; use another bundle.")
-        return scores
+        return np.asarray(scores)
 
-    @torch.inference_mode()
-    def scores_if_any(self, images: np.ndarray) -> np.ndarray:
-        """As ``scores``, but a row is NaN where the network gives no number for an image (NO_NUMBER)."""
-        images = images[None] if images.ndim == 2 else images
-        parts = []
-        for start in range(0, len(images), _BATCH):
-            logits = self.network(self.to_tensor(images[start : start + _BATCH]))
-            logits = torch.where(logits.isfinite().all(dim=1, keepdim=True), logits, torch.nan)
-            parts.append((logits.double() / self.bundle.temperature).softmax(dim=1).cpu().numpy())
-        return np.concatenate(parts) if parts else np.empty((0, len(self.bundle.task.order)))
+    def scores_by_fold(self, views: Views) -> NDArray[np.float64]:
+        """As ``scores``, but the mean of the networks that left out each fold: float64 (folds, n, classes), folds 1 if
+        they left out val. A row is NaN where a network gives no number for an image (NO_NUMBER)."""
+        arrays = [views] if isinstance(views, np.ndarray) else list(views)
+        if len(arrays) != len(self.bundle.steps):
+            raise ValueError(f"{len(self.bundle.steps)} arrays of images are needed, one for each of bundle.steps")
+        stacked = [array[None] if array.ndim == 2 else array for array in arrays]
+        return self._by_fold([network.probabilities(stacked[k], self._classes) for k, network in self.by_view])
 
-    def score(self, dataset: "Dataset") -> np.ndarray:
+    @property
+    def by_view(self) -> list[tuple[int, LoadedNetwork]]:
+        """Each network, with the position in ``bundle.steps`` of its image steps."""
+        grey = [steps.model_copy(update={"channels": 1}) for steps in self.bundle.steps]
+        return [(grey.index(each.about.images.model_copy(update={"channels": 1})), each) for each in self.networks]
+
+    def score(self, dataset: "Dataset") -> NDArray[np.float64]:
         """``scores`` of a data set, batch by batch; columns in the class order of the data set's own task.
 
         Raises CxrflowError if the tasks of bundle and data set differ (``check_task``), or if the images were not
         prepared by the bundle's image steps.
         """
-        from cxrflow.images.prepare import check_steps
+        return np.asarray(self.score_by_fold(dataset).mean(axis=0))
 
+    def score_by_fold(self, dataset: "Dataset", fold: int | None = None) -> NDArray[np.float64]:
+        """``scores_by_fold`` of a data set, as ``score``; of the networks that left out ``fold`` alone, if it is
+        given."""
         self.check_task(dataset.task)
-        check_steps(dataset.store, self.bundle.images)
         columns = [self.bundle.task.order.index(name) for name in dataset.task.order]
-        parts = [self.scores(images)[:, columns] for images in dataset.batches()]
-        return np.concatenate(parts) if parts else np.empty((0, len(columns)))
+        networks = [each for each in self.networks if fold is None or each.about.fold == fold]
+        scores = self._by_fold([self._score(network, dataset) for network in networks], networks)
+        if without := int((~np.isfinite(scores)).any(axis=(0, 2)).sum()):
+            raise CxrflowError(
+                f"{self.folder}: {NO_NUMBER} for {without} of {len(dataset)} images; use another bundle."
+            )
+        return scores[:, :, columns]
 
     def check_task(self, task: Task) -> None:
         """Raise CxrflowError if ``task`` and the bundle's task differ in classes, findings or positive class."""
@@ -95,50 +121,55 @@ class Predictor:
                 "bundle of this task, or set the bundle's task in the parameter file."
             )
 
-    def features(self, batches: Iterable[np.ndarray]) -> np.ndarray:
-        """The input of the network's last linear layer or, without a linear layer, the channel means of its Grad-CAM
-        layer: float32 (n, k), or (0, 0) without images.
+    def features(self, dataset: "Dataset") -> NDArray[np.float32]:
+        """The features of a data set's images, of all networks beside each other: float32 (n, k)."""
+        sets = [(network, dataset.of(network.about.images)) for network in self.networks]
+        return np.hstack(
+            [
+                np.concatenate([network.features(batch) for batch in images.batches()])
+                if len(images)
+                else np.empty((0, 0), np.float32)
+                for network, images in sets
+            ]
+        )
 
-        batches  uint8 (n, size, size) each, as ``prepare`` returns them
+    def heat_maps(self, views: Views, label: str) -> list[NDArray[np.float32]]:
+        """Grad-CAM of one image for the class ``label``, by each network: float32 (size, size) in the geometry of its
+        own view, scaled to a maximum of 1; all 0 if no pixel has positive evidence for the class.
+
+        views  of one image, as ``prepare`` returns them
         """
-        linear = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
-        layer = linear[-1] if linear else gradcam_layer(self.bundle, self.network)
-        caught: list[torch.Tensor] = []
+        arrays = [views] if isinstance(views, np.ndarray) else list(views)
+        target, maps = self.bundle.task.order.index(label), []
+        for k, network in self.by_view:
+            heat = network.heat_map(arrays[k], target)
+            if not np.isfinite(heat).all():
+                raise CxrflowError(f"{self.folder}: {NO_NUMBER} for the heat map of an image; use another bundle.")
+            maps.append(heat / heat.max() if heat.max() > 0 else heat)
+        return maps
 
-        def catch(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            value = inputs[0].flatten(1) if linear else output.mean(dim=(2, 3))
-            caught.append(value.detach().float().cpu())
+    def heat_map(self, image: NDArray[np.uint8], label: str) -> NDArray[np.float32]:
+        """The mean of ``heat_maps`` of one prepared image, uint8 (size, size), where all networks see the same view,
+        again scaled to a maximum of 1."""
+        heat = np.mean(self.heat_maps([image], label), axis=0)
+        return np.asarray(heat / heat.max() if heat.max() > 0 else heat, np.float32)
 
-        handle = layer.register_forward_hook(catch)
-        try:
-            for images in batches:
-                self.scores(images)
-        finally:
-            handle.remove()
-        return torch.cat(caught).numpy() if caught else np.empty((0, 0), np.float32)
+    @property
+    def _classes(self) -> int:
+        return len(self.bundle.task.order)
 
-    def heat_map(self, image: np.ndarray, label: str) -> np.ndarray:
-        """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of one prepared image for the class ``label``.
+    def _score(self, network: LoadedNetwork, dataset: "Dataset") -> NDArray[np.float64]:
+        batches = dataset.of(network.about.images).batches()
+        parts = [network.probabilities(images, self._classes) for images in batches]
+        return np.concatenate(parts) if parts else np.empty((0, self._classes))
 
-        image  uint8 (size, size)
-        Returns float32 (size, size), scaled to a maximum of 1; all 0 if no pixel has positive evidence for the class.
-        """
-        if self._gradcam is None:
-            from captum.attr import LayerGradCam
-
-            self._gradcam = LayerGradCam(self.network, gradcam_layer(self.bundle, self.network))
-        target = self.bundle.task.order.index(label)
-        heat = self._gradcam.attribute(self.to_tensor(image[None]), target=target, relu_attributions=True)
-        if not heat.isfinite().all():
-            raise CxrflowError(f"{self.folder}: {NO_NUMBER} for the heat map of an image; use another bundle.")
-        full = functional.interpolate(heat.detach(), image.shape, mode="bilinear", align_corners=False)[0, 0]
-        maximum = full.max()
-        return np.asarray((full / maximum if maximum > 0 else full).cpu().numpy())
-
-    def to_tensor(self, images: np.ndarray) -> torch.Tensor:
-        """The network's input for prepared images, uint8 (n, size, size): float32 (n, channels, size, size)."""
-        pixels = torch.tensor(images).to(self.device).float()[:, None] / 255
-        return to_input(pixels, self.bundle.images.channels, self.bundle.mean, self.bundle.std)
+    def _by_fold(
+        self, each: Sequence[NDArray[np.float64]], networks: Sequence[LoadedNetwork] | None = None
+    ) -> NDArray[np.float64]:
+        """The mean over the networks of each fold; ``each`` has the probabilities of ``networks`` (default: all)."""
+        folds = np.array([network.about.fold or 0 for network in networks or self.networks])
+        stacked = np.stack(each)
+        return np.stack([stacked[folds == fold].mean(axis=0) for fold in np.unique(folds)])
 
 
 def _said(task: Task) -> str:

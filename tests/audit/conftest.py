@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from cxrflow.audit.context import Audited
-from cxrflow.bundle import Bundle, seen_rows, write_bundle
+from cxrflow.bundle import Bundle, Network
+from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.images.steps import Window
@@ -139,14 +140,19 @@ def untrained(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> 
         torch.manual_seed(1)
         images = demo_params.images.model_copy(update={"size": SIDE})
         bundle = Bundle(
-            cxrflow="0", model="tiny", task=task, images=images, mean=0.4, std=0.2, temperature=1.0,
-            sources={}, epoch=0, validation={}, digests={},
-        )  # fmt: skip
+            cxrflow="0",
+            task=task,
+            networks=(
+                Network(model="tiny", images=images, mean=0.4, std=0.2, temperature=1.0, epoch=0, validation={}),
+            ),
+            sources={},
+            digests={},
+        )
         folder = tmp_path_factory.mktemp("bundle")
         network = MODELS["tiny"].build(1, len(task.order))
         network.train()(torch.randn(8, 1, SIDE, SIDE))  # statistics for batch normalisation
         empty = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
-        write_bundle(folder, network, bundle, seen_rows(empty))
+        write_bundle(folder, [network], bundle, seen_rows(empty))
         return Predictor(folder)
 
     return make

@@ -11,6 +11,7 @@ from cxrflow.audit.context import Audited
 from cxrflow.audit.heat import heat_of, occlusion, randomised
 from cxrflow.audit.plots import panels
 from cxrflow.models import find_model
+from cxrflow.network import LoadedNetwork
 from cxrflow.predictor import Predictor
 from cxrflow.task import Task
 
@@ -53,9 +54,10 @@ def test_maps_are_of_the_class_that_the_bundle_predicts(hospital: Callable[..., 
 def test_a_transformer_has_every_map(hospital: Callable[..., Audited], predictor: Predictor) -> None:
     """Grad-CAM, occlusion, and Grad-CAM of a twin all of whose weights are others."""
     model = find_model("timm:test_vit")
-    predictor.bundle = predictor.bundle.model_copy(update={"model": "timm:test_vit"})
     torch.manual_seed(5)
-    predictor.use(model.architecture(1, len(predictor.bundle.task.order)).eval())
+    about = predictor.networks[0].about.model_copy(update={"model": "timm:test_vit"})
+    module = model.architecture(1, len(predictor.bundle.task.order)).eval()
+    predictor.networks = [LoadedNetwork(about, module)]
     made = hospital(np.array([0, 1, 2])).test
     heat = heat_of(predictor, made, 0)
     for maps in (heat.gradcam, heat.occlusion, heat.random):
@@ -63,8 +65,8 @@ def test_a_transformer_has_every_map(hospital: Callable[..., Audited], predictor
         assert np.isfinite(maps).all()
         assert np.ptp(maps, axis=(1, 2)).max() > 0
     assert not np.allclose(heat.gradcam, heat.random)
-    twin = randomised(predictor, 0).network.state_dict()
-    varied = {name: tensor for name, tensor in predictor.network.state_dict().items() if tensor.std() > 0}
+    twin = randomised(predictor, 0).networks[0].module.state_dict()
+    varied = {name: tensor for name, tensor in module.state_dict().items() if tensor.std() > 0}
     assert len(varied) > 20
     assert [name for name, tensor in varied.items() if torch.equal(tensor, twin[name])] == []
 
@@ -76,7 +78,7 @@ def test_occlusion_is_hot_where_the_score_falls(predictor: Predictor, task: Task
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images[:, 0, :8, :8].mean(dim=(1, 2))[:, None] * torch.tensor([[1.0, 0.0, -1.0]])
 
-    predictor.network = Corner()
+    predictor = predictor.with_modules(lambda _: Corner())
     image = np.full((SIDE, SIDE), 255, np.uint8)
     found, against = (occlusion(predictor, image, task.order[k]) for k in (0, 2))
     assert found.shape == (SIDE, SIDE)
@@ -87,13 +89,13 @@ def test_occlusion_is_hot_where_the_score_falls(predictor: Predictor, task: Task
 
 
 def test_random_weights_are_others_and_leave_the_network_alone(predictor: Predictor, task: Task) -> None:
-    before = {name: value.clone() for name, value in predictor.network.state_dict().items()}
+    trained = predictor.networks[0].module
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
     twin, again = randomised(predictor, 3), randomised(predictor, 3)
-    for name, value in predictor.network.state_dict().items():
+    for name, value in trained.state_dict().items():
         assert torch.equal(value, before[name])
-    for (name, ours), theirs, same in zip(
-        predictor.network.named_parameters(), twin.network.parameters(), again.network.parameters(), strict=True
-    ):
+    others = (each.networks[0].module.parameters() for each in (twin, again))
+    for (name, ours), theirs, same in zip(trained.named_parameters(), *others, strict=True):
         assert torch.equal(theirs, same)
         if ours.dim() > 1:
             assert not torch.equal(ours, theirs), name
@@ -110,11 +112,8 @@ def test_weights_of_no_known_layer_are_shuffled(predictor: Predictor) -> None:
             super().__init__()
             self.weights = torch.nn.Parameter(torch.arange(12.0))
 
-    predictor.network = Imported()
-    predictor.use = lambda network: None  # type: ignore[method-assign]
-    used: list[torch.nn.Module] = []
-    predictor.use = used.append  # type: ignore[method-assign]
-    randomised(predictor, 3)
+    predictor = predictor.with_modules(lambda _: Imported())
+    used = [randomised(predictor, 3).networks[0].module]
     shuffled = used[0].weights
     assert not torch.equal(shuffled, torch.arange(12.0))
     assert torch.equal(shuffled.sort().values, torch.arange(12.0))

@@ -27,7 +27,7 @@ def test_where_the_store_has_no_lungs_the_segmenter_finds_them(
     bright = {"cxrflow.audit.pictures.learned.lung_map": lambda picture: (picture > 200).astype(np.uint8) * 255}
     for name, value in bright.items():
         monkeypatch.setattr(name, value)
-    taken = take(replace(dataset, store=replace(dataset.store, lungs=None)), 32)
+    taken = take(replace(dataset, stores=(replace(dataset.store, lungs=None),)), 32)
     assert np.array_equal(taken.lungs, dataset.pixels() > 200)
 
 

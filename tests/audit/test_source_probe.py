@@ -108,25 +108,26 @@ def test_twins_have_fresh_weights_and_the_statistics_of_these_pictures(
     context = hospital(np.arange(48) % 3, split="train")
     context.predictor = untrained(context.task)
     twins = [fresh(context, k) for k in (0, 0, 1)]
-    weights = [twin.network[0].weight for twin in (context.predictor, *twins)]
+    modules = [predictor.networks[0].module for predictor in (context.predictor, *twins)]
+    weights = [module[0].weight for module in modules]
     assert torch.equal(weights[1], weights[2])
     assert not torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[1], weights[3])
     images = context.train.pixels()
     with torch.no_grad():
-        planes = twins[0].network[:2](twins[0].to_tensor(images))
+        planes = modules[1][:2](twins[0].networks[0].to_tensor(images))
     assert planes.mean(dim=(0, 2, 3)).numpy() == pytest.approx(0, abs=0.02)
     assert planes.std(dim=(0, 2, 3)).numpy() == pytest.approx(1, abs=0.02)
-    assert not twins[0].network.training
+    assert not modules[1].training
 
 
 def test_features_are_what_the_last_layer_sees(untrained: Callable[..., Predictor], task: Task) -> None:
     predictor = untrained(task)
     images = np.random.default_rng(1).integers(0, 256, (70, 32, 32)).astype(np.uint8)
-    features = predictor.features((images[:64], images[64:]))
+    features = predictor.networks[0].features(images)
     assert features.shape == (70, 256)
     with torch.no_grad():
-        logits = predictor.network[-1](torch.from_numpy(features)).double().softmax(dim=1).numpy()
+        logits = predictor.networks[0].module[-1](torch.from_numpy(features)).double().softmax(dim=1).numpy()
     assert logits == pytest.approx(predictor.scores(images), abs=1e-5)
 
 
@@ -134,9 +135,10 @@ def test_without_a_linear_layer_features_are_the_means_of_the_last_planes(
     untrained: Callable[..., Predictor], task: Task
 ) -> None:
     predictor = untrained(task)
-    whole = predictor.network
-    predictor.use(torch.nn.Sequential(*whole[:6], torch.nn.Conv2d(16, 3, 8), torch.nn.Flatten()))
+    whole = predictor.networks[0].module
+    headless = torch.nn.Sequential(*whole[:6], torch.nn.Conv2d(16, 3, 8), torch.nn.Flatten())
+    predictor = predictor.with_modules(lambda _: headless)
     images = np.random.default_rng(1).integers(0, 256, (5, 32, 32)).astype(np.uint8)
     with torch.no_grad():
-        planes = whole[:4](predictor.to_tensor(images)).mean(dim=(2, 3)).numpy()
-    assert predictor.features([images]) == pytest.approx(planes, abs=1e-5)
+        planes = whole[:4](predictor.networks[0].to_tensor(images)).mean(dim=(2, 3)).numpy()
+    assert predictor.networks[0].features(images) == pytest.approx(planes, abs=1e-5)

@@ -8,7 +8,7 @@ from mapie.classification import SplitConformalClassifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from cxrflow.bundle import PredictionSets
-from cxrflow.evaluation.conformal import fit_sets, lower_quantile, set_figures
+from cxrflow.evaluation.conformal import fit_cross_sets, fit_sets, lower_quantile, set_figures
 
 
 class AsGiven(ClassifierMixin, BaseEstimator):
@@ -36,7 +36,7 @@ def test_single_images_of_one_class_give_mapies_sets(coverage, task):
     expected = mapie.conformalize(calibration, labels).predict_set(new)[1][:, :, 0]
     least = lower_quantile(calibration[np.arange(137), labels], np.arange(137), coverage)
     sets = PredictionSets(coverage=coverage, least=dict.fromkeys(task.order, least))
-    assert np.array_equal(sets.held(new, task.order), expected)
+    assert np.array_equal(sets.held(new[None], task.order), expected)
 
 
 def test_quantile_counted_by_hand():
@@ -72,7 +72,7 @@ def test_sets_hold_each_class_as_often_as_they_say_though_patients_are_alike(fou
     for _ in range(60):
         sets, new = fit_sets(study(), coverage=0.8), study()
         first = np.unique(new.groups, return_index=True)[1]  # an image of each new patient
-        held = sets.held(new.probabilities[first], four.order)
+        held = sets.held(new.probabilities[None, first], four.order)
         for c, name in enumerate(four.order):
             covered[name].append(held[new.labels[first] == name, c].mean())
     for name in four.order:
@@ -95,8 +95,8 @@ def test_coverage_is_that_of_patients_where_those_with_many_images_are_the_hard_
     figures, images = [], []
     for _ in range(100):
         scored = study(rng)
-        right = sets.held(scored.probabilities, task.order)[np.arange(len(scored)), scored.truth]
-        figure = set_figures(scored, sets)["coverage"]["all"]
+        right = sets.held(scored.probabilities[None], task.order)[np.arange(len(scored)), scored.truth]
+        figure = set_figures(scored, scored.probabilities[None], sets)["coverage"]["all"]
         patient = np.unique(scored.groups, return_inverse=True)[1]
         assert figure.value == pytest.approx(np.mean(np.bincount(patient, right) / np.bincount(patient)))
         figures.append(figure)
@@ -110,7 +110,8 @@ def test_coverage_is_that_of_patients_where_those_with_many_images_are_the_hard_
 def test_a_patient_counts_once_by_hand(task, score):
     probabilities = np.array([[0.7, 0.2, 0.1]] * 2 + [[0.1, 0.8, 0.1]] * 4)
     sets = PredictionSets(coverage=0.9, least=dict.fromkeys(task.order, 0.5))
-    coverage = set_figures(score(task, [0] * 6, probabilities, [0, 1, 1, 2, 2, 2]), sets)["coverage"]["flu"]
+    scored = score(task, [0] * 6, probabilities, [0, 1, 1, 2, 2, 2])
+    coverage = set_figures(scored, probabilities[None], sets)["coverage"]["flu"]
     assert coverage.value == pytest.approx((1 + 1 / 2 + 0) / 3)  # 2 of 6 images
     assert (coverage.n, coverage.groups, coverage.counts) == (6, 3, "3 groups")
 
@@ -120,13 +121,37 @@ def test_figures_of_sets_counted_by_hand(task, score):
     # The thresholds in another order than the task's: they belong to classes, not to columns.
     sets = PredictionSets(coverage=0.9, least={"other": 0.75, "clear": 0.35, "flu": 0.2})
     scored = score(task, [0, 0, 1, 2], probabilities)
-    figures = set_figures(scored, sets)
+    figures = set_figures(scored, scored.probabilities[None], sets)
     assert figures["coverage"]["all"].value == 0.75
     assert figures["coverage"]["flu"].value == 1
     assert figures["coverage"]["other"].value == 0
     assert figures["mean_size"] == 1  # {flu}, {flu, clear}, {clear}, {}
     assert (figures["single"].value, figures["empty"].value) == (0.5, 0.25)
-    without = set_figures(scored, None)
+    without = set_figures(scored, scored.probabilities[None], None)
     assert "train it again" in without["coverage"]["flu"].reason
     assert set(without) == set(figures)
     assert set(without["coverage"]) == set(figures["coverage"]) == {"all", *task.order}
+
+
+def test_of_one_fold_sets_by_left_out_scores_are_those_of_the_quantile(two_classes, score):
+    """CV+ with one fold is split conformal prediction."""
+    for groups in (1, 2, 5, 12, 40):
+        for images, coverage in ((1, 0.9), (3, 0.9), (4, 0.55), (2, 0.99)):
+            rng = np.random.default_rng(groups)
+            index, truth = np.repeat(np.arange(2 * groups), images), np.repeat(np.arange(2 * groups) % 2, images)
+            scored = score(two_classes, truth, rng.dirichlet(np.ones(2), len(index)).round(1), index)  # with ties
+            new = rng.dirichlet(np.ones(2), 50).round(1)[None]
+            one = fit_cross_sets(scored, np.zeros(len(index), np.int64), 1, coverage).held(new, two_classes.order)
+            assert np.array_equal(one, fit_sets(scored, coverage).held(new, two_classes.order))
+
+
+def test_left_out_scores_are_compared_with_those_of_the_same_networks(task, score):
+    """Nineteen groups of a class in two folds; the networks of the second give all images half the score."""
+    scores, fold = np.arange(1, 20) / 20, np.arange(19) % 2
+    own = np.where(fold == 1, scores / 2, scores)
+    probabilities = np.r_[np.column_stack([own, 1 - own, np.zeros(19)]), [[0.5, 0.3, 0.2], [0.2, 0.3, 0.5]]]
+    scored = score(task, np.r_[np.zeros(19, int), 1, 2], probabilities)
+    sets = fit_cross_sets(scored, np.r_[fold, 0, 1], 2, 0.9)
+    # The second of 19 decides, as without folds: 0.1 by the scale of the first fold's networks, 0.05 by the other's.
+    new = np.array([[[0.101, 0, 0], [0.099, 0, 0]], [[0.0505, 0, 0], [0.0499, 0, 0]]])
+    assert sets.held(new, task.order)[:, 0].tolist() == [True, False]

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from cxrflow.bundle import Bundle, read_description, seen_rows, write_bundle
+from cxrflow.bundle import Bundle, Network
+from cxrflow.bundle_files import read_description, seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import evaluate as module
 from cxrflow.evaluation.evaluate import evaluate_split
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.metrics import evaluate
-from cxrflow.evaluation.operating import choose_on_val, figures_at_points
+from cxrflow.evaluation.operating import choose_left_out, figures_at_points
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.evaluation.tables import print_figures
 from cxrflow.model_card import NOT_MEASURED
@@ -55,10 +56,13 @@ def trained(tiny: Callable, tmp_path: Path) -> Callable[..., tuple[Path, Dataset
         network = find_model("crnn").build(steps.channels, len(task.order))
         network.train()(torch.randn(8, steps.channels, 32, 32))  # some statistics for batch normalisation
         bundle = Bundle(
-            cxrflow="0", model="crnn", task=task, images=steps, mean=0.4, std=0.2, temperature=1.0, sources={}, epoch=0,
-            validation={}, digests={},
-        )  # fmt: skip
-        write_bundle(tmp_path / "bundle", network, bundle, seen_rows(records[records.split != "test"]))
+            cxrflow="0",
+            task=task,
+            networks=(Network(model="crnn", images=steps, mean=0.4, std=0.2, temperature=1.0, epoch=0, validation={}),),
+            sources={},
+            digests={},
+        )
+        write_bundle(tmp_path / "bundle", [network], bundle, seen_rows(records[records.split != "test"]))
         return tmp_path / "bundle", replace(dataset, records=records)
 
     return make
@@ -93,7 +97,7 @@ def test_a_split_is_evaluated_whole(
     four: Task, trained: Callable, quick: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, dataset = trained(four)
-    chosen = choose_on_val(folder, dataset, quick)
+    chosen = choose_left_out(folder, dataset, quick)
     assert chosen == read_description(folder)
     assert set(chosen.prediction_sets.least) == set(four.order)
     predictor, test = Predictor(folder), dataset.split("test")
@@ -109,7 +113,7 @@ def test_the_prevalence_moves_restated_figures_alone(
 ) -> None:
     monkeypatch.setattr(module, "_draw", lambda *_: None)  # pictures take long and show no restated figure
     folder, dataset = trained(two)
-    choose_on_val(folder, dataset, quick)
+    choose_left_out(folder, dataset, quick)
     files, found = [], []
     for prevalence in (0.02, 0.3):
         out = tmp_path / f"at {prevalence}"

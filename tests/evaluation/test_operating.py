@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cxrflow.bundle import Bundle
+from cxrflow.bundle import Bundle, Network
 from cxrflow.evaluation.operating import (
     POINTS,
     at_prevalence,
@@ -31,9 +31,15 @@ POSITIVE = np.arange(14) >= 10
 
 def bundle(params: Params, task: Task, thresholds: dict) -> Bundle:
     return Bundle(
-        cxrflow="0", model="resnet18", task=task, images=params.images, mean=0.5, std=0.2, temperature=1.0,
-        sources={}, epoch=0, validation={}, digests={}, thresholds=thresholds,
-    )  # fmt: skip
+        cxrflow="0",
+        task=task,
+        networks=(
+            Network(model="resnet18", images=params.images, mean=0.5, std=0.2, temperature=1.0, epoch=0, validation={}),
+        ),
+        sources={},
+        digests={},
+        thresholds=thresholds,
+    )
 
 
 def of_positive(task: Task, scores: list) -> np.ndarray:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrflow.bundle import TRAINED_ON, Bundle, patient_digest
+from cxrflow.bundle import Bundle, Network
+from cxrflow.bundle_files import TRAINED_ON, patient_digest
 from cxrflow.evaluation.seen import (
     SAME_FILE,
     SAME_PATIENT,
@@ -68,9 +69,14 @@ def test_what_was_seen_in_pretraining_is_said(tmp_path: Path, demo_params: Param
     seen = pd.DataFrame([{"split": "pretraining", "content_hash": "aa", "near_hash": None, "patient": None}])
     seen.to_csv(tmp_path / TRAINED_ON, index=False)
     bundle = Bundle(
-        cxrflow="0", model="crnn", task=demo_params.task, images=demo_params.images, mean=0, std=1,
-        temperature=1, sources={"nih": 5}, epoch=0, validation={}, digests={},
-    )  # fmt: skip
+        cxrflow="0",
+        task=demo_params.task,
+        networks=(
+            Network(model="crnn", images=demo_params.images, mean=0, std=1, temperature=1, epoch=0, validation={}),
+        ),
+        sources={"nih": 5},
+        digests={},
+    )
     test = pd.DataFrame(
         {"source": ["nih", "rsna"], "content_hash": ["bb", "cc"], "patient_id": [None, "rsna:1"]}, dtype=object
     )

@@ -35,7 +35,7 @@ def explained(tiny: Callable, demo_params: Params, tmp_path: Path) -> Callable[.
         table = change(predictions.iloc[::-1].reset_index(drop=True))  # in another order than the records
         predictor = SimpleNamespace(
             check_task=lambda task: None,
-            bundle=SimpleNamespace(images=images),
+            bundle=SimpleNamespace(steps=[images]),
             heat_map=lambda image, label: np.full(image.shape, task.order.index(label) / k, np.float32),
         )
         explanation = demo_params.explanation.model_copy(update={"per_class": 2})

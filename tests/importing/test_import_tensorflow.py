@@ -21,14 +21,14 @@ from safetensors.torch import load_file
 from scipy.special import softmax
 
 from cxrflow import cli
-from cxrflow.bundle import (
+from cxrflow.bundle_files import (
     DESCRIPTION,
-    GRAPH,
-    WEIGHTS,
     gradcam_layer,
+    graph_file,
     read_bundle,
     read_trained_on,
     seen_rows,
+    weights_file,
     write_bundle,
 )
 from cxrflow.errors import CxrflowError
@@ -123,8 +123,8 @@ def answers(folder: Path) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
 def test_the_bundle_answers_as_tensorflow_does(folder: Path, imported: Path, task: Task) -> None:
     images, logits, probabilities = answers(folder)
     assert np.ptp(logits, axis=1).min() > 0.1  # the three outputs differ, so that their order shows
-    bundle, network = read_bundle(imported)
-    again = read_bundle(imported)[1]
+    bundle, (network,) = read_bundle(imported)
+    again = read_bundle(imported)[1][0]
     with torch.no_grad():
         assert network(images).numpy() == pytest.approx(logits, abs=1e-4)
         assert network(images).softmax(dim=1).numpy() == pytest.approx(probabilities, abs=1e-4)
@@ -137,8 +137,8 @@ def test_a_network_for_any_size_needs_one(released: Path, tmp_path: Path) -> Non
     """Variables of the old kind, no Keras; its batch normalisation is left one."""
     run(released / "plain", "--out", str(tmp_path), "--size", "48")
     images, logits, _ = answers(released / "plain")
-    bundle, network = read_bundle(tmp_path)
-    assert bundle.images.size == 48
+    bundle, (network,) = read_bundle(tmp_path)
+    assert bundle.networks[0].images.size == 48
     assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules()) == 1
     with torch.no_grad():
         assert network(images).numpy() == pytest.approx(logits, abs=1e-4)
@@ -147,31 +147,31 @@ def test_a_network_for_any_size_needs_one(released: Path, tmp_path: Path) -> Non
 def test_a_grey_picture_is_scored_as_covid_net_takes_it(imported: Path) -> None:
     """Three times the grey plane, as shares of white, and nothing else."""
     predictor = Predictor(imported)
-    steps = predictor.bundle.images
+    steps = predictor.bundle.steps[0]
     assert (steps.size, steps.channels, steps.crop_top, steps.equalise, steps.lungs) == (48, 3, 0.08, "none", "none")
     pictures = np.random.default_rng(3).integers(0, 256, (3, 48, 48)).astype(np.uint8)
     planes = torch.from_numpy(np.repeat(pictures[:, None], 3, axis=1).astype(np.float32) / 255)
     with torch.no_grad():
-        expected = predictor.network(planes).softmax(dim=1).numpy()
+        expected = predictor.networks[0].module(planes).softmax(dim=1).numpy()
     assert predictor.scores(pictures) == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_is_known_is_recorded_and_what_is_not_is_said(imported: Path) -> None:
-    bundle, network = read_bundle(imported)
+    bundle, (network,) = read_bundle(imported)
     assert "unknown" in bundle.pretrained_on[0]
-    assert (bundle.seen, bundle.sources, bundle.validation) == ("unknown", {}, {})
-    assert {"meta", "checkpoint", "weights", "graph"} <= set(bundle.digests)
+    assert (bundle.seen, bundle.sources, bundle.networks[0].validation) == ("unknown", {}, {})
+    assert {"meta", "checkpoint", "weights"} <= set(bundle.digests)
     assert read_trained_on(imported).empty
     weights = sum(p.numel() for p in network.parameters())
     assert weights > 10_000
-    assert (imported / GRAPH).stat().st_size < 20_000  # the weights are in one place
-    assert (imported / WEIGHTS).stat().st_size > 4 * weights
+    assert (imported / graph_file(0)).stat().st_size < 20_000  # the weights are in one place
+    assert (imported / weights_file(0)).stat().st_size > 4 * weights
 
 
 def test_heat_map_of_the_last_map_before_the_dense_layers(imported: Path) -> None:
     predictor = Predictor(imported)
     shapes = []
-    layer = gradcam_layer(predictor.bundle, predictor.network)
+    layer = gradcam_layer(predictor.networks[0].about, predictor.networks[0].module)
     handle = layer.register_forward_hook(lambda *args: shapes.append(args[2].shape))
     pictures = np.random.default_rng(0).integers(0, 256, (4, 48, 48)).astype(np.uint8)
     maps = [predictor.heat_map(picture, label) for picture in pictures for label in predictor.bundle.task.order]
@@ -182,10 +182,16 @@ def test_heat_map_of_the_last_map_before_the_dense_layers(imported: Path) -> Non
 
 
 def test_it_trains_further_and_is_a_bundle_again(imported: Path, demo_params: Params, tmp_path: Path) -> None:
-    bundle, network = read_bundle(imported)
+    bundle, (network,) = read_bundle(imported)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     params = demo_params.training.model_copy(update={"learning_rate": 0.001})
-    module = TrainingModule(network, bundle.task, params, bundle.images.channels, (bundle.mean, bundle.std))
+    module = TrainingModule(
+        network,
+        bundle.task,
+        params,
+        bundle.networks[0].images.channels,
+        (bundle.networks[0].mean, bundle.networks[0].std),
+    )
     images = torch.rand(12, 1, 48, 48)
     labels = torch.arange(12) % 3
     module.train()
@@ -203,10 +209,10 @@ def test_it_trains_further_and_is_a_bundle_again(imported: Path, demo_params: Pa
     same = [name for name in before if torch.equal(before[name], after[name])]
     assert same == ["order"]  # running statistics have moved too
     used = pd.DataFrame({"split": ["train"], "content_hash": ["a"], "near_hash": ["b"], "patient_id": ["c"]})
-    write_bundle(tmp_path, network, bundle, seen_rows(used))
+    write_bundle(tmp_path, [network], bundle, seen_rows(used))
     inputs = to_input(images, *module.input)
     with torch.no_grad():
-        assert torch.equal(read_bundle(tmp_path)[1](inputs), network(inputs))
+        assert torch.equal(read_bundle(tmp_path)[1][0](inputs), network(inputs))
 
 
 def test_it_can_be_exported(onnx_network: Callable[[int], bytes], tmp_path: Path) -> None:
@@ -214,7 +220,7 @@ def test_it_can_be_exported(onnx_network: Callable[[int], bytes], tmp_path: Path
     folder = stand_in(tmp_path / "released", onnx_network(48))
     run(folder, "--out", str(tmp_path / "out"))
     images, logits, _ = answers(folder)
-    network = read_bundle(tmp_path / "out")[1]
+    network = read_bundle(tmp_path / "out")[1][0]
     file = tmp_path / "network.onnx"
     several = ({0: torch.export.Dim("n")},)
     torch.onnx.export(network, (images,), file, dynamo=True, dynamic_shapes=several, input_names=["image"])
@@ -244,7 +250,7 @@ def test_a_network_of_any_task(
             released, task, task.order[::-1], "nothing known", python, out
         )
     assert difference < 1e-4
-    bundle, network = read_bundle(out)
+    bundle, (network,) = read_bundle(out)
     assert (bundle.task, written.task) == (task, task)
     with np.load(folder / "answers.npz") as said, torch.no_grad():
         images = torch.from_numpy(said["images"].transpose(0, 3, 1, 2).copy())
@@ -342,7 +348,7 @@ def test_the_issues_command_needs_no_more(
     run(folder, *names)
     images, logits, _ = answers(folder)
     with torch.no_grad():
-        assert read_bundle(tmp_path / "results" / "imported")[1](images).numpy() == pytest.approx(logits, abs=1e-4)
+        assert read_bundle(tmp_path / "results" / "imported")[1][0](images).numpy() == pytest.approx(logits, abs=1e-4)
 
 
 def with_answers(folder: Path, **said: np.ndarray) -> Path:
@@ -385,11 +391,11 @@ def test_a_network_for_pictures_that_are_too_small(onnx_network: Callable[[int],
 
 def test_a_damaged_bundle_is_refused(imported: Path, tmp_path: Path) -> None:
     shutil.copytree(imported, tmp_path / "bundle")
-    (tmp_path / "bundle" / GRAPH).write_bytes(b"other")
+    (tmp_path / "bundle" / graph_file(0)).write_bytes(b"other")
     with pytest.raises(CxrflowError, match=f"not the graph that {DESCRIPTION} describes"):
         read_bundle(tmp_path / "bundle")
-    (tmp_path / "bundle" / GRAPH).unlink()
+    (tmp_path / "bundle" / graph_file(0)).unlink()
     with pytest.raises(CxrflowError, match=r"graph\.onnx is absent; import the network again"):
         read_bundle(tmp_path / "bundle")
-    weights = load_file(imported / WEIGHTS)
+    weights = load_file(imported / weights_file(0))
     assert weights["order"].tolist() == ORDER

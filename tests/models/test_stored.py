@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import cxrflow
-from cxrflow.bundle import Bundle, read_bundle, seen_rows, write_bundle
+from cxrflow.bundle import Bundle, Network
+from cxrflow.bundle_files import read_bundle, seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.models.stored import STORED, StoredNetwork
@@ -30,11 +31,25 @@ def imported(tiny: Tiny, onnx_network: Callable[[int], bytes], tmp_path: Path) -
     network = StoredNetwork(onnx_network(32))
     network.order.copy_(torch.tensor([2, 0, 1]))
     bundle = Bundle(
-        cxrflow=cxrflow.__version__, model=STORED, task=dataset.task, mean=0, std=1, temperature=1,
-        images=steps.model_copy(update={"channels": 3}), sources={}, pretrained_on=("elsewhere",), seen="unknown",
-        epoch=0, validation={}, digests={},
-    )  # fmt: skip
-    write_bundle(tmp_path / "imported", network, bundle, seen_rows(dataset.records[:0]))
+        cxrflow=cxrflow.__version__,
+        task=dataset.task,
+        networks=(
+            Network(
+                model=STORED,
+                mean=0,
+                std=1,
+                temperature=1,
+                images=steps.model_copy(update={"channels": 3}),
+                epoch=0,
+                validation={},
+            ),
+        ),
+        sources={},
+        pretrained_on=("elsewhere",),
+        seen="unknown",
+        digests={},
+    )
+    write_bundle(tmp_path / "imported", [network], bundle, seen_rows(dataset.records[:0]))
     return tmp_path / "imported"
 
 
@@ -43,7 +58,7 @@ def test_training_feeds_a_stored_network_what_it_was_made_for(
 ) -> None:
     """Shares of white, three equal planes, and not the new images' mean and deviation; it learns, and is a bundle."""
     dataset, steps = tiny(120)
-    before = read_bundle(imported)[1].state_dict()
+    before = read_bundle(imported)[1][0].state_dict()
     update = {"model": STORED, "start": str(imported), "epochs": 4, "batch_size": 16}
     how = params.training.model_copy(update=update)
     fed: list[torch.Tensor] = []
@@ -63,7 +78,7 @@ def test_training_feeds_a_stored_network_what_it_was_made_for(
     assert trained is not None
     assert (trained.mean, trained.std, trained.seen, trained.pretrained_on) == (0, 1, "unknown", ("elsewhere",))
     assert trained.validation["macro_auroc"] > 0.8
-    again, network = read_bundle(tmp_path / "out" / "bundle")
+    again, (network,) = read_bundle(tmp_path / "out" / "bundle")
     assert again.model == STORED
     moved = [n for n, value in network.state_dict().items() if not torch.equal(value, before[n])]
     assert sorted(moved) == sorted(set(before) - {"order"})  # the statistics of batch normalisation among them
@@ -73,12 +88,12 @@ def test_training_feeds_a_stored_network_what_it_was_made_for(
 def test_a_stored_network_keeps_size_planes_and_classes_and_answers_in_the_order_of_the_task(
     imported: Path, task: Task, two_classes: Task
 ) -> None:
-    steps = read_bundle(imported)[0].images
+    steps = read_bundle(imported)[0].networks[0].images
     turned = Task(classes=dict(reversed(task.classes.items())), positive=task.positive)
     network = begin(STORED, str(imported), steps, turned).network.eval()
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
-        assert torch.equal(network(images), read_bundle(imported)[1](images)[:, [2, 1, 0]])
+        assert torch.equal(network(images), read_bundle(imported)[1][0](images)[:, [2, 1, 0]])
     others = Task(classes={"a": ("mass",), "b": ("nodule",), "c": ("cancer",)}, positive="a")
     for images_, other in [(steps.model_copy(update={"size": 48}), task), (steps, two_classes), (steps, others)]:
         with pytest.raises(CxrflowError, match=rf"requires images\.size 32, .*classes {', '.join(task.order)}; set"):

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from cxrflow.bundle import Bundle, seen_rows, write_bundle
+from cxrflow.bundle import Bundle, Network
+from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.models import find_model
 from cxrflow.params import Images, Params
 from cxrflow.task import Task
@@ -23,14 +24,28 @@ def bundle_of(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> 
     ) -> Path:
         torch.manual_seed(1)
         bundle = Bundle(
-            cxrflow="0", model=model, task=task, images=images.model_copy(update={"channels": channels}), mean=0.4,
-            std=0.2, temperature=2.0, sources={}, epoch=0, validation={}, digests={}, **more,
-        )  # fmt: skip
+            cxrflow="0",
+            task=task,
+            networks=(
+                Network(
+                    model=model,
+                    images=images.model_copy(update={"channels": channels}),
+                    mean=0.4,
+                    std=0.2,
+                    temperature=2.0,
+                    epoch=0,
+                    validation={},
+                ),
+            ),
+            sources={},
+            digests={},
+            **more,
+        )
         network = find_model(model).build(channels, len(task.order))
         network.train()(torch.randn(8, channels, 48, 48))  # some statistics for batch normalisation
         empty = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
         folder = tmp_path_factory.mktemp("bundle")
-        write_bundle(folder, network, bundle, seen_rows(empty))
+        write_bundle(folder, [network], bundle, seen_rows(empty))
         return folder
 
     return write

@@ -34,8 +34,8 @@ def pictures() -> np.ndarray:
 
 def by_hand(predictor: Predictor, pictures: np.ndarray) -> torch.Tensor:
     pixels = (torch.from_numpy(pictures).float() / 255 - 0.4) / 0.2
-    planes = pixels[:, None].repeat(1, predictor.bundle.images.channels, 1, 1)
-    return predictor.network(planes.to(predictor.device)).cpu()
+    planes = pixels[:, None].repeat(1, predictor.bundle.steps[0].channels, 1, 1)
+    return predictor.networks[0].module(planes.to(predictor.networks[0].device)).cpu()
 
 
 def test_scores_are_the_networks_with_the_temperature(predictor: Predictor, pictures: np.ndarray) -> None:
@@ -50,8 +50,8 @@ def test_scores_are_the_networks_with_the_temperature(predictor: Predictor, pict
 
 def test_heat_map_is_grad_cam_as_published(predictor: Predictor, pictures: np.ndarray) -> None:
     """Selvaraju et al. 2017, equations 1 and 2, computed here with autograd on the layer's output."""
-    network, order = predictor.network, predictor.bundle.task.order
-    layer = MODELS[predictor.bundle.model].gradcam_layer(network, predictor.bundle.images.size)
+    network, order = predictor.networks[0].module, predictor.bundle.task.order
+    layer = MODELS[predictor.bundle.name].gradcam_layer(network, predictor.bundle.steps[0].size)
     kept: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda *args: kept.append(args[2]))
     for column, label in enumerate(order):
@@ -72,7 +72,7 @@ def test_another_network_has_heat_maps_of_its_own(bundle_of: Callable[..., Path]
     predictor = Predictor(bundle_of(task))
     before = predictor.heat_map(pictures[0], task.positive)
     torch.manual_seed(5)
-    predictor.use(MODELS["crnn"].build(1, 3).eval())
+    predictor = predictor.with_modules(lambda _: MODELS["crnn"].build(1, 3).eval())
     assert np.abs(predictor.heat_map(pictures[0], task.positive) - before).max() > 0.01
 
 
@@ -81,9 +81,9 @@ def test_a_file_is_read_turned_and_prepared_in_one_call(
 ) -> None:
     for name, grey in (("a.png", drawn[0]), ("inverted.png", 255 - drawn[0])):
         Image.fromarray(grey).save(tmp_path / name)
-        image = predictor.prepare(str(tmp_path / name))
+        (image,) = predictor.prepare(str(tmp_path / name))
         assert image.dtype == np.uint8
-        assert np.array_equal(image, prepare_image(drawn[0], predictor.bundle.images).image)
+        assert np.array_equal(image, prepare_image(drawn[0], predictor.bundle.steps[0]).image)
     with pytest.raises(LeftOut, match="absent"):
         predictor.prepare(tmp_path / "b.png")
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrflow.bundle import Bundle, OperatingPoint, PredictionSets, write_description
+from cxrflow.bundle import Bundle, Network, OperatingPoint, PredictionSets
+from cxrflow.bundle_files import write_description
 from cxrflow.model_card import CARD, NOT_AUDITED
 from cxrflow.params import Params
 from cxrflow.state import write_sealed
@@ -87,12 +88,24 @@ def bundle_of(demo_params: Params) -> Callable[[Task], Bundle]:
 
     def make(task: Task) -> Bundle:
         return Bundle(
-            cxrflow="0", model="crnn", task=task, images=demo_params.images.model_copy(update={"size": 32}),
-            mean=0.5, std=0.25, temperature=1.5, sources={"hospital": 90}, epoch=1, validation={"macro_auroc": 0.8},
+            cxrflow="0",
+            task=task,
+            networks=(
+                Network(
+                    model="crnn",
+                    images=demo_params.images.model_copy(update={"size": 32}),
+                    mean=0.5,
+                    std=0.25,
+                    temperature=1.5,
+                    epoch=1,
+                    validation={"macro_auroc": 0.8},
+                ),
+            ),
+            sources={"hospital": 90},
             digests={"weights": "cd" * 32},
             thresholds={"specificity": OperatingPoint(wanted=0.9, threshold=0.4, sensitivity=0.5, specificity=0.9)},
             prediction_sets=PredictionSets(coverage=0.9, least=dict.fromkeys(task.order, 0.2)),
-        )  # fmt: skip
+        )
 
     return make
 
@@ -104,7 +117,13 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
     def write(task: Task) -> Path:
         out = tmp_path_factory.mktemp("results")
         write_description(out / "training" / "bundle", bundle_of(task))
-        epochs = {"epoch": [0, 1], "train_loss": [1, 0.5], "val_loss": [1, 0.8], "val_macro_auroc": [0.5, 0.8]}
+        epochs = {
+            "network": [1, 1],
+            "epoch": [0, 1],
+            "train_loss": [1, 0.5],
+            "val_loss": [1, 0.8],
+            "val_macro_auroc": [0.5, 0.8],
+        }
         by_class = {f"val_{key}_{name}": [0.5, 0.8] for name in task.order for key in ("sensitivity", "ppv")}
         _csv(out / "training" / "history.csv", epochs | by_class)
         fates = [(source, f"kept: {name}", 50) for source in SOURCES for name in task.order]

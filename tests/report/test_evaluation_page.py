@@ -16,11 +16,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cxrflow.bundle import Bundle, seen_rows, write_bundle
+from cxrflow.bundle import Bundle
+from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.cli import app
 from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.seen import SAME_FILE, SAME_PATIENT
-from cxrflow.images.prepare import Store, prepare_images
+from cxrflow.images.prepare import Store, prepare_all
 from cxrflow.models import MODELS
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
@@ -38,8 +39,8 @@ def bundle(bundle_of: Callable[[Task], Bundle], tmp_path: Path) -> Callable[...,
 
     def write(task: Task, used: pd.DataFrame, **changes: Any) -> Path:
         torch.manual_seed(1)
-        network = MODELS[bundle_of(task).model].build(1, len(task.order))
-        write_bundle(tmp_path / "bundle", network, bundle_of(task).model_copy(update=changes), seen_rows(used))
+        network = MODELS[bundle_of(task).name].build(1, len(task.order))
+        write_bundle(tmp_path / "bundle", [network], bundle_of(task).model_copy(update=changes), seen_rows(used))
         return tmp_path / "bundle"
 
     return write
@@ -139,12 +140,12 @@ def test_an_image_that_cannot_be_prepared_is_left_out_with_its_reason(
     rows = [(f"{k}.png", task.order[k % 3], f"p{k}") for k in range(IMAGES)]
     root = own(rows, {f"{k}.png": k for k in range(IMAGES)})
 
-    def prepare(*asked: Any) -> Store:
-        store = prepare_images(*asked)
+    def prepare(*asked: Any) -> list[Store]:
+        (store,) = prepare_all(*asked)
         store.index.loc[4, "left_out"] = "the image steps failed"
-        return store
+        return [store]
 
-    monkeypatch.setattr("cxrflow.evaluation.evaluate.prepare_images", prepare)
+    monkeypatch.setattr("cxrflow.evaluation.evaluate.prepare_all", prepare)
     monkeypatch.setattr("cxrflow.evaluation.evaluate._draw", lambda *_: None)  # takes most of the time
     none = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
     how, out = demo_params.evaluation.model_copy(update={"bootstrap": 100}), tmp_path / "out"

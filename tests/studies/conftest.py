@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrflow.bundle import Bundle, seen_rows, write_bundle
+from cxrflow.bundle import Bundle, Network
+from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.models import MODELS
@@ -80,11 +81,16 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[Da
             given.append(dataset)
             network = MODELS["crnn"].build(images.channels, len(dataset.task.order))
             bundle = Bundle(
-                cxrflow="0", model="crnn", task=dataset.task, images=images, mean=0.5, std=0.2, temperature=1.0,
-                sources={}, epoch=0, validation={}, digests={},
-            )  # fmt: skip
+                cxrflow="0",
+                task=dataset.task,
+                networks=(
+                    Network(model="crnn", images=images, mean=0.5, std=0.2, temperature=1.0, epoch=0, validation={}),
+                ),
+                sources={},
+                digests={},
+            )
             used = dataset.split("train", "val").records
-            write_bundle(out / "bundle", network, bundle, seen_rows(used))
+            write_bundle(out / "bundle", [network], bundle, seen_rows(used))
 
         monkeypatch.setattr(module, "train", train)
         return given

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
-from cxrflow.bundle import Bundle, OperatingPoint, seen_rows, write_bundle
+from cxrflow.bundle import Bundle, Network, OperatingPoint
+from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation.operating import choose_on_val
+from cxrflow.evaluation.operating import choose_left_out
 from cxrflow.files import Root
 from cxrflow.images.registry import prepare_image
 from cxrflow.models import MODELS
@@ -33,14 +34,15 @@ def bundle_of(params: Params, seed: int, seen: pd.DataFrame, folder: Path, **cha
     """An untrained network's bundle, opened."""
     torch.manual_seed(seed)
     point = OperatingPoint(wanted=0.9, threshold=AT, sensitivity=0.5, specificity=0.9)
+    steps = changes.pop("images", params.images)
+    about = Network(model="crnn", images=steps, mean=0.5, std=0.2, temperature=1.0, epoch=0, validation={})
     bundle = Bundle(
-        **{"cxrflow": "0", "model": "crnn", "task": params.task, "images": params.images, "mean": 0.5, "std": 0.2}
-        | {"temperature": 1.0, "sources": {}, "epoch": 0, "validation": {}, "digests": {}}
+        **{"cxrflow": "0", "task": params.task, "networks": (about,), "sources": {}, "digests": {}}
         | {"thresholds": {"specificity": point}}
         | changes
     )
     network = MODELS["crnn"].build(params.images.channels, len(bundle.task.order))
-    write_bundle(folder, network, bundle, seen_rows(seen))
+    write_bundle(folder, [network], bundle, seen_rows(seen))
     return Predictor(folder)
 
 
@@ -96,14 +98,14 @@ def test_images_that_either_has_seen_are_left_out_and_both_looks_are_entered(
 def test_the_order_of_a_bundles_classes_plays_no_part(stored: Two, tmp_path: Path) -> None:
     """The second bundle is the first one, its outputs in another order: not an image is scored otherwise."""
     comparison, dataset = stored
-    task, bundle, network = dataset.task, comparison.a.bundle, comparison.a.network
+    task, bundle, network = dataset.task, comparison.a.bundle, comparison.a.networks[0].module
     turned = task.model_copy(update={"classes": {name: task.classes[name] for name in reversed(task.order)}})
     layers = [m for m in network.modules() if isinstance(m, torch.nn.Linear) and m.out_features == len(task.order)]
     with torch.no_grad():
         for parameter in (layers[-1].weight, layers[-1].bias):
             parameter.copy_(parameter.flip(0))
     other = bundle.model_copy(update={"task": Task.model_validate(turned.model_dump())})
-    write_bundle(tmp_path / "turned", network, other, seen_rows(dataset.records[:0]))
+    write_bundle(tmp_path / "turned", [network], other, seen_rows(dataset.records[:0]))
     a, b = Predictor(tmp_path / "1"), Predictor(tmp_path / "turned")
     assert b.bundle.task.order == tuple(reversed(task.order))
     found = compare_stored(replace(comparison, a=a, b=b), dataset, Root(tmp_path))
@@ -157,7 +159,7 @@ def test_a_bundle_of_other_image_steps_gets_images_of_its_own(larger: Two, tmp_p
     result = compare_stored(comparison, dataset, Root(tmp_path))
     assert result["n"] == 29
     left = dataset.where(np.arange(30) != 7)
-    steps = comparison.b.bundle.images
+    steps = comparison.b.bundle.steps[0]
     pictures = [prepare_image(read_radiograph(tmp_path / file), steps).image for file in left.records.path]
     positive, column = left.labels == dataset.task.positive, dataset.task.positive_column
     by_hand = np.mean(comparison.b.scores(np.stack(pictures))[positive, column] >= AT)
@@ -191,7 +193,7 @@ def test_what_is_chosen_on_val_is_written_into_the_bundle_and_weights_stay(store
     split = np.where(np.arange(30) < 20, "val", "test")
     val = dataset.where(np.arange(20))
     scores, positive = first.score(val)[:, task.positive_column], val.labels == task.positive
-    chosen = choose_on_val(first.folder, dataset.divided(split), params.evaluation)
+    chosen = choose_left_out(first.folder, dataset.divided(split), params.evaluation)
     again = Predictor(first.folder).bundle
     assert again == chosen
     assert again.digests == first.bundle.digests

@@ -9,17 +9,18 @@ import pytest
 
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
+from cxrflow.metadata.groups import folds_of
 from cxrflow.params import Params
-from cxrflow.studies.folds import enter_together, folds_of, one_process, only_trained
+from cxrflow.studies.folds import enter_together, one_process, only_trained
 from cxrflow.task import Task
 
 
 def test_groups_stay_together_and_adding_rows_moves_nobody() -> None:
     groups = np.array([f"g{k // 3}" for k in range(900)])
-    fold = folds_of(groups, 5)
+    fold = folds_of(groups, 5, "fold")
     assert pd.Series(fold).groupby(groups).nunique().eq(1).all()
     assert np.bincount(fold, minlength=5).min() > 120
-    assert np.array_equal(folds_of(groups[::-1], 5), fold[::-1])
+    assert np.array_equal(folds_of(groups[::-1], 5, "fold"), fold[::-1])
 
 
 def test_children_and_their_groups_are_only_trained_on_where_the_parameters_say_so(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrflow.bundle import read_trained_on
+from cxrflow.bundle_files import read_trained_on
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params

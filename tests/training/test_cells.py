@@ -119,15 +119,15 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
 ) -> None:
     training = Training.model_validate(training.model_dump() | change)
     stage.train(*two_sources, training, tmp_path / "whole")
-    write = stage.write_history
+    write = stage._write_histories
 
-    def stop(history, path) -> None:
+    def stop(path, before, history) -> None:
         if len(history) == 3:
             raise OSError("stopped")
-        write(history, path)
+        write(path, before, history)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "write_history", stop)
+        patch.setattr(stage, "_write_histories", stop)
         with pytest.raises(OSError, match="stopped"):
             stage.train(*two_sources, training, tmp_path / "again")
     held = torch.load(tmp_path / "again" / "checkpoints" / "last.ckpt", weights_only=True)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,8 @@ from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.transforms.functional import normalize
 
-from cxrflow.bundle import Bundle, read_bundle, read_trained_on
+from cxrflow.bundle import Bundle, Network
+from cxrflow.bundle_files import read_bundle, read_trained_on
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.models import MODELS, find_model
@@ -141,8 +141,8 @@ def test_a_bundle_of_a_transformer_starts_another_at_another_size(
     assert heat.max() <= 1
     twice = steps.model_copy(update={"size": 2 * steps.size})
     begun = begin("timm:test_vit", str(tmp_path / "bundle"), twice, task)
-    assert begun.scale == (bundle.mean, bundle.std)
-    state = read_bundle(tmp_path / "bundle")[1].state_dict()
+    assert begun.scale == (bundle.networks[0].mean, bundle.networks[0].std)
+    state = read_bundle(tmp_path / "bundle")[1][0].state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in begun.network.state_dict().items())
     assert begun.network(torch.zeros(2, steps.channels, twice.size, twice.size)).shape == (2, 3)
 
@@ -168,7 +168,7 @@ def test_a_bundle_has_the_scale_of_its_imagenet_weights(
     bundle = train(*tiny(60), short.model_copy(update={"start": "imagenet", "epochs": 2}), tmp_path)
     assert bundle is not None
     assert bundle.pretrained_on == ("pictures",)
-    assert (bundle.mean, bundle.std) == pytest.approx((0.4, 0.2))
+    assert (bundle.networks[0].mean, bundle.networks[0].std) == pytest.approx((0.4, 0.2))
 
 
 def test_without_cache_and_network_one_sentence_says_what_to_do(
@@ -238,7 +238,7 @@ def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(
     dataset, steps = tiny(60)
     folder, bundle = first[0] / "bundle", first[1]
     begun = begin("small", str(folder), steps.model_copy(update={"channels": 3, "size": 48}), task)
-    _, network = read_bundle(folder)
+    _, (network,) = read_bundle(folder)
     picture = torch.randn(2, 1, 48, 48)
     with torch.inference_mode():
         assert torch.allclose(begun.network.eval()(picture.expand(-1, 3, -1, -1)), network(picture), atol=1e-4)
@@ -253,7 +253,10 @@ def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(
     assert second is not None
     assert second.pretrained_on == ("tiny",)
     assert second.seen == "listed"
-    assert (second.mean, second.std) == (bundle.mean, bundle.std)  # its weights know grey levels by these
+    assert (second.networks[0].mean, second.networks[0].std) == (
+        bundle.networks[0].mean,
+        bundle.networks[0].std,
+    )  # its weights know grey levels by these
     seen = read_trained_on(tmp_path / "bundle")
     assert {*dataset.records.content_hash, *others.content_hash} == set(seen.content_hash)
     started, scratch = (pd.read_csv(out / "history.csv") for out in (tmp_path, first[0]))
@@ -270,11 +273,10 @@ def test_a_bundle_of_the_same_classes_in_another_order_gives_each_class_its_own_
     turned = Task(classes={third: ("mass",), second: ("tuberculosis",), first: ("cancer",)}, positive=second)
     torch.manual_seed(0)
     held = find_model(name).architecture(1, 3).eval()
-    bundle = SimpleNamespace(
-        model=name, task=turned, images=grey, mean=0.4, std=0.2, pretrained_on=(), sources={"a": 1}, seen="listed"
-    )
+    about = Network(model=name, images=grey, mean=0.4, std=0.2, temperature=1, epoch=0, validation={})
+    bundle = Bundle(cxrflow="0", task=turned, networks=(about,), sources={"a": 1}, digests={})
     (tmp_path / "bundle.json").touch()
-    monkeypatch.setattr(module, "read_bundle", lambda path: (bundle, held))
+    monkeypatch.setattr(module, "read_bundle", lambda path: (bundle, [held]))
     monkeypatch.setattr(module, "read_trained_on", lambda path: pd.DataFrame())
     network = begin(name, str(tmp_path), grey, task).network.eval()
     picture = torch.randn(2, 1, 64, 64)
@@ -293,7 +295,7 @@ def test_a_bundle_of_other_classes_leaves_the_last_layer_at_random(
     other = renamed if as_many else four_classes
     folder = first[0] / "bundle"
     own = begin("small", str(folder), grey, other).network.state_dict()
-    state = read_bundle(folder)[1].state_dict()
+    state = read_bundle(folder)[1][0].state_dict()
     new = [name for name in own if own[name].shape != state[name].shape or not torch.equal(own[name], state[name])]
     assert new == ["9.weight", "9.bias"]
     assert own["9.weight"].std() > 0
@@ -324,7 +326,7 @@ def test_a_checkpoint_goes_on_with_optimiser_and_schedule(
     ]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     half = read_bundle(tmp_path / "half" / "bundle")[0]
-    assert begin("small", str(checkpoint), steps, task).scale == (half.mean, half.std)
+    assert begin("small", str(checkpoint), steps, task).scale == (half.networks[0].mean, half.networks[0].std)
 
 
 def test_a_checkpoint_that_cannot_go_on_is_one_sentence(

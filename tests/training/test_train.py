@@ -19,14 +19,15 @@ from sklearn.frozen import FrozenEstimator
 from timm.utils import ModelEmaV3
 from torch.nn.functional import cross_entropy, softmax
 
-from cxrflow.bundle import read_bundle, read_trained_on
+from cxrflow.bundle_files import read_bundle, read_trained_on
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Images, Training
 from cxrflow.task import Task
 from cxrflow.training.checkpoints import begun_by_same
+from cxrflow.training.fit import fit_temperature, moving_average
 from cxrflow.training.module import TrainingModule, learning_rate_factor
-from cxrflow.training.train import fit_temperature, moving_average, train
+from cxrflow.training.train import train
 
 Tiny = Callable[..., tuple[Dataset, Images]]
 FILES = ("model.safetensors", "bundle.json", "trained_on.csv")
@@ -53,11 +54,11 @@ def test_it_learns_any_task_and_the_bundle_says_how(
     by_class = [f"val_{figure}_{name}" for name in any_task.order for figure in ("sensitivity", "ppv")]
     assert [name for name in history if "sensitivity" in name or "ppv" in name] == by_class
     assert bundle is not None
-    assert bundle.validation["macro_auroc"] == pytest.approx(history.val_macro_auroc.max(), abs=1e-5)
-    assert bundle.validation["macro_auroc"] > 0.9
+    assert bundle.networks[0].validation["macro_auroc"] == pytest.approx(history.val_macro_auroc.max(), abs=1e-5)
+    assert bundle.networks[0].validation["macro_auroc"] > 0.9
     tied = history[history.val_macro_auroc == history.val_macro_auroc.max()]
-    assert bundle.epoch == tied.epoch[tied.val_loss.idxmin()]
-    read, network = read_bundle(tmp_path / "bundle")
+    assert bundle.networks[0].epoch == tied.epoch[tied.val_loss.idxmin()]
+    read, (network,) = read_bundle(tmp_path / "bundle")
     assert read.task == any_task
     assert read.digests == bundle.digests | {name: read.digests[name] for name in ("weights", "trained_on")}
     assert not network.training
@@ -66,11 +67,12 @@ def test_it_learns_any_task_and_the_bundle_says_how(
     assert not seen.patient.str.contains("tiny").any()
     # Each output is that of its class, in the order of the task.
     val = dataset.split("val")
-    images = (torch.from_numpy(val.pixels())[:, None] / 255 - read.mean) / read.std
+    (about,) = read.networks
+    images = (torch.from_numpy(val.pixels())[:, None] / 255 - about.mean) / about.std
     with torch.inference_mode():
         found = network(images).argmax(dim=1).numpy()
     right = [(found == val.truth)[val.truth == number].mean() for number in range(len(any_task.order))]
-    sensitivities = [bundle.validation[f"sensitivity_{name}"] for name in any_task.order]
+    sensitivities = [bundle.networks[0].validation[f"sensitivity_{name}"] for name in any_task.order]
     assert right == pytest.approx(sensitivities, abs=1e-6)
     assert np.mean(right) > 0.7
 
@@ -232,8 +234,8 @@ def test_a_class_without_validation_images_stops_at_once_or_is_left_out(
     others = [name for name in four_classes.order if name != "viral"]
     bundle = train(without, steps, training.model_copy(update={"epochs": 2}), tmp_path, others)
     assert bundle is not None
-    assert 0.5 < bundle.validation["macro_auroc"] <= 1  # of the other three
-    assert "sensitivity_viral" not in bundle.validation
+    assert 0.5 < bundle.networks[0].validation["macro_auroc"] <= 1  # of the other three
+    assert "sensitivity_viral" not in bundle.networks[0].validation
 
 
 def test_temperature_minimises_the_cross_entropy() -> None:
@@ -364,7 +366,7 @@ def test_a_damaged_checkpoint_is_said_and_the_training_starts_over(
         assert not list((tmp_path / "checkpoints").glob("*.ckpt"))
         raise Begins
 
-    monkeypatch.setattr("cxrflow.training.train._fit", fit)
+    monkeypatch.setattr("cxrflow.training.fit._fit", fit)
     with pytest.raises(Begins):
         train(*tiny(60), training, tmp_path)
     assert f"{name} is absent or damaged, so the training starts over" in capsys.readouterr().out

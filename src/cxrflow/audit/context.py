@@ -14,7 +14,6 @@ from cxrflow.audit.pictures import Pictures, evenly, take
 from cxrflow.dataset import Dataset
 from cxrflow.explanation.explain import predicted_images
 from cxrflow.explanation.masks import Masks
-from cxrflow.images.prepare import check_steps
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.resampling import Bootstrap
@@ -51,7 +50,8 @@ class Audited:
         """Raise CxrflowError if the data set's task is not the bundle's, if the images were prepared by other steps
         than the bundle's, or if the predictions are of other images."""
         self.predictor.check_task(self.task)
-        check_steps(self.dataset.store, self.predictor.bundle.images)
+        (steps,) = self.predictor.bundle.steps
+        self.dataset.of(steps)
         predicted_images(self.dataset, self.predictions)
 
     @property

@@ -8,8 +8,10 @@ import torch
 from captum.attr import Occlusion
 from numpy.typing import NDArray
 from rich.progress import track
+from torch import nn
 
 from cxrflow.audit.pictures import Pictures
+from cxrflow.network import LoadedNetwork
 from cxrflow.predictor import Predictor
 
 #: A map, scaled to a maximum of 1, is flat if its values differ by less than this, which is rounding.
@@ -59,33 +61,40 @@ def occlusion(predictor: Predictor, image: NDArray[np.uint8], label: str) -> NDA
     image  uint8 (size, size)
     Returns float32 (size, size): for each pixel the mean over the squares that cover it; 0 where the logit rises.
     """
-    side = image.shape[0]
-    window, channels = max(2, side // _WINDOW), predictor.bundle.images.channels
+    target = predictor.bundle.task.order.index(label)
+    maps = [_occlusion(network, image, target) for network in predictor.networks]
+    return np.asarray(np.mean(maps, axis=0), np.float32)
+
+
+def _occlusion(network: LoadedNetwork, image: NDArray[np.uint8], target: int) -> NDArray[np.float32]:
+    window, channels = max(2, image.shape[0] // _WINDOW), network.about.images.channels
     with torch.no_grad():
-        found = Occlusion(predictor.network).attribute(
-            predictor.to_tensor(image[None]),
+        found = Occlusion(network.module).attribute(
+            network.to_tensor(image[None]),
             sliding_window_shapes=(channels, window, window),
             strides=(channels, window // 2, window // 2),
-            baselines=0,  # the bundle's mean grey value
-            target=predictor.bundle.task.order.index(label),
+            baselines=0,  # the network's mean grey value
+            target=target,
             perturbations_per_eval=16,
         )
     return np.asarray(found[0].mean(dim=0).clamp(min=0).cpu().numpy(), np.float32)
 
 
 def randomised(predictor: Predictor, seed: int) -> Predictor:
-    """The same network with random weights. Layers are reinitialised; the weights of layers that cannot be, as in an
+    """The same networks with random weights. Layers are reinitialised; the weights of layers that cannot be, as in an
     imported graph, are shuffled."""
-    network = copy.deepcopy(predictor.network)
-    twin = copy.copy(predictor)
     random = torch.Generator().manual_seed(seed)
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(seed)
+
+    def change(trained: LoadedNetwork) -> nn.Module:
+        network = copy.deepcopy(trained.module)
         for weights in network.parameters():
             flat = weights.flatten()
             weights.copy_(flat[torch.randperm(len(flat), generator=random).to(flat.device)].reshape(weights.shape))
         for module in network.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
-    twin.use(network.eval())
-    return twin
+        return network.eval()
+
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return predictor.with_modules(change)

@@ -24,7 +24,7 @@ from cxrflow.evaluation.metrics import macro_auroc
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.models import find_model
 from cxrflow.models.stored import STORED
-from cxrflow.params import IMAGENET, SCRATCH, Images, Params, Training
+from cxrflow.params import IMAGENET, SCRATCH, Images, Params, Training, first_member
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import Figure, in_words, missing
 from cxrflow.statistics.scored import Scored
@@ -45,7 +45,7 @@ def run(context: Audited) -> Result:
     """
     folder = context.out / "retraining"
     folder.mkdir(parents=True, exist_ok=True)  # DVC expects it, even if nothing is trained
-    if why := _not_trained(context.params):
+    if why := _not_trained(first_member(context.params)):
         return _untold(why)
     pictures = take(context.dataset, min(context.dataset.size, context.params.audit.retrain_size))
     if not pictures.lungs.any():
@@ -60,7 +60,7 @@ def run(context: Audited) -> Result:
         f"AUROC on test: {told}. Chance is 0.50. Without lungs, the box round the lungs is black; the figure is the "
         f"mean of {VARIANTS['without lungs']} networks, and its interval has their spread, too."
     )
-    steps = context.params.images
+    steps = first_member(context.params).images
     if steps.lungs != "none" and steps.lungs_use == "crop":
         words += (
             " The pictures are cropped to the lungs (images.lungs_use: crop): without lungs only a rim is left, "
@@ -75,7 +75,7 @@ def score_variant(context: Audited, pictures: Pictures, variant: str) -> Figure:
     """The macro AUROC on test of networks trained and tested on one variant of the pictures, as ``over_seeds``; missing
     if training fails."""
     folder = context.out / "retraining" / variant.replace(" ", "-")
-    params = context.params
+    params = first_member(context.params)
     steps = params.images.model_copy(update={"size": pictures.images.shape[-1]})
     dataset, short = _changed(pictures, variant, steps), _short(params.training, params.audit.retrain_epochs)
     test, looked_at = dataset.split("test"), test_set_hash(pictures.dataset.split("test").records)

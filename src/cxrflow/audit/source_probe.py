@@ -58,8 +58,7 @@ def run(context: Audited) -> Result:
     network's features, from those of untrained twins, and from small raw pictures."""
     networks = [context.predictor, *(untrained(context, k) for k in range(TWINS))]
     trained, *twins = [
-        Features(*(network.features(side.batches()) for side in (context.train, context.test.dataset)))
-        for network in networks
+        Features(*(network.features(side) for side in (context.train, context.test.dataset))) for network in networks
     ]
     return probe(context, trained, twins)
 

@@ -1,16 +1,17 @@
-"""The audited network before training, to tell what it has learned from what any network sees."""
+"""The audited networks before training, to tell what they have learned from what any network sees."""
 
-import copy
 from itertools import islice
 
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.heat import randomised
 from cxrflow.models import find_model
 from cxrflow.models.stored import STORED
-from cxrflow.params import IMAGENET
+from cxrflow.network import LoadedNetwork
+from cxrflow.params import IMAGENET, members_of
 from cxrflow.predictor import Predictor
 from cxrflow.training.start import begin
 
@@ -18,25 +19,28 @@ _BATCHES = 8  # of training images, for the statistics of batch normalisation
 
 
 def untrained(context: Audited, number: int) -> Predictor:
-    """A twin of the network as training began: fresh weights, or ImageNet's (``training.start``), and the statistics of
-    batch normalisation of the training images. An imported network has its weights shuffled."""
+    """Twins of the networks as their training began: fresh weights, or ImageNet's (``training.start``), and the
+    statistics of batch normalisation of the training images. An imported network has its weights shuffled."""
     predictor, seed = context.predictor, context.seed + number
-    bundle, start = predictor.bundle, context.params.training.start
-    if bundle.model == STORED:
+    starts = iter(member.training.start for member in members_of(context.params.images, context.params.training))
+
+    def change(trained: LoadedNetwork) -> nn.Module:
+        about, task = trained.about, predictor.bundle.task
+        if next(starts) == IMAGENET:
+            module = begin(about.model, IMAGENET, about.images, task).network
+        else:
+            module = find_model(about.model).architecture(about.images.channels, len(task.order))
+        module = module.to(trained.device).train()
+        for layer in module.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.momentum = None  # the mean over all batches
+        for images in islice(context.train.of(about.images).batches(), _BATCHES):
+            if len(images) > 1:  # one picture has no variance
+                module(trained.to_tensor(images))
+        return module.eval()
+
+    if any(network.about.model == STORED for network in predictor.networks):
         return randomised(predictor, seed)
-    twin = copy.copy(predictor)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        if start == IMAGENET:
-            network = begin(bundle.model, start, bundle.images, bundle.task).network
-        else:
-            network = find_model(bundle.model).architecture(bundle.images.channels, len(bundle.task.order))
-        twin.use(network.train())
-        for module in network.modules():
-            if isinstance(module, _BatchNorm):
-                module.momentum = None  # the mean over all batches
-        for images in islice(context.train.batches(), _BATCHES):
-            if len(images) > 1:  # one picture has no variance
-                twin.network(twin.to_tensor(images))
-    twin.network.eval()
-    return twin
+        return predictor.with_modules(change)

@@ -121,7 +121,8 @@ def import_network(
     released = Released(meta, checkpoint, input_name, logits, probabilities, size)
     task = load_params(params).task
     bundle, difference = import_tensorflow(released, task, classes.split(","), trained_on, python, out)
+    steps = bundle.networks[0].images
     say(
-        f"Image size {bundle.images.size}, {bundle.images.channels} channels; maximum difference from TensorFlow on "
+        f"Image size {steps.size}, {steps.channels} channels; maximum difference from TensorFlow on "
         f"random images {difference:.1e}: {out}"
     )

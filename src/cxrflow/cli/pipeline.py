@@ -21,7 +21,7 @@ from cxrflow.cli.options import (
     load,
     say,
 )
-from cxrflow.params import load_params, resolved_yaml, set_run
+from cxrflow.params import load_params, resolved_yaml, set_run, steps_of
 
 # Heavy modules are imported inside the commands that need them, so that the others start fast.
 commands = typer.Typer()
@@ -97,18 +97,20 @@ def metadata(
 def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
     """Crop, resize and equalise every kept image and store them as one array."""
     from cxrflow.engines import open_engine
-    from cxrflow.images.examples import write_examples
-    from cxrflow.images.prepare import prepare_images, print_prepared
+    from cxrflow.images.examples import examples_file, write_examples
+    from cxrflow.images.prepare import prepare_all, print_prepared
     from cxrflow.records import read_kept
     from cxrflow.sources import find_root
 
     loaded = load(params, engine)
     kept = read_kept(RECORDS)
     root = find_root(loaded.sources)
+    steps = steps_of(loaded)
     with open_engine(loaded) as opened:
-        store = prepare_images(kept, root, loaded.images, opened, IMAGES)
-    write_examples(kept, root, loaded.images, loaded.task, RESULTS / "images" / "examples.png")
-    print_prepared(store)
+        stores = prepare_all(kept, root, steps, opened, IMAGES)
+    for number, each in enumerate(steps):
+        write_examples(kept, root, each, loaded.task, RESULTS / "images" / examples_file(number))
+    print_prepared(stores)
 
 
 @commands.command()
@@ -116,7 +118,7 @@ def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
 def training(params: ParamsFile = PARAMS) -> None:
     """Train, or resume an interrupted training, and write the bundle of the epoch selected on val."""
     from cxrflow.dataset import Dataset
-    from cxrflow.evaluation.operating import choose_on_val
+    from cxrflow.evaluation.operating import choose_left_out
     from cxrflow.training.train import train
 
     loaded = load_params(params)
@@ -124,8 +126,11 @@ def training(params: ParamsFile = PARAMS) -> None:
     bundle = train(dataset, loaded.images, loaded.training, RESULTS / "training")
     if bundle is None:  # only DDP rank 0 continues
         return
-    choose_on_val(BUNDLE, dataset, loaded.evaluation)
-    say(f"Epoch {bundle.epoch} selected, macro AUROC on val {bundle.validation['macro_auroc']:.3f}: {BUNDLE}")
+    choose_left_out(BUNDLE, dataset, loaded.evaluation)
+    for network in bundle.networks:
+        on = "val" if network.fold is None else f"fold {network.fold + 1}, left out"
+        say(f"{network.model}: epoch {network.epoch}, macro AUROC on {on} {network.validation['macro_auroc']:.3f}")
+    say(f"Bundle: {BUNDLE}")
 
 
 @commands.command()

@@ -26,7 +26,7 @@ from cxrflow.evaluation.seen import leave_out_seen, seen_before, thumbnails_of
 from cxrflow.evaluation.slices import slices
 from cxrflow.evaluation.subgroups import subgroups
 from cxrflow.files import write_json, write_whole
-from cxrflow.images.prepare import prepare_images
+from cxrflow.images.prepare import prepare_all
 from cxrflow.metadata import stage
 from cxrflow.metadata.build import FINGERPRINTS, Built, build_records
 from cxrflow.metadata.groups import with_children
@@ -107,8 +107,8 @@ def evaluate_collections(
     nothing = f"{params.sources.root}: none of {rows} rows is left to evaluate; {reasons} gives each reason."
     if kept.empty:
         raise CxrflowError(f"{nothing} {stage.why_left_out(replace(built, outline=records, on_disk=None))}")
-    store = prepare_images(kept, built.root, predictor.bundle.images, engine, out / "images")
-    dataset = Dataset.join(kept, store, task)
+    stores = prepare_all(kept, built.root, predictor.bundle.steps, engine, out / "images")
+    dataset = Dataset.join(kept, stores, task)
     unprepared = dataset.left_out.set_index("image_id").left_out
     records["left_out"] = records.left_out.where(records.left_out.notna(), records.image_id.map(unprepared))
     records.loc[records.left_out.notna(), "split"] = None
@@ -126,7 +126,8 @@ def evaluate_collections(
 
 def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Path, ledger: Path) -> dict[str, Any]:
     images, bundle, bootstrap = test_set.images, predictor.bundle, Bootstrap(params.bootstrap, params.seed)
-    scored = Scored(images.task, images.records, predictor.score(images), bootstrap)
+    by_fold = predictor.score_by_fold(images)
+    scored = Scored(images.task, images.records, by_fold.mean(axis=0), bootstrap)
     test_hash = test_set_hash(images.records)
     enter(ledger, bundle.digests["weights"], test_hash)
     figures = evaluate(scored)
@@ -134,10 +135,10 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     figures["prevalence"] = params.prevalence
     figures["calibration"] = calibration(scored)
     figures["abstention"] = abstention(scored)
-    figures["prediction_sets"] = set_figures(scored, bundle.prediction_sets)
+    figures["prediction_sets"] = set_figures(scored, by_fold, bundle.prediction_sets)
     figures |= subgroups(scored)
     failed = images.where(scored.predicted != scored.truth)
-    figures["slices"] = slices(scored, predictor.features(failed.batches()))
+    figures["slices"] = slices(scored, predictor.features(failed))
     figures["cannot_tell"] = cannot_tell(figures, scored, test_set.held)
     blind = test_set.baseline.probabilities
     beside = missing(test_set.baseline.reason) if blind is None else macro_auroc(replace(scored, probabilities=blind))

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrflow.bundle import Bundle, OperatingPoint, write_description
+from cxrflow.bundle import Bundle, OperatingPoint
+from cxrflow.bundle_files import write_description
 from cxrflow.dataset import Dataset
-from cxrflow.evaluation.conformal import fit_sets
+from cxrflow.evaluation.conformal import fit_cross_sets, fit_sets
+from cxrflow.folds import NEVER, fold_of
 from cxrflow.params import Evaluation
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import Figure, missing
@@ -29,18 +31,36 @@ def point_names(task: Task) -> dict[str, str]:
     return dict(zip(POINTS, said, strict=True))
 
 
-def choose_on_val(folder: Path, dataset: Dataset, params: Evaluation) -> Bundle:
-    """Choose operating points and prediction sets on the split ``val`` and write them into the bundle in ``folder``."""
-    predictor, val = Predictor(folder), dataset.split("val")
-    bootstrap = Bootstrap(params.bootstrap, params.seed)
-    scored = Scored(dataset.task, val.records, predictor.score(val), bootstrap)
+def choose_left_out(folder: Path, dataset: Dataset, params: Evaluation) -> Bundle:
+    """Choose operating points and prediction sets, and write them into the bundle in ``folder``: on the split ``val``,
+    or, if its networks left out folds, on the images of train and val, each scored by the networks that had left it
+    out."""
+    predictor = Predictor(folder)
+    scored, fold = score_left_out(predictor, dataset, Bootstrap(params.bootstrap, params.seed))
+    folds, coverage = predictor.bundle.folds, params.set_coverage
     chosen = {
         "thresholds": choose(scored.positive_scores, scored.positive, params),
-        "prediction_sets": fit_sets(scored, params.set_coverage),
+        "prediction_sets": fit_cross_sets(scored, fold, folds, coverage) if folds else fit_sets(scored, coverage),
     }
     bundle = predictor.bundle.model_copy(update=chosen)
     write_description(folder, bundle)
     return bundle
+
+
+def score_left_out(predictor: Predictor, dataset: Dataset, bootstrap: Bootstrap) -> tuple[Scored, NDArray[np.int64]]:
+    """The images that a bundle's networks left out in training, scored by those that did; and the fold of each image.
+
+    dataset  what the bundle was trained on, with the same splits
+    """
+    folds = predictor.bundle.folds
+    fold = fold_of(dataset, folds) if folds else np.where(dataset.records.split == "val", 0, NEVER)
+    used, fold = dataset.where(fold >= 0), fold[fold >= 0]
+    probabilities = np.empty((len(used), len(dataset.task.order)))
+    for number in range(max(folds, 1)):
+        inside = fold == number
+        scores = predictor.score_by_fold(used.where(inside), number if folds else None)
+        probabilities[inside] = scores.mean(axis=0)
+    return Scored(dataset.task, used.records, probabilities, bootstrap), fold
 
 
 def choose(scores: NDArray[Any], positive: NDArray[np.bool_], params: Evaluation) -> dict[str, OperatingPoint]:

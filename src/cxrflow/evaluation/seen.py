@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrflow.bundle import Bundle, patient_digest, read_trained_on
+from cxrflow.bundle import Bundle
+from cxrflow.bundle_files import patient_digest, read_trained_on
 from cxrflow.engines import Engine
 from cxrflow.files import Root
 from cxrflow.metadata.fingerprint import fingerprints

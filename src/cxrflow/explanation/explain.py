@@ -13,7 +13,6 @@ from cxrflow.errors import CxrflowError
 from cxrflow.explanation.inside import Inside, figures, measure
 from cxrflow.explanation.masks import Masks
 from cxrflow.files import write_whole
-from cxrflow.images.prepare import check_steps
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
 from cxrflow.state import write_sealed
@@ -47,7 +46,8 @@ def explain(
     bundle's, or if the predictions are of other images.
     """
     predictor.check_task(dataset.task)
-    check_steps(dataset.store, predictor.bundle.images)
+    (steps,) = predictor.bundle.steps
+    dataset = dataset.of(steps)
     shown, order = predicted_images(dataset, predictions), dataset.task.order
     rows = predictions.reset_index(drop=True)
     rows["score"] = rows[list(order)].max(axis=1)

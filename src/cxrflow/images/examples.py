@@ -31,6 +31,11 @@ def write_examples(records: pd.DataFrame, root: Root, images: Images, task: Task
     write_whole(out, cv2.imencode(".png", _stacked(rows, axis=0))[1].tobytes())
 
 
+def examples_file(number: int) -> str:
+    """Name of the figure of a set of image steps, from 0."""
+    return f"examples-{number + 1}.png" if number else "examples.png"
+
+
 def step_names(images: Images) -> list[str]:
     """Titles of the figure's columns, left to right."""
     parameters = images.model_dump()

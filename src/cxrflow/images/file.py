@@ -3,6 +3,7 @@
 Every worker process imports this module, so it imports neither torch nor pandas.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,27 +18,28 @@ from cxrflow.reading import read, read_radiograph
 
 
 class PreparedFile(NamedTuple):
-    """A prepared image.
+    """The prepared images of a file.
 
-    image    uint8 (size, size)
+    images   uint8 (size, size), one for each of several image steps
     frontal  score in [0, 1] for a frontal chest radiograph
-    turned   whether the file stores it inverted; ``image`` is corrected
+    turned   whether the file stores it inverted; ``images`` are corrected
     note     what its header declares and reading did not apply, or None
     """
 
-    image: np.ndarray
+    images: tuple[np.ndarray, ...]
     frontal: float
     turned: bool
     note: str | None
 
 
-def prepare_file(steps: Images, path: Path) -> PreparedFile:
-    """Read a file, correct it if inverted, and apply the image steps. Raises LeftOut with the reason."""
+def prepare_file(steps: Sequence[Images], path: Path) -> PreparedFile:
+    """Read a file once, correct it if inverted, and apply each of the image steps. Raises LeftOut with the reason."""
     reading = read(path)
-    return PreparedFile(prepare_image(reading.grey, steps).image, reading.frontal, reading.turned, reading.note)
+    images = tuple(prepare_image(reading.grey, each).image for each in steps)
+    return PreparedFile(images, reading.frontal, reading.turned, reading.note)
 
 
-def try_file(steps: Images, path: Path) -> PreparedFile | str:
+def try_file(steps: Sequence[Images], path: Path) -> PreparedFile | str:
     """As ``prepare_file``, but returns the reason why a file is left out."""
     try:
         return prepare_file(steps, path)

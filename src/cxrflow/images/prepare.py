@@ -1,7 +1,7 @@
 """The store: all kept images, prepared once, as memory-mapped arrays with an index table."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,8 @@ from cxrflow.state import Kind, number, read_bytes, read_sealed, read_table, tex
 _CODE = ("reading", "images/registry.py", "images/steps.py")
 _LIBRARIES = ("opencv-python-headless", "pillow", "pydicom", "pylibjpeg", "imagecodecs")
 _STEPS, _INDEX = "steps.json", "index.csv"
+#: Digits of its steps' digest that name a store's folder.
+_NAME = 12
 _REMEDY = "run `cxrflow images`"
 _MOST_INDEX = 2**33
 _INDEX_KINDS: dict[str, Kind] = {
@@ -128,12 +130,32 @@ def _mapped(file: Path, kind: type, count: int) -> np.ndarray:
     return np.asanyarray(array)
 
 
-def print_prepared(store: Store) -> None:
-    """Print how many images were prepared, and each that was left out with its reason."""
-    left_out = store.index[store.index.left_out.notna()]
-    Console().print(f"{len(store.index) - len(left_out):,} images prepared, {len(left_out)} left out.")
+def print_prepared(stores: Sequence[Store]) -> None:
+    """Print how many images were prepared for all of the stores, and each that was left out with its reason."""
+    index = stores[0].index
+    left_out = pd.concat([store.index[store.index.left_out.notna()] for store in stores]).drop_duplicates("image_id")
+    ways = f" in {len(stores)} ways" if len(stores) > 1 else ""
+    Console().print(f"{len(index) - len(left_out):,} images prepared{ways}, {len(left_out)} left out.")
     for row in left_out.itertuples():
         Console().print(f"  {row.image_id}: {row.left_out}", markup=False)
+
+
+def prepare_all(records: pd.DataFrame, root: Root, steps: Iterable[Images], engine: Engine, out: Path) -> list[Store]:
+    """``prepare_images`` for each of several image steps: one store in ``out`` for each of them that differs from the
+    others. Everything else in ``out`` is removed."""
+    different = {steps_digest(each): each for each in steps}
+    stores = [prepare_images(records, root, each, engine, out / key[:_NAME]) for key, each in different.items()]
+    for other in set(out.iterdir()) - {out / key[:_NAME] for key in different}:
+        remove(other)
+    return stores
+
+
+def open_all(folder: Path) -> list[Store]:
+    """The stores that ``prepare_all`` wrote. Raises CxrflowError if there is none, or one is damaged."""
+    stores = [open_store(path.parent) for path in sorted(folder.glob(f"*/{_STEPS}"))]
+    if not stores:
+        raise CxrflowError(f"{folder}: no prepared images there; {_REMEDY}.")
+    return stores
 
 
 def steps_digest(steps: Images) -> str:
@@ -143,12 +165,6 @@ def steps_digest(steps: Images) -> str:
     code = code_digest(Path(cxrflow.__file__).parent, [*_CODE, *(file for step in in_force for file in step.code)])
     versions = [version(name) for name in [*_LIBRARIES, *(name for step in in_force for name in step.libraries)]]
     return digest([parameters, code, versions])
-
-
-def check_steps(store: Store, steps: Images) -> None:
-    """Raise CxrflowError if a store was prepared by other steps than ``steps``, or by other code."""
-    if store.steps != steps_digest(steps):
-        raise CxrflowError("the prepared images were made by other image steps than required; run `cxrflow images`.")
 
 
 class _Files(Sequence[tuple[str, bool]]):

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 import cxrflow
-from cxrflow.bundle import Bundle, seen_rows, write_bundle
+from cxrflow.bundle import Bundle, Network
+from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest, write_whole
 from cxrflow.model_card import write_card
@@ -115,23 +116,17 @@ def import_tensorflow(
     bundle = Bundle(
         cxrflow=cxrflow.__version__,
         task=task,
-        model=STORED,
-        images=steps,
-        mean=0.0,
-        std=1.0,
-        temperature=1.0,
+        networks=(Network(model=STORED, images=steps, mean=0.0, std=1.0, temperature=1.0, epoch=0, validation={}),),
         sources={},
         pretrained_on=(trained_on,),
         seen="unknown",
-        epoch=0,
-        validation={},
         digests={
             "meta": hashlib.sha256(released.meta.read_bytes()).hexdigest(),
             "checkpoint": digest([hashlib.sha256(file.read_bytes()).hexdigest() for file in files]),
         },
     )
     nothing = pd.DataFrame(columns=["split", "content_hash", "near_hash", "patient_id"], dtype=object)
-    write_bundle(out, network, bundle, seen_rows(nothing))
+    write_bundle(out, [network], bundle, seen_rows(nothing))
     write_card(out)
     return bundle, difference
 

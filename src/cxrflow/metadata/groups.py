@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,6 +119,19 @@ def with_children(frame: pd.DataFrame) -> pd.Series:
     """
     children = frame.paediatric.astype(bool) & frame.left_out.isna()
     return frame.group_id.isin(frame.group_id[children])
+
+
+def folds_of(groups: NDArray[Any], count: int, purpose: str) -> NDArray[np.int64]:
+    """The fold of each image, int64 (n,) in [0, count), by a hash of its group's name; independent for each purpose.
+
+    A new image may rename its group, and so move it: folds are those of one set of records.
+    """
+    return np.array([int(hashed_share(purpose, group) * count) for group in groups], dtype=np.int64)
+
+
+def hashed_share(purpose: str, group: str) -> float:
+    """A number in [0, 1), from a hash of the purpose and the group's name."""
+    return int(hashlib.sha256(f"{purpose} {group}".encode()).hexdigest()[:15], 16) / 16**15
 
 
 def unknown_patients(kept: pd.DataFrame) -> list[str]:

@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError, 
 from markupsafe import Markup
 
 import cxrflow
-from cxrflow.bundle import Bundle, read_description
+from cxrflow.bundle import Bundle
+from cxrflow.bundle_files import read_description
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.operating import point_names
@@ -21,7 +22,7 @@ from cxrflow.evaluation.plots import training_curves
 from cxrflow.evaluation.seen import SEEN
 from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.files import write_whole
-from cxrflow.images.examples import step_names
+from cxrflow.images.examples import examples_file, step_names
 from cxrflow.metadata.overlap import COLUMNS, meeting
 from cxrflow.model_card import CARD, with_verdicts
 from cxrflow.params import Params, resolved_yaml
@@ -46,8 +47,8 @@ class _Run:
     """The parts of the page that belong to the run that trained the bundle.
 
     sides          number of images of each class in each split
-    steps          picture of the image steps (``data:`` URL)
-    curves         training curves (SVG)
+    steps          picture of each of the image steps (``data:`` URL)
+    curves         training curves of each network (SVG)
     audit          contents of ``audit.json``
     audit_figures  forest plot of the audit (SVG)
     audit_heat     heat maps of the audit (``data:`` URL)
@@ -55,8 +56,8 @@ class _Run:
     """
 
     sides: dict[str, dict[str, int]]
-    steps: str
-    curves: Markup
+    steps: list[str]
+    curves: list[Markup]
     audit: dict[str, Any]
     audit_figures: Markup
     audit_heat: str
@@ -95,14 +96,17 @@ def write_report(params: Params, results: Path) -> Path:
     evaluation, audit = results / "evaluation", _json(results / "audit" / "audit.json")
     by_epoch = ["train_loss", "val_loss", "val_macro_auroc"]
     by_epoch += [f"val_{key}_{name}" for key in ("sensitivity", "ppv") for name in bundle.task.order]
-    history_kinds = dict.fromkeys(by_epoch, number()) | {"epoch": number(0, whole=True)}
+    history_kinds = dict.fromkeys(by_epoch, number()) | dict.fromkeys(("network", "epoch"), _COUNT)
     history = _csv(results / "training" / "history.csv", history_kinds, number())
     card = with_verdicts(_text(evaluation / CARD), audit)
     write_whole(results / "report" / CARD, card.encode())
     run = _Run(
         sides=_sides(_csv(results / "metadata" / "shares.csv", _SHARES), bundle.task),
-        steps=_picture(results / "images" / "examples.png"),
-        curves=Markup(training_curves(history, bundle.task, bundle.epoch).decode()),  # noqa: S704  drawn here
+        steps=[_picture(results / "images" / examples_file(number)) for number in range(len(bundle.steps))],
+        curves=[
+            Markup(training_curves(history[history.network == k], bundle.task, network.epoch).decode())  # noqa: S704
+            for k, network in enumerate(bundle.networks, start=1)
+        ],
         audit=audit,
         audit_figures=_svg(results / "audit" / "audit.svg"),
         audit_heat=_picture(results / "audit" / "where.png"),
@@ -163,7 +167,7 @@ def _page(shown: _Shown) -> str:
             seen=[sum(fate["left_out"].get(why, 0) for fate in fates) for why in SEEN],
             meetings=meeting(_csv(metadata / "overlap.csv", _OVERLAP)).to_dict("records"),
             overlap_map=_svg(metadata / "overlap.svg"),
-            step_names=step_names(bundle.images),
+            step_names=[step_names(steps) for steps in bundle.steps],
             figures=figures,
             points=point_names(task),
             looked=times_looked_at(shown.ledger, figures["test_set"]["hash"]),

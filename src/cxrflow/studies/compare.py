@@ -15,7 +15,7 @@ from cxrflow.evaluation.differences import differences
 from cxrflow.evaluation.ledger import enter, test_set_hash
 from cxrflow.evaluation.seen import leave_out_seen, seen_before, thumbnails_of
 from cxrflow.files import Root, write_json
-from cxrflow.images.prepare import prepare_images, steps_digest
+from cxrflow.images.prepare import prepare_all, steps_digest
 from cxrflow.metadata.build import FINGERPRINTS, build_records
 from cxrflow.params import Evaluation, Metadata, Sources
 from cxrflow.predictor import Predictor
@@ -65,7 +65,7 @@ def compare_stored(comparison: Comparison, dataset: Dataset, root: Root) -> dict
     test = test.where(_unseen(test.records, comparison, root))
     first, second = (
         test
-        if test.store.steps == steps_digest(predictor.bundle.images)
+        if {store.steps for store in test.stores}.issuperset(map(steps_digest, predictor.bundle.steps))
         else _prepared(comparison, name, test.records, root, test.task)
         for name, predictor in comparison.both.items()
     )
@@ -118,9 +118,8 @@ def _unseen(records: pd.DataFrame, comparison: Comparison, root: Root) -> pd.Ser
 
 def _prepared(comparison: Comparison, name: str, records: pd.DataFrame, root: Root, task: Task) -> Dataset:
     """The images of ``records``, prepared by the image steps of bundle ``name`` (a or b)."""
-    steps, out = comparison.both[name].bundle.images, comparison.out / f"images-{name.upper()}"
-    store = prepare_images(records, root, steps, comparison.engine, out)
-    return Dataset.join(records, store, task)
+    steps, out = comparison.both[name].bundle.steps, comparison.out / f"images-{name.upper()}"
+    return Dataset.join(records, prepare_all(records, root, steps, comparison.engine, out), task)
 
 
 def _compare(comparison: Comparison, first: Dataset, second: Dataset) -> dict[str, Any]:

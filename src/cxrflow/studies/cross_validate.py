@@ -14,10 +14,11 @@ from cxrflow.evaluation.baseline import cross_fitted_baseline
 from cxrflow.evaluation.curves import curves
 from cxrflow.evaluation.ledger import test_set_hash
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
-from cxrflow.evaluation.operating import threshold_for_specificity
+from cxrflow.evaluation.operating import score_left_out, threshold_for_specificity
 from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import seen_before
 from cxrflow.files import write_json
+from cxrflow.metadata.groups import folds_of
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import Figure, missing, to_json
@@ -25,7 +26,7 @@ from cxrflow.statistics.intervals import proportion
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.statistics.within import within_sources
-from cxrflow.studies.folds import enter_together, folds_of, one_process, only_trained, train_or_val
+from cxrflow.studies.folds import FOLD, enter_together, one_process, only_trained, train_or_val
 from cxrflow.training.train import train
 
 
@@ -38,9 +39,9 @@ def cross_validate(dataset: Dataset, params: Params, folds: int, out: Path, ledg
     Returns what ``evaluate`` returns for all images together, and
     ``within_folds``    for each source and each pair of classes it has, the AUROC over pairs of images of one fold,
                         because the networks of two folds may be calibrated differently
-    ``at_specificity``  ``sensitivity`` and ``specificity`` at each network's own threshold, which gives the specificity
-                        ``wanted`` on its val; ``roc``, the sensitivity at this specificity on the pooled ROC curve of
-                        the scored images
+    ``at_specificity``  ``sensitivity`` and ``specificity`` at each bundle's own threshold, which gives the specificity
+                        ``wanted`` on the images it left out; ``roc``, the sensitivity at this specificity on the pooled
+                        ROC curve of the scored images
     ``baseline``, ``test_set`` (hash, bundle: digest of all networks, overlap) and ``folds``.
     Raises CxrflowError as ``train``, and if ``torchrun`` started several processes.
     """
@@ -49,24 +50,23 @@ def cross_validate(dataset: Dataset, params: Params, folds: int, out: Path, ledg
     alone = only_trained(dataset, params)
     tested, learned = np.flatnonzero(~alone), np.flatnonzero(alone)
     usable = dataset.where(tested)
-    fold = folds_of(usable.groups, folds)
+    fold = folds_of(usable.groups, folds, FOLD)
     sides = dataset.divided(np.where(alone, "train", train_or_val(dataset.groups)))
     probabilities = np.zeros((len(usable), len(task.order)))
     called = np.zeros(len(usable), dtype=np.bool_)
     weights, overlaps = [], []
+    bootstrap = Bootstrap(params.evaluation.bootstrap, params.evaluation.seed)
     for number in range(folds):
         inside, place = fold == number, out / f"fold{number}"
         train(sides.where(np.concatenate([tested[~inside], learned])), params.images, params.training, place)
         predictor = Predictor(place / "bundle")
         probabilities[inside] = predictor.score(usable.where(inside))
-        val = sides.where(tested[~inside]).split("val")
-        on_val = predictor.score(val)[:, task.positive_column]
-        threshold = threshold_for_specificity(on_val, val.labels == task.positive, specificity)
+        left_out = score_left_out(predictor, sides.where(tested[~inside]), bootstrap)[0]
+        threshold = threshold_for_specificity(left_out.positive_scores, left_out.positive, specificity)
         called[inside] = probabilities[inside, task.positive_column] >= threshold
         weights.append(predictor.bundle.digests["weights"])
         overlaps.append(seen_before(predictor.bundle, predictor.folder, usable.records[inside]))
     together = enter_together(weights, usable.records, out / "metrics.json", ledger)
-    bootstrap = Bootstrap(params.evaluation.bootstrap, params.evaluation.seed)
     scored = Scored(task, usable.records, probabilities, bootstrap)
     figures = evaluate(scored)
     blind, reason = cross_fitted_baseline(usable.records, task, bootstrap.seed)

@@ -16,22 +16,18 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import enter, test_set_hash
 from cxrflow.files import Root
 from cxrflow.metadata.build import build_records
-from cxrflow.metadata.groups import with_children
+from cxrflow.metadata.groups import hashed_share, with_children
 from cxrflow.params import Params
 
+#: Purpose of the folds that a study tests on, in the hash of ``folds_of``.
+FOLD = "fold"
 #: Share of the groups outside a fold that are used for validation; the rest are used for training.
 _VAL = 0.15
 
 
-def folds_of(groups: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """The fold of each image, int64 (n,) in [0, count), by a hash of its group's name. A new image
-    may rename its group, and so move it: folds are those of one set of records."""
-    return np.array([int(_share("fold", group) * count) for group in groups], dtype=np.int64)
-
-
 def train_or_val(groups: NDArray[Any]) -> NDArray[np.object_]:
     """``train`` or ``val`` for each image, str (n,), by a hash of its group."""
-    return np.array(["val" if _share("val", group) < _VAL else "train" for group in groups], dtype=object)
+    return np.array(["val" if hashed_share("val", group) < _VAL else "train" for group in groups], dtype=object)
 
 
 def only_trained(dataset: Dataset, params: Params) -> NDArray[np.bool_]:
@@ -82,8 +78,3 @@ def _bundle_of(metrics: Path) -> str | None:
     except (OSError, ValueError, LookupError, TypeError, RecursionError):  # damaged: this run writes it again
         return None
     return found
-
-
-def _share(purpose: str, group: str) -> float:
-    """A number in [0, 1), from a hash of the purpose and the group's name."""
-    return int(hashlib.sha256(f"{purpose} {group}".encode()).hexdigest()[:15], 16) / 16**15

@@ -17,13 +17,14 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import test_set_hash
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
-from cxrflow.params import Augmentation, Params
+from cxrflow.metadata.groups import folds_of
+from cxrflow.params import Augmentation, Params, first_member
 from cxrflow.predictor import Predictor
 from cxrflow.sources import find_collections, rsna
 from cxrflow.statistics.figure import in_words, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
-from cxrflow.studies.folds import enter_together, folds_of, kept_records, one_process, only_trained, train_or_val
+from cxrflow.studies.folds import FOLD, enter_together, kept_records, one_process, only_trained, train_or_val
 from cxrflow.studies.leaked import LEAKS, compared, exchanged, figure_names, given_away, listed_again
 from cxrflow.task import Task
 from cxrflow.training.augmentation import augment
@@ -33,13 +34,15 @@ _BOXES = "stage_2_train_labels.csv"
 
 
 def leaks(sources: Path, params: Params, engine: Engine, folds: int, seeds: int, out: Path) -> dict[str, Any]:
-    """Build records and images of the collections below ``sources`` and measure each leak on them (``measure_leaks``).
+    """Build records and images of the collections below ``sources`` and measure each leak on them (``measure_leaks``),
+    with the first of several members.
 
     sources  folder of collections, including RSNA, whose table with one row for each box is one of the leaks
     out      folder for fingerprints, images, and the output of ``measure_leaks``
     Raises CxrflowError if RSNA is missing, and as ``build_records`` and ``train``.
     """
     one_process("leaks")
+    params = first_member(params)
     rows = rows_of_images(sources)
     records, root = kept_records(sources, params, engine, out)
     store = prepare_images(records, root, params.images, engine, out / "images")
@@ -80,7 +83,7 @@ def measure_leaks(
     records = dataset.records.assign(at=np.arange(len(dataset)))
     alone = only_trained(dataset, params)
     children, adults = records[alone].assign(split="train"), records[~alone].reset_index(drop=True)
-    fold, given = folds_of(adults.group_id.to_numpy(str), folds), given_away(adults)
+    fold, given = folds_of(adults.group_id.to_numpy(str), folds, FOLD), given_away(adults)
     divided = adults.assign(split=train_or_val(adults.group_id.to_numpy(str)))
     tested = adults.assign(fold=fold)[~given].sort_values("fold", kind="stable")
     each_seed = pd.concat([tested.assign(fold=tested.fold + folds * seed) for seed in range(seeds)])
@@ -142,9 +145,10 @@ def _scores(predictor: Predictor, dataset: Dataset, changes: Augmentation | None
 
     changes  random augmentation of the pixels, drawn from ``seed``; None for no augmentation
     """
+    (network,) = predictor.bundle.networks
     pixels = dataset.pixels()
     if changes:
         changed = augment(torch.tensor(pixels)[:, None].float() / 255, changes, torch.Generator().manual_seed(seed))
         pixels = (changed[:, 0] * 255).round().byte().numpy()
-    raised = predictor.scores(pixels) ** predictor.bundle.temperature
+    raised = predictor.scores(pixels) ** network.temperature
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))

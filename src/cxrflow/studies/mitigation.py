@@ -14,7 +14,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
-from cxrflow.params import Images, Params, Training
+from cxrflow.params import Images, Params, Training, first_member
 from cxrflow.statistics.figure import in_words, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
@@ -60,8 +60,7 @@ def mitigation(
         Console().print(f"[bold]Mitigation {number} of {len(names)}:[/bold] {name}")
         changed, place = with_mitigation(params, name), out / name.replace(" ", "-")
         prepared = place / "images" if "images" in MITIGATIONS[name] else out / "none" / "images"
-        store = prepare_images(records, root, changed.images, engine, prepared)
-        dataset = Dataset.join(records, store, params.task)
+        dataset = Dataset.join(records, prepare_images(records, root, changed.images, engine, prepared), params.task)
         pooled = cross_validate(dataset, changed, folds, place / "cross-validation", out / "ledger.csv")
         left_out = leave_one_out(dataset, changed, place / "leave-one-out", out / "ledger.csv")
         scored = _by_source_and_fold(place / "cross-validation" / "predictions.csv", changed)
@@ -75,8 +74,8 @@ def mitigation(
 
 
 def with_mitigation(params: Params, name: str) -> Params:
-    """The parameters with this mitigation only, validated."""
-    change = MITIGATIONS[name]
+    """The parameters with this mitigation only, of the first of several members, validated."""
+    params, change = first_member(params), MITIGATIONS[name]
     images = params.images.model_dump() | _PLAIN_IMAGES | change.get("images", {})
     training = params.training.model_dump() | _PLAIN_TRAINING | change.get("training", {})
     return params.model_copy(

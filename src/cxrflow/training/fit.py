@@ -1,0 +1,326 @@
+"""The training of one network: fit, resume, choose the epoch on val, calibrate on val."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as lightning
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
+from scipy.optimize import minimize_scalar
+from torch import distributed, nn
+
+import cxrflow
+from cxrflow.bundle import Network
+from cxrflow.bundle_files import TRAINED_ON, seen_csv, seen_rows
+from cxrflow.dataset import Dataset
+from cxrflow.errors import CxrflowError
+from cxrflow.files import code_digest, digest, write_json, write_whole
+from cxrflow.models.measure import check_size
+from cxrflow.models.model import to_input
+from cxrflow.params import Member, Training
+from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
+from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting, is_whole, read_checkpoint
+from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, ReplacedBatches, loader
+from cxrflow.training.module import CHOICE, TrainingModule
+from cxrflow.training.start import Start, begin
+
+#: Metrics of an epoch, as in ``TrainingModule.history``.
+History = list[dict[str, float]]
+_CODE = ("training", "models", "bundle.py", "bundle_files.py", "dataset.py", "folds.py", "task.py")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    about    its description, whose weights are not known yet
+    module   on the CPU
+    start    what the training began with
+    seen     the images that it was trained or validated on, and those of the training that it started from, as
+             ``seen_rows`` returns them
+    history  of all epochs
+    digests  of data, params and code, and of the weights that it started from
+    """
+
+    about: Network
+    module: nn.Module
+    start: Start
+    seen: pd.DataFrame
+    history: History
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Batches of the training and validation images, and the records of both, training first."""
+
+    train: CellBatches
+    val: RadiographBatches
+    used: pd.DataFrame
+    is_positive: NDArray[np.bool_]  # of the training images
+
+
+def train_network(
+    dataset: Dataset,
+    member: Member,
+    checkpoints: Path,
+    classes: Sequence[str],
+    write: Callable[[History], None],
+    process: Process,
+) -> Trained | None:
+    """Train a network on the split ``train``; choose its epoch on ``val``, or take the last one if ``val`` is a fold
+    that it leaves out. An interrupted training resumes.
+
+    checkpoints  folder for checkpoints
+    classes      as for ``train.train``
+    write        writes the history after each epoch
+    Returns None in all DDP ranks but 0. Raises CxrflowError as ``train.train``.
+    """
+    images, params, fold = member
+    dataset = dataset.of(images)
+    sides = _sides(dataset, classes)
+    lightning.seed_everything(params.seed, verbose=False)
+    check_size(params.model, images.channels, images.size, len(dataset.task.order))
+    start = begin(params.model, params.start, images, dataset.task)
+    if start.epochs >= params.epochs:
+        raise CxrflowError(
+            f"training.epochs: {params.start} has been trained for {start.epochs} epochs; set the new total above that."
+        )
+    digests = _digests(dataset, sides.used, member) | ({"start": start.digest} if start.digest else {})
+    module = _module(start, sides, dataset, params, images.channels)
+    seen = pd.concat([seen_rows(sides.used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
+    module.origin["trained_on"] = sha256(seen_csv(seen)).hexdigest()
+    if process.rank == 0:
+        _open_checkpoints(checkpoints, digests, seen, module)
+    if process.world > 1:
+        distributed.barrier()
+    finished = checkpoints / "finished"
+    if finished.exists():  # of a finished run, DVC removed all outputs but the persistent checkpoints
+        module.history = read_checkpoint(checkpoints / "last.ckpt")["history"]
+    else:
+        _fit(module, sides, start.checkpoint, member, checkpoints, write, process)
+    if process.rank > 0:
+        return None
+    write_whole(finished, b"")
+    best = read_checkpoint(checkpoints / ("best.ckpt" if fold is None else "last.ckpt"))
+    chosen = int(best["epoch"])
+    module.load_state_dict(best["state_dict"])
+    figures = next(row for row in module.history if row["epoch"] == chosen)
+    on_val = {k.removeprefix("val_"): v for k, v in figures.items() if k.startswith("val_")}
+    _, mean, std = module.input
+    about = Network(
+        model=params.model,
+        images=images,
+        mean=mean,
+        std=std,
+        temperature=fit_temperature(*_logits(module, sides.val, params.batch_size)),
+        fold=fold,
+        epoch=chosen,
+        validation={name: value for name, value in on_val.items() if np.isfinite(value)},
+    )
+    return Trained(about, module.network, start, seen, module.history, digests)
+
+
+def sources_of(used: pd.DataFrame) -> dict[str, int]:
+    """Number of images of each source in some records."""
+    return {str(source): len(rows) for source, rows in used.groupby("source")}
+
+
+def _sides(dataset: Dataset, classes: Sequence[str]) -> _Sides:
+    """Raises CxrflowError if one of ``classes`` has no training or no validation image."""
+    train, val = dataset.split("train"), dataset.split("val")
+    for name, side in (("train", train), ("val", val)):
+        if absent := [c for c in classes if c not in side.labels]:
+            raise CxrflowError(f"training: no {name} image of class {', '.join(absent)}; set another metadata.split.")
+    used = pd.concat([train.records, val.records])
+    return _Sides(CellBatches(train), RadiographBatches(val), used, train.labels == dataset.task.positive)
+
+
+def _digests(dataset: Dataset, used: pd.DataFrame, member: Member) -> dict[str, str]:
+    """Digests that a resumed run must share with the interrupted one; the bundle records them as its provenance."""
+    rows, task = used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), dataset.task
+    return {
+        "data": digest([rows, dataset.store.steps, list(task.classes.items()), task.positive]),
+        "params": digest([member.images.model_dump(), member.training.model_dump(), member.fold]),
+        "code": code_digest(Path(cxrflow.__file__).parent, _CODE),
+    }
+
+
+def _module(start: Start, sides: _Sides, dataset: Dataset, params: Training, channels: int) -> TrainingModule:
+    scale = start.scale or sides.train.mean_and_std()
+    module = TrainingModule(start.network, dataset.task, params, channels, scale)
+    if params.robust == "group_dro":
+        module.robust = GroupDro(sides.train.cell_count, params.robust_step)
+    module.origin = {
+        "classes": list(dataset.task.order),
+        "pretrained_on": list(start.pretrained_on),
+        "sources": list(sources_of(sides.used)),
+        "listed": start.listed,
+        "scale": list(scale),
+    }
+    return module
+
+
+def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
+    """Temperature that minimises the cross-entropy on val (Guo et al. 2017, section 4.2), between 0.05 and 20.
+
+    logits  float (n, classes); labels int (n,)
+    Own code, because scikit-learn's temperature scaling is a private class, and its public ``CalibratedClassifierCV``
+    returns probabilities, not the temperature.
+    """
+    values, truth = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
+
+    def cross_entropy(log_temperature: float) -> float:
+        return float(torch.nn.functional.cross_entropy(values / np.exp(log_temperature), truth))
+
+    bounds = (np.log(0.05), np.log(20))
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
+
+
+def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
+    """Exponential moving average of the weights, for Lightning's ``WeightAveraging``: (mean, weights, steps so far) to
+    the next mean.
+
+    The decay warms up to ``decay`` as (1 + steps) / (10 + steps), so that a short training does not end near its random
+    start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``). Lightning's own ``EMAWeightAveraging`` has a
+    constant decay; timm's ``ModelEmaV3`` has this warm-up, but Lightning would not validate and checkpoint its weights.
+    """
+
+    def update(mean: torch.Tensor, weights: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
+        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        return mean * kept + weights * (1 - kept)
+
+    return update
+
+
+class _Stop(EarlyStopping):
+    """Early stopping. A resumed run restores its state; a run started from another run's checkpoint resets it."""
+
+    def __init__(self, patience: int, same_run: bool) -> None:
+        super().__init__("val_macro_auroc", mode="max", patience=patience, check_on_train_epoch_end=True)
+        self._same_run = same_run
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._same_run:
+            super().load_state_dict(state_dict)
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience  # a run killed just after it stopped early
+
+
+class _History(lightning.Callback):
+    """Writes the history after each epoch."""
+
+    def __init__(self, write: Callable[[History], None]) -> None:
+        self._write = write
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, TrainingModule)  # noqa: S101
+        if trainer.is_global_zero:
+            self._write(module.history)
+
+
+def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame, module: TrainingModule) -> None:
+    """Prepare the folder for a run with these digests; removes the checkpoints of any other run, and damaged ones."""
+    if begun_by_same(folder, digests):
+        there = [folder / name for name in ("best.ckpt", "last.ckpt")]
+        begun = (folder / "finished").exists() or any(path.exists() for path in there)
+        damaged = [path for path in there if begun and not is_whole(path, module)]
+        if not damaged:
+            write_whole(folder / TRAINED_ON, seen_csv(seen))
+            return
+        print(f"{damaged[0]} is absent or damaged, so the training starts over")
+    shutil.rmtree(folder, ignore_errors=True)
+    write_whole(folder / TRAINED_ON, seen_csv(seen))
+    write_json(folder / RUN, digests)
+
+
+def _fit(
+    module: TrainingModule,
+    sides: _Sides,
+    begun_by: Path | None,
+    member: Member,
+    checkpoints: Path,
+    write: Callable[[History], None],
+    process: Process,
+) -> None:
+    """begun_by: checkpoint of another run to start from, or None."""
+    params = member.training
+    if min(params.batch_size // 2, len(sides.val)) < process.world:
+        raise CxrflowError(
+            f"training: batches of {params.batch_size} and {len(sides.val)} validation images are too few for "
+            f"{process.world} processes; start fewer processes."
+        )
+    if params.robust != "none" and process.world > 1:
+        raise CxrflowError("training.robust: processes cannot share its weights; start training without torchrun.")
+    batches: BalancedBatches | ReplacedBatches | SourceBalancedBatches
+    if params.balance == "source_and_class":
+        batches = SourceBalancedBatches(sides.train.chances(), params.batch_size, params.seed, process)
+    elif params.balance == "replacement" and params.positive_share is not None:
+        batches = ReplacedBatches(sides.is_positive, params.batch_size, params.positive_share, params.seed, process)
+    else:
+        batches = BalancedBatches(sides.is_positive, params.batch_size, params.positive_share, params.seed, process)
+    each_epoch: dict[str, Any] = {
+        "dirpath": checkpoints,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    best = ModelCheckpoint(filename="best", monitor=CHOICE, mode="max", **each_epoch)
+    last = ModelCheckpoint(filename="last", **each_epoch)
+    interrupted = checkpoints / "last.ckpt"
+    resumed = interrupted if interrupted.exists() else begun_by
+    stop = _Stop(params.early_stopping_epochs if member.fold is None else params.epochs, resumed == interrupted)
+    averaged = [] if params.average is None else [WeightAveraging(avg_fn=moving_average(params.average))]
+    trainer = lightning.Trainer(
+        max_epochs=params.epochs,
+        logger=False,
+        callbacks=[*averaged, best, last, stop, _History(write), RichProgressBar()],
+        plugins=[WholeFiles()],
+        accelerator=accelerator(),
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        num_nodes=process.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
+        strategy="ddp" if process.world > 1 else "auto",
+        sync_batchnorm=process.world > 1 and torch.cuda.is_available(),  # PyTorch has it for CUDA only
+        precision="bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true",
+        gradient_clip_val=params.gradient_clip,
+        # On a GPU some layers lack a deterministic gradient and warn; on a CPU runs are bit-identical.
+        deterministic="warn",
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    if resumed and process.rank == 0:
+        print(f"Resuming after the last complete epoch in {resumed}")
+    with fitting(
+        f"training: out of memory with batches of {params.batch_size}; lower training.batch_size or "
+        "images.size, or take a smaller network.",
+        f"To continue from the last epoch, move {checkpoints} elsewhere first and set training.start to its last.ckpt.",
+    ):
+        trainer.fit(
+            module,
+            loader(sides.train, batches),
+            loader(sides.val, PlainBatches(len(sides.val), params.batch_size, process)),
+            ckpt_path=resumed,
+            weights_only=True,
+        )
+
+
+@torch.inference_mode()
+def _logits(
+    module: TrainingModule, data: RadiographBatches, batch_size: int
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+    """Logits, float (n, classes), and labels, int64 (n,), of all images, computed on the CPU."""
+    network = module.network.cpu().eval()
+    parts = [
+        network(to_input(images.float() / 255, *module.input))
+        for images, _ in loader(data, PlainBatches(len(data), batch_size))
+    ]
+    return torch.cat(parts).numpy(), data.labels
