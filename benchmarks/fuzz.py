@@ -2,10 +2,10 @@
 
     python benchmarks/fuzz.py --minutes 60 [--seed 1]
 
-The seeds are the test files that come with pydicom and pictures, tables and archives made here. Each input is a seed
-with a few changes: bytes, lengths, cut or repeated parts, parts of another seed. It must give an image, rows, a reason
-or one sentence; anything else is printed with the number that makes the input again, and the exit status is 1. The
-minutes are processor time, of the workers and of this process.
+The seeds are the test files that come with pydicom, those with grey pixels again as radiographs, and pictures, tables
+and archives made here. Each input is a seed with a few changes: bytes, lengths, cut or repeated parts, parts of another
+seed. It must give an image, rows, a reason or one sentence; anything else is printed with the number that makes the
+input again, and the exit status is 1. The minutes are processor time, of the workers and of this process.
 """
 
 import argparse
@@ -26,9 +26,11 @@ import cv2
 import imagecodecs
 import numpy as np
 import openpyxl
+import pydicom
 from numpy.random import Generator
 from PIL import Image
 from pydicom.data import get_testdata_files
+from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from cxrflow.engines import Limits, LocalEngine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
@@ -46,6 +48,7 @@ def seeds() -> list[tuple[str, bytes]]:
     """The seeds: extension, content."""
     found = [(".dcm", Path(name).read_bytes()) for name in get_testdata_files() if name.endswith(".dcm")]
     found = [seed for seed in found if len(seed[1]) <= _LARGEST]
+    found += [(".dcm", content) for content in map(_as_radiograph, [seed[1] for seed in found]) if content]
     grey = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (80, 96), np.uint8), (0, 0), 2)
     wide = grey.astype(np.uint16) * 257
     for image in (Image.fromarray(grey), Image.fromarray(grey).convert("RGBA"), Image.fromarray(grey).convert("P")):
@@ -73,6 +76,21 @@ def seeds() -> list[tuple[str, bytes]]:
         file.writestr("a.png", found[-6][1])
     found += [(".zip", archive.getvalue()), (".gz", gzip.compress(found[0][1])), (".yaml", _PARAMS.read_bytes())]
     return found
+
+
+def _as_radiograph(content: bytes) -> bytes | None:
+    """A DICOM file declared to be a radiograph, so that its pixels are decoded; None if they cannot be."""
+    out = io.BytesIO()
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(content))
+        dataset.Modality, dataset.SOPClassUID = "DX", DigitalXRayImageStorageForPresentation
+        dataset.save_as(out)
+        with tempfile.TemporaryDirectory() as folder:
+            (path := Path(folder) / "seed.dcm").write_bytes(out.getvalue())
+            read(path)
+    except Exception:  # some of pydicom's files are broken on purpose
+        return None
+    return out.getvalue()
 
 
 def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
