@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store, open_all, steps_digest
+from cxrflow.images.steps import Window
 from cxrflow.params import Images
 from cxrflow.records import read_kept
 from cxrflow.task import Task
@@ -140,6 +141,10 @@ class Dataset:
     def image(self, at: int) -> NDArray[np.uint8]:
         """One image of the only store, uint8 (size, size)."""
         return np.asarray(self.store.images[self.rows[at]])
+
+    def window(self, at: int) -> Window:
+        """The part of the radiograph that an image of the only store shows."""
+        return self.store.window(int(self.rows[at]))
 
     def batches(self) -> Iterator[NDArray[np.uint8]]:
         """The images of the only store, in batches: uint8 (up to 64, size, size)."""

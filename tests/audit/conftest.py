@@ -81,7 +81,8 @@ def hospital(demo_params: Params, tmp_path: Path) -> Callable[..., Audited]:
             }
         )
         scores = reader(REGIONS[reads], len(task.order)) if isinstance(reads, str) else reads
-        predictor = SimpleNamespace(scores=scores, bundle=SimpleNamespace(task=task))
+        bundle = SimpleNamespace(task=task, steps=[steps])
+        predictor = SimpleNamespace(scores=lambda views: scores(views[0]), bundle=bundle)
         table = predictions_of(dataset.split("test"), scores)
         return Audited(predictor, dataset, table, params, tmp_path, tmp_path / "audit", tmp_path / "ledger.csv")  # type: ignore[arg-type]
 

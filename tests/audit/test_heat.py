@@ -1,6 +1,7 @@
 """Heat maps of networks that are known, and of the same with random weights."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 from cxrflow.audit.context import Audited
-from cxrflow.audit.heat import heat_of, occlusion, randomised
+from cxrflow.audit.heat import heat_of, randomised
 from cxrflow.audit.plots import panels
+from cxrflow.explanation.heat import HeatMaps
 from cxrflow.models import find_model
 from cxrflow.network import LoadedNetwork
 from cxrflow.predictor import Predictor
@@ -35,18 +37,19 @@ def test_a_random_network_whose_map_is_flat_gives_way_to_the_next(
     made = hospital(np.array([0, 0])).test
 
     def twin(_: Predictor, seed: int) -> Mock:
-        return Mock(heat_map=lambda *_: spot(3, 4) if seed >= 9 else np.zeros((SIDE, SIDE), np.float32))
+        maps = [spot(3, 4) if seed >= 9 else np.zeros((SIDE, SIDE), np.float32)]
+        return Mock(heat_maps=lambda *_: maps, by_view=[(0, None)])
 
     monkeypatch.setattr("cxrflow.audit.heat.randomised", twin)
-    assert np.array_equal(heat_of(predictor, made, 7).random, [spot(3, 4)] * 2)
-    assert not heat_of(predictor, made, 0).random.any()
+    assert np.array_equal(heat_of(HeatMaps.of(predictor, made), 7).random, [spot(3, 4)] * 2)
+    assert not heat_of(HeatMaps.of(predictor, made), 0).random.any()
 
 
 def test_maps_are_of_the_class_that_the_bundle_predicts(hospital: Callable[..., Audited], predictor: Predictor) -> None:
     made = hospital(np.array([0, 1, 2])).test
-    heat = heat_of(predictor, made, 0)
+    heat = heat_of(HeatMaps.of(predictor, made), 0)
     order = predictor.bundle.task.order
-    for k, image in enumerate(made.images):
+    for k, image in enumerate(made.pixels()):
         predicted = order[predictor.scores(image[None])[0].argmax()]
         assert np.array_equal(heat.gradcam[k], predictor.heat_map(image, predicted))
 
@@ -59,9 +62,9 @@ def test_a_transformer_has_every_map(hospital: Callable[..., Audited], predictor
     module = model.architecture(1, len(predictor.bundle.task.order)).eval()
     predictor.networks = [LoadedNetwork(about, module)]
     made = hospital(np.array([0, 1, 2])).test
-    heat = heat_of(predictor, made, 0)
+    heat = heat_of(HeatMaps.of(predictor, made), 0)
     for maps in (heat.gradcam, heat.occlusion, heat.random):
-        assert maps.shape == made.images.shape
+        assert maps.shape == made.pixels().shape
         assert np.isfinite(maps).all()
         assert np.ptp(maps, axis=(1, 2)).max() > 0
     assert not np.allclose(heat.gradcam, heat.random)
@@ -71,7 +74,9 @@ def test_a_transformer_has_every_map(hospital: Callable[..., Audited], predictor
     assert [name for name, tensor in varied.items() if torch.equal(tensor, twin[name])] == []
 
 
-def test_occlusion_is_hot_where_the_score_falls(predictor: Predictor, task: Task) -> None:
+def test_occlusion_is_hot_where_the_score_falls(
+    hospital: Callable[..., Audited], predictor: Predictor, task: Task
+) -> None:
     """A network whose logit is the brightness of one corner of the picture."""
 
     class Corner(torch.nn.Module):
@@ -80,7 +85,10 @@ def test_occlusion_is_hot_where_the_score_falls(predictor: Predictor, task: Task
 
     predictor = predictor.with_modules(lambda _: Corner())
     image = np.full((SIDE, SIDE), 255, np.uint8)
-    found, against = (occlusion(predictor, image, task.order[k]) for k in (0, 2))
+    dataset = hospital(np.array([0])).test
+    shown = replace(dataset, stores=(replace(dataset.store, images=np.stack([image] * len(dataset.store.images))),))
+    maps = HeatMaps(predictor, (shown,))
+    found, against = (maps.occlusion(0, task.order[k]) for k in (0, 2))
     assert found.shape == (SIDE, SIDE)
     assert np.unravel_index(found.argmax(), found.shape)[0] < 8
     assert found[:8, :8].min() > 0
@@ -122,6 +130,7 @@ def test_weights_of_no_known_layer_are_shuffled(predictor: Predictor) -> None:
 def test_panels_show_each_picture_four_times(hospital: Callable[..., Audited], predictor: Predictor) -> None:
     import cv2
 
-    made = hospital(np.arange(9) % 3).test
-    picture = cv2.imdecode(np.frombuffer(panels(made, heat_of(predictor, made, 0)), np.uint8), cv2.IMREAD_COLOR)
+    made = hospital(np.arange(9) % 3)
+    drawn = panels(made.shown, heat_of(HeatMaps.of(predictor, made.test), 0))
+    picture = cv2.imdecode(np.frombuffer(drawn, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (5 * 200 + 4 * 6, 4 * 200, 3)

@@ -1,15 +1,18 @@
 """Trained again without the lungs: what is taken away, and what remains to be learned."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from cxrflow.audit.context import Audited
+from cxrflow.audit.pictures import Pictures
 from cxrflow.audit.retraining import LIMIT, VARIANTS, _short, over_seeds, run, score_variant, without
 from cxrflow.audit.verdicts import FOUND, UNTOLD
 from cxrflow.evaluation.ledger import test_set_hash, times_looked_at
+from cxrflow.images.prepare import steps_digest
 from cxrflow.params import Params
 from cxrflow.statistics.figure import Figure, missing
 
@@ -34,7 +37,7 @@ def make(hospital: Callable[..., Audited]) -> Callable[..., Audited]:
 def test_the_box_round_the_lungs_is_black_or_all_else(hospital: Callable[..., Audited]) -> None:
     context = hospital(LABELS[:4])
     context.dataset.store.lungs[3] = False  # none found: the mean box of the others stands in
-    made = context.test
+    made = context.views[0]
     removed, alone = without(made, "without lungs"), without(made, "lungs alone")
     box = np.zeros(made.lungs.shape[1:], bool)
     box[7:25, 5:27] = True  # the lungs' box and a pixel round it
@@ -50,7 +53,7 @@ def test_the_box_round_the_lungs_is_black_or_all_else(hospital: Callable[..., Au
 
 def test_a_mark_outside_the_lungs_remains_and_is_learned(make: Callable[..., Audited]) -> None:
     context = make(14)
-    pictures = context.test.__class__(context.dataset, context.dataset.pixels(), context.dataset.store.lungs)
+    pictures = Pictures(context.dataset, context.dataset.pixels(), context.dataset.store.lungs)
     figure = score_variant(context, pictures, "without lungs")
     assert LIMIT.judge(figure) == FOUND
     assert figure.value > 0.8
@@ -103,6 +106,8 @@ def test_what_is_not_done_is_said(make: Callable[..., Audited]) -> None:
 
 def test_what_a_crop_leaves_is_said(make: Callable[..., Audited]) -> None:
     context = make(1, {"lungs": "learned", "lungs_use": "crop"})
+    store = replace(context.dataset.store, steps=steps_digest(context.params.images))
+    context.dataset = replace(context.dataset, stores=(store,))
     share = 1 - 18 * 22 / 32**2  # the box of conftest's lungs and a pixel round it
     assert f"a rim is left, {100 * share:.0f} % of the picture" in run(context).words
 

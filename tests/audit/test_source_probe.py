@@ -17,7 +17,7 @@ from cxrflow.task import Task
 
 def by_level(context: Audited) -> Features:
     """One feature: how bright the picture is."""
-    return Features(*(images.mean(axis=(1, 2))[:, None] for images in (context.train.pixels(), context.test.images)))
+    return Features(*(images.mean(axis=(1, 2))[:, None] for images in (context.train.pixels(), context.test.pixels())))
 
 
 def blind(context: Audited, seed: int) -> Features:
@@ -83,7 +83,7 @@ def test_the_difference_is_that_of_scikit_learn(hospitals: Callable[..., Audited
     context = hospitals(two_classes, True)
     seen, noise = by_level(context), blind(context, 0)
     found = probe(context, seen, [noise]).figures["source"]
-    train, test = context.train.records.source == "s1", context.test.dataset.records.source == "s1"
+    train, test = context.train.records.source == "s1", context.test.records.source == "s1"
     areas = []
     for view in (seen, noise):
         sign = np.corrcoef(view.train[:, 0], train)[0, 1]

@@ -65,7 +65,7 @@ def test_one_class_alone_tells_nothing(hospital: Callable[..., Audited]) -> None
 
 
 def test_a_frame_is_pasted_but_never_over_lungs(hospital: Callable[..., Audited]) -> None:
-    made = hospital(LABELS).test
+    made = hospital(LABELS).views[0]
     rows, others = np.array([0, 1]), np.array([2, 5])
     pasted = paste_frame(made, rows, others)
     frame = np.ones(made.images.shape[1:], bool)
@@ -76,7 +76,7 @@ def test_a_frame_is_pasted_but_never_over_lungs(hospital: Callable[..., Audited]
 
 
 def test_exposure_matches_what_lies_outside_the_lungs(hospital: Callable[..., Audited]) -> None:
-    made = hospital(LABELS).test
+    made = hospital(LABELS).views[0]
     images = made.images.copy()
     images[1] = np.clip(images[1] * 0.5 + 10, 0, 255).astype(np.uint8)
     matched = match_exposure(replace(made, images=images), np.array([0]), np.array([1]))[0]

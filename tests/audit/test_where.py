@@ -9,9 +9,10 @@ import pytest
 
 from cxrflow.audit import sanity, where
 from cxrflow.audit.context import Audited
-from cxrflow.audit.heat import Heat, occlusion
+from cxrflow.audit.heat import Heat
 from cxrflow.audit.marks import Marks
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
+from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.masks import TRUE_OPACITY
 from cxrflow.predictor import Predictor
 from cxrflow.records import Box, boxes_text, typed
@@ -55,7 +56,7 @@ def test_heat_beside_the_lungs_is_found_where_heat_maps_tell(
     assert ("not known to depend" in found.words) == (random is maps)
     shares = found.figures["shares"]["occlusion"]
     assert shares["heat"].value == pytest.approx(float(maps is INSIDE))
-    assert shares["area"].value == pytest.approx(context.test.lungs.mean())
+    assert shares["area"].value == pytest.approx(context.views[0].lungs.mean())
     assert shares["missed"] == found.rows[0].figures["occlusion"]
     assert not found.figures["disease"]["Grad-CAM"]["pointing"].known
 
@@ -83,7 +84,7 @@ def test_heat_is_held_against_where_the_disease_is_known_to_show(
         records = context.dataset.records.assign(boxes=[boxes.get(k % 4) for k in range(N)])
         context.dataset = replace(context.dataset, records=typed(records.assign(label="pneumonia")))
     marks = context.marks
-    assert len(marks.dataset) == 14  # a third of 40 maps, of 20 pictures
+    assert len(marks.shown.canvas) == 14  # a third of 40 maps, of 20 pictures
     marks.maps = {"Grad-CAM": np.repeat(INSIDE[:1], 14, axis=0), "occlusion": np.repeat(OUTSIDE[:1], 14, axis=0)}
     found = where.run(context)
     ours, theirs = found.figures["disease"]["Grad-CAM"], found.figures["disease"]["occlusion"]
@@ -101,12 +102,13 @@ def test_the_maps_of_marked_pictures_are_of_the_true_class(
 ) -> None:
     context = hospital(LABELS)
     context.predictor = untrained(context.task)
-    dataset = context.test.dataset.where([0, 2, 4])
-    marks = Marks(context.predictor, dataset, np.ones((3, SIDE, SIDE), np.bool_))
+    dataset = context.test.where([0, 2, 4])
+    shown = HeatMaps.of(context.predictor, dataset)
+    marks = Marks(shown, np.ones((3, SIDE, SIDE), np.bool_))
     for k, label in enumerate(dataset.labels):
         image = dataset.image(k)
         assert np.array_equal(marks.maps["Grad-CAM"][k], context.predictor.heat_map(image, label))
-        assert np.array_equal(marks.maps["occlusion"][k], occlusion(context.predictor, image, label))
+        assert np.array_equal(marks.maps["occlusion"][k], shown.occlusion(k, label))
 
 
 def test_maps_that_ignore_the_weights_tell_nothing(heated: Callable[..., Audited]) -> None:

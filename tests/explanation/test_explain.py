@@ -36,7 +36,9 @@ def explained(tiny: Callable, demo_params: Params, tmp_path: Path) -> Callable[.
         predictor = SimpleNamespace(
             check_task=lambda task: None,
             bundle=SimpleNamespace(steps=[images]),
-            heat_map=lambda image, label: np.full(image.shape, task.order.index(label) / k, np.float32),
+            heat_maps=lambda views, label: [np.full(views[0].shape, task.order.index(label) / k, np.float32)],
+            by_view=[(0, None)],
+            networks=[None],
         )
         explanation = demo_params.explanation.model_copy(update={"per_class": 2})
         return explain(predictor, dataset, table, tmp_path, explanation, tmp_path / "out")  # type: ignore[arg-type]

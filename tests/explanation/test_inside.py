@@ -10,6 +10,7 @@ import pytest
 
 from cxrflow.dataset import Dataset
 from cxrflow.explanation.explain import _inside
+from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.inside import Inside, figures, measure
 from cxrflow.explanation.masks import TRUE_OPACITY, Masks
 from cxrflow.images.prepare import Store
@@ -21,7 +22,13 @@ from cxrflow.task import Task
 
 HEAT = np.zeros((32, 32), dtype=np.float32)
 HEAT[8, 4], HEAT[8, 20], HEAT[24, 9] = 1, 0.5, 0.5  # three quarters of it in the upper half
-PREDICTOR = SimpleNamespace(heat_map=lambda image, label: HEAT)
+PREDICTOR = SimpleNamespace(heat_maps=lambda views, label: [HEAT], by_view=[(0, None)])
+
+
+def inside(masks: Masks) -> dict:
+    return _inside(HeatMaps(PREDICTOR, (masks.dataset,)), masks)  # type: ignore[arg-type]
+
+
 UPPER = Box("pneumonia", 0, 0, 1, 0.5)
 
 
@@ -49,12 +56,12 @@ def test_heat_share_is_heat_inside_over_all_heat(
     for k in range(5):
         cv2.imwrite(str(tmp_path / TRUE_OPACITY / "c" / f"{k}.png"), mask if k < 4 else np.zeros_like(mask))
     windows = [Window(top, 0, side, 64, 64)] * 6
-    found = _inside(PREDICTOR, masks_of(tmp_path, task, windows))  # type: ignore[arg-type]
+    found = inside(masks_of(tmp_path, task, windows))
     assert (found["opacity"]["heat"].value, found["opacity"]["area"].value) == (pytest.approx(heat), area)
     assert (found["opacity"]["pointing"].value, found["opacity"]["pointing"].n) == (1, 4)
     assert found["boxes"]["heat"].reason == "no radiologist's boxes are known"
     boxes = [boxes_text([UPPER])] * 4 + [None] * 2
-    of_boxes = _inside(PREDICTOR, masks_of(tmp_path / "real", task, windows, boxes=boxes))  # type: ignore[arg-type]
+    of_boxes = inside(masks_of(tmp_path / "real", task, windows, boxes=boxes))
     assert of_boxes["boxes"] == found["opacity"]
     assert not of_boxes["opacity"]["pointing"].known
 
@@ -63,7 +70,7 @@ def test_the_same_inside_stored_lungs(tmp_path: Path, task: Task) -> None:
     lungs = np.zeros((4, 32, 32), dtype=bool)
     lungs[:, 16:] = True
     masks = masks_of(tmp_path, task, [Window(0, 0, 32, 32, 32)] * 4, lungs=lungs)
-    found = _inside(PREDICTOR, masks)["lungs"]  # type: ignore[arg-type]
+    found = inside(masks)["lungs"]
     assert (found["heat"].value, found["area"].value, found["gain"].value) == (0.25, 0.5, -0.25)
     assert (found["pointing"].value, found["pointing"].n) == (0, 4)  # the hottest point lies in the upper half
 
@@ -148,4 +155,4 @@ def test_a_box_that_the_picture_does_not_show_leaves_an_empty_mask(tmp_path: Pat
     masks = masks_of(tmp_path, task, [Window(32, 0, 32, 64, 64)] * 4, boxes=boxes_text([UPPER]))
     assert (found := masks.boxes(0)) is not None
     assert not found.any()
-    assert not _inside(PREDICTOR, masks)["boxes"]["pointing"].known  # type: ignore[arg-type]
+    assert not inside(masks)["boxes"]["pointing"].known

@@ -13,9 +13,10 @@ from cxrflow.audit.marks import Marks, find_marks
 from cxrflow.audit.pictures import Pictures, evenly, take
 from cxrflow.dataset import Dataset
 from cxrflow.explanation.explain import predicted_images
+from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.masks import Masks
 from cxrflow.params import Params
-from cxrflow.predictor import Predictor
+from cxrflow.predictor import Predictor, Views
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
@@ -50,8 +51,7 @@ class Audited:
         """Raise CxrflowError if the data set's task is not the bundle's, if the images were prepared by other steps
         than the bundle's, or if the predictions are of other images."""
         self.predictor.check_task(self.task)
-        (steps,) = self.predictor.bundle.steps
-        self.dataset.of(steps)
+        HeatMaps.of(self.predictor, self.dataset)
         predicted_images(self.dataset, self.predictions)
 
     @property
@@ -76,35 +76,45 @@ class Audited:
         return train.where(evenly(len(train), _MOST))
 
     @cached_property
-    def test(self) -> Pictures:
-        """Pictures of split test, at most _MOST."""
+    def test(self) -> Dataset:
+        """Images of split test, at most _MOST."""
         test = self.dataset.split("test")
-        return take(test.where(evenly(len(test), _MOST)), self.dataset.size)
+        return test.where(evenly(len(test), _MOST))
+
+    @cached_property
+    def views(self) -> list[Pictures]:
+        """The pictures of ``test`` for each of the bundle's image steps."""
+        return [take(view, view.size) for view in self._maps.views]
 
     @cached_property
     def shown(self) -> Pictures:
-        """The pictures of ``test`` that heat maps are made of."""
-        return self.test.some(self.params.audit.heat_maps)
+        """Some pictures of ``test`` as heat maps show them (``HeatMaps.canvas``)."""
+        at = evenly(len(self.test), self.params.audit.heat_maps)
+        return take(self._maps.where(at).canvas, self._maps.canvas.size)
 
     @cached_property
     def heat(self) -> Heat:
         """Heat maps of ``shown``."""
-        return heat_of(self.predictor, self.shown, self.seed)
+        return heat_of(self._maps.where(evenly(len(self.test), self.params.audit.heat_maps)), self.seed)
 
     @cached_property
     def marks(self) -> Marks:
         """Pictures of ``test`` in which it is known where the disease shows, a third as many as ``shown`` at most:
         occlusion maps take long."""
-        return find_marks(self.predictor, self._masks, -(-self.params.audit.heat_maps // 3))
+        return find_marks(self._maps, self._masks, -(-self.params.audit.heat_maps // 3))
 
     @property
     def marked_by(self) -> str:
         """What ``marks`` holds, in words."""
         return "the true opacity" if self._masks.drawn else "a radiologist's box"
 
+    @cached_property
+    def _maps(self) -> HeatMaps:
+        return HeatMaps.of(self.predictor, self.test)
+
     @property
     def _masks(self) -> Masks:
-        return Masks(self.test.dataset, self.root)
+        return Masks(self._maps.canvas, self.root)
 
     @cached_property
     def predicted(self) -> Dataset:
@@ -117,7 +127,8 @@ class Audited:
         probabilities = self.predictions[list(self.task.order)].to_numpy(np.float64)
         return Scored(self.task, self.predictions, probabilities, self.bootstrap)
 
-    def scores(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probabilities of prepared pictures, uint8 (n, size, size): float64 (n, classes) in the order of ``task``."""
+    def scores(self, views: Views) -> NDArray[np.float64]:
+        """Probabilities of prepared pictures, for each of ``views`` uint8 (n, size, size): float64 (n, classes) in the
+        order of ``task``."""
         columns = [self.predictor.bundle.task.order.index(name) for name in self.task.order]
-        return np.asarray(self.predictor.scores(images)[:, columns])
+        return np.asarray(self.predictor.scores(views)[:, columns])

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from captum.attr import Occlusion
 from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
-from cxrflow.audit.pictures import Pictures
+from cxrflow.explanation.heat import HeatMaps
 from cxrflow.network import LoadedNetwork
 from cxrflow.predictor import Predictor
 
@@ -18,7 +17,6 @@ from cxrflow.predictor import Predictor
 FLAT = 1e-3
 
 _TWINS = 5  # networks with random weights to try, because some give a flat map
-_WINDOW = 4  # the occluding square has 1 / _WINDOW of the picture's side, and moves by half its own side
 
 
 @dataclass(frozen=True)
@@ -36,48 +34,18 @@ class Heat:
     random: NDArray[np.float32]
 
 
-def heat_of(predictor: Predictor, pictures: Pictures, seed: int) -> Heat:
+def heat_of(maps: HeatMaps, seed: int) -> Heat:
     """All heat maps of some pictures; ``seed`` is for the random weights."""
-    twins = [randomised(predictor, seed + k) for k in range(_TWINS)]
-    order = predictor.bundle.task.order
-    predicted = [order[k] for k in predictor.scores(pictures.images).argmax(axis=1)]
-    maps: list[tuple[NDArray[np.float32], ...]] = []
-    for image, label in track(list(zip(pictures.images, predicted, strict=True)), "heat maps"):
-        random = (heat for twin in twins if np.ptp(heat := twin.heat_map(image, label)) > FLAT)
-        maps.append(
-            (
-                predictor.heat_map(image, label),
-                occlusion(predictor, image, label),
-                next(random, np.zeros_like(image, np.float32)),
-            )
-        )
-    return Heat(*(np.stack(column) for column in zip(*maps, strict=True)))
-
-
-def occlusion(predictor: Predictor, image: NDArray[np.uint8], label: str) -> NDArray[np.float32]:
-    """Occlusion map: how far the logit of a class falls when a grey square covers part of a prepared picture (Zeiler
-    and Fergus 2014, section 4.2).
-
-    image  uint8 (size, size)
-    Returns float32 (size, size): for each pixel the mean over the squares that cover it; 0 where the logit rises.
-    """
-    target = predictor.bundle.task.order.index(label)
-    maps = [_occlusion(network, image, target) for network in predictor.networks]
-    return np.asarray(np.mean(maps, axis=0), np.float32)
-
-
-def _occlusion(network: LoadedNetwork, image: NDArray[np.uint8], target: int) -> NDArray[np.float32]:
-    window, channels = max(2, image.shape[0] // _WINDOW), network.about.images.channels
-    with torch.no_grad():
-        found = Occlusion(network.module).attribute(
-            network.to_tensor(image[None]),
-            sliding_window_shapes=(channels, window, window),
-            strides=(channels, window // 2, window // 2),
-            baselines=0,  # the network's mean grey value
-            target=target,
-            perturbations_per_eval=16,
-        )
-    return np.asarray(found[0].mean(dim=0).clamp(min=0).cpu().numpy(), np.float32)
+    twins = [maps.by(randomised(maps.predictor, seed + k)) for k in range(_TWINS)]
+    order = maps.predictor.bundle.task.order
+    scores = maps.predictor.scores([view.pixels() for view in maps.views])
+    found: list[tuple[NDArray[np.float32], ...]] = []
+    for at, predicted in enumerate(track(scores.argmax(axis=1).tolist(), "heat maps")):
+        label = order[predicted]
+        random = (heat for twin in twins if np.ptp(heat := twin.gradcam(at, label)) > FLAT)
+        trained = maps.gradcam(at, label)
+        found.append((trained, maps.occlusion(at, label), next(random, np.zeros_like(trained))))
+    return Heat(*(np.stack(column) for column in zip(*found, strict=True)))
 
 
 def randomised(predictor: Predictor, seed: int) -> Predictor:

@@ -24,7 +24,7 @@ from cxrflow.evaluation.metrics import macro_auroc
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.models import find_model
 from cxrflow.models.stored import STORED
-from cxrflow.params import IMAGENET, SCRATCH, Images, Params, Training, first_member
+from cxrflow.params import IMAGENET, SCRATCH, Images, Params, Training, members_of
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import Figure, in_words, missing
 from cxrflow.statistics.scored import Scored
@@ -45,9 +45,11 @@ def run(context: Audited) -> Result:
     """
     folder = context.out / "retraining"
     folder.mkdir(parents=True, exist_ok=True)  # DVC expects it, even if nothing is trained
-    if why := _not_trained(first_member(context.params)):
+    params = _shows_most(context.params)
+    if why := _not_trained(params):
         return _untold(why)
-    pictures = take(context.dataset, min(context.dataset.size, context.params.audit.retrain_size))
+    shown = context.dataset.of(params.images)
+    pictures = take(shown, min(shown.size, params.audit.retrain_size))
     if not pictures.lungs.any():
         return _untold("no lungs were found")
     if _boxes(pictures.lungs).all():
@@ -60,7 +62,7 @@ def run(context: Audited) -> Result:
         f"AUROC on test: {told}. Chance is 0.50. Without lungs, the box round the lungs is black; the figure is the "
         f"mean of {VARIANTS['without lungs']} networks, and its interval has their spread, too."
     )
-    steps = first_member(context.params).images
+    steps = params.images
     if steps.lungs != "none" and steps.lungs_use == "crop":
         words += (
             " The pictures are cropped to the lungs (images.lungs_use: crop): without lungs only a rim is left, "
@@ -75,7 +77,7 @@ def score_variant(context: Audited, pictures: Pictures, variant: str) -> Figure:
     """The macro AUROC on test of networks trained and tested on one variant of the pictures, as ``over_seeds``; missing
     if training fails."""
     folder = context.out / "retraining" / variant.replace(" ", "-")
-    params = first_member(context.params)
+    params = _shows_most(context.params)
     steps = params.images.model_copy(update={"size": pictures.images.shape[-1]})
     dataset, short = _changed(pictures, variant, steps), _short(params.training, params.audit.retrain_epochs)
     test, looked_at = dataset.split("test"), test_set_hash(pictures.dataset.split("test").records)
@@ -134,6 +136,14 @@ def _changed(pictures: Pictures, variant: str, steps: Images) -> Dataset:
     records = pictures.dataset.records.assign(content_hash=hashes)
     index = records[["image_id", "content_hash"]].assign(left_out=None)
     return Dataset.join(records, Store(images, None, index, steps_digest(steps)), pictures.dataset.task)
+
+
+def _shows_most(params: Params) -> Params:
+    """The parameters for one member alone: the first that sees the surroundings of the lungs, else the first."""
+    members = members_of(params.images, params.training)
+    whole = (each for each in members if each.images.lungs == "none" or each.images.lungs_use == "store")
+    images, training, _ = next(whole, members[0])
+    return params.model_copy(update={"images": images, "training": training})
 
 
 def _not_trained(params: Params) -> str | None:

@@ -58,7 +58,7 @@ def run(context: Audited) -> Result:
     network's features, from those of untrained twins, and from small raw pictures."""
     networks = [context.predictor, *(untrained(context, k) for k in range(TWINS))]
     trained, *twins = [
-        Features(*(network.features(side) for side in (context.train, context.test.dataset))) for network in networks
+        Features(*(network.features(side) for side in (context.train, context.test))) for network in networks
     ]
     return probe(context, trained, twins)
 
@@ -70,8 +70,9 @@ def probe(context: Audited, trained: Features, twins: list[Features]) -> Result:
     a network that sees how severe the disease is tells sources apart that differ in it. Without such a class, or too
     few of its pictures, the mean over the classes is judged, and does not find a shortcut alone.
     """
-    task, records = context.task, (context.train.records, context.test.dataset.records)
-    raw = Features(_small(context.train.pixels()), _small(context.test.images))
+    task, records = context.task, (context.train.records, context.test.records)
+    first = context.predictor.bundle.steps[0]
+    raw = Features(*(_small(side.of(first).pixels()) for side in (context.train, context.test)))
     parts = {"overall": None, **{label: label for label in task.order}}
     told: dict[str, dict[str, Figure]] = {name: {} for name in ("features", "untrained", "learned", "small picture")}
     for part, label in parts.items():
@@ -130,7 +131,7 @@ def without_finding(task: Task) -> str | None:
 def class_from_source(context: Audited) -> Figure:
     """Macro AUROC of the class from the source's name alone: the score of a class is its share of the source's training
     images."""
-    train, test = context.train.records, context.test.dataset
+    train, test = context.train.records, context.test
     order = context.task.order
     shares = pd.crosstab(train.source, train.label, normalize="index").reindex(columns=list(order), fill_value=0)
     scores = shares.reindex(test.records.source).fillna(shares.mean()).to_numpy(float)

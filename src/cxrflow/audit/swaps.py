@@ -35,14 +35,9 @@ _QUALITY, _BRIGHTNESS, _BLUR = 50, 0.15, 1 / 128  # of JPEG; +-, share; sigma, s
 
 def run(context: Audited) -> Result:
     """How many predictions flip under each harmless change, and the effect of another class's border and exposure."""
-    pictures = context.test
-    before = context.scores(pictures.images).argmax(axis=1)
-    flips = {
-        name: changed
-        if isinstance(changed, Figure)
-        else proportion(context.scores(changed).argmax(axis=1) != before, pictures.dataset.groups)
-        for name, changed in _changed(pictures, context.seed).items()
-    }
+    before = context.scores([pictures.images for pictures in context.views]).argmax(axis=1)
+    each = [_changed(pictures, context.seed) for pictures in context.views]
+    flips = {name: _flips(context, [changed[name] for changed in each], before) for name in each[0]}
     changes = {"surroundings": paste_frame, "exposure": match_exposure}
     towards = {name: simultaneous(_towards(context, change), context.claims) for name, change in changes.items()}
     words = (
@@ -97,8 +92,7 @@ def match_exposure(pictures: Pictures, rows: Positions, sources: Positions) -> I
 def _towards(context: Audited, change: Change) -> Figure:
     """Mean change of the other class's probability, over pictures and other classes: with the border or exposure of a
     picture of that class, minus with that of another picture of the own class."""
-    pictures, classes = context.test, len(context.task.order)
-    truth, groups = pictures.dataset.truth, pictures.dataset.groups
+    classes, truth, groups = len(context.task.order), context.test.truth, context.test.groups
     rng = np.random.default_rng([context.seed, 6])
     foreign = groups[:, None] != groups
     given = np.full((len(truth), classes, classes), np.nan)  # picture, class pasted from, probability
@@ -106,7 +100,7 @@ def _towards(context: Audited, change: Change) -> Figure:
         chosen = donors(foreign & (truth == c), rng)
         rows = np.flatnonzero(chosen >= 0)
         if len(rows):
-            given[rows, c] = context.scores(change(pictures, rows, chosen[rows]))
+            given[rows, c] = context.scores([change(pictures, rows, chosen[rows]) for pictures in context.views])
     everyone = np.arange(len(truth))
     own = given[everyone, truth]
     gains = np.stack([given[:, c, c] - own[:, c] for c in range(classes)], axis=1)
@@ -115,6 +109,14 @@ def _towards(context: Audited, change: Change) -> Figure:
     if not known.any():
         return missing("no class has pictures of two groups beside another class")
     return clustered_mean(np.nanmean(gains[known], axis=1), groups[known])
+
+
+def _flips(context: Audited, changed: list[Images | Figure], before: Positions) -> Figure:
+    """The share of predictions that a change of every view flips, or why there is no such change."""
+    views = [view for view in changed if not isinstance(view, Figure)]
+    if len(views) < len(changed):
+        return next(why for why in changed if isinstance(why, Figure))
+    return proportion(context.scores(views).argmax(axis=1) != before, context.test.groups)
 
 
 def _changed(pictures: Pictures, seed: int) -> dict[str, Images | Figure]:

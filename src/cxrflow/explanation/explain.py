@@ -1,4 +1,4 @@
-"""Grad-CAM of test images of each class, correctly and wrongly predicted, beside the original."""
+"""Grad-CAM of test images of each class, correctly and wrongly predicted, beside the picture."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
+from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.inside import Inside, figures, measure
 from cxrflow.explanation.masks import Masks
 from cxrflow.files import write_whole
@@ -46,18 +47,16 @@ def explain(
     bundle's, or if the predictions are of other images.
     """
     predictor.check_task(dataset.task)
-    (steps,) = predictor.bundle.steps
-    dataset = dataset.of(steps)
-    shown, order = predicted_images(dataset, predictions), dataset.task.order
+    shown, order = HeatMaps.of(predictor, predicted_images(dataset, predictions)), dataset.task.order
     rows = predictions.reset_index(drop=True)
     rows["score"] = rows[list(order)].max(axis=1)
     examples = [
-        _example(predictor, shown, row, out)
+        _example(shown, row, out)
         for label in order
         for right in (True, False)
         for row in _choose(rows, label, right, params.per_class).itertuples()
     ]
-    summary = {"examples": examples, "inside": to_json(_inside(predictor, Masks(shown, root)))}
+    summary = {"examples": examples, "inside": to_json(_inside(shown, Masks(shown.canvas, root)))}
     for old in set(out.glob("*.png")) - {out / example["picture"] for example in examples}:
         old.unlink()
     write_sealed(out / "explanation.json", summary)
@@ -105,13 +104,15 @@ def _choose(rows: pd.DataFrame, label: str, right: bool, count: int) -> pd.DataF
     return among.iloc[np.unique(places)]
 
 
-def _example(predictor: Predictor, shown: Dataset, row: Any, out: Path) -> dict[str, Any]:
-    image = shown.image(row.Index)
-    heat = predictor.heat_map(image, row.prediction)
-    panel = np.concatenate(
-        [_enlarged(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)), _enlarged(overlay(image, heat))], axis=1
-    )
-    name = f"{row.label}-{'right' if row.prediction == row.label else 'wrong'}-{shown.rows[row.Index]}.png"
+def _example(shown: HeatMaps, row: Any, out: Path) -> dict[str, Any]:
+    """The picture, its heat map and, of several networks, the map of each."""
+    image = shown.canvas.image(row.Index)
+    maps = [shown.gradcam(row.Index, row.prediction)]
+    if len(shown.predictor.networks) > 1:
+        maps += shown.each(row.Index, row.prediction)
+    pictures = [cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), *(overlay(image, heat) for heat in maps)]
+    panel = np.concatenate([_enlarged(picture) for picture in pictures], axis=1)
+    name = f"{row.label}-{'right' if row.prediction == row.label else 'wrong'}-{shown.canvas.rows[row.Index]}.png"
     done, content = cv2.imencode(".png", panel)
     if not done:
         raise CxrflowError(f"explanation: the picture of {row.image_id} could not be encoded.")
@@ -130,7 +131,7 @@ def _enlarged(picture: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, (_SHOWN, _SHOWN), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _inside(predictor: Predictor, masks: Masks) -> dict[str, dict[str, Figure]]:
+def _inside(shown: HeatMaps, masks: Masks) -> dict[str, dict[str, Figure]]:
     """The true class's heat inside each kind of mask: ``opacity``, ``boxes`` and ``lungs``, each with the figures of
     ``inside.figures``. Of demo data the opacities are known, which are more exact than boxes."""
     kinds = {"opacity": masks.opacity, "boxes": masks.boxes, "lungs": masks.lungs}
@@ -144,7 +145,7 @@ def _inside(predictor: Predictor, masks: Masks) -> dict[str, dict[str, Figure]]:
         known = {name: mask for name, of in kinds.items() if k in chosen[name] and (mask := of(k)) is not None}
         if not any(mask.any() for mask in known.values()):
             continue
-        heat = predictor.heat_map(masks.dataset.image(k), labels[k])
+        heat = shown.gradcam(k, labels[k])
         for name, mask in known.items():
             if (each := measure(heat, mask)) is not None:
                 measured[name].append(each)

@@ -11,7 +11,6 @@ from cxrflow.dataset import Dataset
 from cxrflow.errors import LeftOut
 from cxrflow.files import Root
 from cxrflow.findings import under
-from cxrflow.images.steps import cut
 from cxrflow.records import TRUTH, boxes_of
 
 #: Folder with the true opacity of each demo image, below the root of the collections.
@@ -37,9 +36,12 @@ class Masks:
         mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
         if mask is None:
             return None
-        shown = cut(mask, self.dataset.store.window(int(self.dataset.rows[at])))
-        size = self.dataset.size
-        return np.asarray(cv2.resize(shown, (size, size), interpolation=cv2.INTER_NEAREST) > 0)
+        window, size = self.dataset.window(at), self.dataset.size
+        centres = (np.arange(size) + 0.5) * window.side / size
+        rows, columns = (np.floor(start + centres).astype(int) for start in (window.top, window.left))
+        # A canvas may reach beyond the radiograph.
+        padded = np.pad(mask, ((0, max(rows[-1] + 1 - mask.shape[0], 0)), (0, max(columns[-1] + 1 - mask.shape[1], 0))))
+        return np.asarray(padded[np.ix_(rows, columns)] > 0)
 
     @property
     def drawn(self) -> bool:
@@ -61,7 +63,7 @@ class Masks:
         boxes = [box for box in boxes_of(record.boxes) if any(under(box.finding, path) for path in paths)]
         if not boxes:
             return None
-        window, size = self.dataset.store.window(int(self.dataset.rows[at])), self.dataset.size
+        window, size = self.dataset.window(at), self.dataset.size
         centres = (np.arange(size) + 0.5) * window.side / size
         rows, columns = (window.top + centres) / window.height, (window.left + centres) / window.width
         mask = np.zeros((size, size), np.bool_)
