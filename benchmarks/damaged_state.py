@@ -29,7 +29,7 @@ READERS = {
     "data/metadata/sides.csv": ("metadata",),
     "data/metadata/fingerprints.sqlite": ("metadata",),
     **dict.fromkeys(
-        (f"data/images/{name}" for name in ("steps.json", "index.csv", "images.npy", "lungs.npy")),
+        (f"data/images/*/{name}" for name in ("steps.json", "index.csv", "images.npy", "lungs.npy")),
         ("evaluation", "images"),
     ),
     **dict.fromkeys(
@@ -119,7 +119,7 @@ def main() -> None:
                     folder = Path(place) / "run"
                     shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("demo"))
                     (folder / "data" / "demo").symlink_to(whole / "data" / "demo")
-                    make(folder / file)
+                    make(next(folder.glob(file)))
                     did, said = run(folder, command)
                     if did != "sentence":
                         again, more = run(folder, command)
