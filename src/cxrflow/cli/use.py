@@ -27,6 +27,7 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(help="Image files, DICOM files, or folders of them.")],
     bundle: BundleFolder = BUNDLE,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
+    member: Annotated[int | None, typer.Option(help="Use one network of the bundle alone, from 1.")] = None,
 ) -> None:
     """Score radiographs with a bundle; exit status 1 if none could be scored. Research software: not for diagnosis."""
     from cxrflow.engines import LocalEngine
@@ -34,7 +35,7 @@ def predict(
     LocalEngine().start()  # a worker process starts while this one imports PyTorch
     from cxrflow.predict import predict_files
 
-    counts = predict_files(bundle, paths, out)
+    counts = predict_files(bundle, paths, out, member)
     say(f"{name_text(out)}: {counts}")
     if not counts.scored:
         raise typer.Exit(1)
