@@ -207,23 +207,19 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
     assert table.loc[2, list(CLASSES)].isna().all()
 
 
-def assert_part_of(external: Path, evaluation: Path) -> None:
-    """Assert that the images scored in ``external`` are test images of ``evaluation``, with the same scores."""
-    part, whole = (pd.read_csv(folder / "predictions.csv").set_index("image_id") for folder in (external, evaluation))
-    assert len(part) > 0
-    assert set(part.index) <= set(whole.index)
-    numbers = whole.select_dtypes("number").columns
-    assert np.allclose(part[numbers], whole.loc[part.index, numbers], atol=1e-6)
+def assert_test_split(external: Path, evaluation: Path) -> None:
+    """Assert that the images scored in ``external`` are the test images of ``evaluation``, with the same scores."""
+    ours, theirs = (pd.read_csv(folder / "predictions.csv").set_index("image_id") for folder in (external, evaluation))
+    assert sorted(ours.index) == sorted(theirs.index)
+    numbers = theirs.select_dtypes("number").columns
+    assert np.allclose(ours[numbers], theirs.loc[ours.index, numbers], atol=1e-6)
 
 
 def test_evaluate_leaves_out_what_the_bundle_has_seen(project: Path) -> None:
-    """On the collections it was trained on, nothing but the test split is left, with the same scores.
-
-    Of that, the images that resemble a seen one too closely are left out as well: the demo's people look alike.
-    """
+    """On the collections it was trained on, the test split is left, whole, with the same scores."""
     output = run(project, "cxrflow", "validate-external", "--sources", "data/demo", "--out", "external")
     assert output.strip().endswith(f"Page: {project / 'external' / 'index.html'}")
-    assert_part_of(project / "external", project / "results" / "evaluation")
+    assert_test_split(project / "external", project / "results" / "evaluation")
     ledger = pd.read_csv(project / "results/evaluation/ledger.csv")
     assert len(ledger) == 8  # the network by two evaluations and here, and the five that the audit trained
 
@@ -272,7 +268,7 @@ def test_a_bad_parameter_stops_before_any_work(
 
 
 #: A split in which each of the four classes has groups on every side.
-SEED = 0
+SEED = 1
 #: Two classes and four, of the findings that the demo's collections say.
 TASKS = {
     "two": {
@@ -353,7 +349,7 @@ def test_a_bundle_of_another_task_predicts_is_validated_and_compared(asked: tupl
     assert [name for name in table.columns if name in classes] == classes
     assert table[classes].sum(axis=1).to_numpy() == pytest.approx([1], abs=1e-5)
     call(folder, "validate-external", "--sources", str(project / "data/demo"), "--out", "external")
-    assert_part_of(folder / "external", folder / "results" / "evaluation")
+    assert_test_split(folder / "external", folder / "results" / "evaluation")
     bundle = "results/training/bundle"
     call(folder, "compare", bundle, bundle, "--out", "compared")
     compared = json.loads((folder / "compared/comparison.json").read_text())

@@ -17,6 +17,7 @@ from cxrflow.synthetic.shapes import (
     blur,
     ellipsoid,
     grid,
+    noise,
     pixels,
     polygon,
     rounded,
@@ -41,6 +42,11 @@ _HEART = [
 ]  # fmt: skip
 
 
+#: How far a person's proportions and the pose of one radiograph move a point (cm), and how uneven soft tissue is, as
+#: a share of its thickness; standard deviations, divided by 0.7.
+_PROPORTIONS, _POSE, _FOLDS = 0.6, 0.25, 0.025
+
+
 @dataclass(frozen=True, slots=True)
 class Anatomy:
     """Maps of a patient, SIDE x SIDE.
@@ -57,13 +63,11 @@ class Anatomy:
     left: NDArray[np.bool_]
 
 
-def make_anatomy(patient: Patient, inspiration: float, rotation: float) -> Anatomy:
-    """The maps of a patient.
-
-    inspiration  scale factor of the lung height, about 1
-    rotation     -1 to 1; shifts the mediastinum by about this many cm
-    """
+def make_anatomy(patient: Patient, pose: np.random.Generator) -> Anatomy:
+    """The maps of a patient, breathed in, rotated and held as drawn from ``pose``, which is of one radiograph."""
     rng = np.random.default_rng([patient.number, 7])
+    inspiration = float(pose.uniform(0.88, 1.05))  # scale factor of the lung height
+    rotation = float(pose.normal(0, 0.6))  # shifts the mediastinum by about this many cm
     x, y = grid()
     lungs = [_lung(patient, side, inspiration, rng) for side in (-1, 1)]
     heart = polygon(_heart(patient, inspiration, rotation, rng))
@@ -88,24 +92,40 @@ def make_anatomy(patient: Patient, inspiration: float, rotation: float) -> Anato
             rng.uniform(0.8, 1.6),
         )
         soft -= rng.uniform(2, 6) * blur(gas, 0.25)
-    for _ in range(5):  # bowel gas
-        gas = ellipsoid(x, y, rng.uniform(-12, 12), rng.uniform(37, 43), rng.uniform(0.8, 2.5), rng.uniform(0.6, 1.4))
-        soft -= rng.uniform(0, 2.5) * blur(gas, 0.4)
+    for _ in range(rng.integers(9)):  # bowel gas
+        gas = ellipsoid(x, y, rng.uniform(-12, 12), rng.uniform(35, 43), rng.uniform(0.8, 2.5), rng.uniform(0.6, 1.6))
+        soft -= rng.uniform(0, 4) * blur(gas, 0.4)
 
     tree = np.maximum(*[vessels(side, rotation, patient, rng) for side in (-1, 1)])
-    bone = ribs(patient, lungs, rng) + 0.6 * spine(rotation) + shoulders(patient, rotation, rng)
-    seen = [(mask > 0.5) & (heart < 0.5) for mask in map(polygon, lungs)]
+    bone = patient.bone * (ribs(patient, lungs, rng) + 0.6 * spine(rotation) + shoulders(patient, rotation, rng))
     tree *= np.clip(blur(np.maximum(*fill), 0.3) * 1.6, 0, 1)
-    return Anatomy(np.maximum(soft, 0), patient.bone * bone, air, tree, seen[0], seen[1])
+    folds = np.sum([noise(rng, cells) for cells in (9, 16, 28)], axis=0)  # muscles, fat and skin
+    soft *= 1 + _FOLDS * folds * (1 - 0.7 * blur(np.maximum(*fill), 0.5))
+    maps = [np.maximum(soft, 0), bone, air, tree, heart, *map(polygon, lungs)]
+    soft, bone, air, tree, heart, right, left = _moved(maps, rng, pose)
+    seen = [(lung > 0.5) & (heart < 0.5) for lung in (right, left)]
+    return Anatomy(soft, bone, air, tree, seen[0], seen[1])
+
+
+def _moved(maps: list[Map], rng: np.random.Generator, pose: np.random.Generator) -> list[Map]:
+    """The maps in one person's proportions, which differ smoothly across the body and little between its sides, and in
+    the pose of one radiograph."""
+    x, y = grid()
+    across, down = (_PROPORTIONS * noise(rng, 5) for _ in range(2))
+    x = x + across - 0.6 * across[:, ::-1] + _POSE * noise(pose, 6)
+    y = y + down + 0.6 * down[:, ::-1] + _POSE * noise(pose, 6)
+    columns, rows = (x + SPAN / 2) * SCALE - 0.5, y * SCALE - 0.5
+    edge = cv2.BORDER_REPLICATE
+    return [np.asarray(cv2.remap(each, columns, rows, cv2.INTER_LINEAR, borderMode=edge)) for each in maps]
 
 
 def _lung(patient: Patient, side: int, inspiration: float, rng: np.random.Generator) -> Points:
     points = np.array(_LUNG) + rng.normal(0, 0.13, (len(_LUNG), 2))
     stretch = patient.height * inspiration
     points[:, 1] = (
-        8.2 + (points[:, 1] - 8.2) * stretch + (0.0 if side < 0 else rng.uniform(0.3, 1.3)) * (points[:, 1] > 28)
+        8.2 + (points[:, 1] - 8.2) * stretch + (rng.normal(0, 0.7) + (0.8 if side > 0 else 0)) * (points[:, 1] > 28)
     )
-    points[6:13, 1] += np.array([0, 0, 0.5, 1, 0.6, 0.2, 0]) * rng.normal(0, 0.8)  # flatter or more domed diaphragm
+    points[6:13, 1] += np.array([0, 0, 0.5, 1, 0.6, 0.2, 0]) * rng.normal(0, 1.2)  # flatter or more domed diaphragm
     points[:, 0] = np.where(points[:, 0] > 3, 3 + (points[:, 0] - 3) * (1 + 1.25 * (patient.width - 1)), points[:, 0])
     return spline(points * [side, 1], closed=True)
 
@@ -114,7 +134,8 @@ def _heart(patient: Patient, inspiration: float, rotation: float, rng: np.random
     points = np.array(_HEART)
     points += rng.normal(0, 0.13, points.shape)
     low = np.clip((points[:, 1] - 17) / 6, 0, 1)
-    points[:, 0] *= 1 + low * (patient.heart * patient.width / inspiration - 1)
+    points[:, 0] *= patient.aorta + low * (patient.heart * patient.width / inspiration - patient.aorta)
+    points[9:16, 1] += rng.normal(0, 1.2)  # a heart that lies or stands
     points[:, 0] += 0.8 * rotation * np.clip((points[:, 1] - 8) / 10, 0, 1)
     points[:, 1] = 8.2 + (points[:, 1] - 8.2) * patient.height * inspiration
     return spline(points, closed=True)
@@ -133,9 +154,11 @@ def _behind_the_diaphragm(lungs: list[Points]) -> Map:
 def _body(patient: Patient, x: Map, y: Map) -> Map:
     half = 13.7 * patient.width + patient.wall
     neck = 5.2 + 0.4 * patient.wall
+    up = patient.shoulders
     right = np.array([
-        (neck, -3), (neck, 3), (neck + 1.2, 5), (11.5, 6.6 - 0.2 * patient.wall), (16.5, 7.4), (20, 9),
-        (22.5, 12.5), (22, 17), (half + 0.6, 18.5), (half + 0.1, 22), (half, 30), (half + 0.2, 48),
+        (neck, -3), (neck, 3), (neck + 1.2, 5 - 0.5 * up), (11.5, 6.6 - 0.2 * patient.wall - up), (16.5, 7.4 - up),
+        (20, 9 - up), (22.5, 12.5 - up), (22, 17 - up), (half + 0.6, 18.5 - up), (half + 0.1, 22), (half, 30),
+        (half + 0.2, 48),
     ])  # fmt: skip
     outline = spline(np.concatenate([right, right[::-1] * [-1, 1]]), closed=True)
     torso = rounded(outline, 6) ** 0.8

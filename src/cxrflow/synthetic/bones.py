@@ -33,7 +33,7 @@ def ribs(patient: Patient, lungs: list[Points], rng: np.random.Generator) -> Map
     """Ten pairs of ribs; the posterior parts slope gently, the anterior parts steeply."""
     back: list[Points] = []
     front: list[Points] = []
-    gap = 2.42 * patient.height
+    gap = 2.42 * patient.height * patient.gap
     for lung, side in zip(lungs, (-1, 1), strict=True):
         top = lung[:, 1].min()
         for k in range(10):
@@ -87,7 +87,7 @@ def shoulders(patient: Patient, rotation: float, rng: np.random.Generator) -> Ma
     x, y = grid()
     clavicles, blades, arms, heads = [], [], [], np.zeros_like(x)
     for side in (-1, 1):
-        raised = rng.normal(0, 0.4)
+        raised = patient.shoulders + rng.normal(0, 0.4)
         inner = 1.4 + side * 0.9 * rotation
         line = np.array(
             [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxrflow.synthetic.anatomy import Anatomy, make_anatomy
 from cxrflow.synthetic.patient import Patient
-from cxrflow.synthetic.shapes import SCALE, SIDE, SPAN, Map, blur, sigmoid
+from cxrflow.synthetic.shapes import SCALE, SIDE, SPAN, Map, blur, noise, sigmoid
 
 Mask = NDArray[np.bool_]
 _SOFT, _BONE = 0.15, 0.24  # attenuation per cm; bone: in excess of soft tissue
@@ -75,8 +75,8 @@ def draw(patient: Patient, kind: str, style: Style, seed: int) -> Radiograph:
     if kind not in ("covid", "normal", "pneumonia"):
         raise ValueError(f"kind is covid, normal or pneumonia, not {kind}")
     rng = np.random.default_rng([seed, 11])
-    body = make_anatomy(patient, float(rng.uniform(0.9, 1.04)), float(rng.normal(0, 0.5)))
-    texture = 0.03 * _noise(rng, 90) + 0.03 * _noise(rng, 30) + 0.08 * _noise(rng, 7)  # of healthy lungs
+    body = make_anatomy(patient, rng)
+    texture = 0.03 * noise(rng, 90) + 0.03 * noise(rng, 30) + 0.08 * noise(rng, 7)  # of healthy lungs
     leads = _leads(rng) if style.leads else 0.0
     fill = np.zeros((SIDE, SIDE), np.float32)
     vessels = body.vessels
@@ -91,12 +91,6 @@ def draw(patient: Patient, kind: str, style: Style, seed: int) -> Radiograph:
     seen = body.right | body.left
     opaque = seen & (fill > 0.04) & (fill > 0.3 * fill.max()) if kind != "normal" else np.zeros_like(seen)
     return _expose(attenuation.astype(np.float32), seen, opaque, style, rng)
-
-
-def _noise(rng: np.random.Generator, cells: int) -> Map:
-    """Smooth noise, mean 0, standard deviation about 0.7, ``cells`` grid cells along each side."""
-    grid = rng.standard_normal((cells, cells), dtype=np.float32)
-    return cv2.resize(grid, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
 def _place(lung: Mask, side: int) -> tuple[Map, Map]:
@@ -123,12 +117,12 @@ def _consolidation(body: Anatomy, rng: np.random.Generator) -> Map:
     angle = rng.normal(0, 0.35)
     du, dw = (u - cu) / ru, (w - cw) / rw
     distance = np.hypot(du * np.cos(angle) + dw * np.sin(angle), dw * np.cos(angle) - du * np.sin(angle))
-    distance += 0.22 * _noise(rng, 9) + 0.13 * _noise(rng, 22)
+    distance += 0.22 * noise(rng, 9) + 0.13 * noise(rng, 22)
     fill = sigmoid((1 - distance) / rng.uniform(0.13, 0.3))
     if edge:
-        bow = fissure + 0.05 * np.sin(np.pi * u) + 0.02 * _noise(rng, 4)
+        bow = fissure + 0.05 * np.sin(np.pi * u) + 0.02 * noise(rng, 4)
         fill *= sigmoid(edge * (w - bow) / 0.012)
-    fill *= np.clip(1 + 0.16 * _noise(rng, 14) + 0.12 * _noise(rng, 40), 0.3, 1.5) * rng.uniform(0.3, 0.9)
+    fill *= np.clip(1 + 0.16 * noise(rng, 14) + 0.12 * noise(rng, 40), 0.3, 1.5) * rng.uniform(0.3, 0.9)
     return _within(fill, lung)
 
 
@@ -144,10 +138,10 @@ def _ground_glass(body: Anatomy, rng: np.random.Generator) -> Map:
         for at in rng.choice(len(rows), int(rng.integers(4, 9)), p=weight / weight.sum()):
             long, short = rng.uniform(1.8, 4.8) * SCALE, rng.uniform(1.3, 2.8) * SCALE
             x, y = np.arange(SIDE) - columns[at], np.arange(SIDE)[:, None] - rows[at]
-            distance = np.sqrt((x / short) ** 2 + (y / long) ** 2) + 0.3 * _noise(rng, 14)
+            distance = np.sqrt((x / short) ** 2 + (y / long) ** 2) + 0.3 * noise(rng, 14)
             clear *= 1 - rng.uniform(0.5, 1) * sigmoid((1 - distance) / 0.25)
         total = np.maximum(total, _within((1 - clear) * severity * rng.uniform(0.75, 1.2), lung))
-    mottle = 1 + 0.25 * _noise(rng, 18) + 0.2 * _noise(rng, 45) + 0.08 * _noise(rng, 110)
+    mottle = 1 + 0.25 * noise(rng, 18) + 0.2 * noise(rng, 45) + 0.08 * noise(rng, 110)
     return np.asarray(total * np.clip(mottle, 0.25, 2), np.float32)
 
 

@@ -64,6 +64,12 @@ def blur(image: Map, cm: float) -> Map:
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), cm * SCALE / 4), (SIDE, SIDE))  # type: ignore[return-value]
 
 
+def noise(rng: np.random.Generator, cells: int) -> Map:
+    """Smooth noise, mean 0, standard deviation about 0.7, ``cells`` grid cells along each side."""
+    nodes = rng.standard_normal((cells, cells), dtype=np.float32)
+    return cv2.resize(nodes, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
 def ellipsoid(x: Map, y: Map, cx: float, cy: float, rx: float, ry: float) -> Map:
     """Thickness of an ellipsoid, 1 at its centre, 0 outside."""
     return np.asarray(np.sqrt(np.clip(1 - ((x - cx) / rx) ** 2 - ((y - cy) / ry) ** 2, 0, 1)), np.float32)
