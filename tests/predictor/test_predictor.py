@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,3 +111,15 @@ def test_another_question_and_other_image_steps_are_refused(
         Predictor(bundle_of(two_classes, images=steps)).score(dataset)
     with pytest.raises(CxrflowError, match="other image steps"):
         Predictor(bundle_of(task, images=demo_params.images.model_copy(update={"size": 48}))).score(dataset)
+
+
+def test_the_example_in_the_readme_runs(bundle_of: Callable[..., Path], task: Task, drawn, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (example,) = [part.split("```")[0] for part in readme.split("```python\n")[1:]]
+    Image.fromarray(drawn[0]).save(tmp_path / "scan.png")
+    example = example.replace("results/training/bundle", str(bundle_of(task)))
+    held: dict[str, Any] = {}
+    exec(example.replace("scan.dcm", str(tmp_path / "scan.png")), held)  # noqa: S102
+    assert held["scores"].sum() == pytest.approx(1)
+    (heat,) = held["heat"]
+    assert heat.shape == held["views"][0].shape
