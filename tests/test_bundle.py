@@ -93,6 +93,19 @@ def to_format_1(folder: Path) -> None:
     (folder / THRESHOLDS).unlink()
 
 
+def test_a_bundle_of_before_passports_says_that_they_were_not_recorded(folder: Path) -> None:
+    networks = json.loads((folder / DESCRIPTION).read_text())["networks"]
+    for network in networks:
+        del network["start"]
+    change(folder / DESCRIPTION, networks=networks)
+    assert read_description(folder).starts == [None]
+    change(folder / DESCRIPTION, pretrained_on=["ImageNet-1k"])
+    (start,) = read_description(folder).starts
+    assert start is not None
+    assert (start.trained_on, start.complete, start.licence) == (("ImageNet-1k",), False, None)
+    assert "not recorded" in start.name
+
+
 def test_read_as_written(written: Path, demo_params: Params) -> None:
     images = torch.randn(1, 1, 64, 64)
     bundle, (network,) = read_bundle(written)

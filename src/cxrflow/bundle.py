@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxrflow.params import Fraction, Images, Positive, Text, different_steps
+from cxrflow.passport import Passport, unknown
 from cxrflow.task import Task
 
 #: Version of ``bundle.json``. Newer versions are refused, because their meaning is unknown here.
@@ -102,6 +103,8 @@ class Network(BaseModel):
     temperature       divisor of its logits (Guo et al. 2017, section 4.2), fitted on the images it left out
     fold              the fold of the patients that it left out, from 0; None: it left out val
     epoch, validation chosen epoch and metrics on the images it left out; 0 and empty if imported
+    start             passport of the weights that its training began with; None if random; an earlier version recorded
+                      none (``Bundle.starts``)
     weights, graph    SHA-256 of its weights, and of a stored graph
     """
 
@@ -115,6 +118,7 @@ class Network(BaseModel):
     fold: Annotated[int, _NOT_NEGATIVE] | None = None
     epoch: Annotated[int, _NOT_NEGATIVE]
     validation: dict[str, float]
+    start: Passport | None = None
     weights: str = ""
     graph: str | None = None
 
@@ -166,6 +170,14 @@ class Bundle(BaseModel):
     def folds(self) -> int:
         """Number of folds that the networks leave out; 0 if they left out val."""
         return max((-1 if network.fold is None else network.fold) for network in self.networks) + 1
+
+    @property
+    def starts(self) -> list[Passport | None]:
+        """The passport of the weights that the training of each network began with; None if these were random."""
+        recorded = [network.start for network in self.networks]
+        if self.pretrained_on and not any(recorded):  # a bundle of before passports
+            return [unknown("not recorded by the version that trained this bundle", self.pretrained_on)] * len(recorded)
+        return recorded
 
     @property
     def steps(self) -> list[Images]:

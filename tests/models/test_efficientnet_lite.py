@@ -119,6 +119,8 @@ def test_a_start_takes_every_tensor_bit_by_bit(name: str, params: Params, task: 
     assert all(torch.equal(ours, value) for (key, ours), value in pairs if not key.startswith("classifier."))
     assert own["classifier.weight"].shape == (len(task.order), 1280)
     assert begun.pretrained_on == ("ImageNet-1k",)
+    assert begun.passport is not None
+    assert begun.passport.name == f"PyPI {PACKAGES[name]}"
 
 
 @torch.inference_mode()

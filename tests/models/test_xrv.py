@@ -12,6 +12,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.models import find_model
 from cxrflow.models.from_xrv import SEEN
 from cxrflow.models.model import to_input
+from cxrflow.models.passports import torchxrayvision
 from cxrflow.params import Params
 from cxrflow.task import Task
 from cxrflow.training.start import begin
@@ -46,6 +47,7 @@ def test_a_densenet_answers_as_torchxrayvisions_own(cache: Path, zipped: bool) -
     torch.save(published, file_of(cache, DENSENET), _use_new_zipfile_serialization=zipped)
     model = find_model(f"xrv:{DENSENET}")
     assert (model.default_size, model.pretrained_on) == (224, ("RSNA", "NIH"))
+    assert model.passport == torchxrayvision(DENSENET, ("RSNA", "NIH"))
     network = model.build(3, 3).eval()
     assert network(torch.randn(2, 3, 64, 64)).shape == (2, 3)
     # The same radiograph in the library's units and in ours, at a mean of 0.5 and a standard deviation of 0.25.

@@ -15,12 +15,14 @@ from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.transforms.functional import normalize
 
 from cxrflow.bundle import Bundle, Network
-from cxrflow.bundle_files import read_bundle, read_trained_on
+from cxrflow.bundle_files import read_bundle, read_description, read_trained_on
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.models import MODELS, find_model
 from cxrflow.models.model import Pretrained, to_input
+from cxrflow.models.passports import torchvision
 from cxrflow.params import Images, Params, Training
+from cxrflow.passport import Passport, unknown
 from cxrflow.predictor import Predictor
 from cxrflow.task import Task
 from cxrflow.training import start as module
@@ -28,6 +30,8 @@ from cxrflow.training.fit_state import other_planes
 from cxrflow.training.start import begin
 from cxrflow.training.train import train
 
+#: Of weights that a test makes up.
+PICTURES = Passport(name="made up", trained_on=("pictures",))
 Tiny = Callable[..., tuple[Dataset, Images]]
 Run = tuple[Path, Bundle]
 
@@ -57,6 +61,7 @@ def test_imagenet_weights_come_from_the_cache_with_the_scale_that_they_expect(
     plane by another mean and deviation, but for a constant of each output: what the means differ by."""
     begun = begin("resnet18", "imagenet", params.images.model_copy(update={"channels": planes}), task)
     assert begun.pretrained_on == ("ImageNet-1k",)
+    assert begun.passport == torchvision("resnet18", "IMAGENET1K_V1")
     assert begun.scale == pytest.approx(((0.485 + 0.456 + 0.406) / 3, (0.229 + 0.224 + 0.225) / 3))
     picture = torch.rand(2, 1, 64, 64)
     expected = normalize(picture.expand(-1, 3, -1, -1), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -111,6 +116,9 @@ def test_a_transformer_starts_from_downloaded_weights_at_another_size(
     mean, std = published.pretrained_cfg["mean"], published.pretrained_cfg["std"]
     assert begun.scale == pytest.approx((np.mean(mean), np.mean(std)))
     assert begun.pretrained_on == (f"timm {published.pretrained_cfg['tag']}",)
+    assert begun.passport is not None
+    assert begun.passport.licence is not None
+    assert begun.passport.licence.name == published.pretrained_cfg["license"]
     own, theirs = begun.network.state_dict(), published.state_dict()
     new = {"patch_embed.proj.weight", *(n for n in own if n.startswith("head"))}
     assert [n for n in own if n not in new and not torch.equal(own[n], theirs[n])] == []
@@ -150,10 +158,10 @@ def test_a_bundle_of_a_transformer_starts_another_at_another_size(
 def test_planes_are_weighted_by_their_own_deviation() -> None:
     """Each triple of planes, and by a factor of exactly 1 where all have one."""
     weight = torch.randn(4, 6, 1, 1)
-    state, scale = Pretrained({"w": weight}, "n", (0.1, 0.2, 0.6), (0.1, 0.2, 0.3)).one_scale(["w"])
+    state, scale = Pretrained({"w": weight}, "n", (0.1, 0.2, 0.6), (0.1, 0.2, 0.3), PICTURES).one_scale(["w"])
     assert scale == pytest.approx((0.3, 0.2))
     assert torch.allclose(state["w"] / weight, torch.tensor([2, 1, 2 / 3] * 2)[None, :, None, None].expand(4, 6, 1, 1))
-    alike, scale = Pretrained({"w": weight}, "n", (0.1, 0.2, 0.6), (0.7, 0.7, 0.7)).one_scale(["w"])
+    alike, scale = Pretrained({"w": weight}, "n", (0.1, 0.2, 0.6), (0.7, 0.7, 0.7), PICTURES).one_scale(["w"])
     assert torch.equal(alike["w"], weight)
 
 
@@ -163,11 +171,12 @@ def test_a_bundle_has_the_scale_of_its_imagenet_weights(
     """Not the mean and deviation of the training pictures."""
     own = find_model("small")
     state = own.architecture(3, 1000).state_dict()
-    published = replace(own, imagenet=lambda: Pretrained(state, "pictures", (0.4, 0.5, 0.3), (0.2, 0.2, 0.2)))
+    published = replace(own, imagenet=lambda: Pretrained(state, "pictures", (0.4, 0.5, 0.3), (0.2, 0.2, 0.2), PICTURES))
     monkeypatch.setitem(MODELS, "small", published)
     bundle = train(*tiny(60), short.model_copy(update={"start": "imagenet", "epochs": 2}), tmp_path)
     assert bundle is not None
     assert bundle.pretrained_on == ("pictures",)
+    assert read_description(tmp_path / "bundle").starts == [PICTURES]
     assert (bundle.networks[0].mean, bundle.networks[0].std) == pytest.approx((0.4, 0.2))
 
 
@@ -201,6 +210,7 @@ def test_a_file_of_weights(extension: str, tmp_path: Path, params: Params, task:
     assert [name for name in own if not torch.equal(own[name], state[name])] == ["head.weight", "head.bias"]
     assert not begun.listed
     assert path.name in begun.pretrained_on[0]
+    assert begun.passport == unknown(f"a file of weights, {path.name}")
 
 
 def test_files_that_are_no_weights_of_this_network(tmp_path: Path, grey: Images, task: Task) -> None:
@@ -252,6 +262,10 @@ def test_a_bundle_hands_its_weights_and_what_it_has_seen_on(
     second = train(other, steps, again, tmp_path)
     assert second is not None
     assert second.pretrained_on == ("tiny",)
+    (start,) = second.starts
+    assert start is not None
+    assert (start.trained_on, start.complete, start.before) == (("tiny",), True, None)
+    assert bundle.starts == [None]
     assert second.seen == "listed"
     assert (second.networks[0].mean, second.networks[0].std) == (
         bundle.networks[0].mean,
@@ -389,6 +403,18 @@ def test_what_is_unknown_stays_unknown(tiny: Tiny, short: Training, tmp_path: Pa
     assert bundle is not None
     assert bundle.seen == "unknown"
     assert bundle.pretrained_on == ("unknown (w.safetensors)", "tiny")  # what the checkpoint's own training saw
+    (start,) = bundle.starts
+    assert start is not None
+    assert [each.trained_on for each in start.chain] == [("tiny",), ()]
+    assert start.before == unknown("a file of weights, w.safetensors")
+    held = torch.load(tmp_path / "a" / "checkpoints" / "last.ckpt", weights_only=True)
+    del held["origin"]["passport"]  # as before passports
+    torch.save(held, tmp_path / "a" / "checkpoints" / "former.ckpt")
+    former = begin("small", str(tmp_path / "a" / "checkpoints" / "former.ckpt"), bundle.networks[0].images, bundle.task)
+    assert former.passport is not None
+    assert former.passport.before is not None
+    assert former.passport.before.trained_on == ("unknown (w.safetensors)",)
+    assert not former.passport.before.complete
 
 
 def test_a_deeper_network_of_the_family_does_not_fit(tmp_path: Path, grey: Images, task: Task) -> None:

@@ -30,6 +30,7 @@ from cxrflow.files import digest, write_whole
 from cxrflow.model_card import write_card
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Images
+from cxrflow.passport import unknown
 from cxrflow.task import Task
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
@@ -116,7 +117,18 @@ def import_tensorflow(
     bundle = Bundle(
         cxrflow=cxrflow.__version__,
         task=task,
-        networks=(Network(model=STORED, images=steps, mean=0.0, std=1.0, temperature=1.0, epoch=0, validation={}),),
+        networks=(
+            Network(
+                model=STORED,
+                images=steps,
+                mean=0.0,
+                std=1.0,
+                temperature=1.0,
+                epoch=0,
+                validation={},
+                start=unknown("a network trained by others, imported from TensorFlow", (trained_on,)),
+            ),
+        ),
         sources={},
         pretrained_on=(trained_on,),
         seen="unknown",

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from cxrflow.errors import CxrflowError
-from cxrflow.models.efficientnet_lite import packaged_weights
+from cxrflow.models import passports
+from cxrflow.models.efficientnet_lite import PACKAGES, packaged_weights
 from cxrflow.models.model import Model, Pretrained
 from cxrflow.models.tokens import add_map
 
@@ -60,10 +61,14 @@ def find(name: str) -> Model:
         with torch.device("meta"):
             network: Any = architecture(3, 1000)
         data_set, state = "ImageNet-1k", packaged_weights(name, network)
-        if state is None:
+        if state is not None:
+            passport = passports.efficientnet_lite(PACKAGES[name])
+        else:
             network = timm.create_model(name, pretrained=True, **options)
-            data_set, state = f"timm {network.pretrained_cfg['tag']}", network.state_dict()
-        return Pretrained(state, data_set, network.pretrained_cfg["mean"], network.pretrained_cfg["std"])
+            about = network.pretrained_cfg
+            data_set, state = f"timm {about['tag']}", network.state_dict()
+            passport = passports.timm(name, about["tag"], about.get("license"), about.get("hf_hub_id"))
+        return Pretrained(state, data_set, network.pretrained_cfg["mean"], network.pretrained_cfg["std"], passport)
 
     return Model(architecture, gradcam_layer, size, imagenet=imagenet if timm.is_model_pretrained(name) else None)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from cxrflow.models import passports
 from cxrflow.models.model import Pretrained
 
 
@@ -18,6 +19,7 @@ def imagenet(name: str) -> Callable[[], Pretrained]:
         weights = get_model_weights(name).DEFAULT
         state = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
         expected = weights.transforms()
-        return Pretrained(state, "ImageNet-1k", tuple(expected.mean), tuple(expected.std))
+        passport = passports.torchvision(name, weights.name)
+        return Pretrained(state, "ImageNet-1k", tuple(expected.mean), tuple(expected.std), passport)
 
     return load

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from cxrflow.errors import CxrflowError
-from cxrflow.models import resnet
+from cxrflow.models import passports, resnet
 from cxrflow.models.model import Model
 
 #: Training collections of each set of weights, as torchxrayvision documents them. RSNA's images are a subset of NIH's
@@ -53,7 +53,8 @@ def find(weights: str) -> Model:
         _load(library, weights, network)
 
     size = library.models.model_urls[weights]["input_resolution"]
-    return Model(architecture, gradcam_layer, size, load_pretrained, SEEN[weights], SCALE)
+    passport = passports.torchxrayvision(weights, SEEN[weights])
+    return Model(architecture, gradcam_layer, size, load_pretrained, SEEN[weights], SCALE, passport=passport)
 
 
 def gradcam_layer(network: nn.Module, size: int) -> nn.Module:

@@ -7,6 +7,8 @@ from statistics import fmean
 import torch
 from torch import nn
 
+from cxrflow.passport import Passport
+
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
@@ -15,12 +17,14 @@ class Pretrained:
     state      ``state_dict`` with three planes, including the last layer
     name       name of the data set
     mean, std  of each plane, for pixels in [0, 1]: the weights expect (pixel - mean) / std
+    passport   origin, licence and training data of the weights
     """
 
     state: dict[str, torch.Tensor]
     name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    passport: Passport
 
     def one_scale(self, first: Collection[str]) -> tuple[dict[str, torch.Tensor], tuple[float, float]]:
         """The weights for grey pictures whose planes are all normalised alike, and that mean and standard deviation.
@@ -52,6 +56,8 @@ class Model:
     load_pretrained  loads pretrained weights into all layers of the network except the last; None if training starts
                      from random weights. Raises CxrflowError if the weights cannot be downloaded or read.
     pretrained_on    collections on which these pretrained weights were trained
+    passport         origin, licence and training data of these pretrained weights; None if training starts from random
+                     weights
     scale            mean and standard deviation of pixels in [0, 1] with which these pretrained weights expect their
                      input; None if training starts from random weights
     imagenet         returns ImageNet weights for this network; None if there are none. Raises if they cannot be
@@ -65,6 +71,7 @@ class Model:
     pretrained_on: tuple[str, ...] = ()
     scale: tuple[float, float] | None = None
     imagenet: Callable[[], Pretrained] | None = None
+    passport: Passport | None = None
 
     def build(self, channels: int, classes: int) -> nn.Module:
         """The network at the start of training: ``architecture``, with pretrained weights if it has any."""

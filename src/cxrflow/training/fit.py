@@ -125,6 +125,7 @@ def train_network(
         fold=fold,
         epoch=chosen,
         validation={name: value for name, value in on_val.items() if np.isfinite(value)},
+        start=start.passport,
     )
     return Trained(about, module.network, start, seen, module.history, digests)
 
@@ -164,6 +165,7 @@ def _module(start: Start, sides: _Sides, dataset: Dataset, params: Training, cha
         "pretrained_on": list(start.pretrained_on),
         "sources": list(sources_of(sides.used)),
         "listed": start.listed,
+        "passport": start.passport.model_dump(mode="json") if start.passport else None,
         "scale": list(scale),
     }
     return module

@@ -31,8 +31,8 @@ class TrainingModule(lightning.LightningModule):
     network  float (n, channels, size, size) to logits (n, classes), in the order of ``task``
     scale    mean and standard deviation that normalise the input, for pixels in [0, 1]
     Attributes: ``history``, a dict per epoch with losses and metrics on val; ``origin``, saved in checkpoints: classes,
-    sources, and pretrained_on, listed and scale as in ``start.Start``; ``robust``, the group DRO loss over cells that
-    replaces the mean loss, or None.
+    sources, and pretrained_on, listed, scale and passport as in ``start.Start``; ``robust``, the group DRO loss over
+    cells that replaces the mean loss, or None.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from cxrflow.models import find_model
 from cxrflow.models.model import Pretrained
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import IMAGENET, SCRATCH, Images
+from cxrflow.passport import Passport, own, unknown
 from cxrflow.task import Task
 from cxrflow.training.checkpoints import OF_A_TRAINING, read_checkpoint
 from cxrflow.training.fit_state import State, changed_tensors, fit_state
@@ -36,6 +37,7 @@ class Start:
     digest         SHA-256 (hexadecimal) of the weights; empty from scratch
     scale          mean and standard deviation, for pixels in [0, 1], with which the weights expect their input; None to
                    normalise with those of the new training images
+    passport       origin, licence and training data of the weights; None from scratch
     """
 
     network: nn.Module
@@ -46,6 +48,7 @@ class Start:
     epochs: int = 0
     digest: str = ""
     scale: tuple[float, float] | None = None
+    passport: Passport | None = None
 
 
 def begin(model: str, start: str, images: Images, task: Task) -> Start:
@@ -67,7 +70,8 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
     classes = len(task.order)
     if start == SCRATCH and known is not None:
         listed = known.load_pretrained is None
-        return Start(known.build(images.channels, classes), known.pretrained_on, listed=listed, scale=known.scale)
+        network = known.build(images.channels, classes)
+        return Start(network, known.pretrained_on, listed=listed, scale=known.scale, passport=known.passport)
     path = Path(start)
     if (path / DESCRIPTION).exists():
         return _from_bundle(path, model, images, task)
@@ -81,7 +85,8 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
         pretrained = _imagenet(model)
         state, scale = pretrained.one_scale(changed_tensors(known.architecture, (1, classes), (3, classes)))
         fit_state(network, state, f"the ImageNet weights of {model}")
-        return Start(network, (pretrained.name,), digest=_digest(network), scale=scale)
+        digest = _digest(network)
+        return Start(network, (pretrained.name,), digest=digest, scale=scale, passport=pretrained.passport)
     if not path.is_file():
         raise CxrflowError(
             f"training.start: {start} is neither a file of weights, a checkpoint nor the folder of a bundle; set it to "
@@ -90,13 +95,15 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
     if path.suffix == ".ckpt":
         return _from_checkpoint(path, network, task)
     fit_state(network, _state_of(path), str(path))
-    return Start(network, (f"unknown ({path.name})",), listed=False, digest=_digest(network))
+    passport = unknown(f"a file of weights, {path.name}")
+    return Start(network, (f"unknown ({path.name})",), listed=False, digest=_digest(network), passport=passport)
 
 
 def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
     bundle, modules = read_bundle(path)
-    about, network = next(
-        (each for each in zip(bundle.networks, modules, strict=True) if each[0].model == model), (None, None)
+    about, network, start = next(
+        (each for each in zip(bundle.networks, modules, bundle.starts, strict=True) if each[0].model == model),
+        (None, None, None),
     )
     if about is None or network is None:
         raise CxrflowError(f"training.start: {path} holds a {bundle.name}, not a {model}; set training.model to it.")
@@ -127,6 +134,7 @@ def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
         bundle.seen == "listed",
         digest=_digest(network),
         scale=(about.mean, about.std),
+        passport=own(f"{model} of a bundle, weights {about.weights[:12]}", tuple(bundle.sources), start),
     )
 
 
@@ -142,6 +150,7 @@ def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
         before = tuple(dict.fromkeys((*origin["pretrained_on"], *origin["sources"])))
         classes = tuple(origin["classes"])
         mean, std = map(float, origin["scale"])
+        start = _passport_in(origin)
         known = state.keys() and held.keys() >= OF_A_TRAINING and std > 0 and isfinite(mean / std)
         theirs = {name.removeprefix("network."): t.shape for name, t in state.items() if name.startswith("network.")}
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -167,8 +176,17 @@ def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
             f"training.start: {path} lacks the {TRAINED_ON} that training writes beside it, so its training images are "
             f"unknown; keep the two files together ({error})"
         ) from None
-    facts = {"epochs": epochs, "digest": sha256(path.read_bytes()).hexdigest(), "scale": (mean, std)}
-    return Start(network, before, seen, origin["listed"], path, **facts)
+    passport = own(f"a checkpoint after {epochs} epochs", tuple(origin["sources"]), start)
+    digest = sha256(path.read_bytes()).hexdigest()
+    return Start(network, before, seen, origin["listed"], path, epochs, digest, (mean, std), passport)
+
+
+def _passport_in(origin: dict[str, Any]) -> Passport | None:
+    """The passport of the weights that a checkpoint's training began with. Raises ValueError if it is damaged."""
+    if "passport" in origin:
+        return None if origin["passport"] is None else Passport.model_validate(origin["passport"])
+    before = origin["pretrained_on"]
+    return unknown("not recorded by the version that wrote the checkpoint", before) if before else None
 
 
 def _imagenet(model: str) -> Pretrained:
