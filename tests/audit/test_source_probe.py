@@ -1,6 +1,7 @@
 """The source told from pictures, where it gives the class away and where it does not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,13 @@ from sklearn.metrics import roc_auc_score
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.source_probe import Features, probe, without_finding
+from cxrflow.audit.untrained import as_begun
 from cxrflow.audit.untrained import untrained as fresh
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND
+from cxrflow.models import MODELS
+from cxrflow.models.model import Pretrained
+from cxrflow.network import LoadedNetwork
+from cxrflow.passport import Passport
 from cxrflow.predictor import Predictor
 from cxrflow.task import Task
 
@@ -142,3 +148,45 @@ def test_without_a_linear_layer_features_are_the_means_of_the_last_planes(
     with torch.no_grad():
         planes = whole[:4](predictor.networks[0].to_tensor(images)).mean(dim=(2, 3)).numpy()
     assert predictor.networks[0].features(images) == pytest.approx(planes, abs=1e-5)
+
+
+def test_how_well_the_weights_before_training_tell_the_source_stands_beside_the_verdict(
+    hospitals: Callable[..., Audited], task: Task
+) -> None:
+    context = hospitals(task, True)
+    seen, noise = by_level(context), blind(context, 0)
+    alone = probe(context, noise, [noise])
+    beside = probe(context, noise, [noise], [seen, None, "the file is gone"])
+    first, second, third = beside.figures["starts"]
+    assert first == probe(context, seen, [noise]).figures["source"]["features"]["within a class"]
+    assert first.low > 0.9
+    assert second is None
+    assert third.reason == "the file is gone"
+    assert (beside.verdict, beside.words) == (alone.verdict, alone.words)
+    assert beside.rows[0].figures["before training 1, within a class"] == first
+
+
+def test_a_network_as_its_training_began_has_the_published_weights_and_statistics(
+    hospital: Callable[..., Audited], untrained: Callable[..., Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = hospital(np.arange(12) % 3, split="train", start="imagenet")
+    torch.manual_seed(9)
+    published = MODELS["tiny"].architecture(3, 1000)
+    published(torch.randn(8, 3, 32, 32))
+    passport = Passport(name="published")
+    pretrained = Pretrained(published.state_dict(), "pictures", (0.4,) * 3, (0.2,) * 3, passport)
+    monkeypatch.setitem(MODELS, "tiny", replace(MODELS["tiny"], imagenet=lambda: pretrained))
+    context.predictor = untrained(context.task)
+    assert as_begun(context) == [None]  # its bundle records no passport
+    (network,) = context.predictor.bundle.networks
+    bundle = context.predictor.bundle.model_copy(update={"networks": (network.model_copy(update={"start": passport}),)})
+    context.predictor.bundle = bundle
+    (begun,) = as_begun(context)
+    assert isinstance(begun, LoadedNetwork)
+    grey = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        theirs = published.eval()[:3](grey.expand(-1, 3, -1, -1))
+        assert torch.allclose(begun.module[:3](grey), theirs, atol=1e-5)
+    monkeypatch.setitem(MODELS, "tiny", replace(MODELS["tiny"], imagenet=None))
+    (reason,) = as_begun(context)
+    assert "no ImageNet weights for tiny" in str(reason)

@@ -6,6 +6,7 @@ pictures give away. What the network has learned of the source is what its featu
 twins, the same network with fresh weights.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cxrflow.audit.context import Audited
-from cxrflow.audit.untrained import untrained
+from cxrflow.audit.untrained import as_begun, untrained
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limit, Result, Rows, simultaneous
 from cxrflow.images.steps import shrink
+from cxrflow.network import LoadedNetwork
 from cxrflow.statistics.figure import Figure, average, in_words, missing
 from cxrflow.statistics.intervals import Question, aurocs, weighted_auroc
 from cxrflow.statistics.resampling import LEAST_GROUPS, Bootstrap, effective_groups, resamples
@@ -60,11 +62,17 @@ def run(context: Audited) -> Result:
     trained, *twins = [
         Features(*(network.features(side) for side in (context.train, context.test))) for network in networks
     ]
-    return probe(context, trained, twins)
+    begun = [_features(each, context) if isinstance(each, LoadedNetwork) else each for each in as_begun(context)]
+    return probe(context, trained, twins, begun)
 
 
-def probe(context: Audited, trained: Features, twins: list[Features]) -> Result:
+def probe(
+    context: Audited, trained: Features, twins: list[Features], begun: Sequence[Features | str | None] = ()
+) -> Result:
     """The test, given the features of the network and of its untrained twins.
+
+    begun  for each network of the bundle, its features as its training began: a figure beside the verdict, which it
+           does not decide. A reason where they are not known, None where the weights were random.
 
     What is learned of the source is judged within the class without a finding, if the task has one: within the others,
     a network that sees how severe the disease is tells sources apart that differ in it. Without such a class, or too
@@ -83,6 +91,7 @@ def probe(context: Audited, trained: Features, twins: list[Features]) -> Result:
         told["features"][part], told["small picture"][part] = areas[0].figure, areas[-1].figure
         told["untrained"][part] = average([each.figure for each in areas[1:-1]])
         told["learned"][part] = _difference(areas[0], areas[1:-1])
+    starts = [_as_begun(context, each) for each in begun]
     for figures in told.values():
         figures["within a class"] = average([figures[label] for label in task.order])
     healthy = without_finding(task)
@@ -114,13 +123,31 @@ def probe(context: Audited, trained: Features, twins: list[Features]) -> Result:
         "small picture, within a class": told["small picture"]["within a class"],
         "class from source": tie,
     }
+    for k, figure in enumerate(starts, start=1):
+        if figure is not None:
+            number = f" {k}" if len(starts) > 1 else ""
+            figures[f"before training{number}, within a class"] = figure
     return Result(
         verdict,
         words,
-        {"source": told, "learned": learned, "class_from_source": tie},
+        {"source": told, "learned": learned, "class_from_source": tie, "starts": starts},
         (Rows("auroc", "the source is told", figures), Rows("change", "source learned, AUROC", {where: learned})),
         alone=healthy is not None,
     )
+
+
+def _features(network: LoadedNetwork, context: Audited) -> Features:
+    sides = [side.of(network.about.images) for side in (context.train, context.test)]
+    return Features(*(np.concatenate([network.features(batch) for batch in side.batches()]) for side in sides))
+
+
+def _as_begun(context: Audited, begun: Features | str | None) -> Figure | None:
+    """How well the features that a training began with tell the source within a class, the mean over the classes."""
+    if not isinstance(begun, Features):
+        return None if begun is None else missing(begun)
+    records = (context.train.records, context.test.records)
+    sides = [[(side.label == label).to_numpy() for side in records] for label in context.task.order]
+    return average([_areas(records, begun, each, context.bootstrap).figure for each in sides])
 
 
 def without_finding(task: Task) -> str | None:

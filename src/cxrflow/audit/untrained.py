@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.heat import randomised
+from cxrflow.errors import CxrflowError, one_line
 from cxrflow.models import find_model
 from cxrflow.models.stored import STORED
 from cxrflow.network import LoadedNetwork
@@ -16,6 +17,28 @@ from cxrflow.predictor import Predictor
 from cxrflow.training.start import begin
 
 _BATCHES = 8  # of training images, for the statistics of batch normalisation
+
+
+def as_begun(context: Audited) -> list[LoadedNetwork | str | None]:
+    """The audited networks with the weights that their training began with, statistics of batch normalisation included,
+    as a frozen backbone has them; the reason where these weights cannot be had any more; None where they were random.
+    """
+    predictor, begun = context.predictor, list[LoadedNetwork | str | None]()
+    members = members_of(context.params.images, context.params.training)
+    for network, passport, member in zip(predictor.networks, predictor.bundle.starts, members, strict=True):
+        about, training = network.about, member.training
+        if passport is None:
+            begun.append(None)
+        elif about.model == STORED or training.start.endswith(".ckpt"):
+            begun.append("its weights before training are not kept")
+        else:
+            try:
+                with torch.random.fork_rng():
+                    start = begin(about.model, training.start, about.images, predictor.bundle.task)
+                begun.append(network.with_module(start.network.eval()))
+            except CxrflowError as error:
+                begun.append(one_line(str(error)))
+    return begun
 
 
 def untrained(context: Audited, number: int) -> Predictor:
