@@ -10,8 +10,18 @@ import pytest
 from cxrflow import model_card
 from cxrflow.bundle import Bundle, Network
 from cxrflow.evaluation.card import card_section
-from cxrflow.model_card import CARD, NOT_AUDITED, NOT_MEASURED, card, card_of, markdown_table, with_verdicts
+from cxrflow.model_card import (
+    CARD,
+    NOT_AUDITED,
+    NOT_MEASURED,
+    card,
+    card_of,
+    markdown_table,
+    with_starts,
+    with_verdicts,
+)
 from cxrflow.params import Params
+from cxrflow.passport import MET, TOLD, Licence, Passport
 from cxrflow.statistics.figure import Figure, missing
 from cxrflow.task import Task
 
@@ -167,3 +177,22 @@ def test_the_audits_verdicts_take_the_place_kept_for_them(bundle) -> None:
 def test_a_cell_cannot_break_its_table() -> None:
     cell = "a|b\nc <script> 1 < 2"
     assert markdown_table(["x"], [[cell]]).splitlines() == ["| x |", "| --- |", r"| a\|b c &lt;script> 1 < 2 |"]
+
+
+def test_passports_are_in_the_card_and_get_their_figures(bundle: Bundle) -> None:
+    licence = Licence(name="cc-by-nc-4.0", research=True, commercial=False, share_alike=False)
+    start = Passport(name="a|b", origin="u", licence=licence, trained_on=("NIH",), unverified="the licence")
+    (network,) = bundle.networks
+    began = bundle.model_copy(update={"networks": (network.model_copy(update={"start": start}), network)})
+    text = card(began)
+    assert r"| Network 1 | weights | a\|b |" in text
+    assert "|  | licence | cc-by-nc-4.0: research yes, commercial use no, share-alike no |" in text
+    assert "|  | not checked against the original | the licence |" in text
+    assert "| Network 2 | weights | random; they have seen no image |" in text
+    assert f"|  | {MET} | not counted yet |" in text
+    met = ["nih: 2 images of 1 group", "none"]
+    counted = with_starts(text, began, met)
+    assert f"|  | {MET} | nih: 2 images of 1 group |" in counted
+    told = with_starts(counted, began, met, ["0.70 (0.60 to 0.80)", None])
+    assert f"|  | {TOLD} | 0.70 (0.60 to 0.80) |" in told
+    assert "not counted yet" not in told

@@ -16,6 +16,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 from cxrflow.metadata.groups import unknown_patients
 from cxrflow.params import Training
+from cxrflow.passport import described
 from cxrflow.records import SPLITS
 from cxrflow.task import Task
 
@@ -68,6 +69,7 @@ def card(bundle: Bundle, records: pd.DataFrame | None = None, recipe: Training |
         leaks=[] if records is None else unknown_patients(records),
         not_measured=NOT_MEASURED,
         not_audited=NOT_AUDITED,
+        starts=starts_table(bundle),
         versions=", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
     )
 
@@ -77,6 +79,20 @@ def with_verdicts(text: str, audit: dict[str, Any]) -> str:
     rows = [[test["question"], test["verdict"], test["words"]] for test in audit["tests"].values()]
     table = markdown_table(["audit, on the split *test*", "verdict", "what was found"], rows)
     return text.replace(NOT_AUDITED, table)
+
+
+def starts_table(bundle: Bundle, met: Sequence[str] | None = None, told: Sequence[str | None] | None = None) -> str:
+    """The passports of the weights that the networks began with, as a Markdown table; arguments as for
+    ``passport.described``."""
+    parts = described(bundle.starts, met, told)
+    rows = [[title if k == 0 else "", *row] for title, lines in parts for k, row in enumerate(lines)]
+    return markdown_table(["began with", "weights before training", ""], rows)
+
+
+def with_starts(text: str, bundle: Bundle, met: Sequence[str], told: Sequence[str | None] | None = None) -> str:
+    """The card with what evaluation (``met``) and audit (``told``) add to the passports in its table."""
+    before = starts_table(bundle) if told is None else starts_table(bundle, met)
+    return text.replace(before, starts_table(bundle, met, told))
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

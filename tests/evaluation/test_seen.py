@@ -14,10 +14,12 @@ from cxrflow.evaluation.seen import (
     SAME_PICTURE,
     SIMILAR_PICTURE,
     leave_out_seen,
+    met_before,
     seen_before,
 )
 from cxrflow.metadata.near_hash import DIGITS, SAME, SIMILAR, agreement, near_hash
 from cxrflow.params import Params
+from cxrflow.passport import Passport, unknown
 
 
 def flipped(thumbnail: bytes, low: float, high: float) -> str:
@@ -83,7 +85,7 @@ def test_what_was_seen_in_pretraining_is_said(tmp_path: Path, demo_params: Param
     assert seen_before(bundle, tmp_path, test) is None
     pretrained = bundle.model_copy(update={"pretrained_on": ("NIH", "ImageNet-1k")})
     assert seen_before(pretrained, tmp_path, test) == (
-        "It was pretrained on images of nih; the test set has images of the same collection."
+        "It was pretrained on images of nih and rsna; the test set has images of the same collections."
     )
     both = bundle.model_copy(update={"pretrained_on": ("NIH", "RSNA")})
     assert str(seen_before(both, tmp_path, test)).endswith(
@@ -97,3 +99,25 @@ def test_what_was_seen_in_pretraining_is_said(tmp_path: Path, demo_params: Param
     old = pd.DataFrame([{"split": "train", "content_hash": "ff", "near_hash": "0f" * 32, "patient": None}])
     old.to_csv(tmp_path / TRAINED_ON, index=False)
     assert "of an earlier version" in str(seen_before(bundle, tmp_path, test))
+
+
+def test_who_was_trained_on_nih_has_seen_rsna() -> None:
+    """RSNA's images are NIH's; other sources are new to such weights."""
+    test = pd.DataFrame(
+        {
+            "source": ["nih", "rsna", "rsna", "rsna", "actualmed", "covid-chestxray"],
+            "group_id": ["a", "a", "b", "b", "c", "d"],
+        }
+    )
+    weights = Passport(name="w", trained_on=("NIH", "PadChest"))
+    met = met_before(weights, test)
+    assert (met.sources, met.complete) == ({"nih": (1, 1), "rsna": (3, 2)}, True)
+    assert met.words == "nih: 1 image of 1 group; rsna: 3 images of 2 groups"
+    later = Passport(name="v", trained_on=("actualmed",), complete=False, before=weights)
+    assert met_before(later, test).words == (
+        "actualmed: 1 image of 1 group; nih: 1 image of 1 group; rsna: 3 images of 2 groups; others unknown"
+    )
+    assert met_before(weights, test[4:]).words == "none"
+    assert met_before(None, test).words == "none"
+    assert met_before(unknown("w"), test).words == "unknown"
+    assert met_before(Passport(name="w", trained_on=("covid-chestxray",)), test).sources == {"covid-chestxray": (1, 1)}

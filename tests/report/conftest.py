@@ -11,12 +11,20 @@ import pytest
 
 from cxrflow.bundle import Bundle, Network, OperatingPoint, PredictionSets
 from cxrflow.bundle_files import write_description
-from cxrflow.model_card import CARD, NOT_AUDITED
+from cxrflow.model_card import CARD, NOT_AUDITED, starts_table
 from cxrflow.params import Params
+from cxrflow.passport import Licence, Passport
 from cxrflow.state import write_sealed
 from cxrflow.statistics.figure import Figure, missing, to_json
 from cxrflow.task import Task
 
+#: What the network of the made-up run began with; names come from files and may hold anything.
+START = Passport(
+    name="<i>weights</i>",
+    licence=Licence(name="MIT", research=True, commercial=True, share_alike=False),
+    trained_on=("hospital",),
+    before=Passport(name="earlier weights", trained_on=("ImageNet-1k",)),
+)
 SOURCES = ("hospital", "clinic")
 _SVG = "<svg viewBox='0 0 9 9'></svg>"
 _OF_A_CLASS = ("sensitivity", "specificity", "ppv", "auroc")
@@ -78,6 +86,7 @@ def metrics(task: Task) -> dict[str, object]:
             ],
         },
         "baseline": {"macro_auroc": next(figures), "learned_from": "train"},
+        "starts": [{"sources": {"hospital": [30, 20]}, "complete": True, "words": "hospital: 30 images of 20 groups"}],
         "test_set": {"hash": "ab" * 32, "bundle": "cd" * 32, "overlap": None},
     })  # fmt: skip
 
@@ -99,6 +108,7 @@ def bundle_of(demo_params: Params) -> Callable[[Task], Bundle]:
                     temperature=1.5,
                     epoch=1,
                     validation={"macro_auroc": 0.8},
+                    start=START,
                 ),
             ),
             sources={"hospital": 90},
@@ -144,7 +154,9 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
         })  # fmt: skip
         write_sealed(out / "evaluation" / "metrics.json", metrics(task))
-        (out / "evaluation" / CARD).write_text(f"# Model card\n\n{NOT_AUDITED}\n")
+        (out / "evaluation" / CARD).write_text(
+            f"# Model card\n\n{NOT_AUDITED}\n\n{starts_table(bundle_of(task), ['hospital: 30 images of 20 groups'])}\n"
+        )
         for name in ("confusion", "curves", "calibration", "within_sources"):
             _text(out / "evaluation" / "plots" / f"{name}.svg", _SVG)
         examples = [
@@ -161,6 +173,7 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
         tests = {
             name: {"question": f"{name}?", "verdict": name, "words": "0.8 of it.", "figures": {}} for name in verdicts
         }
+        tests["not found"]["figures"] = {"starts": [Figure(0.71, 0.62, 0.83, 40, 30).to_dict()]}
         write_sealed(out / "audit" / "audit.json",
                    {"alarm": True, "verdicts": verdicts, "apart": [list(task.pairs[0])], "tests": tests})  # fmt: skip
         for svg in ("metadata/overlap.svg", "audit/audit.svg"):

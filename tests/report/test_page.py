@@ -12,7 +12,9 @@ import pytest
 
 import cxrflow
 from cxrflow.errors import CxrflowError
+from cxrflow.model_card import CARD
 from cxrflow.params import Params
+from cxrflow.passport import MET, TOLD
 from cxrflow.report import filters
 from cxrflow.report.page import _fates, write_report
 from cxrflow.statistics.figure import Figure, missing
@@ -110,11 +112,30 @@ def test_every_figure_is_shown(shown: tuple[Task, Path, str]) -> None:
 
 def test_every_row_of_a_table_has_a_cell_for_each_head(shown: tuple[Task, Path, str]) -> None:
     tables = re.findall(r"<table.*?</table>", shown[2], re.DOTALL)
-    assert len(tables) == 13
+    assert len(tables) == 14
     for table in tables:
         heads, *rows = (_cells(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL))
         assert rows
         assert set(rows) == {heads}, table
+
+
+def test_the_passport_of_the_weights_is_in_the_page_and_in_the_card(shown: tuple[Task, Path, str]) -> None:
+    _, folder, page = shown
+    (table,) = re.findall(r'<table class="small starts">.*?</table>', page, re.DOTALL)
+    rows = dict(re.findall(r"<tr><th>(.*?)<td>(.*?)</tr>", table, re.DOTALL))
+    assert rows == {
+        "weights": "&lt;i&gt;weights&lt;/i&gt;",
+        "origin": "unknown",
+        "licence": "MIT: research yes, commercial use yes, share-alike no",
+        "trained on": "hospital",
+        "lists of these images": "not published",
+        "which began with": "earlier weights; licence unknown; trained on ImageNet-1k",
+        MET: "hospital: 30 images of 20 groups",
+        TOLD: "0.71 (0.62 to 0.83)",
+    }
+    card = (folder / "report" / CARD).read_text()
+    for head, text in rows.items():
+        assert f"| {head} | {text.replace('&gt;', '>')} |" in card
 
 
 def test_the_parts_of_the_page_are_there_in_their_order(shown: tuple[Task, Path, str]) -> None:

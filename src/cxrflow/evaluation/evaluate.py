@@ -22,7 +22,7 @@ from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate, macro_auroc
 from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.predictions import write_predictions
-from cxrflow.evaluation.seen import leave_out_seen, seen_before, thumbnails_of
+from cxrflow.evaluation.seen import leave_out_seen, met_before, seen_before, thumbnails_of
 from cxrflow.evaluation.slices import slices
 from cxrflow.evaluation.subgroups import subgroups
 from cxrflow.files import write_json, write_whole
@@ -31,7 +31,7 @@ from cxrflow.metadata import stage
 from cxrflow.metadata.build import FINGERPRINTS, Built, build_records
 from cxrflow.metadata.groups import with_children
 from cxrflow.metadata.overlap import collection_overlap
-from cxrflow.model_card import CARD, NOT_MEASURED, card_of
+from cxrflow.model_card import CARD, NOT_MEASURED, card_of, with_starts
 from cxrflow.params import Evaluation, Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import write_records
@@ -148,11 +148,13 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
         "bundle": bundle.digests["weights"],
         "overlap": seen_before(bundle, predictor.folder, images.records),
     }
+    figures["starts"] = [met_before(passport, images.records).to_json() for passport in bundle.starts]
     called = np.array(images.task.order)[scored.predicted]
     write_predictions(images, scored.probabilities, out / "predictions.csv", prediction=called)
     _draw(figures, scored, out)
     card = card_of(predictor.folder, bundle).replace(NOT_MEASURED, card_section(figures, images.task, test_set.said))
-    write_whole(out / CARD, card.encode())
+    met = [start["words"] for start in figures["starts"]]
+    write_whole(out / CARD, with_starts(card, bundle, met).encode())
     write_sealed(out / "metrics.json", to_json(figures))
     write_json(out / "summary.json", summary(figures))
     return figures

@@ -1,7 +1,9 @@
 """Leaves images that a bundle has seen out of its test sets, and says how each was recognised."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,8 @@ from cxrflow.engines import Engine
 from cxrflow.files import Root
 from cxrflow.metadata.fingerprint import fingerprints
 from cxrflow.metadata.near_hash import DIGITS, SAME, SIMILAR, agreement
+from cxrflow.passport import Passport
+from cxrflow.sources import covid_chestxray, nih, radiography, rsna
 
 SAME_FILE = "the bundle was trained or validated on this file"
 SAME_PICTURE = "the bundle was trained or validated on this picture, in another file"
@@ -19,6 +23,63 @@ SIMILAR_PICTURE = "similar to a picture that the bundle was trained or validated
 SAME_PATIENT = "the bundle was trained or validated on another image of this patient or group"
 #: All of these reasons, the surest first.
 SEEN = (SAME_FILE, SAME_PICTURE, SAME_PATIENT, SIMILAR_PICTURE)
+
+_OF_NIH, _OF_ARTICLES = {nih.NAME, rsna.NAME}, {covid_chestxray.NAME, radiography.NAME}
+#: Our sources with images of a data set, by its name in lower case; a data set that is not here holds the source of its
+#: name alone. RSNA's images are NIH's (Shih et al. 2019, Radiol Artif Intell; 1: e180041), and so are those of Google's
+#: labels (Majkowska et al. 2020, Radiology; 294: 421) and SIIM's (Filice et al. 2020, J Digit Imaging; 33: 490).
+#: Many COVID-19 images of covid-chestxray and radiography are figures of articles, and the same ones.
+_HOLDS = dict.fromkeys(("nih", "rsna", "google", "siim"), _OF_NIH)
+_HOLDS |= dict.fromkeys(("pmc-15m", covid_chestxray.NAME, radiography.NAME), _OF_ARTICLES)
+
+
+@dataclass(frozen=True)
+class Met:
+    """What weights may have seen of a test set before training, by collection.
+
+    sources   for each test source whose images were among their training data: images and groups in the test set
+    complete  whether all their training data are known
+    """
+
+    sources: dict[str, tuple[int, int]]
+    complete: bool
+
+    @property
+    def words(self) -> str:
+        """Such as ``nih: 12 images of 9 groups``, ``none`` or ``unknown``."""
+        said = [
+            f"{source}: {images:,} image{'s' * (images != 1)} of {groups:,} group{'s' * (groups != 1)}"
+            for source, (images, groups) in self.sources.items()
+        ]
+        if not said:
+            return "none" if self.complete else "unknown"
+        return "; ".join(said if self.complete else [*said, "others unknown"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields and ``words``."""
+        return asdict(self) | {"words": self.words}
+
+
+def met_before(passport: Passport | None, test: pd.DataFrame) -> Met:
+    """The test images that weights may have seen before training: all those of a source whose collection, or one that
+    shares its images, is named in their passport or in one before it. None stands for random weights.
+
+    test  columns source, group_id
+    """
+    chain = passport.chain if passport else []
+    known = _sources_with(name for each in chain for name in each.trained_on)
+    sources = {
+        str(source): (len(rows), rows.group_id.nunique())
+        for source, rows in test.groupby("source")
+        if str(source).casefold() in known
+    }
+    return Met(sources, all(each.complete for each in chain))
+
+
+def _sources_with(data_sets: Iterable[str]) -> set[str]:
+    """The sources, in lower case, that hold images of these data sets."""
+    names = {name.casefold() for name in data_sets}
+    return {source for name in names for source in _HOLDS.get(name, {name})}
 
 
 def thumbnails_of(records: pd.DataFrame, root: Root, engine: Engine, cache: Path) -> list[bytes | None]:
@@ -70,7 +131,7 @@ def seen_before(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
             "Unknown: the network comes without a list of all its training images; if test images are among them, the "
             "figures are optimistic."
         )
-    known = {name.casefold() for name in bundle.pretrained_on}
+    known = _sources_with(bundle.pretrained_on)
     if met := [name for name in test.source.unique() if str(name).casefold() in known]:
         same = "collection" if len(met) == 1 else "collections"
         said.append(f"It was pretrained on images of {' and '.join(met)}; the test set has images of the same {same}.")

@@ -2,7 +2,8 @@
 
 import base64
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,12 +25,13 @@ from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.files import write_whole
 from cxrflow.images.examples import examples_file, step_names
 from cxrflow.metadata.overlap import COLUMNS, meeting
-from cxrflow.model_card import CARD, with_verdicts
+from cxrflow.model_card import CARD, with_starts, with_verdicts
 from cxrflow.params import Params, resolved_yaml
+from cxrflow.passport import described
 from cxrflow.records import SPLITS, TRUTH
 from cxrflow.report import filters
 from cxrflow.state import Kind, number, one_of, read_bytes, read_sealed, read_table, text
-from cxrflow.statistics.figure import Figure
+from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.task import Task
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
@@ -98,7 +100,9 @@ def write_report(params: Params, results: Path) -> Path:
     by_epoch += [f"val_{key}_{name}" for key in ("sensitivity", "ppv") for name in bundle.task.order]
     history_kinds = dict.fromkeys(by_epoch, number()) | dict.fromkeys(("network", "epoch"), _COUNT)
     history = _csv(results / "training" / "history.csv", history_kinds, number())
-    card = with_verdicts(_text(evaluation / CARD), audit)
+    with _of_this_version():
+        card = with_verdicts(_text(evaluation / CARD), audit)
+        card = with_starts(card, bundle, _met(_json(evaluation / "metrics.json")), _told(audit))
     write_whole(results / "report" / CARD, card.encode())
     run = _Run(
         sides=_sides(_csv(results / "metadata" / "shares.csv", _SHARES), bundle.task),
@@ -129,16 +133,33 @@ def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledg
     return _write(out / "index.html", _Shown(params, bundle, root, out, out, ledger, card, run=None))
 
 
+def _met(figures: dict[str, Any]) -> list[str]:
+    """Which test images the weights that each network began with may have seen, in words."""
+    return [start["words"] for start in figures["starts"]]
+
+
+def _told(audit: dict[str, Any]) -> list[str | None] | None:
+    """How well the features that each network began with tell the source, in words; None for random weights."""
+    starts = next((test["figures"]["starts"] for test in audit["tests"].values() if "starts" in test["figures"]), None)
+    return starts and [None if start is None else in_words(Figure.from_dict(start)) for start in starts]
+
+
 def _write(page: Path, shown: _Shown) -> Path:
-    try:
+    with _of_this_version():
         text = _page(shown)
+    write_whole(page, text.encode())
+    return page
+
+
+@contextmanager
+def _of_this_version() -> Iterator[None]:
+    """What is missing in files that are as they were written, by their seals and columns, is of another version."""
+    try:
+        yield
     except (UndefinedError, LookupError, TypeError, ValueError) as error:
-        # The files are as they were written, by their seals and columns.
         raise CxrflowError(
             f"report: the results are of another version of cxrflow ({one_line(str(error))}); run `dvc repro`."
         ) from error
-    write_whole(page, text.encode())
-    return page
 
 
 def _page(shown: _Shown) -> str:
@@ -174,6 +195,7 @@ def _page(shown: _Shown) -> str:
             plots={name: _svg(shown.evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
             explanation=explanation,
             inside=_with_figures(explanation["inside"]),
+            starts=described(bundle.starts, _met(figures), _told(shown.run.audit) if shown.run else None),
             panels={each["picture"]: _picture(explained / each["picture"]) for each in explanation["examples"]},
         )
     )
