@@ -1,6 +1,6 @@
 """The passport of the weights that a network's training began with: origin, licence, and what they have seen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -75,7 +75,7 @@ def unknown(name: str, trained_on: Sequence[str] = ()) -> Passport:
     return Passport(name=name, trained_on=tuple(trained_on), complete=False, lists="unknown")
 
 
-def own(name: str, sources: Sequence[str], before: Passport | None) -> Passport:
+def own(name: str, sources: Iterable[str], before: Passport | None) -> Passport:
     """The passport of weights that cxrflow has trained on images of these sources.
 
     before  that of the weights that this training began with; None if they were random

@@ -159,6 +159,9 @@ def test_a_grey_picture_is_scored_as_covid_net_takes_it(imported: Path) -> None:
 def test_what_is_known_is_recorded_and_what_is_not_is_said(imported: Path) -> None:
     bundle, (network,) = read_bundle(imported)
     assert "unknown" in bundle.pretrained_on[0]
+    (start,) = bundle.starts
+    assert start is not None
+    assert (start.trained_on, start.complete) == (bundle.pretrained_on, False)
     assert (bundle.seen, bundle.sources, bundle.networks[0].validation) == ("unknown", {}, {})
     assert {"meta", "checkpoint", "weights"} <= set(bundle.digests)
     assert read_trained_on(imported).empty

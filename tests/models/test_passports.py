@@ -73,6 +73,25 @@ def test_all_weights_of_timm() -> None:
     assert (two.trained_on, two.complete) == (("ImageNet-21k", "ImageNet-1k"), True)
 
 
+def test_frozen_backbones() -> None:
+    """What could not be read in the original is not given as certain, and a licence whose card asks for research alone
+    is not said to permit more."""
+    for passport in passports.BACKBONES.values():
+        licence = passport.licence
+        assert licence is not None
+        assert passport.origin.startswith("https://")
+        assert passport.trained_on
+        assert passport.unverified
+        assert licence.research
+        assert bool(licence.commercial) == (passport.name == "EVA-X")
+    seen = {name: "NIH" in passport.trained_on for name, passport in passports.BACKBONES.items()}
+    assert seen == {"rad-dino": True, "eva-x": True, "biomedclip": False, "medsiglip": False}
+    assert "training_images.csv" in passports.BACKBONES["rad-dino"].lists
+    # The web and PubMed Central hold pictures that nobody has listed.
+    whole = {name: all(part.complete for part in each.chain) for name, each in passports.BACKBONES.items()}
+    assert [name for name, all_known in whole.items() if all_known] == ["eva-x"]
+
+
 def test_a_table_groups_networks_that_began_alike() -> None:
     licence = Licence(name="L", research=True, commercial=False)
     known = Passport(name="w", origin="u", licence=licence, trained_on=("A",), before=unknown("x", ("B",)))

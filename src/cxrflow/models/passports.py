@@ -88,3 +88,60 @@ def _with_imagenet(name: str) -> Licence:
     """The licence of weights trained on ImageNet: what it permits commercially is unclear, where it permits that."""
     permits = _licence(name, _IMAGENET_TERMS)
     return permits.model_copy(update={"commercial": None}) if permits.commercial else permits
+
+
+_RESEARCH = _OPEN | {"commercial": None}
+
+#: Frozen backbones by the names of their publishers.
+BACKBONES = {
+    "rad-dino": Passport(
+        name="Microsoft RAD-DINO",
+        origin="https://huggingface.co/microsoft/rad-dino; Perez-Garcia et al. 2025, doi:10.1038/s42256-024-00965-w",
+        licence=Licence(
+            name="MIT (earlier releases: MSRLA)",
+            note="its card says: for research only, not for clinical practice",
+            **_RESEARCH,
+        ),
+        trained_on=("BRAX", "CheXpert", "MIMIC-CXR", "NIH", "PadChest"),
+        lists="images used: training_images.csv at huggingface.co/microsoft/rad-dino",
+        unverified="the names of its collections, and which of their images its list leaves out",
+        before=Passport(
+            name="Meta DINOv2 base",
+            origin="https://github.com/facebookresearch/dinov2; Oquab et al. 2023, arXiv:2304.07193",
+            licence=_licence("Apache-2.0"),
+            trained_on=("LVD-142M",),
+            complete=False,
+            unverified="which pictures of the web LVD-142M holds: it is not published",
+        ),
+    ),
+    "eva-x": Passport(
+        name="EVA-X",
+        origin="https://github.com/hustvl/EVA-X; Yao et al. 2024, arXiv:2405.05237",
+        licence=_licence("MIT", "the collections have terms of their own"),
+        trained_on=("NIH", "CheXpert", "MIMIC-CXR"),
+        lists="not published; its README says that the test images of the three collections were left out",
+        unverified="the text of its licence, which its README calls MIT",
+    ),
+    "biomedclip": Passport(
+        name="Microsoft BiomedCLIP",
+        origin="https://huggingface.co/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224; arXiv:2303.00915",
+        licence=Licence(
+            name="MIT", note="its card says: intended solely for research and to reproduce its results", **_RESEARCH
+        ),
+        trained_on=("PMC-15M",),
+        complete=False,
+        unverified="which radiographs of published collections are among the figures of PubMed Central's articles",
+    ),
+    "medsiglip": Passport(
+        name="Google MedSigLIP",
+        origin="https://huggingface.co/google/medsiglip-448",
+        licence=Licence(
+            name="Health AI Developer Foundations terms",
+            research=True,
+            note="to be accepted first: developers.google.com/health-ai-developer-foundations/terms",
+        ),
+        trained_on=("chest radiographs and other medical pictures with texts", "natural pictures with texts"),
+        complete=False,
+        unverified="the text of its terms, and which collections its radiographs come from",
+    ),
+}

@@ -127,6 +127,8 @@ def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
         else:
             fit_state(network, state, str(path), per_class)
     before = tuple(dict.fromkeys((*bundle.pretrained_on, *bundle.sources)))
+    name = f"{model} of a bundle, weights {about.weights[:12]}"
+    passport = own(name, bundle.sources, start) if bundle.sources else start  # an imported network has no sources
     return Start(
         network.train(),  # read_bundle leaves it in evaluation mode
         before,
@@ -134,7 +136,7 @@ def _from_bundle(path: Path, model: str, images: Images, task: Task) -> Start:
         bundle.seen == "listed",
         digest=_digest(network),
         scale=(about.mean, about.std),
-        passport=own(f"{model} of a bundle, weights {about.weights[:12]}", tuple(bundle.sources), start),
+        passport=passport,
     )
 
 
@@ -176,7 +178,7 @@ def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
             f"training.start: {path} lacks the {TRAINED_ON} that training writes beside it, so its training images are "
             f"unknown; keep the two files together ({error})"
         ) from None
-    passport = own(f"a checkpoint after {epochs} epochs", tuple(origin["sources"]), start)
+    passport = own(f"a checkpoint after {epochs} epochs", origin["sources"], start)
     digest = sha256(path.read_bytes()).hexdigest()
     return Start(network, before, seen, origin["listed"], path, epochs, digest, (mean, std), passport)
 
