@@ -15,6 +15,12 @@ from cxrflow.models.model import to_input
 _BATCH = 64
 
 
+def last_linear(module: nn.Module) -> nn.Linear | None:
+    """The last linear layer of a network, by definition order; None if it has none."""
+    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    return linear[-1] if linear else None
+
+
 class LoadedNetwork:
     """Attributes: ``about`` (its description), ``module`` (a PyTorch module in evaluation mode), ``device``.
 
@@ -46,12 +52,12 @@ class LoadedNetwork:
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The input of the last linear layer or, without a linear layer, the channel means of the Grad-CAM layer:
         float32 (n, k)."""
-        linear = [module for module in self.module.modules() if isinstance(module, nn.Linear)]
-        layer = linear[-1] if linear else gradcam_layer(self.about, self.module)
+        linear = last_linear(self.module)
+        layer = linear or gradcam_layer(self.about, self.module)
         caught: list[torch.Tensor] = []
 
         def catch(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            caught.append((inputs[0].flatten(1) if linear else output.mean(dim=(2, 3))).float().cpu())
+            caught.append((output.mean(dim=(2, 3)) if linear is None else inputs[0].flatten(1)).float().cpu())
 
         handle = layer.register_forward_hook(catch)
         try:

@@ -165,6 +165,7 @@ class Training(_Section):
 
     model: Text
     start: Text
+    freeze: Literal["none", "backbone"] = "none"
     epochs: Count
     batch_size: Annotated[int, _Number, Field(ge=2, le=65_536)]
     learning_rate: Annotated[float, _Number, Field(gt=0, le=10)]
@@ -204,6 +205,10 @@ class Training(_Section):
             raise ValueError("balance: source_and_class draws all images; set positive_share to null")
         if self.balance == "replacement" and share is None:
             raise ValueError("balance: replacement needs positive_share, the share of each batch that is replaced")
+        if self.freeze == "backbone" and self.robust != "none":
+            raise ValueError("freeze: backbone has no batches for robust to weight; set one of the two to none")
+        if self.freeze == "backbone" and self.start.endswith(".ckpt"):
+            raise ValueError("freeze: backbone does not continue a checkpoint; set start to the folder of its bundle")
         if self.schedule.name == "cosine" and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError("schedule.warmup_epochs must be below epochs")
         if self.folds and len(self.members) > self.folds and len(self.members) % self.folds:

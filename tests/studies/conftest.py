@@ -77,7 +77,9 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[Da
     def replace(module: ModuleType) -> list[Dataset]:
         given: list[Dataset] = []
 
-        def train(dataset: Dataset, images: Images, params: Any, out: Path, classes: Sequence[str] = ()) -> None:
+        def train(
+            dataset: Dataset, images: Images, params: Any, out: Path, classes: Sequence[str] = (), features: Any = None
+        ) -> None:
             given.append(dataset)
             network = MODELS["crnn"].build(images.channels, len(dataset.task.order))
             bundle = Bundle(

@@ -42,7 +42,7 @@ def test_each_leak_lets_in_what_it_says(
     params = params.model_copy(update={"metadata": with_children, "evaluation": few})
     trained: dict[str, pd.DataFrame] = {}
 
-    def train(dataset: Dataset, images: Any, recipe: Any, out: Path) -> None:
+    def train(dataset: Dataset, images: Any, recipe: Any, out: Path, features: Path) -> None:
         trained[f"{out.parent.name}/{out.name}"] = dataset.records
 
     def predictor(folder: Path) -> Any:

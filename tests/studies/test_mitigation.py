@@ -39,7 +39,9 @@ def test_every_figure_is_where_it_belongs(
     def prepare(records: pd.DataFrame, root: Path, steps: Any, engine: Any, out: Path) -> Path:
         return out
 
-    def cross_validate(store: Path, params: Params, folds: int, out: Path, ledger: Path) -> dict[str, Any]:
+    def cross_validate(
+        store: Path, params: Params, folds: int, out: Path, ledger: Path, features: Path
+    ) -> dict[str, Any]:
         asked.append((store.parent.name, params.images.harmonise, params.training.robust))
         share = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1])
         table = pd.DataFrame({"source": "a", "group_id": [f"g{k}" for k in range(8)], "fold": [0] * 4 + [1] * 4})
@@ -70,6 +72,16 @@ def test_every_figure_is_where_it_belongs(
     printed = " ".join(capsys.readouterr().out.split())
     assert "sources left out" in printed
     assert printed.count("against") == len(task.pairs)
+
+
+def test_a_mitigation_that_a_frozen_network_cannot_have_stops_before_any_work(
+    demo_params: Params, tmp_path: Path
+) -> None:
+    training = demo_params.training.model_copy(update={"freeze": "backbone", "start": "imagenet"})
+    params = demo_params.model_copy(update={"training": training})
+    with pytest.raises(CxrflowError, match=r"mitigation: group DRO cannot be: .*no batches for robust.* by --only"):
+        mitigation(tmp_path, params, None, 3, ("none", "group DRO"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_name_is_refused_before_any_work(demo_params: Params, tmp_path: Path) -> None:

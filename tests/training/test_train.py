@@ -25,8 +25,9 @@ from cxrflow.errors import CxrflowError
 from cxrflow.params import Images, Training
 from cxrflow.task import Task
 from cxrflow.training.checkpoints import begun_by_same
-from cxrflow.training.fit import fit_temperature, moving_average
+from cxrflow.training.fit import moving_average
 from cxrflow.training.module import TrainingModule, learning_rate_factor
+from cxrflow.training.temperature import fit_temperature
 from cxrflow.training.train import train
 
 Tiny = Callable[..., tuple[Dataset, Images]]

@@ -186,10 +186,11 @@ def _boxes(lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _short(training: Training, epochs: int) -> Training:
-    """The recipe for a few epochs, from random or ImageNet weights: other weights may have seen the whole pictures."""
+    """The recipe for a few epochs, from random or ImageNet weights, since others may have seen the whole pictures; no
+    layer is frozen."""
     schedule = training.schedule.model_copy(update={"warmup_epochs": min(training.schedule.warmup_epochs, epochs - 1)})
     start = IMAGENET if training.start == IMAGENET else SCRATCH
-    update = {"epochs": epochs, "early_stopping_epochs": epochs, "start": start, "schedule": schedule}
+    update = {"epochs": epochs, "early_stopping_epochs": epochs, "start": start, "freeze": "none", "schedule": schedule}
     return training.model_copy(update=update)
 
 

@@ -14,7 +14,7 @@ from cxrflow.running import only_run
 from cxrflow.text import clean
 
 DATA, RESULTS = Path("data"), Path("results")
-RECORDS, IMAGES = DATA / "metadata" / "records.csv", DATA / "images"
+RECORDS, IMAGES, FEATURES = DATA / "metadata" / "records.csv", DATA / "images", DATA / "features"
 BUNDLE = RESULTS / "training" / "bundle"
 EVALUATION = RESULTS / "evaluation"
 LEDGER = EVALUATION / "ledger.csv"

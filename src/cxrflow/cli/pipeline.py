@@ -10,6 +10,7 @@ from cxrflow.cli.options import (
     BUNDLE,
     DATA,
     EVALUATION,
+    FEATURES,
     IMAGES,
     LEDGER,
     PARAMS,
@@ -123,7 +124,7 @@ def training(params: ParamsFile = PARAMS) -> None:
 
     loaded = load_params(params)
     dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
-    bundle = train(dataset, loaded.images, loaded.training, RESULTS / "training")
+    bundle = train(dataset, loaded.images, loaded.training, RESULTS / "training", features=FEATURES)
     if bundle is None:  # only DDP rank 0 continues
         return
     choose_left_out(BUNDLE, dataset, loaded.evaluation)

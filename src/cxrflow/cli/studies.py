@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cxrflow.cli.options import (
+    FEATURES,
     IMAGES,
     LEDGER,
     PARAMS,
@@ -41,7 +42,7 @@ def cross_validate(
     loaded = load_params(params)
     dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
     dataset = dataset.split("train", "val") if without_test else dataset
-    print_figures(run(dataset, loaded, folds, out, LEDGER), loaded.task)
+    print_figures(run(dataset, loaded, folds, out, LEDGER, FEATURES), loaded.task)
 
 
 @commands.command("leave-one-out")
@@ -59,7 +60,7 @@ def leave_one_out(
     loaded = load_params(params)
     dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
     dataset = dataset.split("train", "val") if without_test else dataset
-    print_leave_one_out(run(dataset, loaded, out, LEDGER), loaded.task)
+    print_leave_one_out(run(dataset, loaded, out, LEDGER, FEATURES), loaded.task)
 
 
 @commands.command()

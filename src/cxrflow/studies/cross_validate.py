@@ -30,12 +30,15 @@ from cxrflow.studies.folds import FOLD, enter_together, one_process, only_traine
 from cxrflow.training.train import train
 
 
-def cross_validate(dataset: Dataset, params: Params, folds: int, out: Path, ledger: Path) -> dict[str, Any]:
+def cross_validate(
+    dataset: Dataset, params: Params, folds: int, out: Path, ledger: Path, features: Path | None = None
+) -> dict[str, Any]:
     """Train ``folds`` networks, each without one fold of the groups, and score this fold with it.
 
     dataset  its own split is not used; the images of ``only_trained`` are in every training and in no fold
     out      ``fold0``, ``fold1``, ...: the outputs of a training stage each, resumed if interrupted;
              ``predictions.csv``, out of fold; ``metrics.json``, the returned figures
+    features  cache for the features of a frozen backbone, by default ``out/features``
     Returns what ``evaluate`` returns for all images together, and
     ``within_folds``    for each source and each pair of classes it has, the AUROC over pairs of images of one fold,
                         because the networks of two folds may be calibrated differently
@@ -58,7 +61,8 @@ def cross_validate(dataset: Dataset, params: Params, folds: int, out: Path, ledg
     bootstrap = Bootstrap(params.evaluation.bootstrap, params.evaluation.seed)
     for number in range(folds):
         inside, place = fold == number, out / f"fold{number}"
-        train(sides.where(np.concatenate([tested[~inside], learned])), params.images, params.training, place)
+        used = sides.where(np.concatenate([tested[~inside], learned]))
+        train(used, params.images, params.training, place, features=features or out / "features")
         predictor = Predictor(place / "bundle")
         probabilities[inside] = predictor.score(usable.where(inside))
         left_out = score_left_out(predictor, sides.where(tested[~inside]), bootstrap)[0]

@@ -107,7 +107,8 @@ def measure_leaks(
             used = pd.concat([learned, chosen_on])
             place = out / f"fold{number}" / "-".join([*leak.learned, leak.choose, str(leak.seed + seed)])
             recipe = params.training.model_copy(update={"seed": params.training.seed + leak.seed + seed})
-            train(dataset.where(used["at"]).divided(used.split.to_numpy()), params.images, recipe, place)
+            sides = dataset.where(used["at"]).divided(used.split.to_numpy())
+            train(sides, params.images, recipe, place, features=out / "features")
             predictor = Predictor(place / "bundle")
             changes = params.training.augmentation if leak.augmented else None
             parts.append(_scores(predictor, dataset.where(test["at"]), changes, number))

@@ -32,13 +32,16 @@ from cxrflow.training.train import train
 ENOUGH_GROUPS = 10
 
 
-def leave_one_out(dataset: Dataset, params: Params, out: Path, ledger: Path) -> dict[str, Any]:
+def leave_one_out(
+    dataset: Dataset, params: Params, out: Path, ledger: Path, features: Path | None = None
+) -> dict[str, Any]:
     """Train without each source in turn, and score it: AUROC within the source, for each pair of classes.
 
     dataset  its own split is not used; the images of ``only_trained`` are left out, since whole sources are tested.
              Groups with an image in the tested source are not trained on.
     out      a folder for each source with the outputs of a training stage, resumed if interrupted and kept once
              finished; ``predictions.csv``; ``metrics.json``, the returned figures
+    features  cache for the features of a frozen backbone, by default ``out/features``
     Returns ``sources`` (for each ``n``, ``groups``, ``trained_on``, a count of images by class, ``overlap``, and for
     each pair ``<a>_vs_<b>``), ``all`` (for each pair ``within_sources`` over the sources left out) and ``test_set``.
     A class without training or validation images is not trained on; the other classes are. A figure is missing if the
@@ -70,7 +73,7 @@ def leave_one_out(dataset: Dataset, params: Params, out: Path, ledger: Path) -> 
         figures = {pair: missing(reason) for pair, reason in reasons.items() if reason}
         if len(figures) < len(reasons):
             place = out / _folder(name, names)
-            train(rest, params.images, params.training, place, classes)
+            train(rest, params.images, params.training, place, classes, features or out / "features")
             predictor = Predictor(place / "bundle")
             probabilities[inside] = predictor.score(held_out)
             taught[inside] = [untaught[label] is None for label in task.order]

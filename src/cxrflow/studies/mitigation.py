@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -14,7 +15,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
-from cxrflow.params import Images, Params, Training, first_member
+from cxrflow.params import Images, Params, Training, first_member, problems_in
 from cxrflow.statistics.figure import in_words, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
@@ -54,15 +55,16 @@ def mitigation(
     """
     if unknown := [name for name in names if name not in MITIGATIONS]:
         raise CxrflowError(f"mitigation: unknown name {unknown[0]}; the names are: {', '.join(MITIGATIONS)}.")
+    each = {name: with_mitigation(params, name) for name in names}  # first: one that cannot be stops before any work
     records, root = kept_records(sources, params, engine, out)
     found: dict[str, Any] = {}
-    for number, name in enumerate(names, start=1):
+    for number, (name, changed) in enumerate(each.items(), start=1):
         Console().print(f"[bold]Mitigation {number} of {len(names)}:[/bold] {name}")
-        changed, place = with_mitigation(params, name), out / name.replace(" ", "-")
+        place, features = out / name.replace(" ", "-"), out / "features"
         prepared = place / "images" if "images" in MITIGATIONS[name] else out / "none" / "images"
         dataset = Dataset.join(records, prepare_images(records, root, changed.images, engine, prepared), params.task)
-        pooled = cross_validate(dataset, changed, folds, place / "cross-validation", out / "ledger.csv")
-        left_out = leave_one_out(dataset, changed, place / "leave-one-out", out / "ledger.csv")
+        pooled = cross_validate(dataset, changed, folds, place / "cross-validation", out / "ledger.csv", features)
+        left_out = leave_one_out(dataset, changed, place / "leave-one-out", out / "ledger.csv", features)
         scored = _by_source_and_fold(place / "cross-validation" / "predictions.csv", changed)
         found[name] = {
             "pooled": pooled["test"]["macro_auroc"],
@@ -74,13 +76,18 @@ def mitigation(
 
 
 def with_mitigation(params: Params, name: str) -> Params:
-    """The parameters with this mitigation only, of the first of several members, validated."""
+    """The parameters with this mitigation only, of the first of several members, validated.
+
+    Raises CxrflowError if they do not fit together.
+    """
     params, change = first_member(params), MITIGATIONS[name]
     images = params.images.model_dump() | _PLAIN_IMAGES | change.get("images", {})
     training = params.training.model_dump() | _PLAIN_TRAINING | change.get("training", {})
-    return params.model_copy(
-        update={"images": Images.model_validate(images), "training": Training.model_validate(training)}
-    )
+    try:
+        update = {"images": Images.model_validate(images), "training": Training.model_validate(training)}
+    except ValidationError as error:
+        raise CxrflowError(f"mitigation: {name} cannot be: {problems_in(error)}; leave it out by --only.") from None
+    return params.model_copy(update=update)
 
 
 def print_mitigation(found: dict[str, Any], task: Task) -> None:

@@ -14,7 +14,6 @@ import pytorch_lightning as lightning
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
-from scipy.optimize import minimize_scalar
 from torch import distributed, nn
 
 import cxrflow
@@ -28,13 +27,16 @@ from cxrflow.models.model import to_input
 from cxrflow.params import Member, Training
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
 from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting, is_whole, read_checkpoint
+from cxrflow.training.checks import check_freeze
 from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, ReplacedBatches, loader
-from cxrflow.training.module import CHOICE, TrainingModule
+from cxrflow.training.frozen import train_head
+from cxrflow.training.module import CHOICE, TrainingModule, on_val
 from cxrflow.training.start import Start, begin
+from cxrflow.training.temperature import fit_temperature
 
 #: Metrics of an epoch, as in ``TrainingModule.history``.
 History = list[dict[str, float]]
-_CODE = ("training", "models", "bundle.py", "bundle_files.py", "dataset.py", "folds.py", "task.py")
+_CODE = ("training", "models", "bundle.py", "bundle_files.py", "dataset.py", "folds.py", "network.py", "task.py")
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,13 @@ def train_network(
     classes: Sequence[str],
     write: Callable[[History], None],
     process: Process,
+    features: Path,
 ) -> Trained | None:
     """Train a network on the split ``train``; choose its epoch on ``val``, or take the last one if ``val`` is a fold
-    that it leaves out. An interrupted training resumes.
+    that it leaves out. An interrupted training resumes. Of a frozen network (``training.freeze``), fit the last layer.
 
     checkpoints  folder for checkpoints
-    classes      as for ``train.train``
+    classes, features  as for ``train.train``
     write        writes the history after each epoch
     Returns None in all DDP ranks but 0. Raises CxrflowError as ``train.train``.
     """
@@ -89,14 +92,23 @@ def train_network(
     sides = _sides(dataset, classes)
     lightning.seed_everything(params.seed, verbose=False)
     check_size(params.model, images.channels, images.size, len(dataset.task.order))
+    check_freeze(params, images.channels, images.size, len(dataset.task.order))
     start = begin(params.model, params.start, images, dataset.task)
     if start.epochs >= params.epochs:
         raise CxrflowError(
             f"training.epochs: {params.start} has been trained for {start.epochs} epochs; set the new total above that."
         )
     digests = _digests(dataset, sides.used, member) | ({"start": start.digest} if start.digest else {})
-    module = _module(start, sides, dataset, params, images.channels)
     seen = pd.concat([seen_rows(sides.used), *([] if start.seen is None else [start.seen])]).drop_duplicates()
+    if params.freeze == "backbone":
+        if process.rank > 0:
+            return None
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        checkpoints.mkdir(parents=True)  # DVC expects it
+        about, network, row = train_head(start, dataset, member, features)
+        write([row])
+        return Trained(about, network, start, seen, [row], digests)
+    module = _module(start, sides, dataset, params, images.channels)
     module.origin["trained_on"] = sha256(seen_csv(seen)).hexdigest()
     if process.rank == 0:
         _open_checkpoints(checkpoints, digests, seen, module)
@@ -114,7 +126,6 @@ def train_network(
     chosen = int(best["epoch"])
     module.load_state_dict(best["state_dict"])
     figures = next(row for row in module.history if row["epoch"] == chosen)
-    on_val = {k.removeprefix("val_"): v for k, v in figures.items() if k.startswith("val_")}
     _, mean, std = module.input
     about = Network(
         model=params.model,
@@ -124,7 +135,7 @@ def train_network(
         temperature=fit_temperature(*_logits(module, sides.val, params.batch_size)),
         fold=fold,
         epoch=chosen,
-        validation={name: value for name, value in on_val.items() if np.isfinite(value)},
+        validation=on_val(figures),
         start=start.passport,
     )
     return Trained(about, module.network, start, seen, module.history, digests)
@@ -169,22 +180,6 @@ def _module(start: Start, sides: _Sides, dataset: Dataset, params: Training, cha
         "scale": list(scale),
     }
     return module
-
-
-def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
-    """Temperature that minimises the cross-entropy on val (Guo et al. 2017, section 4.2), between 0.05 and 20.
-
-    logits  float (n, classes); labels int (n,)
-    Own code, because scikit-learn's temperature scaling is a private class, and its public ``CalibratedClassifierCV``
-    returns probabilities, not the temperature.
-    """
-    values, truth = torch.tensor(logits, dtype=torch.float64), torch.tensor(labels)
-
-    def cross_entropy(log_temperature: float) -> float:
-        return float(torch.nn.functional.cross_entropy(values / np.exp(log_temperature), truth))
-
-    bounds = (np.log(0.05), np.log(20))
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
 
 
 def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:

@@ -1,7 +1,7 @@
 """The Lightning module: loss, optimiser, learning-rate schedule and per-epoch metrics of the network passed in."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,12 +45,7 @@ class TrainingModule(lightning.LightningModule):
         self.robust: GroupDro | None = None
         self._task, self._params = task, params
         self.input = (channels, *scale)
-        self._figures = MetricCollection(
-            {
-                "auroc": MulticlassAUROC(len(task.order), average="none", thresholds=None),
-                "confusion": MulticlassConfusionMatrix(len(task.order)),
-            }
-        )
+        self._figures = figures_on_val(len(task.order))
         self._learning_rate = params.learning_rate
         # Synchronised over DDP ranks; NaN is kept, so that it is noticed.
         self._train_loss, self._val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
@@ -98,23 +93,15 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Append the epoch to ``history`` and log what checkpoints and early stopping monitor."""
-        values = self._figures.compute()
-        confusion = values["confusion"].double()  # true class on rows
-        present = confusion.sum(dim=1) > 0  # a class without an image has no AUROC
         row = {
             "epoch": float(self.current_epoch),
             "learning_rate": self._learning_rate,
             "train_loss": float(self._train_loss.compute()),
             "val_loss": float(self._val_loss.compute()),
-            "val_macro_auroc": float(values["auroc"][present].mean()),
+            **row_of(self._figures, self._task.order),
         }
         for metric in (self._figures, self._train_loss, self._val_loss):
             metric.reset()
-        right = confusion.diagonal()
-        for position, name in enumerate(self._task.order):
-            row[f"val_sensitivity_{name}"] = float(right[position] / confusion[position].sum())
-            # NaN, a gap in the curve, where the class was never predicted.
-            row[f"val_ppv_{name}"] = float(right[position] / confusion[:, position].sum())
         if not math.isfinite(row["train_loss"] + row["val_loss"]):
             raise FloatingPointError(
                 f"training: the loss became NaN or infinite in epoch {self.current_epoch}; lower "
@@ -148,6 +135,35 @@ class TrainingModule(lightning.LightningModule):
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
         weights = logits.new_tensor([self._params.loss_weights.get(name, 1.0) for name in self._task.order])
         return functional.cross_entropy(logits, labels, weight=weights, reduction=reduction)
+
+
+def figures_on_val(classes: int) -> MetricCollection:
+    """The metrics on val, which take probabilities, float (n, classes), and class indices, int64 (n,)."""
+    return MetricCollection(
+        {
+            "auroc": MulticlassAUROC(classes, average="none", thresholds=None),
+            "confusion": MulticlassConfusionMatrix(classes),
+        }
+    )
+
+
+def row_of(figures: MetricCollection, order: Sequence[str]) -> dict[str, float]:
+    """Macro AUROC, sensitivity and PPV of each class, by their names in the history."""
+    values = figures.compute()
+    confusion = values["confusion"].double()  # true class on rows
+    present = confusion.sum(dim=1) > 0  # a class without an image has no AUROC
+    row, right = {"val_macro_auroc": float(values["auroc"][present].mean())}, confusion.diagonal()
+    for position, name in enumerate(order):
+        row[f"val_sensitivity_{name}"] = float(right[position] / confusion[position].sum())
+        # NaN, a gap in the curve, where the class was never predicted.
+        row[f"val_ppv_{name}"] = float(right[position] / confusion[:, position].sum())
+    return row
+
+
+def on_val(row: dict[str, float]) -> dict[str, float]:
+    """The finite figures on val of a row of the history."""
+    figures = {name.removeprefix("val_"): value for name, value in row.items() if name.startswith("val_")}
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
 
 
 def learning_rate_factor(params: Training) -> Callable[[int], float]:

@@ -23,7 +23,12 @@ from cxrflow.training.fit import History, Trained, sources_of, train_network
 
 
 def train(
-    dataset: Dataset, images: Images, params: Training, out: Path, classes: Sequence[str] | None = None
+    dataset: Dataset,
+    images: Images,
+    params: Training,
+    out: Path,
+    classes: Sequence[str] | None = None,
+    features: Path | None = None,
 ) -> Bundle | None:
     """Train each network of ``members_of(images, params)``; write ``bundle``, ``history.csv`` and ``checkpoints``.
 
@@ -34,11 +39,14 @@ def train(
              in ``out/checkpoints``, where each of several networks has a folder
     classes  classes that must have images in both splits, by default all of the task. Other classes may lack images:
              they are then not learned, and are left out of the macro AUROC that selects the epoch.
+    features  cache for the features of frozen backbones (training/features.py), which several trainings may share; by
+              default ``out/features``
     Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
     Raises CxrflowError if one of ``classes`` has no training or validation image, if the images were prepared by other
     steps, if a network does not accept their size, if the loss is NaN, or if memory runs out.
     """
     process, members = _join(), members_of(images, params)
+    needed, cache = classes or dataset.task.order, features or out / "features"
     trained: list[Trained] = []
     for number, member in enumerate(members, start=1):
         check_start(member.training, out)
@@ -49,7 +57,7 @@ def train(
                 print(f"Network {number} of {len(members)}: {member.training.model}, {member.images.size} pixels")
         sides = leaving_out(dataset, params.folds, member.fold) if params.folds and member.fold is not None else dataset
         write = partial(_write_histories, out / "history.csv", [one.history for one in trained])
-        one = train_network(sides, member, checkpoints, classes or dataset.task.order, write, process)
+        one = train_network(sides, member, checkpoints, needed, write, process, cache)
         if one is not None:
             trained.append(one)
     if process.rank > 0:
