@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
@@ -62,11 +61,13 @@ def fit_head(
     truth     class indices (n,), of at least two classes
     weights   of the images in the loss (n,), with mean 1
     groups    (n,)
-    C is the value of CS with the least weighted cross-entropy in a cross-validation of five folds of the groups, the
-    smaller of two that are equal. Where no fold can be left out, as with one group a class, it is the smallest.
+    C is the value of CS with the least weighted cross-entropy in a cross-validation of five folds of the groups; none
+    larger is tried once it has risen twice. Where no fold can be left out, as with one group a class, it is the
+    smallest.
     """
-    c = CS[int(np.argmin(_out_of_fold(features, truth, weights, folds_of(groups, _FOLDS, "head"))))]
-    scaler, regression = _fit(_pipeline(c), features, truth, weights)
+    c = _choose_c(features, truth, weights, folds_of(groups, _FOLDS, "head"))
+    scaler = StandardScaler().fit(features.astype(np.float64))
+    regression = _regression(c).fit(scaler.transform(features.astype(np.float64)), truth, weights)
     coefficients, intercepts = regression.coef_, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn gives the logit of the second class against the first
         coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.r_[-intercepts, intercepts] / 2
@@ -76,40 +77,36 @@ def fit_head(
     return Head(weight, bias, c)
 
 
-def _out_of_fold(
+def _choose_c(
     features: NDArray[np.float32], truth: NDArray[np.int64], weights: NDArray[np.float64], fold: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The weighted cross-entropy for each value of CS, summed over the images of all folds, float64 (len(CS),).
+) -> float:
+    """The value of CS with the least weighted cross-entropy over the images of all folds, each left out in turn.
 
     An image is left aside where no other image of its class remains to learn from.
     """
-    losses = np.zeros(len(CS))
+    sides = []
     for number in np.unique(fold):
-        inside = fold == number
-        present = np.unique(truth[~inside])
-        tested = inside & np.isin(truth, present)
-        if len(present) < 2 or not tested.any():
-            continue
-        pipeline = _pipeline(CS[0], warm_start=True)
-        for k, c in enumerate(CS):
-            pipeline[-1].set_params(C=c)
-            _fit(pipeline, features[~inside], truth[~inside], weights[~inside])
-            scores = pipeline.predict_proba(features[tested])
-            loss = log_loss(truth[tested], scores, labels=present, sample_weight=weights[tested])
-            losses[k] += loss * weights[tested].sum()
-    return losses
+        learned = fold != number
+        tested = ~learned & np.isin(truth, np.unique(truth[learned]))
+        if len(np.unique(truth[learned])) > 1 and tested.any():
+            scaler = StandardScaler().fit(features[learned])
+            scaled = scaler.transform(features[learned]), scaler.transform(features[tested])
+            sides.append((_regression(CS[0], warm_start=True), learned, tested, *scaled))
+    losses: list[float] = []
+    for c in CS:
+        losses.append(0.0)
+        for regression, learned, tested, inputs, left_out in sides:
+            regression.set_params(C=c).fit(inputs, truth[learned], weights[learned])
+            scores = regression.predict_proba(left_out)
+            loss = log_loss(truth[tested], scores, labels=regression.classes_, sample_weight=weights[tested])
+            losses[-1] += loss * weights[tested].sum()
+        if len(losses) > 2 and losses[-3] < losses[-2] < losses[-1]:  # larger ones take longest
+            break
+    return CS[int(np.argmin(losses))]
 
 
-def _pipeline(c: float, warm_start: bool = False) -> Pipeline:
-    regression = LogisticRegression(C=c, max_iter=_MOST_STEPS, tol=1e-4 if warm_start else 1e-6, warm_start=warm_start)
-    return make_pipeline(StandardScaler(), regression)
-
-
-def _fit(
-    pipeline: Pipeline, features: NDArray[np.float32], truth: NDArray[np.int64], weights: NDArray[np.float64]
-) -> Pipeline:
-    fitted: Pipeline = pipeline.fit(features.astype(np.float64), truth, logisticregression__sample_weight=weights)
-    return fitted
+def _regression(c: float, warm_start: bool = False) -> LogisticRegression:
+    return LogisticRegression(C=c, max_iter=_MOST_STEPS, tol=1e-3 if warm_start else 1e-6, warm_start=warm_start)
 
 
 def image_weights(
