@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cxrflow.errors import CxrflowError
-from cxrflow.models import covidnet, crnn, from_timm, from_xrv, resnet, vgg
+from cxrflow.models import covidnet, crnn, from_timm, from_xrv, published, resnet, vgg
 from cxrflow.models.from_torchvision import imagenet
 from cxrflow.models.model import Model
 
@@ -21,11 +21,15 @@ MODELS: dict[str, Model] = {
 }
 
 #: Libraries of networks: the model "timm:resnet10t" is FAMILIES["timm"]("resnet10t").
-FAMILIES: dict[str, Callable[[str], Model]] = {"timm": from_timm.find, "xrv": from_xrv.find}
+FAMILIES: dict[str, Callable[[str], Model]] = {
+    "timm": from_timm.find,
+    "xrv": from_xrv.find,
+    "published": published.find,
+}
 
 
 def find_model(name: str) -> Model:
-    """The network called ``name``, such as ``resnet18``, ``timm:NAME`` or ``xrv:WEIGHTS``.
+    """The network called ``name``, such as ``resnet18``, ``timm:NAME``, ``xrv:WEIGHTS`` or ``published:NAME``.
 
     Raises CxrflowError with the choices if there is none.
     """
@@ -34,5 +38,5 @@ def find_model(name: str) -> Model:
     family, colon, member = name.partition(":")
     if colon and family in FAMILIES:
         return FAMILIES[family](member)
-    choice = ", ".join([*MODELS, "timm:NAME", "xrv:WEIGHTS"])
+    choice = ", ".join([*MODELS, "timm:NAME", "xrv:WEIGHTS", "published:NAME"])
     raise CxrflowError(f"training.model: no network is called {name}; choose one of {choice}.")

@@ -1,6 +1,7 @@
 """Networks from timm (huggingface.co/docs/timm), by name, with random weights: convolutional ones and transformers."""
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,8 +14,8 @@ from cxrflow.models.model import Model, Pretrained
 from cxrflow.models.tokens import add_map
 
 
-def find(name: str) -> Model:
-    """timm's network ``name``.
+def find(name: str, changes: Mapping[str, Any] | None = None) -> Model:
+    """timm's network ``name``, built with the arguments ``changes`` in place of its own.
 
     Transformers (ViT, DeiT, EVA, Swin and their kin) take images of any size that their patches divide: learned
     positions are interpolated from the grid of timm's own size, whose weights therefore fit at every size.
@@ -28,7 +29,7 @@ def find(name: str) -> Model:
         near = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
         hint = f"did you mean {', '.join(f'timm:{n}' for n in near)}?" if near else "its names: timm.list_models()."
         raise CxrflowError(f"training.model: timm has no network called {name} (without tags such as .a1_in1k); {hint}")
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = dict(changes or {})
 
     def architecture(channels: int, classes: int) -> nn.Module:
         network: nn.Module = timm.create_model(
@@ -41,7 +42,7 @@ def find(name: str) -> Model:
 
     with torch.device("meta"):  # shapes without values
         network: Any = architecture(1, 2).eval()
-        size = int(network.pretrained_cfg["input_size"][-1])
+        size = int(options.get("img_size", network.pretrained_cfg["input_size"][-1]))
         if network.pretrained_cfg.get("fixed_input_size"):
             options["dynamic_img_size"] = True
             try:

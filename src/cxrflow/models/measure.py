@@ -61,7 +61,8 @@ def print_models(as_json: bool) -> None:
         "For 3 planes and 3 classes; multiply-accumulates and layer at the default size. Other sizes work, too.\n"
         "timm:NAME    most networks of timm, such as timm:tresnet_m, timm:vit_small_patch16_224; random weights\n"
         "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "
-        "(pip install 'cxrflow\\[xrv]')",
+        "(pip install 'cxrflow\\[xrv]')\n"
+        "published:NAME  rad-dino, eva-x-tiny, eva-x-small, eva-x-base, biomedclip, medsiglip; weights in local files",
         highlight=False,
         soft_wrap=True,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -60,6 +61,8 @@ class Model:
                      weights
     scale            mean and standard deviation of pixels in [0, 1] with which these pretrained weights expect their
                      input; None if training starts from random weights
+    from_files       reads the published weights from a local folder or file, for three planes and without a last layer;
+                     None if this network has none of that kind. Raises CxrflowError if they cannot be read.
     imagenet         returns ImageNet weights for this network; None if there are none. Raises if they cannot be
                      downloaded.
     """
@@ -70,6 +73,7 @@ class Model:
     load_pretrained: Callable[[nn.Module], None] | None = None
     pretrained_on: tuple[str, ...] = ()
     scale: tuple[float, float] | None = None
+    from_files: Callable[[Path], Pretrained] | None = None
     imagenet: Callable[[], Pretrained] | None = None
     passport: Passport | None = None
 

