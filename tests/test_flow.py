@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -299,6 +300,8 @@ def asked(request: pytest.FixtureRequest, project: Path, tmp_path_factory: pytes
     values["metadata"]["split"] |= {"train": 0.5, "val": 0.25, "test": 0.25, "seed": SEED}
     values["images"]["size"] = 32
     values["training"] |= {"model": "timm:resnet10t", "epochs": 2, "early_stopping_epochs": 2}
+    if request.param == "two":  # with two networks that see different pictures and leave out a fold each
+        values["training"] |= {"members": [{}, {"size": 48, "lungs": "learned", "lungs_use": "crop"}], "folds": 2}
     values["evaluation"]["bootstrap"] = 100
     values["explanation"]["per_class"] = 1
     values["audit"] |= {"heat_maps": 4, "retrain_epochs": 1, "retrain_size": 32}
@@ -338,6 +341,26 @@ def test_another_task_goes_through_every_stage(asked: tuple[Path, dict]) -> None
             assert f">{name}<" not in page
     records = pd.read_csv(folder / "data/metadata/records.csv")
     assert set(records.label.dropna()) == set(classes)
+
+
+def test_two_networks_are_shown_together_and_each_beside(asked: tuple[Path, dict], project: Path) -> None:
+    folder, task = asked
+    networks = json.loads((folder / "results/training/bundle/bundle.json").read_text())["networks"]
+    assert [each["images"]["size"] for each in networks] == ([32, 48] if "ill" in task["classes"] else [32])
+    count = len(networks)
+    page = (folder / "results/report/index.html").read_text()
+    assert page.count("One training radiograph of each class after each image step") == count
+    assert ("each network leaves one out" in page) == (count > 1)
+    for picture in (folder / "results/explanation").glob("*.png"):
+        height, width = cv2.imread(str(picture)).shape[:2]
+        assert width == height * (2 if count == 1 else 4)
+    assert len(list((folder / "data/images").iterdir())) == count
+    picture = next((project / "data/demo/Actualmed-COVID-chestxray-dataset/images").glob("*.png"))
+    tables = []
+    for name, more in (("all", ()), *((str(k + 1), ("--member", str(k + 1))) for k in range(count))):
+        call(folder, "predict", str(picture), "--out", f"{name}.csv", *more)
+        tables.append(pd.read_csv(folder / f"{name}.csv")[list(task["classes"])].to_numpy())
+    assert tables[0] == pytest.approx(np.mean(tables[1:], axis=0), abs=2e-6)
 
 
 def test_a_bundle_of_another_task_predicts_is_validated_and_compared(asked: tuple[Path, dict], project: Path) -> None:
@@ -380,7 +403,7 @@ def test_a_damaged_file_of_a_run_is_one_sentence_wherever_it_is_read(
         "results/training/history.csv": "report",
     }
     for name, command in readers.items():
-        (file,) = folder.glob(name)
+        file = next(folder.glob(name))
         whole = file.read_bytes()
         for damage in ("absent", "folder", "cut", "NUL bytes"):
             DAMAGES[damage](file)

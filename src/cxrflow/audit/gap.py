@@ -14,6 +14,7 @@ from scipy import stats
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.verdicts import FOUND, AuditTest, Limit, Result, Rows, any_found, simultaneous
+from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.masks import Masks
 from cxrflow.statistics.figure import Figure, in_words, missing
 from cxrflow.statistics.intervals import weighted_auroc
@@ -66,7 +67,7 @@ def run(context: Audited) -> Result:
 def severities(context: Audited) -> NDArray[np.float64] | None:
     """The area of the true opacity in each predicted picture, share of the picture, float64 (n,); None unless it is
     known for all of them."""
-    masks = Masks(context.predicted, context.root)
+    masks = Masks(HeatMaps.of(context.predictor, context.predicted).canvas, context.root)
     areas: list[float] = []
     for k in range(len(context.predicted)):
         mask = masks.opacity(k)
