@@ -38,10 +38,11 @@ def context(request: pytest.FixtureRequest, hospital: Callable[..., Audited], un
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for each in value.values():
+    """The figures in dicts and lists; a list has None where there is nothing to measure."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
             yield from leaves(each)
-    else:
+    elif value is not None:
         yield value
 
 

@@ -87,6 +87,6 @@ def test_the_command_hands_its_work_to_the_engine_that_it_names(own, engine, spa
     done = CliRunner().invoke(app, ["images", "--engine", "spark"], catch_exceptions=False)
     assert done.exit_code == 0
     assert asked == ["spark"]
-    images = tmp_path / "data" / "images"
+    (images,) = (tmp_path / "data" / "images").iterdir()
     local = written(records, root, load_params(Path("params.yaml")).images, engine, tmp_path / "local")
     assert [(images / name).read_bytes() for name in FILES] == local

@@ -76,10 +76,11 @@ def test_training_feeds_a_stored_network_what_it_was_made_for(
     assert (fed[0][0, 0] * 255).round().byte().tolist() == val[0].tolist()
     assert torch.equal(fed[0][:, 0], fed[0][:, 2])
     assert trained is not None
-    assert (trained.mean, trained.std, trained.seen, trained.pretrained_on) == (0, 1, "unknown", ("elsewhere",))
-    assert trained.validation["macro_auroc"] > 0.8
+    (about,) = trained.networks
+    assert (about.mean, about.std, trained.seen, trained.pretrained_on) == (0, 1, "unknown", ("elsewhere",))
+    assert about.validation["macro_auroc"] > 0.8
     again, (network,) = read_bundle(tmp_path / "out" / "bundle")
-    assert again.model == STORED
+    assert again.name == STORED
     moved = [n for n, value in network.state_dict().items() if not torch.equal(value, before[n])]
     assert sorted(moved) == sorted(set(before) - {"order"})  # the statistics of batch normalisation among them
     assert network.order.tolist() == [2, 0, 1]
