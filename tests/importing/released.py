@@ -93,9 +93,10 @@ def save(session: tf1.Session, entry: str, out: Path) -> None:
 
 if __name__ == "__main__":
     tf1.disable_v2_behavior()
-    tf_keras.utils.set_random_seed(0)
     for build in (keras, plain):
         with tf.Graph().as_default():
+            tf_keras.utils.set_random_seed(0)
+            tf1.set_random_seed(0)  # of this graph
             folder = Path(sys.argv[2]) / build.__name__
             folder.mkdir()
             build(folder)
