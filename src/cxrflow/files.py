@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -79,6 +80,14 @@ def refused(error: OSError, path: Path | str) -> CxrflowError:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return CxrflowError(f"{where}: cannot be written ({why}); name another place, or change its permissions.")
     return CxrflowError(f"{where}: {why}.")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with what it holds, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrflow import files
 from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.files import Root
-from cxrflow.images import prepare, work
+from cxrflow.images import prepare
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.rows import Rows
 from cxrflow.params import load_params
@@ -113,7 +114,7 @@ class Killed(BaseException):
     [
         (prepare, "write_whole", "out.partial/index.csv"),
         (prepare, "write_sealed", "out.partial/steps.json"),
-        (work.shutil, "rmtree", "out"),
+        (files.shutil, "rmtree", "out"),
         (Path, "rename", "out.partial"),
         (Path, "unlink", "out/journal.jsonl"),
         (Path, "unlink", "out/begun.json"),

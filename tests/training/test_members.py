@@ -161,6 +161,17 @@ def test_an_interrupted_training_goes_on_with_the_network_that_it_was_at(
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+def test_checkpoints_of_a_training_of_other_members_are_cleared(
+    two_views: tuple[Dataset, Images], recipe: Training, training: Training, tmp_path: Path
+) -> None:
+    dataset, steps = two_views
+    train(dataset, steps, training, tmp_path)
+    train(dataset, steps, recipe, tmp_path)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"1", "2"}
+    train(dataset, steps, training, tmp_path)
+    assert not [path for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()]
+
+
 def test_weights_of_two_networks_that_were_exchanged_are_refused(
     two_views: tuple[Dataset, Images], recipe: Training, tmp_path: Path
 ) -> None:

@@ -18,12 +18,12 @@ import cxrflow
 from cxrflow.csv_files import to_csv
 from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, one_line
-from cxrflow.files import Root, code_digest, digest, write_whole
+from cxrflow.files import Root, code_digest, digest, remove, write_whole
 from cxrflow.images.file import try_record
 from cxrflow.images.registry import steps_in_force
 from cxrflow.images.rows import Rows
 from cxrflow.images.steps import Window
-from cxrflow.images.work import BEGUN, JOURNAL, Work, open_work, remove
+from cxrflow.images.work import BEGUN, JOURNAL, Work, open_work
 from cxrflow.params import Images
 from cxrflow.state import Kind, number, read_bytes, read_sealed, read_table, text, write_sealed
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxrflow.errors import CxrflowError
-from cxrflow.files import write_json, write_whole
+from cxrflow.files import remove, write_json, write_whole
 from cxrflow.images.rows import Rows
 from cxrflow.images.steps import Prepared, Window
 from cxrflow.params import Images
@@ -116,14 +115,6 @@ def _resume(folder: Path, shape: tuple[int, int, int], kinds: Mapping[str, type]
     if any((array.shape, array.dtype) != (shape, kinds[name]) for name, array in arrays.items()):
         raise ValueError("arrays of another shape or type")
     return Work(shape[0], arrays, stack.enter_context(journal.open("a+")))
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder with what it holds, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _key_of(file: Path) -> str | None:

@@ -14,7 +14,7 @@ from cxrflow.bundle import Bundle
 from cxrflow.bundle_files import write_bundle
 from cxrflow.csv_files import to_csv
 from cxrflow.dataset import Dataset
-from cxrflow.files import digest, write_whole
+from cxrflow.files import digest, remove, write_whole
 from cxrflow.folds import leaving_out
 from cxrflow.model_card import write_card
 from cxrflow.params import Images, Training, check_start, members_of
@@ -35,10 +35,10 @@ def train(
     A network is trained on the split ``train``, and its epoch chosen on ``val``. One that leaves out a fold
     (``training.folds``) is trained on the rest of both splits, for all epochs: nothing is chosen on the images that it
     left out, because they calibrate it.
-    out      results folder; an interrupted run with the same params, data and code resumes from the last complete epoch
-             in ``out/checkpoints``, where each of several networks has a folder
-    classes  classes that must have images in both splits, by default all of the task. Other classes may lack images:
-             they are then not learned, and are left out of the macro AUROC that selects the epoch.
+    out       results folder; an interrupted run with the same params, data and code resumes from the last complete
+              epoch in ``out/checkpoints``, where each of several networks has a folder
+    classes   classes that must have images in both splits, by default all of the task. Other classes may lack images:
+              they are then not learned, and are left out of the macro AUROC that selects the epoch.
     features  cache for the features of frozen backbones (training/features.py), which several trainings may share; by
               default ``out/features``
     Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
@@ -47,14 +47,17 @@ def train(
     """
     process, members = _join(), members_of(images, params)
     needed, cache = classes or dataset.task.order, features or out / "features"
+    folders = [out / "checkpoints"]
+    if len(members) > 1:
+        folders = [out / "checkpoints" / str(number + 1) for number in range(len(members))]
+        if process.rank == 0:
+            for other in set((out / "checkpoints").glob("*")) - set(folders):  # of a training of fewer, or of more
+                remove(other)
     trained: list[Trained] = []
-    for number, member in enumerate(members, start=1):
+    for number, (member, checkpoints) in enumerate(zip(members, folders, strict=True), start=1):
         check_start(member.training, out)
-        checkpoints = out / "checkpoints"
-        if len(members) > 1:
-            checkpoints /= str(number)
-            if process.rank == 0:
-                print(f"Network {number} of {len(members)}: {member.training.model}, {member.images.size} pixels")
+        if len(members) > 1 and process.rank == 0:
+            print(f"Network {number} of {len(members)}: {member.training.model}, {member.images.size} pixels")
         sides = leaving_out(dataset, params.folds, member.fold) if params.folds and member.fold is not None else dataset
         write = partial(_write_histories, out / "history.csv", [one.history for one in trained])
         one = train_network(sides, member, checkpoints, needed, write, process, cache)
