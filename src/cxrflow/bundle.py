@@ -185,6 +185,12 @@ class Bundle(BaseModel):
         return different_steps(network.images for network in self.networks)
 
     @property
+    def views(self) -> list[int]:
+        """For each network, the position in ``steps`` of its image steps."""
+        one_plane = [each.model_copy(update={"channels": 1}) for each in self.steps]
+        return [one_plane.index(network.images.model_copy(update={"channels": 1})) for network in self.networks]
+
+    @property
     def name(self) -> str:
         """What its networks are called, such as ``2 x resnet18 + crnn``."""
         counted = Counter(network.model for network in self.networks)

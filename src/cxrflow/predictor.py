@@ -34,8 +34,8 @@ class Predictor:
     def __init__(self, folder: Path | str, member: int | None = None) -> None:
         """Load the bundle in ``folder``, onto the GPU if there is one.
 
-        member  use this network of the bundle alone, from 1. Raises CxrflowError as ``read_bundle`` does, and if there
-                is no such network.
+        member  use this network of the bundle alone, from 1
+        Raises CxrflowError as ``read_bundle`` does, and if there is no such network.
         """
         self.folder = Path(folder)
         self.bundle, modules = read_bundle(self.folder)
@@ -89,8 +89,7 @@ class Predictor:
     @property
     def by_view(self) -> list[tuple[int, LoadedNetwork]]:
         """Each network, with the position in ``bundle.steps`` of its image steps."""
-        grey = [steps.model_copy(update={"channels": 1}) for steps in self.bundle.steps]
-        return [(grey.index(each.about.images.model_copy(update={"channels": 1})), each) for each in self.networks]
+        return list(zip(self.bundle.views, self.networks, strict=True))
 
     def score(self, dataset: "Dataset") -> NDArray[np.float64]:
         """``scores`` of a data set, batch by batch; columns in the class order of the data set's own task.
@@ -147,12 +146,6 @@ class Predictor:
                 raise CxrflowError(f"{self.folder}: {NO_NUMBER} for the heat map of an image; use another bundle.")
             maps.append(heat / heat.max() if heat.max() > 0 else heat)
         return maps
-
-    def heat_map(self, image: NDArray[np.uint8], label: str) -> NDArray[np.float32]:
-        """The mean of ``heat_maps`` of one prepared image, uint8 (size, size), where all networks see the same view,
-        again scaled to a maximum of 1."""
-        heat = np.mean(self.heat_maps([image], label), axis=0)
-        return np.asarray(heat / heat.max() if heat.max() > 0 else heat, np.float32)
 
     @property
     def _classes(self) -> int:

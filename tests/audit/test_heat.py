@@ -51,7 +51,7 @@ def test_maps_are_of_the_class_that_the_bundle_predicts(hospital: Callable[..., 
     order = predictor.bundle.task.order
     for k, image in enumerate(made.pixels()):
         predicted = order[predictor.scores(image[None])[0].argmax()]
-        assert np.array_equal(heat.gradcam[k], predictor.heat_map(image, predicted))
+        assert np.array_equal(heat.gradcam[k], predictor.heat_maps(image, predicted)[0])
 
 
 def test_a_transformer_has_every_map(hospital: Callable[..., Audited], predictor: Predictor) -> None:
@@ -109,7 +109,7 @@ def test_random_weights_are_others_and_leave_the_network_alone(predictor: Predic
             assert not torch.equal(ours, theirs), name
     image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)
     assert not np.array_equal(twin.scores(image[None]), predictor.scores(image[None]))
-    assert twin.heat_map(image, task.order[0]).shape == (SIDE, SIDE)
+    assert twin.heat_maps(image, task.order[0])[0].shape == (SIDE, SIDE)
 
 
 def test_weights_of_no_known_layer_are_shuffled(predictor: Predictor) -> None:

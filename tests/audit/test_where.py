@@ -107,7 +107,7 @@ def test_the_maps_of_marked_pictures_are_of_the_true_class(
     marks = Marks(shown, np.ones((3, SIDE, SIDE), np.bool_))
     for k, label in enumerate(dataset.labels):
         image = dataset.image(k)
-        assert np.array_equal(marks.maps["Grad-CAM"][k], context.predictor.heat_map(image, label))
+        assert np.array_equal(marks.maps["Grad-CAM"][k], context.predictor.heat_maps(image, label)[0])
         assert np.array_equal(marks.maps["occlusion"][k], shown.occlusion(k, label))
 
 

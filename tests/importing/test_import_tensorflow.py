@@ -177,7 +177,7 @@ def test_heat_map_of_the_last_map_before_the_dense_layers(imported: Path) -> Non
     layer = gradcam_layer(predictor.networks[0].about, predictor.networks[0].module)
     handle = layer.register_forward_hook(lambda *args: shapes.append(args[2].shape))
     pictures = np.random.default_rng(0).integers(0, 256, (4, 48, 48)).astype(np.uint8)
-    maps = [predictor.heat_map(picture, label) for picture in pictures for label in predictor.bundle.task.order]
+    maps = [predictor.heat_maps(picture, label)[0] for picture in pictures for label in predictor.bundle.task.order]
     handle.remove()
     assert set(shapes) == {torch.Size([1, 24, 6, 6])}
     assert all(heat.shape == (48, 48) for heat in maps)

@@ -63,7 +63,7 @@ def test_heat_map_is_grad_cam_as_published(predictor: Predictor, pictures: np.nd
         cam = functional.relu((weights * kept[0]).sum(dim=1, keepdim=True))
         full = functional.interpolate(cam, (SIDE, SIDE), mode="bilinear", align_corners=False)[0, 0]
         expected = (full / full.max() if full.max() > 0 else full).detach().cpu().numpy()
-        heat = predictor.heat_map(pictures[0], label)
+        heat = predictor.heat_maps(pictures[0], label)[0]
         assert heat.shape == (SIDE, SIDE)
         assert heat == pytest.approx(expected, abs=1e-4)
     handle.remove()
@@ -71,10 +71,10 @@ def test_heat_map_is_grad_cam_as_published(predictor: Predictor, pictures: np.nd
 
 def test_another_network_has_heat_maps_of_its_own(bundle_of: Callable[..., Path], task: Task, pictures) -> None:
     predictor = Predictor(bundle_of(task))
-    before = predictor.heat_map(pictures[0], task.positive)
+    before = predictor.heat_maps(pictures[0], task.positive)[0]
     torch.manual_seed(5)
     predictor = predictor.with_modules(lambda _: MODELS["crnn"].build(1, 3).eval())
-    assert np.abs(predictor.heat_map(pictures[0], task.positive) - before).max() > 0.01
+    assert np.abs(predictor.heat_maps(pictures[0], task.positive)[0] - before).max() > 0.01
 
 
 def test_a_file_is_read_turned_and_prepared_in_one_call(

@@ -120,7 +120,7 @@ def test_the_bundle_answers_as_scikit_learn_alone(
     assert row["train_loss"] == pytest.approx(log_loss(y, expected[learned]), rel=1e-4)
     assert row["val_loss"] == pytest.approx(log_loss(dataset.truth[~learned], expected[~learned]), rel=1e-4)
     assert network.validation["macro_auroc"] == pytest.approx(row["val_macro_auroc"], abs=1e-5)
-    heat = predictor.heat_map(dataset.image(0), dataset.task.order[0])
+    heat = predictor.heat_maps(dataset.image(0), dataset.task.order[0])[0]
     assert heat.shape == (32, 32)
     assert (tmp_path / "checkpoints").is_dir()  # an output of the stage
 

@@ -144,7 +144,7 @@ def test_a_bundle_of_a_transformer_starts_another_at_another_size(
     predictor = Predictor(tmp_path / "bundle")
     image = dataset.split("val").image(0)
     assert predictor.scores(image).shape == (1, 3)
-    heat = predictor.heat_map(image, task.order[0])
+    heat = predictor.heat_maps(image, task.order[0])[0]
     assert heat.shape == image.shape
     assert heat.max() <= 1
     twice = steps.model_copy(update={"size": 2 * steps.size})

@@ -63,7 +63,12 @@ def _operating_points(figures: dict[str, Any], task: Task) -> str:
         chosen_for = "" if point["prevalence"] is None else f", for a prevalence of {point['prevalence']:g}"
         threshold = "" if point["threshold"] is None else f"{point['threshold']:.3f}"
         rows.append([f"{name}{wanted}{chosen_for}", threshold, *(_said(point[key]) for key in _AT)])
-    heads = [f"{task.positive_name} called at (chosen on val)", "from", "sensitivity", "specificity"]
+    heads = [
+        f"{task.positive_name} called at (chosen on images left out of training)",
+        "from",
+        "sensitivity",
+        "specificity",
+    ]
     return markdown_table([*heads, *(f"{name} at {figures['prevalence']:g}" for name in ("PPV", "NPV"))], rows)
 
 

@@ -30,9 +30,10 @@ def print_figures(figures: dict[str, Any], task: Task) -> None:
         console.print(_operating_points(points, figures["prevalence"], task))
     if read := figures.get("at_specificity"):
         console.print(
-            f"{escape(task.positive_name)} at the threshold that gives a specificity of {read['wanted']:g} on val: "
-            f"sensitivity {_said(read['sensitivity'])}, specificity {_said(read['specificity'])}; read off the ROC "
-            f"curve of these images at that specificity: sensitivity {_said(read['roc'])}"
+            f"{escape(task.positive_name)} at the threshold that gives a specificity of {read['wanted']:g} on images "
+            f"left out of training: sensitivity {_said(read['sensitivity'])}, specificity "
+            f"{_said(read['specificity'])}; read off the ROC curve of these images at that specificity: sensitivity "
+            f"{_said(read['roc'])}"
         )
     titles = {"by_source": "Within each source", "within_folds": "Within each source and fold"}
     for key in (key for key in titles if key in figures):
@@ -53,7 +54,9 @@ def pair_in_words(pair: str, task: Task) -> str:
 
 def _operating_points(points: dict[str, dict[str, Any]], prevalence: float, task: Task) -> Table:
     table = Table(f"{escape(task.positive_name)} called at", "from", "sensitivity", "specificity", "PPV", "NPV")
-    table.title = f"Operating points chosen on val; PPV and NPV at a prevalence of {prevalence:g}"
+    table.title = (
+        f"Operating points chosen on images left out of training; PPV and NPV at a prevalence of {prevalence:g}"
+    )
     for name, point in points.items():
         threshold = "" if point["threshold"] is None else f"{point['threshold']:.3f}"
         wanted = "" if point["wanted"] is None else f" {point['wanted']:g}"
