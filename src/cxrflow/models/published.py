@@ -79,8 +79,8 @@ def find(name: str) -> Model:
             "machine with a network, and set training.start to the place."
         )
 
-    seen = passport.trained_on + (("RSNA",) if "NIH" in passport.trained_on else ())  # RSNA's images are NIH's
     model = from_timm.find(entry.network, entry.options)
+    seen = passport.trained_on
     return replace(model, load_pretrained=without_files, from_files=from_files, pretrained_on=seen, imagenet=None)
 
 
