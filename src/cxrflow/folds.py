@@ -25,6 +25,6 @@ def fold_of(dataset: Dataset, folds: int) -> NDArray[np.int64]:
 
 
 def leaving_out(dataset: Dataset, folds: int, fold: int) -> Dataset:
-    """The images of train and val, divided anew: ``val`` is the fold, ``train`` the rest."""
+    """The images of train and val, divided again: ``val`` is the fold, ``train`` the rest."""
     found = fold_of(dataset, folds)
     return dataset.where(found != NEVER).divided(np.where(found[found != NEVER] == fold, "val", "train"))

@@ -231,9 +231,9 @@ def members_of(images: Images, training: Training) -> list[Member]:
 
     Raises ValueError for a key of neither section, or values that do not fit.
     """
-    sections = images.model_dump(), training.model_dump(exclude={"members", "folds"})
     if not training.members and training.folds is None:
         return [Member(images, training, None)]
+    sections = images.model_dump(), training.model_dump(exclude={"members", "folds"})
     entries = training.members or [{}]
     members = []
     for number in range(max(len(entries), training.folds or 1)):

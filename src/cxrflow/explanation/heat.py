@@ -82,7 +82,7 @@ class HeatMaps:
 def place(picture: NDArray[Any], window: Window, area: Window, size: int) -> NDArray[Any]:
     """A picture of a window, (n, n), drawn on a canvas of an area that holds it: (size, size), 0 around it."""
     scale = size / area.side
-    top, left = round((window.top - area.top) * scale), round((window.left - area.left) * scale)
+    top, left = (min(round(at * scale), size - 1) for at in (window.top - area.top, window.left - area.left))
     side = min(max(round(window.side * scale), 1), size - top, size - left)
     canvas = np.zeros((size, size), picture.dtype)
     shrinks = side < picture.shape[0]

@@ -5,10 +5,10 @@ tokens. The ones taken here are those that the last block reads. Where a class t
 (Dosovitskiy et al. 2021, arXiv:2010.11929), those that it writes have no gradient: nothing but the class token goes on.
 The same place is used where all tokens are averaged, as in Swin (Liu et al. 2021, arXiv:2103.14030).
 
-The alternative to Grad-CAM is Captum's occlusion (audit/heat.py), which the audit sets beside it for every network.
-Attention rollout (Abnar and Zuidema 2020, arXiv:2005.00928) would be the same map for every class, whereas the audit
-asks for the evidence of one. It needs the attention matrices, which PyTorch's fused attention never forms, and is not
-defined for Swin, whose windows have no token in common.
+The alternative to Grad-CAM is Captum's occlusion (explanation/heat.py), which the audit sets beside it for every
+network. Attention rollout (Abnar and Zuidema 2020, arXiv:2005.00928) would be the same map for every class, whereas the
+audit asks for the evidence of one. It needs the attention matrices, which PyTorch's fused attention never forms, and is
+not defined for Swin, whose windows have no token in common.
 """
 
 from functools import partial
