@@ -351,6 +351,8 @@ def test_two_networks_are_shown_together_and_each_beside(asked: tuple[Path, dict
     page = (folder / "results/report/index.html").read_text()
     assert page.count("One training radiograph of each class after each image step") == count
     assert ("each network leaves one out" in page) == (count > 1)
+    for number in range(1, count + 1 if count > 1 else 0):
+        assert f"For network {number}: as read" in page
     for picture in (folder / "results/explanation").glob("*.png"):
         height, width = cv2.imread(str(picture)).shape[:2]
         assert width == height * (2 if count == 1 else 4)
