@@ -2,12 +2,15 @@
 
     python benchmarks/training.py FOLDER [--images N] [--out results/bench.json]
 
-FOLDER holds collections as for `make run`. With ResNet-18 at 224 pixels and batches of 32, it measures (a) Lightning's
-loop as in training, with real stored images, balanced batches, augmentation and the exponential moving average of the
-weights; (b) the ceiling: forward, backward and optimiser step of the same network and memory layout on one fixed random
-tensor; (c) forward, backward and optimiser step on real, augmented images in contiguous layout; (d) the same in the
-layout used in training, channels last. The loops alternate, so that drifts of the machine's speed affect all of them;
-figures are medians over rounds.
+FOLDER holds collections as for `make run`. It measures (a) Lightning's loop as in training, with real stored images,
+balanced batches, augmentation, gradient clipping and the moving average of the weights; (b) the ceiling: forward,
+backward and optimiser step of the same network and memory layout on one fixed random tensor; (c) forward, backward and
+optimiser step on real, augmented images in the layout used in training, channels last; on a CPU also (d) the same in
+contiguous layout, on a GPU (e) the ceiling after ``torch.compile``, with the seconds of its first step. The loops
+alternate, so that drifts of the machine's speed affect all of them; figures are medians over rounds.
+
+On a CPU: ResNet-18 at 224 pixels, batches of 32. On a GPU: ResNet-18 and EfficientNet-Lite0 at 224 pixels, batches of
+32 and 128, as in training in bfloat16 with float32 weights; and the scores of 10,000 stored images.
 """
 
 import argparse
@@ -17,7 +20,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +28,34 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import WeightAveraging
 from rich.console import Console
 from torch.utils.data import DataLoader
 
+from cxrflow.bundle import Network
 from cxrflow.dataset import Dataset
 from cxrflow.engines import LocalEngine
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
 from cxrflow.models import find_model
 from cxrflow.models.model import to_input
+from cxrflow.network import LoadedNetwork
 from cxrflow.params import load_params
 from cxrflow.training.augmentation import augment
-from cxrflow.training.checkpoints import keep_memory
+from cxrflow.training.callbacks import MovingAverage
+from cxrflow.training.checkpoints import accelerator, keep_memory, precision
 from cxrflow.training.data import BalancedBatches, RadiographBatches
-from cxrflow.training.fit import moving_average
 from cxrflow.training.module import TrainingModule
 from images import STEPS, radiographs
 
-_ROUNDS, _BATCHES, _BATCH = 12, 2, 32
+DEVICE = torch.device(accelerator())
+ON_GPU = DEVICE.type == "cuda"
+#: Rounds, and batches in a round: a GPU's batch takes milliseconds.
+_ROUNDS, _BATCHES = (12, 40) if ON_GPU else (12, 2)
+RUNS = list(itertools.product(("resnet18", "timm:tf_efficientnet_lite0"), (32, 128))) if ON_GPU else [("resnet18", 32)]
+_SCORED = 10_000
 _PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
-TASK, TRAINING = _PARAMS.task, _PARAMS.training
+TASK = _PARAMS.task
+TRAINING = _PARAMS.training.model_copy(update={"gradient_clip": 5.0})
 #: Mean and standard deviation of the pixels; speed does not depend on them.
 _SCALE = (0.5, 0.25)
 
@@ -60,28 +70,55 @@ def main() -> None:
     keep_memory()
     with tempfile.TemporaryDirectory() as folder:
         data = stored(asked.folder, asked.images, Path(folder))
-        turns = _Turns(
-            {
-                "ceiling": _loop(_fixed(), torch.channels_last),
-                "channels_last": _loop(_real(data), torch.channels_last),
-                "plain": _loop(_real(data), torch.contiguous_format),
-            }
-        )
-        _train(data, turns)
-    seconds = {name: times[1:] for name, times in turns.seconds.items()}  # the first round allocates
-    rates = {name: _BATCHES * _BATCH / statistics.median(times) for name, times in seconds.items()}
-    figures = {
-        "per_second": rates,
-        "share_of_ceiling": rates["training"] / rates["ceiling"],
-        "speedup_plain": rates["channels_last"] / rates["plain"],
-    }
+        figures = {f"{model}, batches of {batch}": measure(data, model, batch) for model, batch in RUNS}
+        if ON_GPU:
+            figures |= {f"{model}, scores": {"per_second": scores_per_second(data, model)} for model, _ in RUNS[::2]}
     kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     write_json(asked.out, kept | {"training": kept.get("training", {}) | figures})
-    Console().print(
-        f"ResNet-18 at {STEPS.size}: {rates['training']:.1f} images/s, {figures['share_of_ceiling']:.0%} of a fixed "
-        f"tensor's {rates['ceiling']:.1f}; {rates['channels_last']:.1f} without Lightning, "
-        f"{figures['speedup_plain']:.2f} times plain layout's {rates['plain']:.1f}."
-    )
+
+
+def measure(data: RadiographBatches, model: str, batch: int) -> dict[str, Any]:
+    """Images per second of every loop, and what they say."""
+    loops = {
+        "ceiling": _Loop(model, _fixed(), batch),
+        "channels_last": _Loop(model, _real(data.on(DEVICE), batch), batch),
+    }
+    if ON_GPU:
+        loops["compiled"] = _Loop(model, _fixed(), batch, compiled=True)
+    else:
+        loops["plain"] = _Loop(model, _real(data, batch), batch, torch.contiguous_format)
+    begun = time.perf_counter()
+    list(loops.values())[-1].steps(1)
+    first = time.perf_counter() - begun
+    turns = _Turns(loops)
+    _train(data, model, batch, turns)
+    seconds = {name: times[1:] for name, times in turns.seconds.items()}  # the first round allocates
+    rates = {name: _BATCHES * batch / statistics.median(times) for name, times in seconds.items()}
+    share = rates["training"] / rates["ceiling"]
+    said = f"{model} at {STEPS.size}, batches of {batch}: {rates['training']:.1f} images/s, {share:.1%} of a fixed "
+    said += f"tensor's {rates['ceiling']:.1f}; {rates['channels_last']:.1f} without Lightning"
+    if ON_GPU:
+        said += f"; compiled {rates['compiled']:.1f} on the fixed tensor, after {first:.0f} s"
+    else:
+        said += f", {rates['channels_last'] / rates['plain']:.2f} times plain layout's {rates['plain']:.1f}"
+    Console().print(f"{said}.", soft_wrap=True)
+    extra = {"seconds_to_compile": first} if ON_GPU else {"speedup_plain": rates["channels_last"] / rates["plain"]}
+    return {"per_second": rates, "share_of_ceiling": share, **extra}
+
+
+def scores_per_second(data: RadiographBatches, model: str) -> float:
+    """Scores of stored images by a network, repeated to ``_SCORED`` images; from the array in memory."""
+    images = np.stack([data[[k]][0][0, 0].numpy() for k in range(len(data))])
+    images = np.tile(images, (-(-_SCORED // len(images)), 1, 1))[:_SCORED]
+    module = find_model(model).build(1, len(TASK.order)).eval()
+    about = Network(model=model, images=STEPS, mean=0.5, std=0.25, temperature=1.0, epoch=0, validation={})
+    network = LoadedNetwork(about, module)
+    network.probabilities(images[:128], len(TASK.order))
+    begun = time.perf_counter()
+    network.probabilities(images, len(TASK.order))
+    rate = _SCORED / (time.perf_counter() - begun)
+    Console().print(f"{model} at {STEPS.size}: scores of {rate:.0f} images/s", soft_wrap=True)
+    return rate
 
 
 def stored(root: Path, count: int, out: Path) -> RadiographBatches:
@@ -96,8 +133,8 @@ def stored(root: Path, count: int, out: Path) -> RadiographBatches:
 class _Turns(lightning.Callback):
     """After each round of training steps, runs a round of every other loop; ``seconds`` holds the times by loop."""
 
-    def __init__(self, loops: dict[str, Callable[[], None]]) -> None:
-        self._loops, self._begun = loops, time.perf_counter()
+    def __init__(self, loops: dict[str, "_Loop"]) -> None:
+        self._loops, self._begun = loops, _now()
         self.seconds: dict[str, list[float]] = {name: [] for name in ("training", *loops)}
 
     def on_train_batch_end(
@@ -105,47 +142,57 @@ class _Turns(lightning.Callback):
     ) -> None:
         if (batch_idx + 1) % _BATCHES:
             return
-        self.seconds["training"].append(time.perf_counter() - self._begun)
+        self.seconds["training"].append(_now() - self._begun)
         for name, loop in self._loops.items():
-            started = time.perf_counter()
-            loop()
-            self.seconds[name].append(time.perf_counter() - started)
+            started = _now()
+            loop.steps(_BATCHES)
+            self.seconds[name].append(_now() - started)
         print(f"training loops: round {len(self.seconds['training'])} of {1 + _ROUNDS}")
-        self._begun = time.perf_counter()
+        self._begun = _now()
 
 
-def _train(data: RadiographBatches, turns: _Turns) -> None:
+def _now() -> float:
+    """Seconds, once all that the GPU was asked for is done."""
+    if ON_GPU:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _train(data: RadiographBatches, model: str, batch: int, turns: _Turns) -> None:
     """Training as train.py runs it, without validation and checkpoints, with ``turns`` after each round of steps."""
-    module = TrainingModule(find_model("resnet18").build(1, len(TASK.order)), TASK, TRAINING, 1, _SCALE)
-    full = itertools.islice(_batches(data), (1 + _ROUNDS) * _BATCHES)
-    averaged = [] if TRAINING.average is None else [WeightAveraging(avg_fn=moving_average(TRAINING.average))]
+    module = TrainingModule(find_model(model).build(1, len(TASK.order)), TASK, TRAINING, 1, _SCALE)
+    full = itertools.islice(_batches(data, batch), (1 + _ROUNDS) * _BATCHES)
+    averaged = [] if TRAINING.average is None else [MovingAverage(TRAINING.average)]
     trainer = lightning.Trainer(
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        accelerator="cpu",
+        accelerator=accelerator(),
+        devices=1,
+        precision=precision(),
         gradient_clip_val=TRAINING.gradient_clip,
+        deterministic="warn",
         callbacks=[*averaged, turns],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, DataLoader(data, sampler=list(full), batch_size=None))
+        trainer.fit(module, DataLoader(data.on(DEVICE), sampler=list(full), batch_size=None))
 
 
-def _batches(data: RadiographBatches) -> Iterator[list[int]]:
+def _batches(data: RadiographBatches, size: int) -> Iterator[list[int]]:
     """Full balanced batches, endlessly."""
     positive = data.labels == TASK.positive_column
     for epoch in itertools.count():
-        batches = BalancedBatches(positive, _BATCH, TRAINING.positive_share, seed=0)
+        batches = BalancedBatches(positive, size, TRAINING.positive_share, seed=0)
         batches.set_epoch(epoch)
-        yield from (batch for batch in batches if len(batch) == _BATCH)
+        yield from (batch for batch in batches if len(batch) == size)
 
 
-def _real(data: RadiographBatches) -> Iterator[torch.Tensor]:
+def _real(data: RadiographBatches, size: int) -> Iterator[torch.Tensor]:
     """Batches as in ``TrainingModule.training_step``, endlessly: augmented pictures in [0, 1]."""
-    for step, batch in enumerate(_batches(data)):
+    for step, batch in enumerate(_batches(data, size)):
         images, _ = data[batch]
         yield augment(images.float() / 255, TRAINING.augmentation, torch.Generator().manual_seed(step))
 
@@ -155,23 +202,36 @@ def _fixed() -> Iterator[torch.Tensor]:
         yield torch.zeros(0)
 
 
-def _loop(pictures: Iterator[torch.Tensor], layout: torch.memory_format) -> Callable[[], None]:
-    """A function that runs a round of training steps on ``pictures``; an empty tensor stands for one fixed batch."""
-    torch.manual_seed(0)
-    module = TrainingModule(find_model("resnet18").build(1, len(TASK.order)), TASK, TRAINING, 1, _SCALE)
-    network = module.network.to(memory_format=layout).train()
-    (optimiser,), _ = module.configure_optimizers()
-    fixed = torch.randn(_BATCH, 1, STEPS.size, STEPS.size).contiguous(memory_format=layout)
-    labels = torch.randint(0, len(TASK.order), (_BATCH,))
+class _Loop:
+    """Training steps on ``pictures``, as in training but without Lightning; an empty tensor stands for one fixed
+    batch."""
 
-    def steps() -> None:
-        for images in itertools.islice(pictures, _BATCHES):
-            batch = to_input(images, *module.input).contiguous(memory_format=layout) if len(images) else fixed
-            optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(network(batch), labels).backward()
-            optimiser.step()
+    def __init__(
+        self,
+        model: str,
+        pictures: Iterator[torch.Tensor],
+        batch: int,
+        layout: torch.memory_format = torch.channels_last,
+        compiled: bool = False,
+    ) -> None:
+        torch.manual_seed(0)
+        self._module = TrainingModule(find_model(model).build(1, len(TASK.order)), TASK, TRAINING, 1, _SCALE).to(DEVICE)
+        network = self._module.network.to(memory_format=layout).train()
+        self._network = torch.compile(network) if compiled else network
+        (self._optimiser,), _ = self._module.configure_optimizers()
+        self._pictures, self._layout = pictures, layout
+        self._fixed = torch.randn(batch, 1, STEPS.size, STEPS.size, device=DEVICE).contiguous(memory_format=layout)
+        self._labels = torch.randint(0, len(TASK.order), (batch,), device=DEVICE)
 
-    return steps
+    def steps(self, count: int) -> None:
+        for images in itertools.islice(self._pictures, count):
+            batch = to_input(images, *self._module.input) if len(images) else self._fixed
+            self._optimiser.zero_grad()
+            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision() == "bf16-mixed"):
+                logits = self._network(batch.contiguous(memory_format=self._layout))
+                loss = torch.nn.functional.cross_entropy(logits, self._labels)
+            loss.backward()
+            self._optimiser.step()
 
 
 if __name__ == "__main__":

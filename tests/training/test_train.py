@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,15 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from timm.utils import ModelEmaV3
 from torch.nn.functional import cross_entropy, softmax
+from torch.optim.swa_utils import AveragedModel
 
 from cxrflow.bundle_files import read_bundle, read_trained_on
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Images, Training
 from cxrflow.task import Task
+from cxrflow.training.callbacks import MovingAverage
 from cxrflow.training.checkpoints import begun_by_same
-from cxrflow.training.fit import moving_average
 from cxrflow.training.module import TrainingModule, learning_rate_factor
 from cxrflow.training.temperature import fit_temperature
 from cxrflow.training.train import train
@@ -281,14 +283,18 @@ def test_temperature_is_scikit_learns(classes: int) -> None:
 
 
 def test_the_moving_average_is_timms_with_its_warm_up() -> None:
-    network, average = torch.nn.Linear(3, 2), moving_average(0.8)
-    reference = ModelEmaV3(network, decay=0.8, use_warmup=True, warmup_gamma=9, warmup_power=1)
-    mean = network.weight.detach().clone()
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    reference = ModelEmaV3(module, decay=0.8, use_warmup=True, warmup_gamma=9, warmup_power=1)
+    average = MovingAverage(0.8)
+    average._average_model = AveragedModel(module, use_buffers=True)
     for step in range(50):
-        torch.nn.init.normal_(network.weight)
-        reference.update(network, step + 2)  # timm counts from 1, and its first decay is 0
-        mean = average(mean, network.weight.detach(), step)
-    assert torch.allclose(reference.module.weight, mean, atol=1e-6)
+        torch.nn.init.normal_(module[0].weight)
+        module(torch.randn(4, 3))
+        # timm counts from 1, and its first decay is 0
+        reference.update(module, step + 2) if step else reference.set(module)
+        average.on_train_batch_end(SimpleNamespace(global_step=step + 1), module, None, None, step)  # type: ignore[arg-type]
+    for name, held in reference.module.state_dict().items():
+        torch.testing.assert_close(average._average_model.module.state_dict()[name], held, rtol=1e-5, atol=1e-6)
 
 
 def test_schedules(training: Training) -> None:
@@ -307,9 +313,6 @@ def test_schedules(training: Training) -> None:
 
 def test_the_bundle_holds_the_moving_average_of_the_weights(tiny: Tiny, training: Training, tmp_path: Path) -> None:
     """Against the mean computed here from the weights after each step: with one step an epoch a checkpoint has them."""
-    following = moving_average(0.25)
-    assert following(torch.tensor(8.0), torch.tensor(4.0), 1).item() == pytest.approx(8 * 2 / 11 + 4 * 9 / 11)
-    assert following(torch.tensor(8.0), torch.tensor(4.0), 90).item() == pytest.approx(5)
     # The learning rate is that of the schedule, which must not know the number of epochs.
     schedule = training.schedule.model_copy(update={"name": "step", "step_epochs": 99})
     how = training.model_copy(update={"batch_size": 64, "average": 0.5, "schedule": schedule})

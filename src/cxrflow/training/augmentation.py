@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from cxrflow.params import Augmentation
+from cxrflow.training.data import without_waiting
 
 
 def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator) -> torch.Tensor:
@@ -42,16 +43,16 @@ def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator)
         torch.stack([flip * cosine / zoom * stretch, -sine / zoom * stretch], dim=1),
         torch.stack([flip * sine / zoom / stretch, cosine / zoom / stretch], dim=1),
     ]
-    matrix = torch.cat([torch.stack(rows, dim=1), shift[:, :, None]], dim=2).to(images)
+    matrix = torch.cat([torch.stack(rows, dim=1), shift[:, :, None]], dim=2)
+    amounts = torch.cat([matrix.flatten(1), torch.stack([brightness, contrast, gamma], dim=1)], dim=1)
+    there = without_waiting(amounts, images.device)  # all at once
+    matrix = there[:, :6].reshape(n, 2, 3).to(images.dtype)
+    brightness, contrast, gamma = there[:, 6:, None, None, None].to(images.dtype).unbind(1)
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     if params.gamma:
-        moved = moved ** _per_image(gamma, images)
+        moved = moved**gamma
     if params.contrast:
         mean = moved.mean(dim=(1, 2, 3), keepdim=True)
-        moved = mean + (moved - mean) * _per_image(contrast, images)
-    return (moved * _per_image(brightness, images)).clamp(0, 1)
-
-
-def _per_image(amounts: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    return amounts.to(images)[:, None, None, None]
+        moved = mean + (moved - mean) * contrast
+    return (moved * brightness).clamp(0, 1)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import Sampler
 
 from cxrflow.dataset import Dataset
-from cxrflow.training.data import Process, RadiographBatches
+from cxrflow.training.data import Process, RadiographBatches, without_waiting
 
 
 class CellBatches(RadiographBatches):
@@ -29,7 +29,8 @@ class CellBatches(RadiographBatches):
         self.cell_count = len(order)
 
     def __getitem__(self, positions: list[int]) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
-        return *super().__getitem__(positions), torch.from_numpy(self.cells[positions])
+        images, labels = super().__getitem__(positions)
+        return images, labels, without_waiting(torch.from_numpy(self.cells[positions]), images.device)
 
     def chances(self) -> NDArray[np.float64]:
         """Sampling probability of each image, float64 (n,): each source keeps its share of the images, and the classes

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
@@ -71,6 +71,11 @@ def is_whole(path: Path, module: nn.Module) -> bool:
 def accelerator() -> str:
     """``cuda`` if available, else ``cpu``. Apple's MPS is not used: it lacks float64, in which losses are summed."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def precision() -> Literal["bf16-mixed", "32-true"]:
+    """Lightning's name of the arithmetic: on a GPU that has it bfloat16 with float32 weights, else float32."""
+    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def keep_memory() -> None:

@@ -1,8 +1,10 @@
-"""Batches for training and validation, read from the memory-mapped images."""
+"""Batches for training and validation: from the memory-mapped images, or from the memory of a GPU that holds them."""
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from torch.utils.data import Dataset as Batched
 from cxrflow.dataset import Dataset
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+#: Share of a GPU's free memory that images may take; network, gradients and activations need the rest.
+_SHARE = 0.4
 
 
 class RadiographBatches(Batched[Batch]):
@@ -23,14 +27,30 @@ class RadiographBatches(Batched[Batch]):
 
     def __init__(self, dataset: Dataset) -> None:
         self._images, self._rows = dataset.store.images, dataset.rows
+        self._resident: torch.Tensor | None = None
         self.labels = dataset.truth
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, positions: list[int]) -> Batch:
-        images = np.stack([self._images[self._rows[p]] for p in positions])
-        return torch.from_numpy(images)[:, None], torch.from_numpy(self.labels[positions])
+        labels = torch.from_numpy(self.labels[positions])
+        if self._resident is None:
+            images = np.stack([self._images[self._rows[p]] for p in positions])
+            return torch.from_numpy(images)[:, None], labels
+        chosen = without_waiting(torch.tensor(positions), self._resident.device)
+        return self._resident[chosen][:, None], without_waiting(labels, self._resident.device)
+
+    def on(self, device: torch.device) -> Self:
+        """The same batches from the memory of a GPU, if the images fit into ``_SHARE`` of what is free there; else, and
+        for a CPU, this object."""
+        if device.type != "cuda" or self._images[:1].nbytes * len(self) > _SHARE * torch.cuda.mem_get_info(device)[0]:
+            return self
+        placed = copy(self)
+        placed._resident = torch.empty((len(self), *self._images.shape[1:]), dtype=torch.uint8, device=device)
+        for place, row in enumerate(self._rows):
+            placed._resident[place] = torch.from_numpy(np.array(self._images[row])).to(device)
+        return placed
 
     def mean_and_std(self) -> tuple[float, float]:
         """Mean and standard deviation of the pixels scaled to [0, 1]; one image in memory at a time."""
@@ -40,6 +60,11 @@ class RadiographBatches(Batched[Batch]):
             count, total, squares = count + image.size, total + image.sum(), squares + (image**2).sum()
         mean = float(total / count)
         return mean, math.sqrt(max(squares / count - mean**2, 1e-12))
+
+
+def without_waiting(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a CPU tensor to ``device``; a GPU is not waited for, so that its next steps can be queued meanwhile."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 @dataclass(frozen=True, slots=True)

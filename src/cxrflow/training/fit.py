@@ -13,7 +13,7 @@ import pandas as pd
 import pytorch_lightning as lightning
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from torch import distributed, nn
 
 import cxrflow
@@ -25,8 +25,18 @@ from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.models.measure import check_size
 from cxrflow.models.model import to_input
 from cxrflow.params import Member, Training
+from cxrflow.training.callbacks import History, MovingAverage, Stop, WriteHistory
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
-from cxrflow.training.checkpoints import RUN, WholeFiles, accelerator, begun_by_same, fitting, is_whole, read_checkpoint
+from cxrflow.training.checkpoints import (
+    RUN,
+    WholeFiles,
+    accelerator,
+    begun_by_same,
+    fitting,
+    is_whole,
+    precision,
+    read_checkpoint,
+)
 from cxrflow.training.checks import check_freeze
 from cxrflow.training.data import BalancedBatches, PlainBatches, Process, RadiographBatches, ReplacedBatches, loader
 from cxrflow.training.frozen import train_head
@@ -34,8 +44,6 @@ from cxrflow.training.module import CHOICE, TrainingModule, on_val
 from cxrflow.training.start import Start, begin
 from cxrflow.training.temperature import fit_temperature
 
-#: Metrics of an epoch, as in ``TrainingModule.history``.
-History = list[dict[str, float]]
 _CODE = ("training", "models", "bundle.py", "bundle_files.py", "dataset.py", "folds.py", "network.py", "task.py")
 
 
@@ -182,49 +190,6 @@ def _module(start: Start, sides: _Sides, dataset: Dataset, params: Training, cha
     return module
 
 
-def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
-    """Exponential moving average of the weights, for Lightning's ``WeightAveraging``: (mean, weights, steps so far) to
-    the next mean.
-
-    The decay warms up to ``decay`` as (1 + steps) / (10 + steps), so that a short training does not end near its random
-    start (TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``). Lightning's own ``EMAWeightAveraging`` has a
-    constant decay; timm's ``ModelEmaV3`` has this warm-up, but Lightning would not validate and checkpoint its weights.
-    """
-
-    def update(mean: torch.Tensor, weights: torch.Tensor, steps: torch.Tensor | int) -> torch.Tensor:
-        kept = min(decay, (1 + int(steps)) / (10 + int(steps)))
-        return mean * kept + weights * (1 - kept)
-
-    return update
-
-
-class _Stop(EarlyStopping):
-    """Early stopping. A resumed run restores its state; a run started from another run's checkpoint resets it."""
-
-    def __init__(self, patience: int, same_run: bool) -> None:
-        super().__init__("val_macro_auroc", mode="max", patience=patience, check_on_train_epoch_end=True)
-        self._same_run = same_run
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._same_run:
-            super().load_state_dict(state_dict)
-
-    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        trainer.should_stop = self.wait_count >= self.patience  # a run killed just after it stopped early
-
-
-class _History(lightning.Callback):
-    """Writes the history after each epoch."""
-
-    def __init__(self, write: Callable[[History], None]) -> None:
-        self._write = write
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, TrainingModule)  # noqa: S101
-        if trainer.is_global_zero:
-            self._write(module.history)
-
-
 def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame, module: TrainingModule) -> None:
     """Prepare the folder for a run with these digests; removes the checkpoints of any other run, and damaged ones."""
     if begun_by_same(folder, digests):
@@ -274,19 +239,19 @@ def _fit(
     last = ModelCheckpoint(filename="last", **each_epoch)
     interrupted = checkpoints / "last.ckpt"
     resumed = interrupted if interrupted.exists() else begun_by
-    stop = _Stop(params.early_stopping_epochs if member.fold is None else params.epochs, resumed == interrupted)
-    averaged = [] if params.average is None else [WeightAveraging(avg_fn=moving_average(params.average))]
+    stop = Stop(params.early_stopping_epochs if member.fold is None else params.epochs, resumed == interrupted)
+    averaged = [] if params.average is None else [MovingAverage(params.average)]
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         logger=False,
-        callbacks=[*averaged, best, last, stop, _History(write), RichProgressBar()],
+        callbacks=[*averaged, best, last, stop, WriteHistory(write), RichProgressBar()],
         plugins=[WholeFiles()],
         accelerator=accelerator(),
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         num_nodes=process.world // int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
         strategy="ddp" if process.world > 1 else "auto",
         sync_batchnorm=process.world > 1 and torch.cuda.is_available(),  # PyTorch has it for CUDA only
-        precision="bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true",
+        precision=precision(),
         gradient_clip_val=params.gradient_clip,
         # On a GPU some layers lack a deterministic gradient and warn; on a CPU runs are bit-identical.
         deterministic="warn",
@@ -296,6 +261,7 @@ def _fit(
     )
     if resumed and process.rank == 0:
         print(f"Resuming after the last complete epoch in {resumed}")
+    device = trainer.strategy.root_device
     with fitting(
         f"training: out of memory with batches of {params.batch_size}; lower training.batch_size or "
         "images.size, or take a smaller network.",
@@ -303,8 +269,8 @@ def _fit(
     ):
         trainer.fit(
             module,
-            loader(sides.train, batches),
-            loader(sides.val, PlainBatches(len(sides.val), params.batch_size, process)),
+            loader(sides.train.on(device), batches),
+            loader(sides.val.on(device), PlainBatches(len(sides.val), params.batch_size, process)),
             ckpt_path=resumed,
             weights_only=True,
         )
@@ -314,10 +280,11 @@ def _fit(
 def _logits(
     module: TrainingModule, data: RadiographBatches, batch_size: int
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
-    """Logits, float (n, classes), and labels, int64 (n,), of all images, computed on the CPU."""
-    network = module.network.cpu().eval()
+    """Logits, float (n, classes), and labels, int64 (n,), of all images; the network is on the CPU afterwards."""
+    network = module.network.to(accelerator()).eval()
     parts = [
-        network(to_input(images.float() / 255, *module.input))
+        network(to_input(images.to(accelerator()).float() / 255, *module.input)).cpu()
         for images, _ in loader(data, PlainBatches(len(data), batch_size))
     ]
+    network.cpu()
     return torch.cat(parts).numpy(), data.labels

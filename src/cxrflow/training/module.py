@@ -35,6 +35,8 @@ class TrainingModule(lightning.LightningModule):
     cells that replaces the mean loss, or None.
     """
 
+    _class_weights: torch.Tensor
+
     def __init__(
         self, network: nn.Module, task: Task, params: Training, channels: int, scale: tuple[float, float]
     ) -> None:
@@ -45,6 +47,8 @@ class TrainingModule(lightning.LightningModule):
         self.robust: GroupDro | None = None
         self._task, self._params = task, params
         self.input = (channels, *scale)
+        weights = torch.tensor([params.loss_weights.get(name, 1.0) for name in task.order])
+        self.register_buffer("_class_weights", weights, persistent=False)
         self._figures = figures_on_val(len(task.order))
         self._learning_rate = params.learning_rate
         # Synchronised over DDP ranks; NaN is kept, so that it is noticed.
@@ -74,14 +78,14 @@ class TrainingModule(lightning.LightningModule):
         place = [self._params.seed, self.current_epoch, batch_index, self.global_rank]
         drawn = int(np.random.SeedSequence(place).generate_state(1)[0])
         random = torch.Generator().manual_seed(drawn)
-        torch.manual_seed(drawn)  # for dropout
+        self._generator.manual_seed(drawn)  # for dropout
         changed = augment(images.float() / 255, self._params.augmentation, random)
         logits = self.network(to_input(changed, *self.input))
         if self.robust is None:
             loss = self._loss(logits, labels)
         else:
             loss = self.robust(self._loss(logits, labels, "none"), *cells)
-        self._train_loss.update(loss.detach(), len(labels))
+        self._train_loss.update(loss.detach(), loss.new_full((), len(labels)))
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -111,6 +115,13 @@ class TrainingModule(lightning.LightningModule):
         self.log_dict({"val_macro_auroc": row["val_macro_auroc"], "val_loss": row["val_loss"]}, prog_bar=True)
         self.log(CHOICE, row["val_macro_auroc"] - _TIE * min(row["val_loss"], 10))
 
+    @property
+    def _generator(self) -> torch.Generator:
+        """The generator of PyTorch that dropout draws from."""
+        if self.device.type == "cuda":
+            return torch.cuda.default_generators[self.device.index or 0]
+        return torch.default_generator
+
     def configure_optimizers(self) -> Any:
         """AdamW, with the learning rate scheduled per epoch."""
         optimiser = torch.optim.AdamW(
@@ -133,8 +144,7 @@ class TrainingModule(lightning.LightningModule):
             self.robust.weights.copy_(weights)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-        weights = logits.new_tensor([self._params.loss_weights.get(name, 1.0) for name in self._task.order])
-        return functional.cross_entropy(logits, labels, weight=weights, reduction=reduction)
+        return functional.cross_entropy(logits, labels, weight=self._class_weights, reduction=reduction)
 
 
 def figures_on_val(classes: int) -> MetricCollection:

@@ -18,8 +18,9 @@ from cxrflow.files import digest, remove, write_whole
 from cxrflow.folds import leaving_out
 from cxrflow.model_card import write_card
 from cxrflow.params import Images, Training, check_start, members_of
+from cxrflow.training.callbacks import History
 from cxrflow.training.data import Process
-from cxrflow.training.fit import History, Trained, sources_of, train_network
+from cxrflow.training.fit import Trained, sources_of, train_network
 
 
 def train(
