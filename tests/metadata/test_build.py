@@ -35,7 +35,7 @@ def reasons(records: pd.DataFrame) -> dict[str, str | None]:
     return dict(zip(records.image_id.str.partition(":")[2], records.left_out, strict=True))
 
 
-def test_bad_input_is_left_out_counted_and_listed(own, build, tmp_path) -> None:
+def test_bad_input_is_left_out_counted_and_listed(own, build, as_table, tmp_path) -> None:
     rows = [
         ["good.png", "covid", "p1"],
         ["other.jpg", "normal", "p2"],
@@ -85,7 +85,7 @@ def test_bad_input_is_left_out_counted_and_listed(own, build, tmp_path) -> None:
     for name, reason in expected.items():
         assert (found[name] is None) == (reason is None)
         assert reason is None or found[name].startswith(reason)
-    counted = stage.reconciliation(records)
+    counted = stage.reconciliation(as_table(records))
     assert counted.rows.sum() == len(rows)
     assert counted[counted.fate.str.startswith("kept")].rows.sum() == 2
     assert records.split.notna().equals(records.left_out.isna())

@@ -1,13 +1,18 @@
 """Groups, and the split by group."""
 
+import ibis
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata.groups import NO_PAIRS, Groups, check_classes, components, split_of
+from cxrflow.metadata import groups
+from cxrflow.metadata.groups import NO_PAIRS, check_classes, components, joined, split_of
+from cxrflow.metadata.rules import named_groups
 from cxrflow.params import Split
 from cxrflow.task import Task
 
@@ -21,16 +26,15 @@ def table(*rows: tuple[str | None, str, str | None]) -> pd.DataFrame:
 
 
 def group_ids(frame: pd.DataFrame, near: np.ndarray) -> pd.Series:
-    """The names of the groups of rows with the same patient, same file or near repeats, learned in two parts."""
-    component = components(frame, ("patient_id", "path", "content_hash"), near)
-    patients, images = frame.patient_id.astype(object).where(frame.patient_id.notna(), None), frame.image_id
-    codes, _ = pd.factorize(patients)
-    first = np.array([-1 if code < 0 else list(codes).index(code) for code in codes], dtype=np.int32)
-    groups, half = Groups(component, first), len(frame) // 2
-    for part in (slice(half), slice(half, None)):
-        groups.learn(patients.iloc[part].tolist(), images.iloc[part].tolist())
-    names = groups.names(np.arange(len(frame)), patients.tolist(), images.tolist())
-    return pd.Series(names, index=frame.index, dtype=object)
+    """The names of the groups of rows with the same patient, same file or near repeats."""
+    group = components(frame, ("patient_id", "path", "content_hash"), near)
+    rows = frame[["image_id", "patient_id"]].assign(
+        position=range(len(frame)), group=group, paediatric=False, left_out=None
+    )
+    texts = dict.fromkeys(("image_id", "patient_id", "left_out"), "string")
+    table = ibis.memtable(rows, schema=texts | {"position": "int64", "group": "int32", "paediatric": "bool"})
+    names = named_groups(table).order_by("position").to_pandas().group_id
+    return pd.Series(names.tolist(), index=frame.index, dtype=object)
 
 
 def test_by_patient_by_file_by_content_and_along_the_chain() -> None:
@@ -49,6 +53,20 @@ def test_by_patient_by_file_by_content_and_along_the_chain() -> None:
 def test_a_single_row_and_none() -> None:
     assert group_ids(table(("a", "1", "h")), NO_PAIRS).tolist() == ["a"]
     assert group_ids(table(), NO_PAIRS).tolist() == []
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(-2, 19)), max_size=25), st.integers(1, 9))
+def test_nodes_are_joined_as_scipy_joins_them(links, size) -> None:
+    """In parts of any size; a negative number is no node."""
+    one, other = np.array(links, dtype=np.int32).reshape(-1, 2).T
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "_PART", size)
+        found = joined(20, [(one[::2], other[::2]), (one[1::2], other[1::2])])
+    known = other >= 0
+    graph = coo_array((np.ones(known.sum()), (one[known], other[known])), shape=(20, 20))
+    _, component = connected_components(graph, directed=False)
+    assert found.tolist() == [component.tolist().index(number) for number in component]
 
 
 ROW = st.tuples(
@@ -117,10 +135,10 @@ def test_the_split_is_this_one_for_good() -> None:
     assert split_of("covid-chestxray:2", SPLIT) == "val"
 
 
-def kept(**sides: list[str]) -> pd.DataFrame:
-    """Two images of each group; ``sides`` gives the sides of a class's groups."""
-    rows = [(label, f"{label} {n}", side) for label in sides for n, side in enumerate(sides[label]) for _ in range(2)]
-    return pd.DataFrame(rows, columns=["label", "group_id", "split"])
+def counted(**sides: list[str]) -> pd.DataFrame:
+    """The number of groups of each class and side, given the sides of a class's groups."""
+    rows = [(label, side, sides[label].count(side)) for label in sides for side in dict.fromkeys(sides[label])]
+    return pd.DataFrame(rows, columns=["label", "split", "groups"])
 
 
 ALL = ["train", "val", "test"]
@@ -137,7 +155,7 @@ FOUR = ("a", "b", "c", "d")
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_class_on_every_side_passes(count) -> None:
     labels = FOUR[:count]
-    check_classes(kept(**(dict.fromkeys(labels, ALL) | {"b": [*ALL, "train"]})), task(*labels))
+    check_classes(counted(**(dict.fromkeys(labels, ALL) | {"b": [*ALL, "train"]})), task(*labels))
 
 
 @pytest.mark.parametrize("label", FOUR)
@@ -146,4 +164,4 @@ def test_a_class_on_every_side_passes(count) -> None:
 )
 def test_a_class_with_too_few_groups_stops_at_once(label, sides, groups, none) -> None:
     with pytest.raises(CxrflowError, match=rf"class {label} has {groups} groups.*none in .*{none}"):
-        check_classes(kept(**(dict.fromkeys(FOUR, ALL) | {label: sides})), task(*FOUR))
+        check_classes(counted(**(dict.fromkeys(FOUR, ALL) | {label: sides})), task(*FOUR))

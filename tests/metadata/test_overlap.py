@@ -31,7 +31,7 @@ def between(table: pd.DataFrame, collection: str, other: str) -> dict[str, int]:
     return found.iloc[0].to_dict()
 
 
-def test_a_copy_is_counted_once_by_the_surest_sign() -> None:
+def test_a_copy_is_counted_once_by_the_surest_sign(as_table) -> None:
     """b holds a's 0 as the same file, 1 as a near repeat, 2 by its URL; its image 6 is its own."""
     records = rows(
         ("a", {"content_hash": "0", "url": "https://www.page.org/0"}),
@@ -43,7 +43,7 @@ def test_a_copy_is_counted_once_by_the_surest_sign() -> None:
         ("b", {"content_hash": "6"}),
         ("b", {"left_out": "file is absent"}),
     )
-    table = collection_overlap(records, np.array([[1, 4]]))
+    table = collection_overlap(as_table(records), np.array([[1, 4]]))
     of_b, of_a = between(table, "b", "a"), between(table, "a", "b")
     assert [of_b[k] for k in ("images", "same_file", "near", "same_url", "repeated")] == [4, 1, 1, 1, 3]
     assert [of_a[k] for k in ("images", "same_file", "near", "same_url", "repeated")] == [3, 1, 1, 1, 3]
@@ -51,13 +51,13 @@ def test_a_copy_is_counted_once_by_the_surest_sign() -> None:
     assert between(table, "a", "a")["repeated"] == 0
 
 
-def test_near_repeats_count_along_their_chain() -> None:
+def test_near_repeats_count_along_their_chain(as_table) -> None:
     records = rows(*[(source, {"content_hash": str(k)}) for k, source in enumerate("abc")])
-    table = collection_overlap(records, np.array([[0, 1], [1, 2]]))
+    table = collection_overlap(as_table(records), np.array([[0, 1], [1, 2]]))
     assert between(table, "c", "a")["near"] == 1
 
 
-def test_repeats_within_a_collection_and_shared_people() -> None:
+def test_repeats_within_a_collection_and_shared_people(as_table) -> None:
     records = rows(
         ("a", {"content_hash": "0", "patient_id": "p1", "url": "page"}),
         ("a", {"content_hash": "0", "patient_id": "p2", "url": "page", "left_out": rules.SAME_FILE}),
@@ -66,7 +66,7 @@ def test_repeats_within_a_collection_and_shared_people() -> None:
         ("b", {"content_hash": "4", "patient_id": "p2"}),
         ("b", {"content_hash": "5", "patient_id": "p9", "left_out": "no finding given"}),
     )
-    table = collection_overlap(records, NONE)
+    table = collection_overlap(as_table(records), NONE)
     itself = between(table, "a", "a")
     assert (itself["same_file"], itself["near"], itself["same_url"], itself["repeated"]) == (2, 0, 0, 2)
     assert (between(table, "a", "b")["shared_patients"], between(table, "a", "b")["patients"]) == (1, 2)
@@ -74,18 +74,18 @@ def test_repeats_within_a_collection_and_shared_people() -> None:
     assert {(m.collection, m.other) for m in meeting(table).itertuples()} == {("a", "a"), ("a", "b"), ("b", "a")}
 
 
-def test_the_picture_shows_every_collection_and_is_the_same_twice() -> None:
+def test_the_picture_shows_every_collection_and_is_the_same_twice(as_table) -> None:
     records = rows(("a", {"content_hash": "0"}), ("m$n<i>", {"content_hash": "0", "left_out": rules.SAME_FILE}))
-    picture = overlap_map(collection_overlap(records, NONE))
-    assert picture == overlap_map(collection_overlap(records, NONE))
+    picture = overlap_map(collection_overlap(as_table(records), NONE))
+    assert picture == overlap_map(collection_overlap(as_table(records), NONE))
     text = picture.decode()
     assert "Images also in" in text
     assert "&lt;i&gt;" in text
     assert "<i>" not in text
 
 
-def test_collections_that_share_nothing_are_said_to(capsys: pytest.CaptureFixture[str]) -> None:
-    print_overlap(collection_overlap(rows(("a", {"content_hash": "0"}), ("b", {})), NONE))
+def test_collections_that_share_nothing_are_said_to(as_table, capsys: pytest.CaptureFixture[str]) -> None:
+    print_overlap(collection_overlap(as_table(rows(("a", {"content_hash": "0"}), ("b", {}))), NONE))
     assert "No collection holds" in capsys.readouterr().out
 
 
@@ -94,7 +94,7 @@ def test_files_of_two_folders_are_told_apart_and_found_again(own, how, demo_para
     root = own([["copy.png", "covid", "q1"], ["new.png", "normal", "q2"]], {"copy.png": 1, "new.png": 3}, "second")
     sources = Sources(root=str(root), collections=None)
     built = build_records(sources, how, demo_params.task, engine, tmp_path, split=False)
-    table = collection_overlap(built.records, built.near)
+    table = collection_overlap(built.table, built.near)
     assert between(table, "second", "first")["same_file"] == 1
     assert between(table, "first", "second")["repeated"] == 1
 

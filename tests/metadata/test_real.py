@@ -31,7 +31,7 @@ def built(build) -> Built:
 def test_rows_in_are_rows_kept_and_left_out(built, build) -> None:
     records = built.records
     assert (len(records), records.left_out.isna().sum()) == (1_400, 866)
-    assert reconciliation(records).rows.sum() == 1_400
+    assert reconciliation(built.table).rows.sum() == 1_400
     with_children = build("keep").records
     assert (len(with_children), with_children.left_out.isna().sum()) == (1_400, 1_126)
 
@@ -54,7 +54,7 @@ def test_the_radiography_covid_images_repeat_covid_chestxray(built) -> None:
 
 def test_the_same_pictures_and_people_are_found_in_two_collections(built) -> None:
     """All 65 images that the rule of URLs leaves out are the same pictures, and RSNA's people are NIH's."""
-    table = collection_overlap(built.records, built.near).set_index(["collection", "other"])
+    table = collection_overlap(built.table, built.near).set_index(["collection", "other"])
     found = table.loc["radiography", "covid-chestxray"]
     assert found.same_file + found.near == found.repeated == 65
     assert table.loc[("rsna", "nih"), "shared_patients"] == 24

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata.build import SIDES, build_records
 from cxrflow.metadata.groups import split_of
 from cxrflow.metadata.remembered import COLUMNS, read_sides, write_sides
+from cxrflow.metadata.rows import Rows
 from cxrflow.metadata.sides import keep_sides
 from cxrflow.params import Sources, Split
 
@@ -44,17 +48,34 @@ def nothing() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def keep(tmp_path_factory) -> Callable[..., Kept]:
+def engine() -> LocalEngine:
+    return LocalEngine()
+
+
+@pytest.fixture(scope="module")
+def keep(tmp_path_factory, engine) -> Callable[..., Kept]:
     """Calls ``keep_sides`` with the rows in parts and with a file of the remembered rows."""
-    path = tmp_path_factory.mktemp("remembered") / SIDES
+    work = tmp_path_factory.mktemp("remembered")
 
     def run(records, split, drawn, remembered, children=None, size=SIZE) -> Kept:
-        write_sides([remembered], path)
-
-        def parts():
-            return (records[at : at + size] for at in range(0, max(len(records), 1), size))
-
-        sides = keep_sides(parts, records[["group_id", "left_out"]], split, drawn, read_sides(path), children)
+        write_sides([remembered], work / SIDES)
+        rows = Rows(engine, work)
+        read_sides(work / SIDES, rows)
+        group = pd.factorize(records.group_id)[0]
+        first = pd.Series(range(len(records))).groupby(group).transform("min").to_numpy(np.int32)
+        texts = ["image_id", "other_id", "patient_id", "content_hash", "left_out", "group_id"]
+        whole = records[texts].assign(position=range(len(records)), group=first)
+        whole["children"] = False if children is None else children
+        types = dict.fromkeys(texts, pa.string()) | {
+            "position": pa.int64(),
+            "group": pa.int32(),
+            "children": pa.bool_(),
+        }
+        table = pa.Table.from_pandas(whole, pa.schema(types), preserve_index=False)
+        parts = [table[at : at + size] for at in range(0, max(len(records), 1), size)]
+        rows.write("grouped", (part.drop_columns(["group_id", "children"]) for part in parts))
+        rows.write("named", (part.select(["position", "group_id", "children"]) for part in parts))
+        sides = keep_sides(rows, split, drawn, children is not None)
         side = sides.side.astype(object).where(sides.side.notna(), None)
         return Kept(side, table_of(sides.parts()), sides.moved, sides.reassigned)
 
@@ -66,10 +87,11 @@ def table_of(parts) -> pd.DataFrame:
     return table.where(table.notna(), None)
 
 
-def stored(path: Path) -> pd.DataFrame:
+def stored(path: Path, engine: LocalEngine) -> pd.DataFrame:
     """The rows of a file of remembered sides."""
-    remembered = read_sides(path)
-    return table_of(part for _, part in remembered.rows(remembered.side >= 0))
+    rows = Rows(engine, path.parent)  # its tables go with it
+    table = read_sides(path, rows).order_by("position").drop("position").to_pandas().astype(object)
+    return table.where(table.notna(), None)
 
 
 def frame(rows: list[Row], near: list[tuple[str, str]] = ()) -> pd.DataFrame:
@@ -226,7 +248,7 @@ def test_names_that_shift_by_one_move_nobody(keep, nothing) -> None:
 
 
 @pytest.mark.parametrize("sign", ["content", "patient"])
-def test_an_image_whose_id_another_takes_is_found_again_by_each_sign(keep, nothing, tmp_path, sign) -> None:
+def test_an_image_whose_id_another_takes_is_found_again_by_each_sign(keep, nothing, engine, tmp_path, sign) -> None:
     train, test = on("train"), on("test")
     first = keep(frame([image(0, test)]), SPLIT, False, nothing)
     other = ("i00", f"p{train}", "f" * 64, True)
@@ -234,7 +256,7 @@ def test_an_image_whose_id_another_takes_is_found_again_by_each_sign(keep, nothi
     assert second.side.tolist() == ["train"]
     assert second.moved.empty
     write_sides([second.remembered], tmp_path / SIDES)
-    remembered = stored(tmp_path / SIDES)
+    remembered = stored(tmp_path / SIDES, engine)
     assert remembered[["image_id", "side"]].to_numpy().tolist() == [["i00", "train"], [None, "test"]]
     # the same image of a new patient, or another one of the same patient
     found = {"content": ("i01", f"p{on('val')}", f"{1000:064x}", True), "patient": image(1, test)}[sign]
@@ -426,11 +448,11 @@ def test_in_any_order_of_changes_nobody_moves_but_into_train_by_a_link(keep, not
     assert again.moved.empty
 
 
-def test_sides_are_read_as_written(keep, nothing, tmp_path) -> None:
+def test_sides_are_read_as_written(keep, nothing, engine, tmp_path) -> None:
     rows = [image(0, 1), ('odd, "name"\r', None, None, True), ("NA", "None", None, True)]
     remembered = keep(frame(rows), SPLIT, False, nothing).remembered
     write_sides([remembered], tmp_path / SIDES)
-    pd.testing.assert_frame_equal(stored(tmp_path / SIDES), remembered)
+    pd.testing.assert_frame_equal(stored(tmp_path / SIDES, engine), remembered)
     assert "p1," not in (tmp_path / SIDES).read_text()  # patients are not named
 
 
@@ -451,7 +473,7 @@ def test_sides_are_read_as_written(keep, nothing, tmp_path) -> None:
         lambda text: text.replace("i01", "\udcff"),
     ],
 )
-def test_damaged_sides_are_refused_in_one_sentence(keep, nothing, tmp_path, damage) -> None:
+def test_damaged_sides_are_refused_in_one_sentence(keep, nothing, engine, tmp_path, damage) -> None:
     records = frame([image(n, n) for n in range(20)])
     write_sides([keep(records, SPLIT, False, nothing).remembered], tmp_path / SIDES)
     text = (tmp_path / SIDES).read_text()
@@ -459,5 +481,5 @@ def test_damaged_sides_are_refused_in_one_sentence(keep, nothing, tmp_path, dama
     with pytest.raises(
         CxrflowError, match=r"sides\.csv: the remembered sides .* are damaged .*dvc checkout"
     ) as stopped:
-        read_sides(tmp_path / SIDES)
+        read_sides(tmp_path / SIDES, Rows(engine, tmp_path))
     assert "\n" not in str(stopped.value)

@@ -88,7 +88,7 @@ def test_the_picture_that_joins_many_people_is_named(own, how, demo_params, engi
     facts = stage.summary(built)
     joined = {"image_id": "mine:no image 0.png", "images": 5, "patients": 5}
     assert facts["largest_group"] == {"group_id": "mine:p0", "images": 8, "patients": 5, "joined_by": joined}
-    stage.print_split(built.outline, demo_params.task, facts)
+    stage.print_split(built.table, demo_params.task, facts)
     printed = " ".join(capsys.readouterr().out.split())
     assert "is mine:no image 0.png: 5 images of 5 patients show it." in printed
     assert (
@@ -144,9 +144,9 @@ def test_the_stage_serves_any_number_of_classes(own, how, engine, tmp_path, task
     assert all(f"kept: {name}" in printed for name in task.order)
 
 
-def test_what_a_table_says_is_printed_as_it_is(capsys) -> None:
+def test_what_a_table_says_is_printed_as_it_is(as_table, capsys) -> None:
     reason = "view is [/b], not frontal"
-    stage.print_reconciliation(to_frame([Record("a:1", "[/a]", "p", left_out=reason)]))
+    stage.print_reconciliation(as_table(to_frame([Record("a:1", "[/a]", "p", left_out=reason)])))
     printed = capsys.readouterr().out
     assert "[/a]" in printed
     assert reason in printed

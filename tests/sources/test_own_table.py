@@ -104,7 +104,7 @@ def test_every_row_of_an_export_is_counted_by_the_stage(export, demo_params, eng
         demo_params.metadata.model_copy(update={"files": "ignored"}),
     )
     built = stage.run(sources, how, demo_params.task, engine, tmp_path / "data", tmp_path / "results")
-    fates = stage.reconciliation(built.outline)
+    fates = stage.reconciliation(built.table)
     assert dict(zip(fates.fate, fates.rows, strict=True)) == dict.fromkeys(
         ["kept: covid", "kept: normal", "kept: pneumonia"], 50
     )

@@ -106,7 +106,7 @@ def evaluate_collections(
     reasons, rows = out / "records.csv", len(records)
     nothing = f"{params.sources.root}: none of {rows} rows is left to evaluate; {reasons} gives each reason."
     if kept.empty:
-        raise CxrflowError(f"{nothing} {stage.why_left_out(replace(built, outline=records, on_disk=None))}")
+        raise CxrflowError(f"{nothing} {stage.why_left_out(built.with_records(records))}")
     stores = prepare_all(kept, built.root, predictor.bundle.steps, engine, out / "images")
     dataset = Dataset.join(kept, stores, task)
     unprepared = dataset.left_out.set_index("image_id").left_out
@@ -115,9 +115,9 @@ def evaluate_collections(
     write_records(records, out / "records.csv")
     if len(dataset) == 0:
         raise CxrflowError(nothing)
-    evaluated = replace(built, outline=records, on_disk=None)
+    evaluated = built.with_records(records)
     # The overlap of the collections does not depend on what a bundle has seen.
-    stage.write_tables(evaluated, collection_overlap(built.records, built.near), out / "metadata")
+    stage.write_tables(evaluated, collection_overlap(built.table, built.near), out / "metadata")
     blind, reason = cross_fitted_baseline(dataset.records, task, params.evaluation.seed)
     baseline = _Baseline(blind, reason, "the other four fifths of these collections' groups")
     test_set = _TestSet(dataset, dataset.records, baseline, f"the collections in `{params.sources.root}`")

@@ -18,10 +18,10 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import Root
 from cxrflow.metadata import reasons, rules
 from cxrflow.metadata.fingerprint import Fingerprint, fingerprints
-from cxrflow.metadata.groups import NO_PAIRS, Groups, Pairs, joined, with_children
+from cxrflow.metadata.groups import NO_PAIRS, Pairs, joined
 from cxrflow.metadata.near import near_pairs
 from cxrflow.metadata.remembered import read_sides
-from cxrflow.metadata.rows import OF_FILES, Categories, Rows, batches_of
+from cxrflow.metadata.rows import OF_FILES, Rows, batches_of
 from cxrflow.metadata.sides import Sides, keep_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.records import COLUMNS, TRUTH, typed
@@ -43,11 +43,10 @@ _KEYS = ("patient_id", "path", "content_hash")
 
 @dataclass(frozen=True)
 class Built:
-    """The records of a folder of collections.
+    """The records of a folder of collections: one row per image that a collection lists, kept or not.
 
-    outline       one row per image that a collection lists, kept or not: all columns of records.py, or, if the rows are
-                  on disk, those that are counted: source, label, left_out, url and split as categories; age, frontal,
-                  turned, paediatric; patient_id, content_hash and group_id as numbers. Index 0 to n - 1
+    rows          where the records are on disk
+    name          of their table there: columns of records.py; position, 0 to n - 1; and group, any number of the group
     near          near repeats: pairs of positions in the records, kept or not, int64 (pairs, 2)
     near_repeats  number of these pairs of which the rules left out neither image (conflicting labels included)
     root          where the paths of the records lead
@@ -56,10 +55,10 @@ class Built:
     files         files of each collection, by the name of its folder; empty if files are ignored
     accounts      what could be read of users' own tables and what could not, by the name of the folder
     unread        what of the published tables was not read, in sentences
-    on_disk       the rows as the tables of ``_Written``; None if ``outline`` has them
     """
 
-    outline: pd.DataFrame
+    rows: Rows
+    name: str
     near: NDArray[np.int64]
     near_repeats: int
     root: Root
@@ -68,56 +67,30 @@ class Built:
     files: dict[str, Files] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
-    on_disk: "_Written | None" = None
+
+    @property
+    def table(self) -> Any:
+        """The records as an Ibis table of the engine, in no order."""
+        return self.rows.table(self.name)
 
     @cached_property
     def records(self) -> pd.DataFrame:
         """The whole records in memory, columns of records.py."""
-        if self.on_disk is None:
-            return self.outline
-        return typed(pd.concat([part[list(COLUMNS)] for part in self.parts()], ignore_index=True))
+        return pd.concat(self.parts(), ignore_index=True)
 
     def parts(self) -> Iterator[pd.DataFrame]:
         """The records in parts, in their order; at least one, if empty."""
-        if self.on_disk is None:
-            yield self.outline
-        else:
-            yield from self.on_disk.parts(self.outline)
+        return (typed(batch.to_pandas()) for batch in self.rows.read(self.name, list(COLUMNS)))
 
-    def texts(self, column: str, positions: NDArray[np.int64]) -> list[str]:
-        """The texts of a column at ascending positions, such as image ids."""
-        if self.on_disk is None:
-            return self.outline[column].iloc[positions].tolist()
-        return [text for part in self.on_disk.parts(self.outline, positions) for text in part[column]]
+    def with_records(self, records: pd.DataFrame) -> "Built":
+        """The same with other records, such as with further images left out; columns of records.py."""
+        import pyarrow as pa
 
-
-@dataclass(frozen=True)
-class _Written:
-    """Rows on disk: the table ``name`` (as ``batches_of`` gives it) and ``ids`` (as ``rules.unique_ids``), and their
-    groups."""
-
-    rows: Rows
-    name: str
-    groups: Groups
-
-    def parts(self, outline: pd.DataFrame, positions: NDArray[np.int64] | None = None) -> Iterator[pd.DataFrame]:
-        """The records in parts, columns of records.py and other_id; if positions are given, only these rows."""
-        columns = [name for name in COLUMNS if name not in ("image_id", "left_out", "group_id", "split")]
-        start, empty = 0, True
-        for table in self.rows.together((self.name, columns), ("ids", ["image_id", "other_id"])):
-            at = np.arange(start, start + len(table))
-            start += len(table)
-            if positions is not None:
-                at = positions[(positions >= at[0]) & (positions <= at[-1])]
-                table = table.take(at - (start - len(table)))
-            if len(at):
-                empty = False
-                frame = table.to_pandas()
-                names = self.groups.names(at, *_names(table))
-                given = {name: outline[name].iloc[at].astype(object).to_numpy() for name in ("left_out", "split")}
-                yield typed(frame.assign(group_id=np.array(names, dtype=object), **given))
-        if empty:
-            yield typed(pd.DataFrame(columns=list(COLUMNS)))
+        name = f"{self.name}, changed"
+        whole = records.assign(position=np.arange(len(records)), group=pd.factorize(records.group_id)[0])
+        schema = next(self.rows.read(self.name, [*COLUMNS, "position", "group"])).schema
+        self.rows.write(name, [pa.Table.from_pandas(whole, schema, preserve_index=False)])
+        return replace(self, name=name)
 
 
 def build_records(
@@ -128,8 +101,8 @@ def build_records(
     work    folder of the fingerprint cache (created if absent) and of the remembered sides of the split (only read
             here; ``stage.run`` writes them)
     split   whether to split the groups; False puts all of them on the test side, as for external validation
-    The rows are on disk, below ``work``; in memory are about 60 bytes of each, less than 100 of each remembered row,
-    and the fingerprints of image files.
+    The rows are on disk, below ``work``; in memory are numbers of each, as ``joined`` and ``keep_sides`` say, and the
+    fingerprints of image files.
     Raises CxrflowError if a folder, a table or a column is missing, or the remembered sides are damaged.
     """
     home, found = find_collections(Path(sources.root), sources.collections, sources.columns)
@@ -142,7 +115,9 @@ def build_records(
         )
     if unused := sorted(set(sources.columns) - {folder for _, folder in found}):
         Console().print(f"sources.columns is not used for {', '.join(unused)}: no such collection.", markup=False)
-    remembered = read_sides(work / SIDES) if split else None
+    rows, name = Rows(engine, work), "listed"
+    if split:
+        read_sides(work / SIDES, rows)
     with_files = metadata.files == "required"
 
     @lru_cache(maxsize=10_000)
@@ -152,10 +127,10 @@ def build_records(
     options = Options(
         with_files, finding_named, sources.follow_links, sources.rsna_without_patients, columns=sources.columns
     )
-    rows, name = Rows(engine, work), "listed"
     files: dict[str, Files] = {}
     with tables.counted_rows() as counted:
         table = rows.write(name, batches_of(read_collections(home, found, options, files), task))
+    listed = _listed(home, found, counted, table)
     rows.save("ids", rules.unique_ids(table))
     prints: dict[str, Fingerprint] = {}
     if with_files:
@@ -169,53 +144,33 @@ def build_records(
     # Rows that name no image all have the same path, which is not a file and must not link them.
     path = ibis.ifelse(table.left_out == tables.NO_IMAGE, ibis.null("string"), table.path)
     rows.save("first", rules.first_rows(table.mutate(path=path), _KEYS))
-    outline = _outline(rows, name)
-    listed = _listed(home, found, counted, outline.source.value_counts())
-    everywhere, conflict = NO_PAIRS, np.empty(0, dtype=np.int64)
-    if prints:
-        everywhere = _near_repeats(_hashed(rows, name, outline), prints)
-        near = everywhere[outline.left_out.isna().to_numpy()[everywhere].all(axis=1)]
-        labels = outline.label.cat.codes.to_numpy()
-        conflict = np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
-    else:
-        near = NO_PAIRS
-    outline["left_out"] = _with_reason(outline.left_out, conflict, reasons.CONFLICT)
-    first = [rows.integers("first", key, len(outline)) for key in _KEYS]
-    groups = Groups(joined(first, near), first[0])
-    for table in rows.together((name, ["patient_id"]), ("ids", ["image_id"])):
-        groups.learn(*_names(table))
-    outline["group_id"] = groups.component
-    for key, positions in zip(_KEYS, first, strict=True):
-        if key != "path":
-            outline[key] = pd.arrays.IntegerArray(positions, positions < 0)
-    built = Built(
-        outline,
+    everywhere, near, conflict = _near_repeats(rows, name, prints)
+    rows.write("grouped", _grouped(rows, name, near, conflict))
+    rows.save("named", rules.named_groups(rows.table("grouped")))
+    sides = None
+    if split:
+        sides = keep_sides(rows, metadata.split, (home / TRUTH).is_dir(), metadata.paediatric == "train")
+    rows.write("records", _with_sides(rows, sides))
+    return Built(
+        rows,
+        "records",
         everywhere,
         len(near),
         root,
         listed,
+        sides=sides,
         files=files,
         accounts=options.accounts,
         unread=options.unread,
-        on_disk=_Written(rows, name, groups),
     )
-    kept = outline.left_out.isna()
-    if remembered is None:
-        outline["split"] = pd.Categorical.from_codes(np.where(kept, 0, -1), pd.Index(["test"]))
-        return built
-    children = with_children(outline) if metadata.paediatric == "train" else None
-    drawn = (home / TRUTH).is_dir()
-    outline["split"] = None  # until it is known
-    sides = keep_sides(built.parts, outline, metadata.split, drawn, remembered, children)
-    outline["split"] = sides.side.where(kept)
-    return replace(built, sides=sides)
 
 
 def _listed(
-    home: Path, found: list[tuple[Collection, str]], counted: Counter[Path], records: pd.Series
+    home: Path, found: list[tuple[Collection, str]], counted: Counter[Path], table: Any
 ) -> dict[str, dict[str, int]]:
     """``Built.listed``. Raises CxrflowError if a collection does not give a record for every row of its tables."""
     listed: dict[str, dict[str, int]] = {}
+    records = table.source.value_counts(name="rows").to_pandas().set_index("source")["rows"]
     for collection, folder in found:
         name = source_name(collection, folder)
         read = {path: rows for path, rows in counted.items() if path.is_relative_to(home / folder)}
@@ -249,44 +204,50 @@ def _with_fingerprints(batch: "pa.RecordBatch", prints: dict[str, Fingerprint]) 
     return batch
 
 
-def _outline(rows: Rows, name: str) -> pd.DataFrame:
-    """The outline of ``Built`` so far: everything but patients, contents, groups and sides."""
-    categories = {column: Categories() for column in ("source", "label", "url", "left_out")}
-    types: dict[str, Any] = {"age": np.float32, "frontal": np.float64, "paediatric": bool, "turned": bool}
-    plain: dict[str, list[NDArray[Any]]] = {column: [] for column in types}
-    for table in rows.together((name, ["source", "label", "url", *types]), ("ruled", ["left_out"])):
-        for column, codes in categories.items():
-            codes.add(table[column].combine_chunks())
-        for column, parts in plain.items():
-            values = table[column].fill_null(False if types[column] is bool else np.nan)
-            parts.append(values.to_numpy().astype(types[column]))
-    outline = pd.DataFrame({column: codes.series() for column, codes in categories.items()})
-    for column, parts in plain.items():
-        outline[column] = np.concatenate(parts) if parts else np.empty(0, dtype=types[column])
-    return outline.assign(image_id=np.arange(len(outline), dtype=np.int32))
+def _near_repeats(rows: Rows, name: str, prints: dict[str, Fingerprint]) -> tuple[Pairs, Pairs, NDArray[np.int64]]:
+    """Near repeats: pairs of positions, int64 (pairs, 2); those of which neither image is left out; and the positions
+    of those among these whose labels differ, int64 (n,). A file that is listed again is ignored."""
+    if not prints:
+        return NO_PAIRS, NO_PAIRS, np.empty(0, dtype=np.int64)
+    parts = rows.together((name, ["path", "near_hash", "label"]), ("ruled", ["left_out"]))
+    frame = typed(pd.concat([part.to_pandas() for part in parts], ignore_index=True))
+    chosen = frame[frame.near_hash.notna() & (frame.left_out != reasons.LISTED_AGAIN)]
+    everywhere = chosen.index.to_numpy()[near_pairs([prints[path].thumbnail or b"" for path in chosen.path])]
+    near = everywhere[frame.left_out.isna().to_numpy()[everywhere].all(axis=1)]
+    labels = frame.label.to_numpy()
+    return everywhere, near, np.unique(near[labels[near[:, 0]] != labels[near[:, 1]]])
 
 
-def _with_reason(left_out: pd.Series, rows: NDArray[np.int64], reason: str) -> pd.Series:
-    out = left_out.copy()
-    if len(rows):
-        out = out if reason in out.cat.categories else out.cat.add_categories([reason])
-        out.iloc[rows] = reason  # type: ignore[call-overload]
-    return out
+def _grouped(rows: Rows, name: str, near: Pairs, conflict: NDArray[np.int64]) -> Iterator["pa.Table"]:
+    """The table ``grouped``, in parts.
+
+    conflict  positions of images that are left out because near repeats of them have other labels
+    """
+    import pyarrow as pa
+
+    order = np.arange(rows.count(name), dtype=np.int32)
+    links = [(order, rows.integers("first", key)) for key in _KEYS]
+    group = joined(len(order), [*links, (near[:, 0], near[:, 1])])
+    del links
+    columns = [column for column in COLUMNS if column not in ("image_id", "left_out", "group_id", "split")]
+    start = 0
+    ids = ("ids", ["image_id", "other_id"])
+    for part in rows.together((name, ["position", *columns]), ids, ("ruled", ["left_out"])):
+        here = slice(start, start := start + len(part))
+        clash = pa.array(np.isin(order[here], conflict))
+        left_out = pa.compute.if_else(clash, reasons.CONFLICT, part["left_out"])
+        part = part.set_column(part.schema.get_field_index("left_out"), "left_out", left_out)
+        yield part.append_column("group", pa.array(group[here]))
 
 
-def _names(table: "pa.Table") -> tuple[list[str | None], list[str]]:
-    return table["patient_id"].to_pylist(), table["image_id"].to_pylist()
+def _with_sides(rows: Rows, sides: Sides | None) -> Iterator["pa.Table"]:
+    """The table ``records``, in parts. Without sides, all images are for testing."""
+    import pyarrow as pa
 
-
-def _hashed(rows: Rows, name: str, outline: pd.DataFrame) -> pd.DataFrame:
-    """The rows of pictures that were read: columns path, near_hash and left_out, index of positions."""
-    frames = [table.to_pandas() for table in rows.together((name, ["path", "near_hash"]))]
-    frame = typed(pd.concat(frames, ignore_index=True)).assign(left_out=outline.left_out.astype(object))
-    return frame[frame.near_hash.notna()]
-
-
-def _near_repeats(frame: pd.DataFrame, prints: dict[str, Fingerprint]) -> Pairs:
-    """Near repeats: pairs of row positions, int64 (pairs, 2). A file that is listed again is ignored."""
-    chosen = frame[frame.left_out != reasons.LISTED_AGAIN]
-    thumbnails = [prints[path].thumbnail or b"" for path in chosen.path]
-    return chosen.index.to_numpy()[near_pairs(thumbnails)]
+    columns = [column for column in COLUMNS if column not in ("group_id", "split")]
+    start = 0
+    for part in rows.together(("grouped", ["position", "group", *columns]), ("named", ["group_id"])):
+        here = slice(start, start := start + len(part))
+        side = pa.array(["test"] * len(part) if sides is None else sides.side.iloc[here].astype(object), pa.string())
+        kept = pa.compute.is_null(part["left_out"])
+        yield part.append_column("split", pa.compute.if_else(kept, side, None))

@@ -1,7 +1,9 @@
 """Images and patients that collections have in common, as a table and as a figure."""
 
 import io
+from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,16 +20,18 @@ COLUMNS = (
     *("collection", "other", "images", "same_file", "near", "same_url", "repeated", "other_label"),
     *("patients", "shared_patients"),
 )
+#: How an image is recognised, surest sign first.
+_SIGNS = ("same_file", "near", "same_url")
 _TITLE = "Images and patients in several collections, with images that are left out as repeats or children"
 _SHADES = ("#F7F9FB", "#8FB0CC", "#1F4E79")
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cxrflow", "font.size": 9.5, "text.color": "#2B2F33"}
 
 
-def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.DataFrame:
+def collection_overlap(records: Any, near: NDArray[np.int64]) -> pd.DataFrame:
     """Images and patients shared by each ordered pair of collections, including a collection with itself: one row per
     pair.
 
-    records  columns of records.py, index 0..n-1
+    records  Ibis table: columns of records.py, and position, 0 to n - 1
     near     near repeats among them, positions (pairs, 2)
     The images of a collection are its rows that are kept, or left out as repeats or as children.
     Columns:
@@ -42,34 +46,65 @@ def collection_overlap(records: pd.DataFrame, near: NDArray[np.int64]) -> pd.Dat
     patients           number of known patients of ``collection``
     shared_patients    of these, those that are also in ``other`` (within a collection: all)
     """
-    order = list(records.source.unique())
-    # The same number for files with the same bytes and their near repeats.
-    pictures = components(records, ("content_hash",), near)
-    rows = records[["image_id", "source", "label", "patient_id", "content_hash"]]
-    rows = rows.assign(picture=pictures, url=_url_keys(records.url))
-    offered = rows[records.left_out.isna() | records.left_out.isin(_OFFERED)]
-    table = []
-    for name in order:
-        ours = offered[offered.source == name]
-        patients = ours.patient_id.dropna().drop_duplicates()
-        for other in order:
-            theirs = offered[offered.source == other]
-            same_file = _there(ours.content_hash, theirs.content_hash, name == other)
-            near_by = _there(ours.picture, theirs.picture, name == other) & ~same_file
-            same_url = _there(ours.url, theirs.url, False) & ~same_file & ~near_by & (name != other)
-            alike = same_file | near_by
-            pairs = ours[alike].merge(theirs[["picture", "label"]], on="picture", suffixes=("", "_there"))
-            counts = {"same_file": same_file, "near": near_by, "same_url": same_url, "repeated": alike | same_url}
-            table.append(
-                {"collection": name, "other": other, "images": len(ours)}
-                | {column: int(found.sum()) for column, found in counts.items()}
-                | {
-                    "other_label": int(pairs[pairs.label != pairs.label_there].image_id.nunique()),
-                    "patients": len(patients),
-                    "shared_patients": int(patients.isin(theirs.patient_id).sum()),
-                }
-            )
+    rows = _with_pictures(records, near)
+    rows = rows.mutate(page=rows.url.re_replace(reasons.URL_ENDS, ""))
+    offered = rows.filter(rows.left_out.isnull() | rows.left_out.isin(_OFFERED))
+    repeated = _repeated(offered)
+    people = offered.filter(offered.patient_id.notnull()).select("source", "patient_id").distinct()
+    there = people.select(other="source", person="patient_id")
+    both = people.join(there, [("patient_id", "person")])
+    shared = both.group_by(["source", "other"]).agg(patients=both.count()).to_pandas()
+    shared = shared.set_index(["source", "other"]).patients.to_dict()
+    images = offered.source.value_counts(name="images").to_pandas().set_index("source").images.to_dict()
+    order = records.group_by("source").agg(first=records.position.min()).to_pandas().sort_values("first").source
+    none = dict.fromkeys((*_SIGNS, "other_label"), 0)
+    table = [
+        {"collection": name, "other": other, "images": images.get(name, 0)}
+        | (counts := repeated.get((name, other), none))
+        | {"repeated": counts["same_file"] + counts["near"] + counts["same_url"]}
+        | {"patients": shared.get((name, name), 0), "shared_patients": shared.get((name, other), 0)}
+        for name in order
+        for other in order
+    ]
     return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def _with_pictures(records: Any, near: NDArray[np.int64]) -> Any:
+    """The records with the column picture: the same text for files with the same bytes and their near repeats."""
+    if not len(near):
+        return records.mutate(picture=records.content_hash)
+    wanted = ibis.memtable({"at": np.unique(near)})
+    paired = records.join(wanted, [("position", "at")])
+    frame = paired.select("position", "content_hash").to_pandas().set_index("position").sort_index()
+    lowest = components(frame, ("content_hash",), np.searchsorted(frame.index, near))
+    names = pd.DataFrame({"bytes": frame.content_hash, "name": frame.content_hash.to_numpy()[lowest]})
+    known = ibis.memtable(names.drop_duplicates())
+    found = records.left_join(known, [("content_hash", "bytes")])
+    return found.mutate(picture=ibis.coalesce(found.name, found.content_hash)).drop("bytes", "name")
+
+
+def _repeated(offered: Any) -> dict[tuple[str, str], dict[str, int]]:
+    """Number of images of a collection by the surest sign that another holds them, and of those with another label
+    there: (collection, other) -> column of ``collection_overlap`` -> images."""
+    found = []
+    for sign, key in enumerate(("content_hash", "picture", "page")):
+        rows = offered.filter(offered[key].notnull()).select("position", "source", "label", value=offered[key])
+        there = rows.group_by(value_there=rows.value, other=rows.source)
+        there = there.agg(images=rows.count(), low=rows.label.min(), high=rows.label.max())
+        both = rows.join(there, [("value", "value_there")])
+        elsewhere = both.source != both.other
+        both = both.filter(elsewhere if key == "page" else elsewhere | (both.images > 1))
+        differs = (both.label != both.low) | (both.label != both.high) if key == "picture" else ibis.literal(False)
+        found.append(both.select("position", "source", "other", sign=sign, differs=differs.cast("int8")))
+    signs = ibis.union(*found)
+    signs = signs.group_by(["position", "source", "other"]).agg(sign=signs.sign.min(), differs=signs.differs.max())
+    counted = signs.group_by(["source", "other", "sign", "differs"]).agg(images=signs.count()).to_pandas()
+    repeated: dict[tuple[str, str], dict[str, int]] = {}
+    for row in counted.to_dict("records"):
+        counts = repeated.setdefault((row["source"], row["other"]), dict.fromkeys((*_SIGNS, "other_label"), 0))
+        counts[_SIGNS[row["sign"]]] += row["images"]
+        counts["other_label"] += row["images"] * row["differs"]
+    return repeated
 
 
 def overlap_map(table: pd.DataFrame) -> bytes:
@@ -155,12 +190,3 @@ def print_overlap(table: pd.DataFrame) -> None:
             "" if within else f"{row['shared_patients']:,} of {row['patients']:,}",
         )
     Console().print(shown)
-
-
-def _url_keys(urls: pd.Series) -> pd.Series:
-    return urls.astype("string").str.replace(reasons.URL_ENDS, "", regex=True).astype(object).where(urls.notna(), None)
-
-
-def _there(ours: pd.Series, theirs: pd.Series, within: bool) -> pd.Series:
-    """Which of ``ours`` also occur in ``theirs``; within one collection, which occur more than once."""
-    return ours.notna() & (ours.duplicated(keep=False) if within else ours.isin(theirs.dropna()))

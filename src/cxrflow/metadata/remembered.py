@@ -1,22 +1,21 @@
-"""The remembered sides of the split: ``sides.csv``, read and written in parts.
+"""The remembered sides of the split: ``sides.csv``, read and written in parts, and looked up by the engine."""
 
-In memory a row takes less than 100 bytes: the digest of its image id, and the bytes of its content hash and patient.
-"""
-
-import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import ibis
 import pandas as pd
-from numpy.typing import NDArray
 
 from cxrflow.csv_files import read_csv_in_parts
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
+from cxrflow.metadata.rows import Rows
 from cxrflow.records import SPLITS, csv_parts
+from cxrflow.sources.tables import NO_IMAGE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Columns of ``sides.csv``. split: digest of the seed, the shares, whether the collections are synthetic, and whether
 #: children are for training only; image_id: unknown if another image has taken the id; patient: digest of the patient
@@ -24,121 +23,26 @@ from cxrflow.records import SPLITS, csv_parts
 COLUMNS = ("split", "image_id", "content_hash", "patient", "side")
 #: Hexadecimal digits of the columns that are digests.
 DIGITS = {"split": 16, "content_hash": 64, "patient": 16}
-#: In place of a row: the value is not known; it is known, but no row has it.
+#: In place of a remembered row: the value is not known; it is known, but no row has it.
 UNKNOWN, NEW = -1, -2
 _PART = 1 << 16
 
 
-class Values(NamedTuple):
-    """Known values of a column: rows, ascending, int32 (known,), and their cells, bytes of one length (known,)."""
+def read_sides(path: Path, rows: Rows) -> Any:
+    """The remembered sides as the table ``remembered`` of the rows, which is written: columns position and COLUMNS.
 
-    rows: NDArray[np.int32]
-    cells: NDArray[np.bytes_]
-
-    def texts(self, rows: NDArray[np.int32]) -> list[str]:
-        """The values of rows in which it is known, hexadecimal."""
-        cells = self.cells[np.searchsorted(self.rows, rows)]
-        digits, text = 2 * cells.itemsize, cells.tobytes().hex()
-        return [text[at : at + digits] for at in range(0, len(text), digits)]
-
-
-class Column:
-    """A column of the remembered rows, to look up its values.
-
-    first  for every row the first row with the same value, or UNKNOWN, int32 (rows + 2,). It is UNKNOWN at the indices
-           UNKNOWN and NEW, too, so that results of ``find`` may be its indices.
+    Without a file there are none. Raises CxrflowError if the file is damaged.
     """
-
-    def __init__(self, known: Values, count: int) -> None:
-        """known  its known values; count  number of all rows"""
-        distinct, first, place = np.unique(known.cells, return_index=True, return_inverse=True)
-        # One more value, which is found where none is.
-        self._distinct = np.append(distinct, b"")
-        self._first = np.append(known.rows[first], NEW).astype(np.int32)
-        self.first = np.full(count + 2, UNKNOWN, dtype=np.int32)
-        self.first[known.rows] = self._first[place]
-
-    def find(self, values: Values, count: int) -> NDArray[np.int32]:
-        """The first remembered row with each value, NEW if none has it, UNKNOWN if it is not known: int32 (count,)."""
-        order = np.argsort(values.cells)  # in order they are found several times faster
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.searchsorted(self._distinct[:-1], values.cells[order])
-        found = np.full(count, UNKNOWN, dtype=np.int32)
-        found[values.rows] = np.where(self._distinct[place] == values.cells, self._first[place], NEW)
-        return found
-
-
-@dataclass(frozen=True)
-class Remembered:
-    """The rows of ``sides.csv``, those of all splits.
-
-    path          of the file; without a file there are no rows
-    split         values of the column split as bytes, (rows,)
-    side          index in SPLITS, int8 (rows,)
-    named         whether the image id is known, bool (rows,)
-    image_id      looks up ``digests`` of (split, image id)
-    content_hash  the known values, of all splits
-    patient       the known values, of all splits
-    """
-
-    path: Path
-    split: NDArray[np.bytes_]
-    side: NDArray[np.int8]
-    named: NDArray[np.bool_]
-    image_id: Column
-    content_hash: Values
-    patient: Values
-
-    def __len__(self) -> int:
-        return len(self.side)
-
-    def column(self, values: Values, rows: NDArray[np.bool_]) -> Column:
-        """``content_hash`` or ``patient`` of some rows, bool (rows,)."""
-        known = rows[values.rows]
-        return Column(Values(values.rows[known], values.cells[known]), len(self))
-
-    def rows(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], pd.DataFrame]]:
-        """The wanted rows, bool (rows,), as the file has them, in parts: their positions, and a table of COLUMNS."""
-        start = 0
-        for part in _parts(self.path) if wanted.any() else ():
-            at = np.flatnonzero(wanted[start : start + len(part)])
-            yield at + start, part.iloc[at]
-            start += len(part)
-
-
-def read_sides(path: Path) -> Remembered:
-    """The remembered sides; none if there is no file. Raises CxrflowError if it is damaged."""
-    split, side, named, identity = [], [], [], []
-    contents, patients = [], []
-    start = 0
-    try:
-        for part in _parts(path):
-            if tuple(part.columns) != COLUMNS:
-                raise _damaged(path, f"its columns are not {', '.join(COLUMNS)}")
-            if (wrong := _wrong(part)).any():
-                raise _damaged(path, f"row {start + int(wrong.to_numpy().argmax()) + 1} is not valid")
-            split.append(values_of(part, "split").cells)
-            side.append(pd.Index(SPLITS).get_indexer(pd.Index(part.side)).astype(np.int8))
-            named.append(part.image_id.notna().to_numpy(bool))
-            identity.append(_identities(part))
-            contents.append(values_of(part, "content_hash", start))
-            patients.append(values_of(part, "patient", start))
-            start += len(part)
-    except (OSError, ValueError) as error:  # pandas' parsing and decoding errors are ValueErrors
-        raise _damaged(path, str(error).splitlines()[0]) from None
-    rows = np.arange(start, dtype=np.int32)
-    image_id = Column(Values(rows, np.concatenate(identity)), start)
-    if (again := image_id.first[:start] != rows).any():
-        raise _damaged(path, f"row {int(image_id.first[:start][again].min()) + 1} is not valid")
-    return Remembered(
-        path,
-        np.concatenate(split),
-        np.concatenate(side),
-        np.concatenate(named),
-        image_id,
-        _whole(contents),
-        _whole(patients),
-    )
+    table = rows.write("remembered", _batches(path))
+    # What a row is of, which no two rows share: the image id, or else content and patient.
+    unnamed = table.image_id.isnull()
+    signs = {name: ibis.ifelse(unnamed, table[name], ibis.null("string")) for name in ("content_hash", "patient")}
+    alike = table.select("position", "split", "image_id", **signs).group_by(["split", "image_id", *signs])
+    again = alike.agg(rows=lambda t: t.count(), last=lambda t: t.position.max())
+    last = again.filter(again.rows > 1).last.min().to_pandas()
+    if pd.notna(last):
+        raise _damaged(path, f"row {int(last) + 1} is not valid")
+    return table
 
 
 def write_sides(parts: Iterable[pd.DataFrame], path: Path) -> None:
@@ -146,25 +50,87 @@ def write_sides(parts: Iterable[pd.DataFrame], path: Path) -> None:
     write_whole(path, csv_parts(parts, COLUMNS))
 
 
-def values_of(table: pd.DataFrame, column: str, start: int = 0) -> Values:
-    """The known values of a column of DIGITS; ``start`` is the position of the table's first row."""
-    rows = np.flatnonzero(table[column].notna())
-    content = bytes.fromhex("".join(table[column].iloc[rows]))
-    return Values((rows + start).astype(np.int32), np.frombuffer(content, dtype=f"S{DIGITS[column] // 2}"))
+def first_remembered(remembered: Any, key: str) -> Any:
+    """For each remembered row of the split ``key``, the first of them with the same value, UNKNOWN if it is unknown or
+    the row is of another split: columns position, content_hash, patient."""
+    first = {}
+    for name in ("content_hash", "patient"):
+        value = ibis.ifelse(remembered.split == key, remembered[name], ibis.null("string"))
+        row = remembered.position.min().over(group_by=value)
+        first[name] = ibis.ifelse(value.isnull(), UNKNOWN, row)
+    return remembered.select("position", **first)
 
 
-def digests(rows: Iterable[tuple[str | None, ...]]) -> NDArray[np.bytes_]:
-    """Digests of tuples of texts, 16 bytes each: collisions are out of the question."""
-    each = (hashlib.blake2b(repr(row).encode(), digest_size=16).digest() for row in rows)
-    return np.frombuffer(b"".join(each), dtype="S16")
+def look_up(table: Any, remembered: Any, key: str) -> Any:
+    """What is remembered of rows for the split ``key``: a row for each.
+
+    The id of a row that names no image is its line number, which another row may have when the table changes; it is not
+    looked up.
+
+    table       columns position, image_id, other_id, patient_id, content_hash, left_out
+    remembered  table of ``read_sides``
+    Columns:
+    position, image_id
+    content_hash, patient         the latter as a digest; those remembered of the image if they are unknown now
+    named                         remembered row with the image id
+    same                          that row, or the one with other_id, unless content or patient contradict it
+    content_row, patient_row      first remembered row with the value
+    The last four are positions, UNKNOWN or NEW.
+    """
+    ours = remembered.filter(remembered.split == key)
+    nothing = ibis.null("string")
+    listed = table.left_out.isnull() | (table.left_out != NO_IMAGE)
+    found = table.select(
+        "position",
+        "image_id",
+        "content_hash",
+        patient=table.patient_id.hexdigest("sha256")[: DIGITS["patient"]],
+        by_id=ibis.ifelse(listed, table.image_id, nothing),
+        by_other=ibis.ifelse(listed, table.other_id, nothing),
+    )
+    for by in ("by_id", "by_other"):
+        names = {"position": "row", "image_id": "image", "content_hash": "content", "patient": "person"}
+        there = ours.select(**{f"{by}_{new}": ours[old] for old, new in names.items()})
+        if by == "by_other":
+            found = found.mutate(by_other=ibis.ifelse(found.by_id_row.isnull(), found.by_other, nothing))
+        found = found.left_join(there, [(by, f"{by}_image")])
+    row, content, person = (
+        ibis.coalesce(found[f"by_id_{name}"], found[f"by_other_{name}"]) for name in ("row", "content", "person")
+    )
+    # Comparisons with null are null, which counts as false.
+    other = (found.content_hash != content).fill_null(False) | (found.patient != person).fill_null(False)
+    # Ibis 12 cannot go on joining after a select of a join that computes columns; after mutate it can.
+    found = found.mutate(
+        content_hash=ibis.coalesce(found.content_hash, ibis.ifelse(other, nothing, content)),
+        patient=ibis.coalesce(found.patient, ibis.ifelse(other, nothing, person)),
+        named=found.by_id_row.fill_null(NEW),
+        same=ibis.ifelse(other, UNKNOWN, row.fill_null(NEW)),
+    ).select("position", "image_id", "content_hash", "patient", "named", "same")
+    for name, of in (("content_row", "content_hash"), ("patient_row", "patient")):
+        there = ours.filter(ours[of].notnull()).group_by(value=of).agg(first=lambda t: t.position.min())
+        found = found.left_join(there, [(of, "value")])
+        row = ibis.ifelse(found[of].isnull(), UNKNOWN, found["first"].fill_null(NEW))
+        found = found.mutate(**{name: row}).drop("value", "first")
+    return found
 
 
-def _parts(path: Path) -> Iterator[pd.DataFrame]:
-    """The file in parts, at least one; unknown cells are None."""
-    parts = read_csv_in_parts(path, _PART) if path.exists() else [pd.DataFrame(columns=list(COLUMNS))]
-    for part in parts:
-        part = part.astype(object)
-        yield part.where(part.notna(), None)
+def _batches(path: Path) -> Iterator["pa.RecordBatch"]:
+    """The rows of the file in parts, at least one, with their positions. Raises CxrflowError if one is not valid."""
+    import pyarrow as pa
+
+    start = 0
+    try:
+        for part in read_csv_in_parts(path, _PART) if path.exists() else [pd.DataFrame(columns=list(COLUMNS))]:
+            if tuple(part.columns) != COLUMNS:
+                raise _damaged(path, f"its columns are not {', '.join(COLUMNS)}")
+            if (wrong := _wrong(part)).any():
+                raise _damaged(path, f"row {start + int(wrong.to_numpy().argmax()) + 1} is not valid")
+            columns: dict[str, Any] = {"position": pa.array(range(start, start + len(part)), pa.int64())}
+            columns |= {name: pa.array(part[name], pa.string(), from_pandas=True) for name in COLUMNS}
+            yield pa.RecordBatch.from_pydict(columns)
+            start += len(part)
+    except (OSError, ValueError) as error:  # pandas' parsing and decoding errors are ValueErrors
+        raise _damaged(path, str(error).splitlines()[0]) from None
 
 
 def _wrong(part: pd.DataFrame) -> pd.Series:
@@ -174,16 +140,6 @@ def _wrong(part: pd.DataFrame) -> pd.Series:
         fits = part[column].astype("string").str.fullmatch(f"[0-9a-f]{{{count}}}")
         wrong |= ~fits.fillna(column != "split").astype(bool)
     return wrong
-
-
-def _identities(part: pd.DataFrame) -> NDArray[np.bytes_]:
-    """Digests of what a row is of, which no two rows share: the image id, or else content and patient."""
-    cells = zip(part.split, part.image_id, part.content_hash, part.patient, strict=True)
-    return digests((split, *signs) if image_id is None else (split, image_id) for split, image_id, *signs in cells)
-
-
-def _whole(parts: list[Values]) -> Values:
-    return Values(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _damaged(path: Path, how: str) -> CxrflowError:

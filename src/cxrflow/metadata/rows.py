@@ -1,4 +1,16 @@
-"""The rows of a run on disk, so that memory does not grow with them: Parquet files that the engine reads, too."""
+"""The rows of a run on disk, so that memory does not grow with them: Parquet files that the engine reads, too.
+
+The tables of a run, in the order in which build.py writes them:
+remembered  rows of sides.csv (remembered.py)
+listed      what the collections list; read: the same with what the image files say
+ids, ruled  unique image ids; reasons for leaving out repeats and children (rules.py)
+first       first row of the same patient, path and content
+grouped     columns of records.py but group_id and split; other_id (rules.unique_ids); and group, the position of the
+            group's first row
+named       group_id, and whether the group has a child's image that is kept
+found, first_remembered  what is remembered of each row, and of each remembered row (sides.py)
+records     the result: grouped with group_id and split
+"""
 
 import glob
 import os
@@ -11,7 +23,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cxrflow.engines import Engine
@@ -47,26 +58,42 @@ class Rows:
                 shutil.rmtree(left, ignore_errors=True)
         self._temporary = TemporaryDirectory(prefix=f"{here}{os.getpid()}.", dir=work)
         self._folder = Path(self._temporary.name).absolute()
+        self._tables: dict[str, Any] = {}
 
-    def write(self, name: str, batches: Iterable["pa.RecordBatch"]) -> Any:
-        """Write a table; returns it as an Ibis table of the engine."""
+    def write(self, name: str, parts: Iterable["pa.RecordBatch | pa.Table"]) -> Any:
+        """Write a table that comes in parts, at least one; returns it as ``table``."""
         from pyarrow import parquet
 
         folder = self._folder / name
         folder.mkdir()
-        for number, batch in enumerate(batches):
-            with parquet.ParquetWriter(folder / f"part-{number:06}.parquet", batch.schema) as file:
-                file.write_batch(batch)
-        return self._backend.read_parquet(f"{folder}/*.parquet" if self._backend.name == "duckdb" else folder)
+        for number, part in enumerate(parts):
+            with parquet.ParquetWriter(folder / f"part-{number:06}.parquet", part.schema) as file:
+                file.write(part)
+        return self.table(name)
 
-    def save(self, name: str, table: Any) -> None:
-        """Let the engine compute and write a table."""
+    def save(self, name: str, table: Any) -> Any:
+        """Let the engine compute and write a table; returns it as ``table``."""
         folder, ordered = self._folder / name, table.order_by("position")
         if self._backend.name == "duckdb":
             folder.mkdir()
             self._backend.to_parquet(ordered, folder / "part-0.parquet")
         else:
             self._backend.to_parquet(ordered, folder)
+        return self.table(name)
+
+    def table(self, name: str) -> Any:
+        """A written or saved table as an Ibis table of the engine."""
+        if name not in self._tables:
+            folder = self._folder / name
+            files = f"{folder}/*.parquet" if self._backend.name == "duckdb" else folder
+            self._tables[name] = self._backend.read_parquet(files)
+        return self._tables[name]
+
+    def count(self, name: str) -> int:
+        """Number of rows of a table."""
+        from pyarrow import parquet
+
+        return sum(parquet.read_metadata(path).num_rows for path in (self._folder / name).glob("*.parquet"))
 
     def read(self, name: str, columns: list[str] | None = None) -> Iterator["pa.RecordBatch"]:
         """A written or saved table, batch by batch, in order; at least one batch, if empty."""
@@ -81,16 +108,16 @@ class Rows:
                 yield from file.iter_batches(_BATCH, columns=columns)
 
     def together(self, *wanted: tuple[str, list[str]]) -> Iterator["pa.Table"]:
-        """Columns of several tables side by side, in parts of equal length."""
+        """Columns of several tables side by side, in parts of equal length; at least one part, if empty."""
         import pyarrow as pa
 
         for parts in zip(*(_exactly(self.read(name, columns)) for name, columns in wanted), strict=True):
             arrays = [column for part in parts for column in part.columns]
             yield pa.table(arrays, names=[name for part in parts for name in part.column_names])
 
-    def integers(self, name: str, column: str, rows: int) -> NDArray[np.int32]:
+    def integers(self, name: str, column: str) -> NDArray[np.int32]:
         """A column of whole numbers, int32 (rows,), -1 for null."""
-        out, start = np.empty(rows, dtype=np.int32), 0
+        out, start = np.empty(self.count(name), dtype=np.int32), 0
         for batch in self.read(name, [column]):
             out[start : start + len(batch)] = batch.column(0).fill_null(-1).to_numpy(zero_copy_only=False)
             start += len(batch)
@@ -112,10 +139,10 @@ def _exactly(batches: Iterable["pa.RecordBatch"]) -> Iterator["pa.Table"]:
     import pyarrow as pa
 
     held: list[pa.RecordBatch] = []
-    space = _BATCH
+    space, empty = _BATCH, True
     for batch in batches:
-        while len(batch):
-            part, batch = batch.slice(0, space), batch.slice(space)
+        while len(batch) or empty:
+            part, batch, empty = batch.slice(0, space), batch.slice(space), False
             held.append(part)
             space -= len(part)
             if not space:
@@ -164,23 +191,3 @@ def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatc
         if len(part) < _BATCH:
             return
         start += len(part)
-
-
-class Categories:
-    """Collects a column of texts as codes, batch by batch."""
-
-    def __init__(self) -> None:
-        self._codes: dict[str, int] = {}
-        self._parts: list[NDArray[np.int32]] = []
-
-    def add(self, column: "pa.Array") -> None:
-        """Add the column of a batch."""
-        encoded = column.dictionary_encode()
-        codes = [self._codes.setdefault(text, len(self._codes)) for text in encoded.dictionary.to_pylist()]
-        at = encoded.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
-        self._parts.append(np.array([*codes, -1], dtype=np.int32)[at])
-
-    def series(self) -> pd.Series:
-        """The whole column, of a categorical dtype."""
-        codes = np.concatenate(self._parts) if self._parts else np.empty(0, dtype=np.int32)
-        return pd.Series(pd.Categorical.from_codes(codes, pd.Index(list(self._codes), dtype=object)))

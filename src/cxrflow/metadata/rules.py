@@ -43,6 +43,20 @@ def first_rows(table: Any, keys: tuple[str, ...]) -> Any:
     return table.select("position", **first)
 
 
+def named_groups(table: Any) -> Any:
+    """Names of the groups, and whether a kept image of the group is a child's: columns position, group_id, children.
+
+    A group is named after its alphabetically first patient, or image if no patient is known. The name does not depend
+    on the order of rows, but may change with a new member; sides.py keeps the group's side nevertheless.
+
+    table  columns position, group (any number of the group), image_id, patient_id, paediatric, left_out
+    """
+    same = ibis.window(group_by=table.group)
+    child = (_kept(table) & table.paediatric).cast("int8").max().over(same)
+    name = ibis.coalesce(table.patient_id.min().over(same), table.image_id.min().over(same))
+    return table.select("position", group_id=name, children=child == 1)
+
+
 def leave_out_repeats(table: Any, leave_out_children: bool) -> Any:
     """Apply the rules in order. Returns all rows; those that a rule leaves out have its reason in ``left_out``."""
     if leave_out_children:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import ibis
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
@@ -13,7 +13,7 @@ from cxrflow.csv_files import to_csv
 from cxrflow.engines import Engine
 from cxrflow.files import write_whole
 from cxrflow.metadata.build import SIDES, Built, build_records
-from cxrflow.metadata.groups import check_classes, unknown_patients
+from cxrflow.metadata.groups import check_classes, said_of_unknown
 from cxrflow.metadata.overlap import collection_overlap, most_shared, overlap_map, print_overlap
 from cxrflow.metadata.remembered import write_sides
 from cxrflow.metadata.sides import Sides
@@ -40,18 +40,18 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
     """
     built = build_records(sources, metadata, task, engine, data)
     facts = summary(built)
-    print_reconciliation(built.outline)
+    print_reconciliation(built.table)
     print_rows(built)
-    print_split(built.outline, task, facts)
+    print_split(built.table, task, facts)
     if built.sides is not None:
         print_moved(built.sides)
     print_not_frontal(facts)
     print_files(built.files)
     print_tables_read(built)
-    overlap = collection_overlap(built.outline, built.near)
+    overlap = collection_overlap(built.table, built.near)
     print_overlap(overlap)
     write_tables(built, overlap, results)
-    check_classes(built.outline[built.outline.left_out.isna()], task, why_left_out(built))
+    check_classes(_groups_of_classes(built.table), task, why_left_out(built))
     if built.sides is not None:
         write_sides(built.sides.parts(), data / SIDES)
     write_records(built.parts(), data / "records.csv")
@@ -63,7 +63,7 @@ def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
 
     overlap  table of ``collection_overlap``; if it is empty, no figure is written
     """
-    tables = {"reconciliation": reconciliation(built.outline), "shares": shares(built.outline), "overlap": overlap}
+    tables = {"reconciliation": reconciliation(built.table), "shares": shares(built.table), "overlap": overlap}
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", to_csv(table))
     if not overlap.empty:
@@ -71,14 +71,15 @@ def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
     write_sealed(results / "summary.json", summary(built))
 
 
-def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
+def reconciliation(records: Any) -> pd.DataFrame:
     """Number of rows by collection and fate: columns source, fate, rows. Fate is ``kept: <class>``, or the reason for
     leaving the row out, without details in parentheses at its end. The counts add up to the number of ``records``.
+
+    records  Ibis table: columns source, label, left_out, position
     """
-    order = {source: position for position, source in enumerate(records.source.unique())}
-    keys = ["source", "label", "left_out"]
-    alike = records.groupby(keys, sort=False, dropna=False, observed=True).size().rename("rows").reset_index()
-    alike = alike.astype(dict.fromkeys(keys, object))
+    alike = records.group_by(["source", "label", "left_out"]).agg(rows=records.count(), first=records.position.min())
+    alike = pd.DataFrame(alike.to_pandas()).astype(dict.fromkeys(("source", "label", "left_out"), object))
+    order = alike.groupby("source")["first"].min()
     reason = alike.left_out.astype("string").str.replace(r" \(.*\)$", "", regex=True).astype(object)
     fate = reason.where(alike.left_out.notna(), KEPT + ": " + alike.label.fillna(""))
     counted = alike.assign(fate=fate).groupby(["source", "fate"], sort=False)["rows"].sum().reset_index()
@@ -87,15 +88,27 @@ def reconciliation(records: pd.DataFrame) -> pd.DataFrame:
     return ranked.sort_values(["s", "k", "r", "fate"])[["source", "fate", "rows"]].reset_index(drop=True)
 
 
-def shares(records: pd.DataFrame) -> pd.DataFrame:
-    """Kept images and groups by split, collection and class: columns split, source, label, images, groups."""
-    kept = records.loc[records.left_out.isna(), ["split", "source", "label", "image_id", "group_id"]]
-    counted = kept.groupby(["split", "source", "label"], observed=True).agg(
-        images=("image_id", "size"), groups=("group_id", "nunique")
-    )
-    table = counted.reset_index().astype(dict.fromkeys(("split", "source", "label"), object))
+def shares(records: Any) -> pd.DataFrame:
+    """Kept images and groups by split, collection and class: columns split, source, label, images, groups.
+
+    records  Ibis table: columns split, source, label, left_out, group
+    """
+    kept = _kept(records)
+    keys = ["split", "source", "label"]
+    counted: pd.DataFrame = kept.group_by(keys).agg(images=kept.count(), groups=kept.group.nunique()).to_pandas()
     order = {split: position for position, split in enumerate(SPLITS)}
-    return table.sort_values(["split", "source", "label"], key=lambda c: c.map(order) if c.name == "split" else c)
+    return counted.sort_values(keys, key=lambda column: column.map(order) if column.name == "split" else column)
+
+
+def _kept(records: Any) -> Any:
+    return records.filter(records.left_out.isnull())
+
+
+def _groups_of_classes(records: Any) -> pd.DataFrame:
+    """Kept images and their groups: columns label, split, images, groups."""
+    kept = _kept(records)
+    counted = kept.group_by(["label", "split"]).agg(images=kept.count(), groups=kept.group.nunique())
+    return pd.DataFrame(counted.to_pandas())
 
 
 def summary(built: Built) -> dict[str, Any]:
@@ -106,30 +119,34 @@ def summary(built: Built) -> dict[str, Any]:
     users' own tables were read, and what of all tables was not, in words.
     """
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
-    kept = built.outline[built.outline.left_out.isna()]
-    sizes = kept.groupby("group_id", sort=False).size()
-    members = kept[kept.group_id == sizes.idxmax()] if len(sizes) else kept
-    positions = members.index.to_numpy()[:1]
-    flagged = np.flatnonzero((built.outline.left_out.isna() & (built.outline.frontal < FLAG)).to_numpy())
-    scores = built.outline.frontal.iloc[flagged].tolist()
-    not_frontal = sorted(zip(scores, built.texts("image_id", flagged), strict=True))
+    kept = _kept(built.table)
+    counts = kept.agg(
+        kept=kept.count(),
+        groups=kept.group.nunique(),
+        patients=kept.patient_id.nunique(),
+        under_18=(kept.age < 18).sum(),
+        turned=kept.turned.sum(),
+    )
+    (count,) = counts.to_pandas().fillna(0).astype(int).to_dict("records")
+    rows = built.rows.count(built.name)
+    sources = kept.group_by("source").agg(
+        unknown=kept.patient_id.isnull().sum(), images=kept.count(), first=kept.position.min()
+    )
+    sources = sources.order_by("first").to_pandas()
+    flagged = kept.filter(kept.frontal < FLAG).select("frontal", "image_id").to_pandas()
+    not_frontal = sorted(zip(flagged.frontal.tolist(), flagged.image_id, strict=True))
     return {
-        "rows": len(built.outline),
+        "rows": rows,
         "rows_of_tables": built.listed,
-        "kept": len(kept),
-        "left_out": len(built.outline) - len(kept),
-        "groups": len(sizes),
-        "patients": int(kept.patient_id.nunique()),
-        "under_18": int((kept.age < 18).sum()),
+        "kept": count["kept"],
+        "left_out": rows - count["kept"],
+        "groups": count["groups"],
+        "patients": count["patients"],
+        "under_18": count["under_18"],
         "near_repeats": built.near_repeats,
         "near_repeats_in_all": len(built.near),
-        "largest_group": {
-            "group_id": next(iter(built.texts("group_id", positions)), None),
-            "images": len(members),
-            "patients": int(members.patient_id.nunique()),
-            "joined_by": _joined_by(built, members),
-        },
-        "unknown_patients": unknown_patients(kept),
+        "largest_group": _largest_group(built),
+        "unknown_patients": said_of_unknown(sources[["source", "unknown", "images"]].itertuples(index=False)),
         "tables_read": _tables_read(built),
         "moved": {
             "groups": int(moved.group_id.nunique()),
@@ -141,7 +158,7 @@ def summary(built: Built) -> dict[str, Any]:
             "images": len(flagged),
             "list": [{"image_id": image_id, "frontal": round(score, 3)} for score, image_id in not_frontal],
         },
-        "turned": int(kept.turned.sum()),
+        "turned": count["turned"],
         "files": {
             folder: {"respelled": files.respelled, "unlisted": dict(files.unlisted)}
             for folder, files in built.files.items()
@@ -149,17 +166,25 @@ def summary(built: Built) -> dict[str, Any]:
     }
 
 
-def _joined_by(built: Built, members: pd.DataFrame) -> dict[str, Any] | None:
-    """The picture that occurs with most patients of a group: its first image, and how many images and patients have it.
-
-    members  kept images of the group
-    """
-    group = built.outline[built.outline.group_id.isin(members.group_id)]
-    if group.empty or (found := most_shared(group, built.near)) is None:
-        return None
-    first, images, patients = found
-    (image_id,) = built.texts("image_id", np.array([first]))
-    return {"image_id": image_id, "images": images, "patients": patients}
+def _largest_group(built: Built) -> dict[str, Any]:
+    """Name of the largest group, the first of several; its kept images and their patients; and, as ``joined_by``, the
+    picture that occurs with most patients: its first image, and how many images and patients have it."""
+    kept = _kept(built.table)
+    sizes = kept.group_by("group").agg(
+        images=kept.count(), patients=kept.patient_id.nunique(), first=kept.position.min(), group_id=kept.group_id.min()
+    )
+    largest = sizes.order_by([ibis.desc("images"), "first"]).limit(1).to_pandas()
+    if largest.empty:
+        return {"group_id": None, "images": 0, "patients": 0, "joined_by": None}
+    (found,) = largest.to_dict("records")
+    members = built.table.filter(built.table.group == found["group"])
+    columns = members.select("position", "image_id", "patient_id", "content_hash", "left_out")
+    group = columns.order_by("position").to_pandas().set_index("position")
+    joined_by = None
+    if (shared := most_shared(group, built.near)) is not None:
+        first, images, patients = shared
+        joined_by = {"image_id": group.image_id[first], "images": images, "patients": patients}
+    return {name: found[name] for name in ("group_id", "images", "patients")} | {"joined_by": joined_by}
 
 
 def _tables_read(built: Built) -> list[str]:
@@ -170,7 +195,7 @@ def _tables_read(built: Built) -> list[str]:
 def why_left_out(built: Built) -> str:
     """The most frequent reasons for leaving out rows, and the words of labels that are not known; empty if no row is
     left out."""
-    fates = reconciliation(built.outline)
+    fates = reconciliation(built.table)
     counted = fates[~fates.fate.str.startswith(KEPT)].groupby("fate")["rows"].sum().sort_values(ascending=False)
     if counted.empty:
         return ""
@@ -182,16 +207,17 @@ def why_left_out(built: Built) -> str:
     return f"{said} `cxrflow sources` with the folder's name shows what is not read and why."
 
 
-def print_reconciliation(records: pd.DataFrame) -> None:
-    """Print how many rows of each collection are kept or left out, and why."""
+def print_reconciliation(records: Any) -> None:
+    """Print how many rows of each collection are kept or left out, and why; ``records`` as for ``reconciliation``."""
     table = Table("collection", "fate", "rows", title="Every row, kept or left out")
     table.columns[2].justify = "right"
-    for source, rows in reconciliation(records).groupby("source", sort=False):
+    fates = reconciliation(records)
+    for source, rows in fates.groupby("source", sort=False):
         for position, row in enumerate(rows.itertuples()):
             table.add_row(escape(str(source)) if position == 0 else "", escape(str(row.fate)), f"{row.rows:,}")
         table.add_row("", "[bold]all", f"[bold]{rows.rows.sum():,}", end_section=True)
-    kept = records.left_out.isna().sum()
-    sums = f"{kept:,} + {len(records) - kept:,} = {len(records):,}"
+    kept, count = fates.rows[fates.fate.str.startswith(KEPT)].sum(), fates.rows.sum()
+    sums = f"{kept:,} + {count - kept:,} = {count:,}"
     table.add_row("[bold]all", "[bold]kept + left out", f"[bold]{sums}")
     Console().print(table)
 
@@ -204,23 +230,27 @@ def print_tables_read(built: Built) -> None:
 
 def print_rows(built: Built) -> None:
     """Print how many rows every table has, and how many images they are."""
-    images = built.outline.source.value_counts()
+    images = reconciliation(built.table).groupby("source")["rows"].sum()
     for source, counted in built.listed.items():
         rows = ", ".join(f"{rows:,} in {table}" for table, rows in counted.items())
         Console().print(f"Rows of {source}: {rows}; {images.get(source, 0):,} images.", markup=False, highlight=False)
 
 
-def print_split(records: pd.DataFrame, task: Task, facts: dict[str, Any]) -> None:
+def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
     """Print the number of images, by class, and of groups on each side of the split, the largest group, and
-    the collections whose patients are not all known."""
-    console = Console()
-    kept = records[records.left_out.isna()]
+    the collections whose patients are not all known.
+
+    records  Ibis table: columns label, split, left_out, group
+    facts    from ``summary``
+    """
+    console, kept = Console(), _kept(records)
+    images = _groups_of_classes(records).set_index(["split", "label"]).images
+    groups = kept.group_by("split").agg(groups=kept.group.nunique()).to_pandas().set_index("split").groups
     names = [escape(task.names[label]) for label in task.order]
     sides = Table("split", *names, "images", "groups", title="Sides of the split")
     for side in SPLITS:
-        rows = kept[kept.split == side]
-        by_class = [f"{(rows.label == c).sum():,}" for c in task.order]
-        sides.add_row(side, *by_class, f"{len(rows):,}", f"{rows.group_id.nunique():,}")
+        by_class = [int(images.get((side, label), 0)) for label in task.order]
+        sides.add_row(side, *(f"{count:,}" for count in (*by_class, sum(by_class), int(groups.get(side, 0)))))
     console.print(sides)
     largest = facts["largest_group"]
     said = f"Largest group: {largest['group_id']}, {largest['images']} images of {largest['patients']} patients."

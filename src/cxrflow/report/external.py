@@ -22,7 +22,7 @@ def validate(folder: Path, params: Params, engine: Engine, out: Path, ledger: Pa
     """
     predictor = Predictor(folder)
     figures, built, dataset = evaluate_collections(predictor, params, engine, out, ledger)
-    print_reconciliation(built.records)
+    print_reconciliation(built.table)
     print_tables_read(built)
     print_figures(figures, predictor.bundle.task)
     predictions = read_predictions(out / "predictions.csv", predictor.bundle.task)
