@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata import rows, rules, stage
+from cxrflow.metadata import counts, rows, rules, stage
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Sources
 from cxrflow.sources import SOURCES, table, tables
@@ -85,7 +85,7 @@ def test_bad_input_is_left_out_counted_and_listed(own, build, as_table, tmp_path
     for name, reason in expected.items():
         assert (found[name] is None) == (reason is None)
         assert reason is None or found[name].startswith(reason)
-    counted = stage.reconciliation(as_table(records))
+    counted = counts.reconciliation(as_table(records))
     assert counted.rows.sum() == len(rows)
     assert counted[counted.fate.str.startswith("kept")].rows.sum() == 2
     assert records.split.notna().equals(records.left_out.isna())
@@ -157,7 +157,7 @@ def test_boxes_are_in_the_records_and_those_not_read_are_said(
     built = build_records(sources, ignored, demo_params.task, engine, tmp_path / "work")
     assert built.records.boxes.tolist() == ["pneumonia:0.50000,0.25000,0.12500,0.06250", None]
     assert built.listed == {"nih": {"Data_Entry_2017.csv": 2}}
-    (said,) = stage.summary(built)["tables_read"]
+    (said,) = counts.summary(built)["tables_read"]
     assert said.startswith("nih: 1 box in BBox_List_2017.csv not read, the first in line 3: ")
     stage.print_tables_read(built)
     assert " ".join(said.split()) in " ".join(capsys.readouterr().out.split())

@@ -6,8 +6,8 @@ import pytest
 from cxrflow.engines import LocalEngine
 from cxrflow.metadata import rules
 from cxrflow.metadata.build import Built, build_records
+from cxrflow.metadata.counts import reconciliation, summary
 from cxrflow.metadata.overlap import collection_overlap
-from cxrflow.metadata.stage import reconciliation, summary
 from cxrflow.params import Sources
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata import rules, stage
+from cxrflow.metadata import counts, rules, stage
 from cxrflow.metadata.build import build_records
 from cxrflow.metadata.fingerprint import BLANK
 from cxrflow.params import Sources
@@ -46,7 +46,7 @@ def test_what_is_no_frontal_radiograph_is_kept_and_listed_and_inverted_ones_turn
     assert records.index[records.turned].tolist() == ["mine/4.png"]
     assert (records.frontal[:9] >= FLAG).all()
     assert records.left_out[:10].isna().all()
-    facts = stage.summary(built)
+    facts = counts.summary(built)
     score = round(float(records.frontal["mine/x.png"]), 3)
     assert facts["not_frontal"] == {"below": FLAG, "images": 1, "list": [{"image_id": "mine:x.png", "frontal": score}]}
     assert facts["turned"] == 1
@@ -85,7 +85,7 @@ def test_the_picture_that_joins_many_people_is_named(own, how, demo_params, engi
     built = build_records(
         Sources(root=str(root), collections=None), how, demo_params.task, engine, tmp_path, split=False
     )
-    facts = stage.summary(built)
+    facts = counts.summary(built)
     joined = {"image_id": "mine:no image 0.png", "images": 5, "patients": 5}
     assert facts["largest_group"] == {"group_id": "mine:p0", "images": 8, "patients": 5, "joined_by": joined}
     stage.print_split(built.table, demo_params.task, facts)

@@ -6,7 +6,7 @@ import pytest
 
 from cxrflow.csv_files import read_csv
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata import stage
+from cxrflow.metadata import counts, stage
 from cxrflow.metadata.build import SIDES, build_records
 from cxrflow.metadata.groups import split_of
 from cxrflow.params import Sources
@@ -116,4 +116,4 @@ def test_an_external_evaluation_neither_reads_nor_keeps_sides(own, how, demo_par
     assert set(built.records.split) == {"test"}
     with pytest.raises(CxrflowError, match="damaged"):
         build_records(sources, ignored, demo_params.task, engine, tmp_path)
-    assert stage.summary(built)["moved"] == {"groups": 0, "images": 0, "list": []}
+    assert counts.summary(built)["moved"] == {"groups": 0, "images": 0, "list": []}

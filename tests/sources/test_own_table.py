@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cxrflow.cli import app
 from cxrflow.columns import Columns
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata import stage
+from cxrflow.metadata import counts, stage
 from cxrflow.params import Sources, resolved_yaml
 from cxrflow.sources import find_collections, read_collections
 from cxrflow.sources.collection import Options
@@ -104,7 +104,7 @@ def test_every_row_of_an_export_is_counted_by_the_stage(export, demo_params, eng
         demo_params.metadata.model_copy(update={"files": "ignored"}),
     )
     built = stage.run(sources, how, demo_params.task, engine, tmp_path / "data", tmp_path / "results")
-    fates = stage.reconciliation(built.table)
+    fates = counts.reconciliation(built.table)
     assert dict(zip(fates.fate, fates.rows, strict=True)) == dict.fromkeys(
         ["kept: covid", "kept: normal", "kept: pneumonia"], 50
     )

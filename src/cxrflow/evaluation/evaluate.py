@@ -29,6 +29,7 @@ from cxrflow.files import write_json, write_whole
 from cxrflow.images.prepare import prepare_all
 from cxrflow.metadata import stage
 from cxrflow.metadata.build import FINGERPRINTS, Built, build_records
+from cxrflow.metadata.counts import why_left_out
 from cxrflow.metadata.groups import with_children
 from cxrflow.metadata.overlap import collection_overlap
 from cxrflow.model_card import CARD, NOT_MEASURED, card_of, with_starts
@@ -106,7 +107,7 @@ def evaluate_collections(
     reasons, rows = out / "records.csv", len(records)
     nothing = f"{params.sources.root}: none of {rows} rows is left to evaluate; {reasons} gives each reason."
     if kept.empty:
-        raise CxrflowError(f"{nothing} {stage.why_left_out(built.with_records(records))}")
+        raise CxrflowError(f"{nothing} {why_left_out(built.with_records(records))}")
     stores = prepare_all(kept, built.root, predictor.bundle.steps, engine, out / "images")
     dataset = Dataset.join(kept, stores, task)
     unprepared = dataset.left_out.set_index("image_id").left_out
