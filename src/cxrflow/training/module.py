@@ -18,6 +18,7 @@ from cxrflow.task import Task
 from cxrflow.training.augmentation import augment
 from cxrflow.training.cells import GroupDro
 from cxrflow.training.data import Batch
+from cxrflow.training.graphed import GraphedNetwork
 
 #: Metric that selects the epoch: macro AUROC on val, with ties (easy data reach 1 early) broken by the lower loss. The
 #: loss term is smaller than the change of AUROC when two images swap ranks.
@@ -42,6 +43,7 @@ class TrainingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
+        self._in_training = GraphedNetwork(self.network)
         self.history: list[dict[str, float]] = []
         self.origin: dict[str, Any] = {"pretrained_on": [], "listed": True}
         self.robust: GroupDro | None = None
@@ -80,7 +82,7 @@ class TrainingModule(lightning.LightningModule):
         random = torch.Generator().manual_seed(drawn)
         self._generator.manual_seed(drawn)  # for dropout
         changed = augment(images.float() / 255, self._params.augmentation, random)
-        logits = self.network(to_input(changed, *self.input))
+        logits = self._in_training(to_input(changed, *self.input))
         if self.robust is None:
             loss = self._loss(logits, labels)
         else:

@@ -1,0 +1,75 @@
+"""What a GPU does otherwise: pixels that lie on the card, and the network as CUDA graphs."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from cxrflow.models import find_model
+from cxrflow.training.data import without_waiting
+from cxrflow.training.graphed import GraphedNetwork
+
+CPU = torch.device("cpu")
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def trained(graphed: bool, device: torch.device) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Losses of eight steps, the last of them with fewer images, and the network's state afterwards."""
+    torch.manual_seed(0)
+    network = find_model("resnet18").build(1, 3).to(device).train()
+    called = GraphedNetwork(network) if graphed else network
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    losses = []
+    for count in (16, 16, 16, 10, 16, 16, 16, 5):
+        images, labels = torch.rand(count, 1, 64, 64).to(device), torch.arange(count).to(device) % 3
+        loss = cross_entropy(called(images), labels)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(float(loss))
+    return losses, {name: value.cpu() for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda"), marks=on_gpu)])
+def test_a_graphed_network_learns_as_the_network_itself(device: torch.device) -> None:
+    expected, plain = trained(False, device)
+    losses, state = trained(True, device)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    for name, value in plain.items():
+        torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_that_cannot_be_captured_is_called_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        network.running_mean.fill_(9)  # the passes before a capture change it
+        raise RuntimeError("operation not permitted when stream is capturing\nCompile with ...")
+
+    network = torch.nn.BatchNorm2d(1)
+    images, called = torch.rand(4, 1, 2, 2), GraphedNetwork(network)
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", refuse)
+    called._capture(images)
+    assert "No CUDA graphs of this network" in capsys.readouterr().out
+    assert network.running_mean.item() == 0
+    torch.testing.assert_close(called(images), torch.nn.BatchNorm2d(1)(images))
+
+
+def test_a_copy_of_a_graphed_network_is_of_the_copied_network() -> None:
+    """Lightning's average is a deep copy of the module that holds both."""
+    holder = torch.nn.Module()
+    holder.network = torch.nn.Linear(2, 2)
+    holder.called = GraphedNetwork(holder.network)  # type: ignore[assignment]
+    copied = copy.deepcopy(holder)
+    with torch.no_grad():
+        copied.network.weight.fill_(7)
+        copied.network.bias.fill_(0)
+    assert copied.called(torch.ones(1, 2)).tolist() == [[14, 14]]
+    assert set(holder.state_dict()) == {"network.weight", "network.bias"}
+
+
+def test_a_tensor_stays_where_it_is_on_a_cpu() -> None:
+    tensor = torch.from_numpy(np.arange(3))
+    assert without_waiting(tensor, CPU) is tensor
