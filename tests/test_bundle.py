@@ -35,6 +35,17 @@ from cxrflow.training.train import train
 Tiny = Callable[..., tuple[Dataset, Images]]
 
 
+def test_the_mean_of_several_networks_is_sharpened(written: Path) -> None:
+    """0.5 and 0.3 have the mean 0.4; squared, 0.16, 0.25 and 0.01 of 0.42."""
+    by_fold = np.array([[[0.5, 0.4, 0.1]], [[0.3, 0.6, 0.1]]])
+    bundle, _ = read_bundle(written)
+    assert bundle.pooled(by_fold) == pytest.approx(np.array([[0.4, 0.5, 0.1]]))
+    sharper = bundle.model_copy(update={"sharpness": 2.0})
+    assert sharper.pooled(by_fold) == pytest.approx(np.array([[0.16, 0.25, 0.01]]) / 0.42)
+    assert sharper.pooled(by_fold[:, 0]) == pytest.approx(np.array([0.16, 0.25, 0.01]) / 0.42)
+    assert np.isnan(sharper.pooled(by_fold * np.nan)).all()
+
+
 @pytest.fixture(scope="session")
 def written(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with an operating point and prediction sets; not to be changed."""

@@ -131,6 +131,7 @@ class Bundle(BaseModel):
     purpose           intended use and excluded use
     task              the classes, in the order of the networks' outputs, and the positive one
     networks          whose probabilities are averaged
+    sharpness         power of their mean (``pooled``)
     thresholds        operating points by name (thresholds.json); empty for an imported network
     prediction_sets   prediction sets (thresholds.json); None for an imported network
     sources           number of training and validation images of each source
@@ -147,6 +148,7 @@ class Bundle(BaseModel):
     purpose: str = PURPOSE
     task: Task
     networks: Annotated[tuple[Network, ...], Field(min_length=1, max_length=20)]
+    sharpness: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     thresholds: dict[Annotated[str, Field(pattern="^[a-z_]{1,40}$")], OperatingPoint] = {}
     prediction_sets: PredictionSets | None = None
     sources: dict[str, Annotated[int, _NOT_NEGATIVE]]
@@ -170,6 +172,19 @@ class Bundle(BaseModel):
     def folds(self) -> int:
         """Number of folds that the networks leave out; 0 if they left out val."""
         return max((-1 if network.fold is None else network.fold) for network in self.networks) + 1
+
+    def pooled(self, by_fold: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """The bundle's probabilities, float64 (..., classes), from those of the networks that left out each fold, float
+        (folds, ..., classes): their mean to the power ``sharpness``, normalised to a sum of 1.
+
+        The mean of calibrated networks that err differently is less sure than it is right (Rahaman and Thiery, NeurIPS
+        2021, section 4); the power makes up for it.
+        """
+        mean = np.asarray(by_fold, np.float64).mean(axis=0)
+        if self.sharpness == 1:
+            return np.asarray(mean)
+        raised = mean**self.sharpness
+        return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
     @property
     def starts(self) -> list[Passport | None]:

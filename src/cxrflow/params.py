@@ -183,6 +183,7 @@ class Training(_Section):
     seed: Seed
     members: Annotated[list[dict[str, Any]], Field(max_length=20)] = []
     folds: Annotated[int, _Number, Field(ge=2, le=20)] | None = None
+    sharpness: Annotated[float, _Number, Field(ge=0.1, le=10)] = 1.0
 
     @model_validator(mode="before")
     @classmethod
@@ -213,12 +214,18 @@ class Training(_Section):
             raise ValueError("schedule.warmup_epochs must be below epochs")
         if self.folds and len(self.members) > self.folds and len(self.members) % self.folds:
             raise ValueError("members: their number must be a multiple of folds, so that all folds are left out alike")
+        if self.sharpness != 1 and not self.members and self.folds is None:
+            raise ValueError("sharpness is of the mean of several networks; set it to 1, or set members or folds")
         return self
 
 
+#: Keys of the section training that are of all networks of a bundle together.
+_OF_ALL = {"members", "folds", "sharpness"}
+
+
 class Member(NamedTuple):
-    """How one network of a bundle is made: its image steps, its training without ``members`` and ``folds``, and the
-    fold that it leaves out (from 0; None: it is trained on the split train)."""
+    """How one network of a bundle is made: its image steps, its training without what is of all networks together, and
+    the fold that it leaves out (from 0; None: it is trained on the split train)."""
 
     images: Images
     training: Training
@@ -233,7 +240,7 @@ def members_of(images: Images, training: Training) -> list[Member]:
     """
     if not training.members and training.folds is None:
         return [Member(images, training, None)]
-    sections = images.model_dump(), training.model_dump(exclude={"members", "folds"})
+    sections = images.model_dump(), training.model_dump(exclude=_OF_ALL)
     entries = training.members or [{}]
     members = []
     for number in range(max(len(entries), training.folds or 1)):

@@ -132,7 +132,7 @@ def _decisions(bundle: Bundle, by_fold: np.ndarray) -> _Row:
 
     by_fold  calibrated probabilities, float (folds, classes)
     """
-    order, score = bundle.task.order, by_fold.mean(axis=0)
+    order, score = bundle.task.order, bundle.pooled(by_fold)
     positive = score[bundle.task.positive_column]
     decided: _Row = {**dict(zip(order, score.tolist(), strict=True)), "prediction": order[int(score.argmax())]}
     decided |= {f"positive_at_{name}": bool(positive >= at.threshold) for name, at in bundle.thresholds.items()}
@@ -145,7 +145,7 @@ def _decisions(bundle: Bundle, by_fold: np.ndarray) -> _Row:
 def _columns(bundle: Bundle) -> list[str]:
     return [
         "path",
-        *_decisions(bundle, np.zeros((max(bundle.folds, 1), len(bundle.task.order)))),
+        *_decisions(bundle, np.ones((max(bundle.folds, 1), len(bundle.task.order)))),
         "frontal",
         "flag",
         "note",

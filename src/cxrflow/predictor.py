@@ -45,7 +45,7 @@ class Predictor:
                 raise CxrflowError(f"{folder}: the bundle has no network {member}, only 1 to {len(modules)}.")
             self.networks = [self.networks[member - 1]]
             # What was chosen for all networks together does not hold for one.
-            update = {"networks": (self.networks[0].about.model_copy(update={"fold": None}),)}
+            update = {"networks": (self.networks[0].about.model_copy(update={"fold": None}),), "sharpness": 1.0}
             self.bundle = self.bundle.model_copy(update=update | {"thresholds": {}, "prediction_sets": None})
 
     def with_modules(self, change: Callable[[LoadedNetwork], nn.Module]) -> "Predictor":
@@ -66,20 +66,20 @@ class Predictor:
         return prepare_file(self.bundle.steps, Path(path)).images
 
     def scores(self, views: Views) -> NDArray[np.float64]:
-        """Calibrated probabilities of prepared images, the mean over the networks.
+        """Calibrated probabilities of prepared images by all networks together (``Bundle.pooled``).
 
         views  as ``prepare`` returns them, or stacked: an array (n, size, size) for each of the image steps
         Returns float64 (n, classes), classes in the order of ``bundle.task``; each row sums to 1.
         Raises CxrflowError if a network gives no number for one of them: this is never an answer.
         """
-        scores = self.scores_by_fold(views).mean(axis=0)
+        scores = self.bundle.pooled(self.scores_by_fold(views))
         if without := int((~np.isfinite(scores)).any(axis=1).sum()):
             raise CxrflowError(f"{self.folder}: {NO_NUMBER} for {without} of {len(scores)} images; use another bundle.")
         return np.asarray(scores)
 
     def scores_by_fold(self, views: Views) -> NDArray[np.float64]:
-        """As ``scores``, but the mean of the networks that left out each fold: float64 (folds, n, classes), folds 1 if
-        they left out val. A row is NaN where a network gives no number for an image (NO_NUMBER)."""
+        """The mean of the networks that left out each fold: float64 (folds, n, classes), folds 1 if they left out val.
+        A row is NaN where a network gives no number for an image (NO_NUMBER)."""
         arrays = [views] if isinstance(views, np.ndarray) else list(views)
         if len(arrays) != len(self.bundle.steps):
             raise ValueError(f"{len(self.bundle.steps)} arrays of images are needed, one for each of bundle.steps")
@@ -97,7 +97,7 @@ class Predictor:
         Raises CxrflowError if the tasks of bundle and data set differ (``check_task``), or if the images were not
         prepared by the bundle's image steps.
         """
-        return np.asarray(self.score_by_fold(dataset).mean(axis=0))
+        return self.bundle.pooled(self.score_by_fold(dataset))
 
     def score_by_fold(self, dataset: "Dataset", fold: int | None = None) -> NDArray[np.float64]:
         """``scores_by_fold`` of a data set, as ``score``; of the networks that left out ``fold`` alone, if it is

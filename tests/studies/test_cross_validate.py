@@ -111,3 +111,21 @@ def test_children_are_learned_from_in_every_fold_and_scored_in_none(
         assert set(learned.records.split[learned.records.image_id.isin(children)]) == {"train"}
         assert set(children) <= set(learned.records.image_id)
         assert set(learned.records.split) == {"train", "val"}
+
+
+def test_the_sharpness_that_fits_is_found_outside_the_test_split(drawn_set: Callable[..., Dataset], task: Task) -> None:
+    """Labels drawn with probabilities whose square roots, normalised, are the means: a sharpness of 2 calibrates them.
+    The images of the split test, all labelled wrongly, have no part in it."""
+    random, count = np.random.default_rng(0), 6000
+    right = random.dirichlet(np.ones(3), count)
+    labels = [task.order[random.choice(3, p=row)] for row in right[:-1000]]
+    labels += [task.order[int(row.argmin())] for row in right[-1000:]]
+    means = np.sqrt(right)
+    means /= means.sum(axis=1, keepdims=True)
+    split = ["train"] * (count - 1000) + ["test"] * 1000
+    dataset = drawn_set(task, [("x", label, 1) for label in labels], split=split)
+    found = module._sharpness(dataset, means, 1.5)
+    assert found["in_use"] == 1.5
+    assert found["fits"] == pytest.approx(2, abs=0.1)
+    alone = dataset.where(dataset.records.split == "test")
+    assert module._sharpness(alone, means[-1000:], 1.5)["fits"] is None

@@ -71,6 +71,8 @@ def test_members_are_what_differs_and_take_turns_with_the_next_seed(params: Para
         ({"members": [{}] * 3, "folds": 2}, "must be a multiple of folds"),
         ({"members": [{"loss_weights": {"flu": 2}}]}, "flu is not one of the task's classes"),
         ({"folds": 1}, "folds"),
+        ({"sharpness": 2.0}, "sharpness is of the mean of several networks"),
+        ({"members": [{"sharpness": 2.0}]}, "sharpness is a key of neither"),
         ({"members": [3]}, "members"),
     ],
 )
@@ -103,7 +105,7 @@ def test_a_bundle_of_two_networks_is_the_mean_of_both_and_each_is_calibrated_by_
     two_views: tuple[Dataset, Images], recipe: Training, params: Params, tmp_path: Path
 ) -> None:
     dataset, steps = two_views
-    bundle = train(dataset, steps, recipe, tmp_path)
+    bundle = train(dataset, steps, recipe.model_copy(update={"sharpness": 2.0}), tmp_path)
     assert bundle is not None
     assert [network.fold for network in bundle.networks] == [0, 1]
     assert [network.epoch for network in bundle.networks] == [3, 3]  # the last: nothing is chosen on what is left out
@@ -113,7 +115,8 @@ def test_a_bundle_of_two_networks_is_the_mean_of_both_and_each_is_calibrated_by_
     assert history.network.value_counts().to_dict() == {1: 4, 2: 4}
     both, one, two = Predictor(tmp_path / "bundle"), *(Predictor(tmp_path / "bundle", k) for k in (1, 2))
     alone = one.score(dataset), two.score(dataset)
-    assert both.score(dataset) == pytest.approx((alone[0] + alone[1]) / 2)
+    squared = ((alone[0] + alone[1]) / 2) ** 2
+    assert both.score(dataset) == pytest.approx(squared / squared.sum(axis=1, keepdims=True))
     views = [np.asarray(store.images[dataset.rows]) for store in dataset.stores]
     assert both.scores(views) == pytest.approx(both.score(dataset))
     with pytest.raises(ValueError, match="2 arrays"):
@@ -133,7 +136,9 @@ def test_a_bundle_of_two_networks_is_the_mean_of_both_and_each_is_calibrated_by_
     assert sets == chosen.prediction_sets
     held = sets.held(both.score_by_fold(dataset.split("test")), dataset.task.order)
     assert held.shape == (len(dataset.split("test")), len(dataset.task.order))
-    assert (tmp_path / "bundle" / "model-card.md").read_text().count("which it left out") == 2
+    card = (tmp_path / "bundle" / "model-card.md").read_text()
+    assert card.count("which it left out") == 2
+    assert "probabilities of 2 networks, to the power 2" in card
 
 
 def test_an_interrupted_training_goes_on_with_the_network_that_it_was_at(

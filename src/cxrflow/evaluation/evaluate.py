@@ -128,7 +128,7 @@ def evaluate_collections(
 def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Path, ledger: Path) -> dict[str, Any]:
     images, bundle, bootstrap = test_set.images, predictor.bundle, Bootstrap(params.bootstrap, params.seed)
     by_fold = predictor.score_by_fold(images)
-    scored = Scored(images.task, images.records, by_fold.mean(axis=0), bootstrap)
+    scored = Scored(images.task, images.records, bundle.pooled(by_fold), bootstrap)
     test_hash = test_set_hash(images.records)
     enter(ledger, bundle.digests["weights"], test_hash)
     figures = evaluate(scored)

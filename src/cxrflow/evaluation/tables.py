@@ -35,6 +35,11 @@ def print_figures(figures: dict[str, Any], task: Task) -> None:
             f"{_said(read['specificity'])}; read off the ROC curve of these images at that specificity: sensitivity "
             f"{_said(read['roc'])}"
         )
+    if (power := figures.get("sharpness")) and power["fits"] is not None:
+        console.print(
+            f"Mean of the networks, on images that are not of the split test: a sharpness of {power['fits']:.2f} "
+            f"calibrates it; training.sharpness is {power['in_use']:g}"
+        )
     titles = {"by_source": "Within each source", "within_folds": "Within each source and fold"}
     for key in (key for key in titles if key in figures):
         within = Table("source", "pair", "AUROC", "images", title=titles[key])

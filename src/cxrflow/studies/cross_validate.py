@@ -27,6 +27,7 @@ from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.statistics.within import within_sources
 from cxrflow.studies.folds import FOLD, enter_together, one_process, only_trained, train_or_val
+from cxrflow.training.temperature import fit_temperature
 from cxrflow.training.train import train
 
 
@@ -45,6 +46,8 @@ def cross_validate(
     ``at_specificity``  ``sensitivity`` and ``specificity`` at each bundle's own threshold, which gives the specificity
                         ``wanted`` on the images it left out; ``roc``, the sensitivity at this specificity on the pooled
                         ROC curve of the scored images
+    ``sharpness``       of bundles of several networks: that of ``training.sharpness``, ``in_use``, and the one that
+                        ``fits``, which minimises the cross-entropy of the images that are not of the split test
     ``baseline``, ``test_set`` (hash, bundle: digest of all networks, overlap) and ``folds``.
     Raises CxrflowError as ``train``, and if ``torchrun`` started several processes.
     """
@@ -55,7 +58,7 @@ def cross_validate(
     usable = dataset.where(tested)
     fold = folds_of(usable.groups, folds, FOLD)
     sides = dataset.divided(np.where(alone, "train", train_or_val(dataset.groups)))
-    probabilities = np.zeros((len(usable), len(task.order)))
+    means, probabilities = np.zeros((2, len(usable), len(task.order)))
     called = np.zeros(len(usable), dtype=np.bool_)
     weights, overlaps = [], []
     bootstrap = Bootstrap(params.evaluation.bootstrap, params.evaluation.seed)
@@ -64,7 +67,8 @@ def cross_validate(
         used = sides.where(np.concatenate([tested[~inside], learned]))
         train(used, params.images, params.training, place, features=features or out / "features")
         predictor = Predictor(place / "bundle")
-        probabilities[inside] = predictor.score(usable.where(inside))
+        by_fold = predictor.score_by_fold(usable.where(inside))
+        means[inside], probabilities[inside] = by_fold.mean(axis=0), predictor.bundle.pooled(by_fold)
         left_out = score_left_out(predictor, sides.where(tested[~inside]), bootstrap)[0]
         threshold = threshold_for_specificity(left_out.positive_scores, left_out.positive, specificity)
         called[inside] = probabilities[inside, task.positive_column] >= threshold
@@ -86,11 +90,22 @@ def cross_validate(
         "overlap": " ".join(filter(None, dict.fromkeys(overlaps))) or None,
     }
     figures["folds"] = folds
+    if len(predictor.bundle.networks) > 1:
+        figures["sharpness"] = _sharpness(usable, means, params.training.sharpness)
     figures["within_folds"] = _within_folds(scored, fold)
     figures["at_specificity"] = _at_specificity(scored, called, specificity)
     write_predictions(usable, probabilities, out / "predictions.csv", fold=fold)
     write_json(out / "metrics.json", to_json(figures))
     return figures
+
+
+def _sharpness(scored: Dataset, means: NDArray[np.float64], in_use: float) -> dict[str, float | None]:
+    """means: of the networks' probabilities, float (n, classes)."""
+    learned = (scored.records.split != "test").to_numpy(np.bool_)
+    if not learned.any():
+        return {"in_use": in_use, "fits": None}
+    logits = np.log(np.maximum(means[learned], np.finfo(float).tiny))
+    return {"in_use": in_use, "fits": 1 / fit_temperature(logits, scored.truth[learned])}
 
 
 def _within_folds(scored: Scored, fold: NDArray[np.int64]) -> dict[str, dict[str, Figure]]:

@@ -9,7 +9,8 @@ from scipy.optimize import minimize_scalar
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
-    """Temperature that minimises the cross-entropy on val (Guo et al. 2017, section 4.2), between 0.05 and 20.
+    """Temperature that minimises the cross-entropy on images left out (Guo et al. 2017, section 4.2), between 0.05 and
+    20.
 
     logits  float (n, classes); labels int (n,)
     Own code, because scikit-learn's temperature scaling is a private class, and its public ``CalibratedClassifierCV``

@@ -71,6 +71,7 @@ def train(
         cxrflow=cxrflow.__version__,
         task=dataset.task,
         networks=tuple(one.about for one in trained),
+        sharpness=params.sharpness,
         sources=sources_of(used),
         pretrained_on=tuple(dict.fromkeys(name for one in trained for name in one.start.pretrained_on)),
         seen="listed" if all(one.start.listed for one in trained) else "unknown",
