@@ -46,7 +46,8 @@ from cxrflow.files import code_digest, digest, write_json
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.images.registry import prepare_image
 from cxrflow.lungs.learned import lung_map
-from cxrflow.params import Images, Params, load_params
+from cxrflow.params import Images, Params
+from cxrflow.params_file import load_params
 from cxrflow.predictor import Predictor
 from cxrflow.records import Record, to_frame
 from cxrflow.synthetic.drawing import Radiograph, draw

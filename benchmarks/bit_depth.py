@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 from cxrflow.errors import LeftOut
 from cxrflow.images.registry import prepare_image
-from cxrflow.params import load_params
+from cxrflow.params_file import load_params
 from cxrflow.reading import EXTENSIONS, read_radiograph
 
 _PARAMS = Path(__file__).parents[1] / "params.yaml"

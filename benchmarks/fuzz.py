@@ -34,7 +34,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from cxrflow.engines import Limits, LocalEngine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.params import load_params
+from cxrflow.params_file import load_params
 from cxrflow.reading import read
 from cxrflow.sources.tables import read_table
 

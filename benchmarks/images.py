@@ -27,7 +27,8 @@ from cxrflow.engines import LocalEngine
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
 from cxrflow.images.registry import prepare_image
-from cxrflow.params import Images, load_params
+from cxrflow.params import Images
+from cxrflow.params_file import load_params
 from cxrflow.reading import EXTENSIONS, is_dicom, read_radiograph
 from cxrflow.reading.dicom import read_dicom
 from cxrflow.records import TRUTH

@@ -24,7 +24,8 @@ from cxrflow.images.registry import prepare_image
 from cxrflow.images.steps import cut
 from cxrflow.lungs.train import dice, masked, pair
 from cxrflow.metadata.build import build_records
-from cxrflow.params import Sources, load_params
+from cxrflow.params import Sources
+from cxrflow.params_file import load_params
 from cxrflow.reading import read_radiograph
 
 _PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")

@@ -23,7 +23,8 @@ from cxrflow.metadata.fingerprint import fingerprints, thumbnail
 from cxrflow.metadata.groups import components
 from cxrflow.metadata.near import near_pairs
 from cxrflow.metadata.near_hash import SAME, SIMILAR, agreement, near_hash
-from cxrflow.params import Sources, load_params
+from cxrflow.params import Sources
+from cxrflow.params_file import load_params
 from cxrflow.reading import read_radiograph, to_uint8
 from cxrflow.reading.frontal import FLAG
 

@@ -28,7 +28,7 @@ from cxrflow.dataset import Dataset
 from cxrflow.evaluation.metrics import evaluate
 from cxrflow.files import digest, write_json
 from cxrflow.models.model import to_input
-from cxrflow.params import load_params
+from cxrflow.params_file import load_params
 from cxrflow.statistics.figure import Figure, in_words, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored

@@ -39,7 +39,7 @@ from cxrflow.images.prepare import prepare_images
 from cxrflow.models import find_model
 from cxrflow.models.model import to_input
 from cxrflow.network import LoadedNetwork
-from cxrflow.params import load_params
+from cxrflow.params_file import load_params
 from cxrflow.training.augmentation import augment
 from cxrflow.training.callbacks import MovingAverage
 from cxrflow.training.checkpoints import accelerator, keep_memory, precision

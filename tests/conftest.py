@@ -26,7 +26,8 @@ from PIL import Image
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine, open_engine
 from cxrflow.images.prepare import Store, steps_digest
-from cxrflow.params import Images, Metadata, Params, load_params
+from cxrflow.params import Images, Metadata, Params
+from cxrflow.params_file import load_params
 from cxrflow.synthetic.drawing import draw
 from cxrflow.synthetic.layouts import plan
 from cxrflow.task import Task

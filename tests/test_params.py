@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
-from cxrflow.params import load_params
+from cxrflow.params_file import load_params
 
 PROJECT = Path(__file__).parents[1]
 KINDS = {"classes": {"well": ["no finding"], "sick": ["pneumonia"]}, "positive": "sick"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, below, check_writable, code_digest, digest, write_json, write_whole
 from cxrflow.findings import FINDINGS
-from cxrflow.params import load_params, resolved_yaml, set_run
+from cxrflow.params_file import load_params, resolved_yaml, set_run
 from cxrflow.records import (
     COLUMNS,
     Box,

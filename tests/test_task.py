@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from cxrflow.errors import CxrflowError
 from cxrflow.findings import FINDINGS
-from cxrflow.params import Params, load_params, resolved_yaml
+from cxrflow.params import Params
+from cxrflow.params_file import load_params, resolved_yaml
 from cxrflow.task import NO_FINDING_GIVEN, Task
 
 PROJECT = Path(__file__).parents[1]

@@ -1,12 +1,10 @@
-"""``params.yaml`` as frozen, validated models, one per section. An unknown key or an invalid value stops the run."""
+"""The parameters of a run as frozen, validated models, one for each section of ``params.yaml`` (params_file.py)."""
 
-import io
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,18 +15,13 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
 
 from cxrflow.columns import Columns
 from cxrflow.errors import CxrflowError, one_line
-from cxrflow.files import write_whole
 from cxrflow.task import Task
-from cxrflow.yaml_files import read_yaml
 
 #: Values of ``training.start`` that are not paths.
 SCRATCH, IMAGENET = "scratch", "imagenet"
-_PURPOSE = "parameter file"
 #: At most this many problems of a file are named.
 _NAMED = 5
 
@@ -248,7 +241,7 @@ def members_of(images: Images, training: Training) -> list[Member]:
         where = f"training.members: entry {number % len(entries) + 1}"
         if other := [key for key in entry if not any(key in section for section in sections)]:
             raise ValueError(f"{where}: {one_line(str(other[0]), 40)} is a key of neither images nor training")
-        here, how = (_merged({k: v for k, v in entry.items() if k in section}, section) for section in sections)
+        here, how = (merged({k: v for k, v in entry.items() if k in section}, section) for section in sections)
         how["seed"] += number // len(entries)
         try:
             made = Images.model_validate(here), Training.model_validate(how)
@@ -326,15 +319,6 @@ def first_member(params: Params) -> Params:
     return params.model_copy(update={"images": images, "training": training})
 
 
-def load_params(path: Path) -> Params:
-    """Read ``path``, apply the overrides ``params/<name>.yaml`` that it lists, in that order, and validate.
-
-    A ``task`` in an override replaces the whole task and clears the loss weights, which are given per class.
-    Raises CxrflowError with the file and the key that is missing, unknown or out of range.
-    """
-    return _checked(path, read_yaml(path, _PURPOSE))
-
-
 def check_start(training: Training, out: Path) -> None:
     """Raise CxrflowError if ``training.start`` lies in ``out``, which DVC empties before training writes to it."""
     if training.start not in (SCRATCH, IMAGENET) and Path(training.start).resolve().is_relative_to(out.resolve()):
@@ -342,24 +326,6 @@ def check_start(training: Training, out: Path) -> None:
             f"training.start: {training.start} lies where training writes its own results, which replace it; move it "
             f"out of {out} first."
         )
-
-
-def _checked(path: Path, values: dict[str, Any]) -> Params:
-    where = str(path)
-    for file in _overrides(path, values.get("overrides")):
-        where += f" with {file}"
-        override = read_yaml(file, _PURPOSE)
-        if reserved := {"overrides", "sources"} & set(override):
-            raise CxrflowError(f"{file}: {', '.join(sorted(reserved))} can be set in {path} only; remove it here.")
-        if "task" in override:  # merging two tasks key by key would give a third
-            values = values | {"task": None}
-            if isinstance(training := values.get("training"), dict):
-                values["training"] = training | {"loss_weights": {}}
-        values = _merged(override, values)
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        raise CxrflowError(f"{where}: {problems_in(error)}. Correct the key and run again.") from None
 
 
 def problems_in(error: ValidationError) -> str:
@@ -377,50 +343,10 @@ def _problem(each: Any) -> str:
     return f"{said}; put the value in quotes" if quotes else said
 
 
-def _overrides(path: Path, named: Any) -> list[Path]:
-    """The override files that ``overrides`` in ``path`` names."""
-    folder, names = path.parent / "params", [] if named is None else named if isinstance(named, list) else [named]
-    there = sorted(file.stem for file in folder.glob("*.yaml"))
-    for name in names:
-        if name not in there:
-            raise CxrflowError(
-                f"{path}: overrides: {one_line(str(name), 80)} is not one of the override files in {folder} "
-                f"({', '.join(there) or 'there are none'}); correct the name, or write the file."
-            )
-    return [folder / f"{name}.yaml" for name in names]
-
-
-def _merged(override: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def merged(override: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """``values`` updated with ``override``, recursively."""
-    merged = dict(values)
+    together = dict(values)
     for key, value in override.items():
-        old = merged.get(key)
-        merged[key] = _merged(value, old) if isinstance(value, dict) and isinstance(old, dict) else value
-    return merged
-
-
-def resolved_yaml(params: Params) -> str:
-    """The effective parameters as YAML, for DVC to compare and for people to read."""
-    return yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False)
-
-
-def set_run(path: Path, sources: str, overrides: list[str]) -> None:
-    """Set ``sources.root`` and ``overrides`` in ``path``; comments and other keys are kept.
-
-    overrides   names of files in ``params/``; may be empty
-    Raises CxrflowError as ``load_params``.
-    """
-    names = overrides[0] if len(overrides) == 1 else overrides or None
-    _checked(path, _merged({"overrides": names, "sources": {"root": sources}}, read_yaml(path, _PURPOSE)))
-    editor = YAML()
-    editor.preserve_quotes = True
-    editor.width = 4096
-    values = editor.load(path)
-    values["sources"]["root"] = sources
-    values["overrides"] = CommentedSeq(names) if isinstance(names, list) else names
-    if isinstance(names, list):
-        values["overrides"].fa.set_flow_style()  # block style would lose the blank line after the key
-    editor.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
-    text = io.StringIO()
-    editor.dump(values, text)
-    write_whole(path, text.getvalue().encode())
+        old = together.get(key)
+        together[key] = merged(value, old) if isinstance(value, dict) and isinstance(old, dict) else value
+    return together

@@ -12,7 +12,7 @@ from cxrflow.cli import app
 from cxrflow.engines import LocalEngine
 from cxrflow.files import Root
 from cxrflow.images.prepare import prepare_images
-from cxrflow.params import load_params
+from cxrflow.params_file import load_params
 from cxrflow.records import COLUMNS
 
 PROJECT = Path(__file__).parents[2]

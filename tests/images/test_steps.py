@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from cxrflow.errors import LeftOut
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.steps import Window, centre_square, cut, shrink, stretch
-from cxrflow.params import Images, load_params
+from cxrflow.params import Images
+from cxrflow.params_file import load_params
 from cxrflow.reading import to_uint8
 
 STEPS = load_params(Path(__file__).parents[2] / "params.yaml").images.model_copy(

@@ -16,7 +16,8 @@ from cxrflow.cli import app
 from cxrflow.columns import Columns
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata import counts, stage
-from cxrflow.params import Sources, resolved_yaml
+from cxrflow.params import Sources
+from cxrflow.params_file import resolved_yaml
 from cxrflow.sources import find_collections, read_collections
 from cxrflow.sources.collection import Options
 from cxrflow.sources.header import guess

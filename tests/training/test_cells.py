@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store
-from cxrflow.params import Images, Training, load_params
+from cxrflow.params import Images, Training
+from cxrflow.params_file import load_params
 from cxrflow.task import Task
 from cxrflow.training import train as stage
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches

@@ -25,7 +25,8 @@ from cxrflow.evaluation.operating import choose_left_out
 from cxrflow.metadata.groups import folds_of
 from cxrflow.models import MODELS
 from cxrflow.network import LoadedNetwork
-from cxrflow.params import Images, Params, Training, load_params
+from cxrflow.params import Images, Params, Training
+from cxrflow.params_file import load_params
 from cxrflow.predictor import Predictor
 from cxrflow.studies.cross_validate import cross_validate
 from cxrflow.studies.leave_one_out import leave_one_out

@@ -17,7 +17,8 @@ from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.operating import choose_left_out, score_left_out
 from cxrflow.folds import ALWAYS, NEVER, fold_of
 from cxrflow.images.prepare import steps_digest
-from cxrflow.params import Images, Params, Training, load_params, members_of
+from cxrflow.params import Images, Params, Training, members_of
+from cxrflow.params_file import load_params
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.training.train import train

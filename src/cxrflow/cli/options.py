@@ -9,7 +9,8 @@ from typing import Annotated, Literal, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 
-from cxrflow.params import Params, load_params
+from cxrflow.params import Params
+from cxrflow.params_file import load_params
 from cxrflow.running import only_run
 from cxrflow.text import clean
 

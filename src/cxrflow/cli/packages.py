@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cxrflow.cli.options import DATA, PARAMS, RESULTS, EngineName, ParamsFile, alone_in, load, say
-from cxrflow.params import load_params
+from cxrflow.params_file import load_params
 
 commands = typer.Typer()
 

@@ -22,7 +22,8 @@ from cxrflow.cli.options import (
     load,
     say,
 )
-from cxrflow.params import load_params, resolved_yaml, set_run, steps_of
+from cxrflow.params import steps_of
+from cxrflow.params_file import load_params, resolved_yaml, set_run
 
 # Heavy modules are imported inside the commands that need them, so that the others start fast.
 commands = typer.Typer()

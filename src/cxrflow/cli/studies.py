@@ -21,7 +21,7 @@ from cxrflow.cli.options import (
     alone_in,
     load,
 )
-from cxrflow.params import load_params
+from cxrflow.params_file import load_params
 
 commands = typer.Typer()
 

@@ -26,7 +26,8 @@ from cxrflow.files import write_whole
 from cxrflow.images.examples import examples_file, step_names
 from cxrflow.metadata.overlap import COLUMNS, meeting
 from cxrflow.model_card import CARD, with_starts, with_verdicts
-from cxrflow.params import Params, resolved_yaml
+from cxrflow.params import Params
+from cxrflow.params_file import resolved_yaml
 from cxrflow.passport import described
 from cxrflow.records import SPLITS, TRUTH
 from cxrflow.report import filters
