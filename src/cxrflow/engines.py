@@ -29,7 +29,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 #: Memory of DuckDB.
-_TABLE_MEMORY = "1GB"
+_TABLE_MEMORY = "512MB"
 #: Limits where no parameter file sets others.
 LIMITS = Limits(memory_gb=4, seconds=60)
 #: Maximum number of items per task of a local worker process; sending 16 costs hardly more than sending one.
