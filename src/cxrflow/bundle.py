@@ -103,6 +103,7 @@ class Network(BaseModel):
     temperature       divisor of its logits (Guo et al. 2017, section 4.2), fitted on the images it left out
     fold              the fold of the patients that it left out, from 0; None: it left out val
     epoch, validation chosen epoch and metrics on the images it left out; 0 and empty if imported
+    frozen            training has fitted its last linear layer alone (``training.freeze``)
     start             passport of the weights that its training began with; None if random; an earlier version recorded
                       none (``Bundle.starts``)
     weights, graph    SHA-256 of its weights, and of a stored graph
@@ -118,6 +119,7 @@ class Network(BaseModel):
     fold: Annotated[int, _NOT_NEGATIVE] | None = None
     epoch: Annotated[int, _NOT_NEGATIVE]
     validation: dict[str, float]
+    frozen: bool = False
     start: Passport | None = None
     weights: str = ""
     graph: str | None = None

@@ -43,10 +43,21 @@ class LoadedNetwork:
         """Calibrated probabilities, float64 (n, classes); NaN in the row of an image for which it gives no number."""
         parts = []
         for start in range(0, len(images), _BATCH):
-            logits = self.module(self.to_tensor(images[start : start + _BATCH]))
-            logits = torch.where(logits.isfinite().all(dim=1, keepdim=True), logits, torch.nan)
-            parts.append((logits.double() / self.about.temperature).softmax(dim=1).cpu().numpy())
+            parts.append(self._calibrated(self.module(self.to_tensor(images[start : start + _BATCH]))))
         return np.concatenate(parts) if parts else np.empty((0, classes))
+
+    @torch.inference_mode()
+    def probabilities_of(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """As ``probabilities``, of images whose ``features`` are known, float (n, k), if the network was frozen: its
+        output is then that of its last linear layer."""
+        linear = last_linear(self.module)
+        assert linear is not None  # noqa: S101
+        return self._calibrated(linear(torch.from_numpy(features).to(self.device)))
+
+    def _calibrated(self, logits: torch.Tensor) -> NDArray[np.float64]:
+        logits = torch.where(logits.isfinite().all(dim=1, keepdim=True), logits, torch.nan)
+        calibrated = (logits.double() / self.about.temperature).softmax(dim=1)
+        return np.asarray(calibrated.cpu().numpy())
 
     @torch.inference_mode()
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

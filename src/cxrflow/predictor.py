@@ -31,13 +31,14 @@ Views = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 class Predictor:
     """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``networks``."""
 
-    def __init__(self, folder: Path | str, member: int | None = None) -> None:
+    def __init__(self, folder: Path | str, member: int | None = None, features: Path | None = None) -> None:
         """Load the bundle in ``folder``, onto the GPU if there is one.
 
-        member  use this network of the bundle alone, from 1
+        member    use this network of the bundle alone, from 1
+        features  cache of the features of frozen backbones (training/features.py), from which data sets are scored
         Raises CxrflowError as ``read_bundle`` does, and if there is no such network.
         """
-        self.folder = Path(folder)
+        self.folder, self._features = Path(folder), features
         self.bundle, modules = read_bundle(self.folder)
         self.networks = [LoadedNetwork(*each) for each in zip(self.bundle.networks, modules, strict=True)]
         if member is not None:
@@ -51,7 +52,7 @@ class Predictor:
     def with_modules(self, change: Callable[[LoadedNetwork], nn.Module]) -> "Predictor":
         """The same bundle with other modules of the same architectures, such as some with random weights."""
         other = object.__new__(Predictor)
-        other.folder, other.bundle = self.folder, self.bundle
+        other.folder, other.bundle, other._features = self.folder, self.bundle, None
         other.networks = [network.with_module(change(network)) for network in self.networks]
         return other
 
@@ -152,8 +153,12 @@ class Predictor:
         return len(self.bundle.task.order)
 
     def _score(self, network: LoadedNetwork, dataset: "Dataset") -> NDArray[np.float64]:
-        batches = dataset.of(network.about.images).batches()
-        parts = [network.probabilities(images, self._classes) for images in batches]
+        prepared = dataset.of(network.about.images)
+        if self._features is not None and network.about.frozen:
+            from cxrflow.training.features import features_of
+
+            return network.probabilities_of(features_of(network, prepared, self._features))
+        parts = [network.probabilities(images, self._classes) for images in prepared.batches()]
         return np.concatenate(parts) if parts else np.empty((0, self._classes))
 
     def _by_fold(

@@ -60,13 +60,13 @@ def cross_validate(
     sides = dataset.divided(np.where(alone, "train", train_or_val(dataset.groups)))
     means, probabilities = np.zeros((2, len(usable), len(task.order)))
     called = np.zeros(len(usable), dtype=np.bool_)
-    weights, overlaps = [], []
+    weights, overlaps, cache = [], [], features or out / "features"
     bootstrap = Bootstrap(params.evaluation.bootstrap, params.evaluation.seed)
     for number in range(folds):
         inside, place = fold == number, out / f"fold{number}"
         used = sides.where(np.concatenate([tested[~inside], learned]))
-        train(used, params.images, params.training, place, features=features or out / "features")
-        predictor = Predictor(place / "bundle")
+        train(used, params.images, params.training, place, features=cache)
+        predictor = Predictor(place / "bundle", features=cache)
         by_fold = predictor.score_by_fold(usable.where(inside))
         means[inside], probabilities[inside] = by_fold.mean(axis=0), predictor.bundle.pooled(by_fold)
         left_out = score_left_out(predictor, sides.where(tested[~inside]), bootstrap)[0]

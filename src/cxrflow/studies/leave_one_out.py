@@ -74,7 +74,7 @@ def leave_one_out(
         if len(figures) < len(reasons):
             place = out / _folder(name, names)
             train(rest, params.images, params.training, place, classes, features or out / "features")
-            predictor = Predictor(place / "bundle")
+            predictor = Predictor(place / "bundle", features=features or out / "features")
             probabilities[inside] = predictor.score(held_out)
             taught[inside] = [untaught[label] is None for label in task.order]
             weights.append(predictor.bundle.digests["weights"])

@@ -43,6 +43,7 @@ def train_head(
         fold=fold,
         epoch=0,
         validation={},
+        frozen=True,
         start=start.passport,
     )
     network = LoadedNetwork(about, start.network.eval())
