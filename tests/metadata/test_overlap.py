@@ -7,7 +7,7 @@ import pytest
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata import rules
 from cxrflow.metadata.build import build_records
-from cxrflow.metadata.overlap import collection_overlap, meeting, overlap_map, print_overlap
+from cxrflow.metadata.overlap import collection_overlap, meeting, most_shared, overlap_map, print_overlap
 from cxrflow.metadata.stage import run
 from cxrflow.params import Sources
 from cxrflow.records import Record, to_frame
@@ -72,6 +72,18 @@ def test_repeats_within_a_collection_and_shared_people(as_table) -> None:
     assert (between(table, "a", "b")["shared_patients"], between(table, "a", "b")["patients"]) == (1, 2)
     assert (between(table, "b", "a")["shared_patients"], between(table, "b", "a")["patients"]) == (1, 1)
     assert {(m.collection, m.other) for m in meeting(table).itertuples()} == {("a", "a"), ("a", "b"), ("b", "a")}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_picture_that_occurs_with_most_patients(first) -> None:
+    """Of a group at positions 3, 4, ...: one file of a patient twice, then another of two patients; or turned round."""
+    files = [("p", "0"), ("p", "0"), ("p", "1"), ("q", "1"), ("r", "2")]
+    group = pd.DataFrame(files if first else files[::-1], columns=["patient_id", "content_hash"], dtype=object)
+    group = group.assign(left_out=None).set_index(pd.RangeIndex(3, 8))
+    assert most_shared(group, NONE) == ((5, 2, 2) if first else (4, 2, 2))
+    near = np.array([[5, 7]] if first else [[3, 4]])
+    assert most_shared(group, near) == ((5, 3, 3) if first else (3, 3, 3))
+    assert most_shared(group[group.patient_id == "p"], NONE) is None
 
 
 def test_the_picture_shows_every_collection_and_is_the_same_twice(as_table) -> None:

@@ -158,11 +158,11 @@ def most_shared(group: pd.DataFrame, near: NDArray[np.int64]) -> tuple[int, int,
     """
     linked = group.index[group.left_out.isna() | (group.left_out == reasons.CONFLICT)]
     pairs = np.searchsorted(group.index, near[np.isin(near, linked).all(axis=1)])
-    pictures = group.groupby(components(group, ("content_hash",), pairs)).patient_id
-    patients = pictures.nunique()
+    picture = components(group, ("content_hash",), pairs)
+    patients = group.groupby(picture).patient_id.nunique()
     if patients.max() < 2:
         return None
-    shown = group.index[pictures.ngroup() == patients.idxmax()]
+    shown = group.index[picture == patients.idxmax()]
     return int(shown[0]), len(shown), int(patients.max())
 
 
