@@ -97,7 +97,7 @@ def to_format_1(folder: Path) -> None:
     chosen = json.loads((folder / THRESHOLDS).read_text()) | {"weights": None}
     (network,) = json.loads((folder / DESCRIPTION).read_text())["networks"]
     digests = {"weights": network.pop("weights"), "trained_on": read_description(folder).digests["trained_on"]}
-    network = {key: value for key, value in network.items() if key not in ("fold", "graph")}
+    network = {key: value for key, value in network.items() if key not in ("fold", "frozen", "graph")}
     change(
         folder / DESCRIPTION, format=1, classes=order, task=None, networks=None, digests=digests, **network, **chosen
     )
