@@ -80,8 +80,7 @@ class PredictionSets(BaseModel):
     def held(self, by_fold: NDArray[np.floating[Any]], order: Sequence[str]) -> NDArray[np.bool_]:
         """Whether each class is in each image's set: bool (n, classes).
 
-        by_fold  calibrated probabilities, float (folds, n, classes), classes in ``order``: for each fold the mean of
-                 the networks that left it out; folds is 1 if none did
+        by_fold  calibrated probabilities, float (folds, n, classes), classes in ``order``, as ``Bundle.for_sets``
         """
         if self.least:
             return np.asarray(by_fold.mean(axis=0) >= np.array([self.least[name] for name in order]))
@@ -187,6 +186,11 @@ class Bundle(BaseModel):
             return np.asarray(mean)
         raised = mean**self.sharpness
         return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+    def for_sets(self, by_fold: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What ``PredictionSets.held`` compares, of ``by_fold`` as for ``pooled``: the same, or, if the networks left
+        out val, the bundle's probabilities as those of one fold, because ``least`` was chosen of these."""
+        return by_fold if self.folds else self.pooled(by_fold)[None]
 
     @property
     def starts(self) -> list[Passport | None]:

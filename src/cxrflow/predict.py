@@ -137,7 +137,7 @@ def _decisions(bundle: Bundle, by_fold: np.ndarray) -> _Row:
     decided: _Row = {**dict(zip(order, score.tolist(), strict=True)), "prediction": order[int(score.argmax())]}
     decided |= {f"positive_at_{name}": bool(positive >= at.threshold) for name, at in bundle.thresholds.items()}
     if bundle.prediction_sets:
-        held = bundle.prediction_sets.held(by_fold[:, None], order)[0]
+        held = bundle.prediction_sets.held(bundle.for_sets(by_fold[:, None]), order)[0]
         decided["prediction_set"] = " ".join(name for name, is_in in zip(order, held, strict=True) if is_in)
     return decided
 

@@ -14,7 +14,7 @@ from cxrflow.bundle import Network
 from cxrflow.bundle_files import read_bundle, read_description, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation.operating import choose_left_out, score_left_out
+from cxrflow.evaluation.operating import choose_left_out, score_left_out, threshold_for_specificity
 from cxrflow.folds import ALWAYS, NEVER, fold_of
 from cxrflow.images.prepare import steps_digest
 from cxrflow.params import Images, Params, Training, members_of
@@ -140,6 +140,24 @@ def test_a_bundle_of_two_networks_is_the_mean_of_both_and_each_is_calibrated_by_
     card = (tmp_path / "bundle" / "model-card.md").read_text()
     assert card.count("which it left out") == 2
     assert "probabilities of 2 networks, to the power 2" in card
+
+
+def test_without_folds_thresholds_and_sets_are_chosen_of_the_sharpened_mean(
+    two_views: tuple[Dataset, Images], recipe: Training, params: Params, tmp_path: Path
+) -> None:
+    dataset, steps = two_views
+    how = Training.model_validate(recipe.model_dump() | {"folds": None, "sharpness": 3.0})
+    train(dataset, steps, how, tmp_path)
+    chosen = choose_left_out(tmp_path / "bundle", dataset, params.evaluation.model_copy(update={"set_coverage": 0.6}))
+    val, predictor, column = dataset.split("val"), Predictor(tmp_path / "bundle"), dataset.task.positive_column
+    scores = predictor.score(val)
+    point = chosen.thresholds["specificity"]
+    assert point.threshold == threshold_for_specificity(scores[:, column], val.truth == column, point.wanted)
+    sets, order = chosen.prediction_sets, dataset.task.order
+    assert sets is not None
+    assert all(least in scores[val.labels == name, order.index(name)] for name, least in sets.least.items())
+    held = sets.held(chosen.for_sets(predictor.score_by_fold(val)), order)
+    assert np.array_equal(held, scores >= [sets.least[name] for name in order])
 
 
 def test_an_interrupted_training_goes_on_with_the_network_that_it_was_at(

@@ -80,7 +80,7 @@ def lower_quantile(scores: NDArray[Any], groups: NDArray[Any], coverage: float) 
 def set_figures(scored: Scored, by_fold: NDArray[np.float64], sets: PredictionSets | None) -> dict[str, Any]:
     """Coverage and size of the prediction sets on test.
 
-    by_fold  of the images of ``scored``, as ``Predictor.score_by_fold`` returns it
+    by_fold  of the images of ``scored``, as ``Bundle.for_sets`` returns it
     ``coverage``   for ``all`` images and for each class, the mean over groups of the share of their images whose set
                    holds the true class, which is the guaranteed quantity
     ``single``, ``empty``  shares of the images with one class in the set, and with none

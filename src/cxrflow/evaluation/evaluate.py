@@ -136,7 +136,7 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     figures["prevalence"] = params.prevalence
     figures["calibration"] = calibration(scored)
     figures["abstention"] = abstention(scored)
-    figures["prediction_sets"] = set_figures(scored, by_fold, bundle.prediction_sets)
+    figures["prediction_sets"] = set_figures(scored, bundle.for_sets(by_fold), bundle.prediction_sets)
     figures |= subgroups(scored)
     failed = images.where(scored.predicted != scored.truth)
     figures["slices"] = slices(scored, predictor.features(failed))

@@ -50,6 +50,8 @@ def choose_left_out(folder: Path, dataset: Dataset, params: Evaluation) -> Bundl
 def score_left_out(predictor: Predictor, dataset: Dataset, bootstrap: Bootstrap) -> tuple[Scored, NDArray[np.int64]]:
     """The images that a bundle's networks left out in training, scored by those that did; and the fold of each image.
 
+    What all networks left out, val, is scored as any image (``Bundle.pooled``); the mean of the networks that left out
+    a fold is not sharpened, because they are fewer than the bundle's.
     dataset  what the bundle was trained on, with the same splits
     """
     folds = predictor.bundle.folds
@@ -59,7 +61,7 @@ def score_left_out(predictor: Predictor, dataset: Dataset, bootstrap: Bootstrap)
     for number in range(max(folds, 1)):
         inside = fold == number
         scores = predictor.score_by_fold(used.where(inside), number if folds else None)
-        probabilities[inside] = scores.mean(axis=0)
+        probabilities[inside] = scores.mean(axis=0) if folds else predictor.bundle.pooled(scores)
     return Scored(dataset.task, used.records, probabilities, bootstrap), fold
 
 
