@@ -28,8 +28,8 @@ __all__ = ["Engine", "Limits", "LocalEngine", "Lost", "SparkEngine", "open_engin
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-#: Memory of DuckDB.
-_TABLE_MEMORY = "512MB"
+#: Memory of DuckDB, and the most threads that it is enough for: each needs 125 MB (DuckDB's guide to performance).
+_TABLE_MEMORY, _TABLE_THREADS = "512MB", 4
 #: Limits where no parameter file sets others.
 LIMITS = Limits(memory_gb=4, seconds=60)
 #: Maximum number of items per task of a local worker process; sending 16 costs hardly more than sending one.
@@ -69,7 +69,8 @@ class LocalEngine:
 
         # Beyond this memory the tables of millions of rows spill to disk.
         spill = Path(tempfile.gettempdir()) / f"cxrflow-{os.getpid()}"
-        return ibis.duckdb.connect(memory_limit=_TABLE_MEMORY, temp_directory=str(spill))
+        threads = min(cores(), _TABLE_THREADS)
+        return ibis.duckdb.connect(memory_limit=_TABLE_MEMORY, threads=threads, temp_directory=str(spill))
 
     def start(self) -> None:
         """Start a worker process now, to be ready when it is needed."""

@@ -14,6 +14,15 @@ from cxrflow.metadata.remembered import write_sides
 from cxrflow.params import Sources
 
 
+def test_duckdb_has_the_memory_that_its_threads_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """125 MB for each, says its guide; with 64 threads the rules of a million rows ran out of memory."""
+    monkeypatch.setattr("cxrflow.engines.cores", lambda: 64)
+    settings = LocalEngine().backend.raw_sql("SELECT current_setting('threads'), current_setting('memory_limit')")
+    threads, memory = settings.fetchone()
+    assert memory == "488.2 MiB"  # 512 MB
+    assert 512 / threads >= 125
+
+
 @pytest.fixture
 def both(how, demo_params, spark, tmp_path):
     """Builds the records with either engine, each with its own cache and its own memory of sides."""
