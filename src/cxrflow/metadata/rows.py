@@ -15,6 +15,7 @@ records     the result: grouped with group_id and split
 import glob
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -84,8 +85,8 @@ class Rows:
     def table(self, name: str) -> Any:
         """A written or saved table as an Ibis table of the engine."""
         if name not in self._tables:
-            folder = self._folder / name
-            files = f"{folder}/*.parquet" if self._backend.name == "duckdb" else folder
+            folder = str(self._folder / name)  # both engines read a pattern, of the shell's or of Hadoop's syntax
+            files = f"{glob.escape(folder)}/*.parquet" if self._backend.name == "duckdb" else _escaped(folder)
             self._tables[name] = self._backend.read_parquet(files)
         return self._tables[name]
 
@@ -122,6 +123,11 @@ class Rows:
             out[start : start + len(batch)] = batch.column(0).fill_null(-1).to_numpy(zero_copy_only=False)
             start += len(batch)
         return out
+
+
+def _escaped(path: str) -> str:
+    """A pattern of Hadoop that fits the path alone."""
+    return re.sub(r"[][{}*?\\]", r"\\\g<0>", path)
 
 
 def _runs(process: str) -> bool:
