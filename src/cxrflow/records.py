@@ -42,7 +42,7 @@ class Record:
     patient_id    the real person, prefixed with the collection that issued the number; None if unknown
     findings      findings in the vocabulary of findings.py; empty if the collection gives none that is known
     finding       the finding as published
-    view          PA, AP, AP Supine, ... as published, or None
+    view          PA, AP, AP Supine, ... as a collection publishes it, or None; of a user's own table PA, AP or frontal
     age           years, or None
     sex           "M", "F" or None
     day           days after onset or admission, as the collection publishes it, or None

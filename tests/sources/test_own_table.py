@@ -187,6 +187,17 @@ def test_columns_yaml_translates_words_and_units(tmp_path, demo_params) -> None:
     assert set(accounts["mine"].unread) == {"age"}
 
 
+def test_one_view_has_one_name_however_it_is_written(tmp_path) -> None:
+    written = ["PA", "p.a.", "pa", "ap", "a.p. liegend", "liegend", "Quatsch", "", "seitlich"]
+    table = [["file", "label", "patient", "view"], *([f"{n}.png", "normal", f"{n}", v] for n, v in enumerate(written))]
+    known = ["PA", "PA", "PA", "AP", "AP", "AP", None, None, "lateral"]
+    (tmp_path / "a").mkdir()
+    assert [record.view for record in own(tmp_path / "a", table)[0]] == known
+    (tmp_path / "b").mkdir()
+    translated, _ = own(tmp_path / "b", table, "view: {column: view, words: {Quatsch: AP, p.a.: frontal}}")
+    assert [record.view for record in translated] == ["PA", "frontal", "PA", "AP", "AP", "AP", "AP", None, "lateral"]
+
+
 def test_columns_are_written_as_they_were_given(demo_params) -> None:
     # a key that is not given is looked for, null is none: results/params.yaml must not turn one into the other
     sources = demo_params.sources.model_copy(update={"columns": {"mine": Columns(patient=None, path="a")}})

@@ -71,7 +71,9 @@ def test_sexes(word, letters, sex) -> None:
 @pytest.mark.parametrize(
     ("word", "view"),
     [
-        ("PA", "frontal"), ("p.a.", "frontal"), ("AP supine", "frontal"), ("AP_horizontal", "frontal"),
+        ("PA", "PA"), ("p.a.", "PA"), ("AP supine", "AP"), ("AP_horizontal", "AP"), ("a.p. liegend", "AP"),
+        ("liegend", "AP"), ("postero-anterior", "PA"), ("PA/AP", "frontal"), ("frontal", "frontal"),
+        ("CHEST PA AND LATERAL", None), ("Paula", None),
         ("正位", "frontal"), ("L", "lateral"), ("LL", "lateral"), ("seitlich", "lateral"), ("Profil", "lateral"),
         ("LAO", "oblique"), ("Thorax stehend", None), ("", None),
     ],

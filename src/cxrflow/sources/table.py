@@ -140,8 +140,8 @@ class _RowReader:
         finding = self.labels.get(_word(label)) or self.options.finding_named(label)
         alone = self.account.add("label", label, finding)
         unknown = None if finding or not label else tables.unknown_word(label) if alone else tables.UNKNOWN_LABEL
-        patient, view = known(cells.get("patient")), known(cells.get("view"))
-        not_frontal = self._not_frontal(view, cells.get("view"))
+        patient, view = known(cells.get("patient")), self._view(cells.get("view"))
+        not_frontal = f"view is {cells['view']}, not frontal" if view in ("lateral", "oblique") else None
         listed = row[self.places[0]] if len(self.places) == 1 and self.layout.path == f"{{{self.places[0]}}}" else path
         return Record(
             image_id=f"{self.folder}:{listed or f'line {row.line}'}",
@@ -173,13 +173,14 @@ class _RowReader:
             return listed, str(reason)
         return path, None
 
-    def _not_frontal(self, view: str | None, cell: str | None) -> str | None:
-        """Reason for leaving out a view that is not frontal."""
+    def _view(self, cell: str | None) -> str | None:
+        """The view: PA, AP, frontal, lateral, oblique, however it is written."""
         if cell is None:
             return None
-        kind = None if view is None else self.views.get(words.plain(view)) or words.view_of(view)
-        self.account.add("view", cell, kind)
-        return f"view is {view}, not frontal" if kind in ("lateral", "oblique") else None
+        written = known(cell)
+        view = None if written is None else self.views.get(words.plain(written)) or words.view_of(written)
+        self.account.add("view", cell, view)
+        return view
 
     def _age(self, cell: str | None) -> float | None:
         if cell is None:

@@ -3,11 +3,12 @@
 Only whole cells are matched: "keine Pneumonie" contains a word for pneumonia and means the opposite.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from cxrflow.findings import find_finding
 from cxrflow.reading.views import View, view_in
@@ -18,6 +19,11 @@ _ACCENTS = (range(0x300, 0x370), range(0x64B, 0x660))
 #: Letters that Unicode does not decompose, and the stretching of Arabic words.
 _PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "\u0640": None})
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+#: Frontal views from the back and from the front, as DICOM and the collections write them.
+_DIRECTIONS: tuple[tuple[Literal["PA", "AP"], str], ...] = (
+    ("PA", r"\bP\.?A\b|\bPOSTERO ?ANTERIOR\b"),
+    ("AP", r"\bA\.?P\b|\bANTERO ?POSTERIOR\b"),
+)
 #: Single letters for men and women. What M is depends on the other one: hombre and mujer, or male and female.
 LETTERS = ("H", "M", "F")
 
@@ -54,12 +60,14 @@ def sex_of(word: str, letters: frozenset[str] = frozenset("M")) -> Literal["M", 
 
 
 @lru_cache(maxsize=10_000)
-def view_of(word: str) -> View | None:
-    """The view that a cell names, by the words of DICOM headers or of another language; None if it is not known."""
-    found = _words("views").get(plain(word))
-    if found is None:
-        return view_in(word.upper())
-    return "lateral" if found == "lateral" else "frontal"
+def view_of(word: str) -> View | Literal["PA", "AP"] | None:
+    """The view that a cell names, by the words of DICOM headers or of another language: PA or AP where it says from
+    which side a frontal view is; None if it is not known."""
+    if (found := _words("views").get(plain(word))) is not None:
+        return cast(Literal["PA", "AP", "frontal", "lateral"], found)
+    view, written = view_in(word.upper()), re.sub(r"[^\w.]+|_", " ", word.upper())
+    directions = [direction for direction, pattern in _DIRECTIONS if re.search(pattern, written)]
+    return directions[0] if view == "frontal" and len(directions) == 1 else view
 
 
 @cache
