@@ -9,6 +9,10 @@ from typing import Annotated
 
 import typer
 
+#: How long a thread of GNU's OpenMP, which PyTorch computes with, turns round in waiting for the others before it
+#: sleeps. By default so long that two threads beside other work took six times as long as with this (docs/speed.md).
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
 from cxrflow import __version__
 from cxrflow.cli import packages, pipeline, studies, use
 from cxrflow.errors import CxrflowError
