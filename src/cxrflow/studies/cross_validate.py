@@ -105,7 +105,7 @@ def _sharpness(scored: Dataset, means: NDArray[np.float64], in_use: float) -> di
     if not learned.any():
         return {"in_use": in_use, "fits": None}
     logits = np.log(np.maximum(means[learned], np.finfo(float).tiny))
-    return {"in_use": in_use, "fits": 1 / fit_temperature(logits, scored.truth[learned])}
+    return {"in_use": in_use, "fits": float(np.clip(1 / fit_temperature(logits, scored.truth[learned]), 0.1, 10))}
 
 
 def _within_folds(scored: Scored, fold: NDArray[np.int64]) -> dict[str, dict[str, Figure]]:

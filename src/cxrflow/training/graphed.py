@@ -37,7 +37,10 @@ class GraphedNetwork:
         buffers = [(buffer, buffer.clone()) for buffer in self._network.buffers()]
         dtype = torch.get_autocast_dtype("cuda")
         try:
-            with torch.autocast("cuda", dtype, torch.is_autocast_enabled("cuda"), cache_enabled=False):
+            with (
+                torch.random.fork_rng(),
+                torch.autocast("cuda", dtype, torch.is_autocast_enabled("cuda"), cache_enabled=False),
+            ):
                 self._graphed = torch.cuda.make_graphed_callables(_Apart(self._network), (images.clone(),))
         except torch.OutOfMemoryError:
             raise
