@@ -21,6 +21,7 @@ from cxrflow.params_file import resolved_yaml
 from cxrflow.sources import find_collections, read_collections
 from cxrflow.sources.collection import Options
 from cxrflow.sources.header import guess
+from cxrflow.sources.look import look
 
 HEADER = ["StudyUID", "Accession", "Filename", "Diagnosis", "PatID", "Sex", "Age", "ViewPos", "Date"]
 LABELS = {"unauffällig": "no finding", "Lungenentzündung": "pneumonia", "COVID-19": "pneumonia/viral/covid-19"}
@@ -196,6 +197,16 @@ def test_one_view_has_one_name_however_it_is_written(tmp_path) -> None:
     (tmp_path / "b").mkdir()
     translated, _ = own(tmp_path / "b", table, "view: {column: view, words: {Quatsch: AP, p.a.: frontal}}")
     assert [record.view for record in translated] == ["PA", "frontal", "PA", "AP", "AP", "AP", "AP", None, "lateral"]
+
+
+def test_a_table_whose_columns_are_in_doubt_is_said_to_be_not_read(tmp_path, demo_params, capsys) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "list.csv").write_text("ID;Diagnose\na;normal\n")
+    look(tmp_path, Options(finding_named=demo_params.task.finding_named))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "NOT READ YET: from the names of the columns it is not certain which one is the path or the patient" in said
+    with pytest.raises(CxrflowError, match=r"list\.csv does not say which of its columns these are"):
+        find_collections(tmp_path)
 
 
 def test_columns_are_written_as_they_were_given(demo_params) -> None:

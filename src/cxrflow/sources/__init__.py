@@ -56,6 +56,7 @@ def find_collections(
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
     home, here = root, Path(os.path.abspath(root))  # resolves "." and "..", which have no name
     itself, found = recognise(here, columns), []
+    folders: list[Path] = []
     if itself is None or not _is_certain(itself, here, columns):
         folders = [f for f in sorted(root.iterdir()) if not f.name.startswith(".") and not is_of_the_system(f.name)]
         found = [(c, name_text(folder.name)) for folder in folders if (c := recognise(folder, columns)) is not None]
@@ -73,9 +74,14 @@ def find_collections(
             )
     if not found:
         known = ", ".join(c.folder for c in SOURCES.values() if c.folder)
+        doubtful = next(
+            (path for folder in (root, *folders) if folder.is_dir() for path in table.headers_in(folder)), None
+        )
+        hint = f" ({name_text(doubtful)} does not say which of its columns these are)" if doubtful else ""
         raise CxrflowError(
             f"{root}: no collection found; it should hold folders named as published ({known}), or folders of "
-            f"your own with a table of images, labels and patients; run `cxrflow sources {root}` to see what is there."
+            f"your own with a table of images, labels and patients{hint}; run `cxrflow sources {root}` to see what is "
+            "there."
         )
     return home, [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cxrflow.columns import Columns
+from cxrflow.columns import REQUIRED, Columns
 from cxrflow.errors import CxrflowError, LeftOut, one_line
 from cxrflow.files import write_whole
 from cxrflow.folders import counted, is_of_the_system
@@ -19,7 +19,7 @@ from cxrflow.sources.by_name import ByName
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.delimited import plain
 from cxrflow.sources.files import Files
-from cxrflow.sources.header import COLUMNS_FILE, is_published
+from cxrflow.sources.header import COLUMNS_FILE, guess, is_published
 from cxrflow.text import clean, name_of, name_text
 
 #: Name of the table that is written from the names of folders.
@@ -160,6 +160,11 @@ def _print_other(folder: Path, options: Options, write: bool) -> bool:
         except CxrflowError as error:
             _say(f"\n{error}")
             continue
+        if doubt := [role for role in REQUIRED if role not in guess(header, Columns())[0]]:
+            _say(
+                "  NOT READ YET: from the names of the columns it is not certain which one is the "
+                f"{' or the '.join(doubt)}; say it in {COLUMNS_FILE}."
+            )
         _print_starter(folder, path, by_name, options, write and len(headers) == 1)
     if headers:
         return True
