@@ -1,6 +1,7 @@
 """What a GPU does otherwise: pixels that lie on the card, and the network as CUDA graphs."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from cxrflow.models import find_model
-from cxrflow.training.data import without_waiting
+from cxrflow.training.data import RadiographBatches, without_waiting
 from cxrflow.training.graphed import GraphedNetwork
 
 CPU = torch.device("cpu")
@@ -32,8 +33,9 @@ def trained(graphed: bool, device: torch.device) -> tuple[list[float], dict[str,
     return losses, {name: value.cpu() for name, value in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda"), marks=on_gpu)])
-def test_a_graphed_network_learns_as_the_network_itself(device: torch.device) -> None:
+@on_gpu
+def test_a_graphed_network_learns_as_the_network_itself() -> None:
+    device = torch.device("cuda")
     expected, plain = trained(False, device)
     losses, state = trained(True, device)
     assert losses == pytest.approx(expected, rel=1e-5)
@@ -68,6 +70,18 @@ def test_a_copy_of_a_graphed_network_is_of_the_copied_network() -> None:
         copied.network.bias.fill_(0)
     assert copied.called(torch.ones(1, 2)).tolist() == [[14, 14]]
     assert set(holder.state_dict()) == {"network.weight", "network.bias"}
+
+
+@on_gpu
+def test_batches_are_the_same_from_the_memory_of_a_gpu() -> None:
+    random = np.random.default_rng(0)
+    store = SimpleNamespace(images=random.integers(0, 256, (9, 8, 8)).astype(np.uint8))
+    held = SimpleNamespace(store=store, rows=np.array([8, 3, 5, 1]), truth=np.array([2, 0, 1, 1]))
+    batches = RadiographBatches(held)  # type: ignore[arg-type]
+    placed = batches.on(torch.device("cuda"))
+    for here, there in zip(batches[[3, 0, 1]], placed[[3, 0, 1]], strict=True):
+        assert there.is_cuda
+        assert torch.equal(here, there.cpu())
 
 
 def test_a_tensor_stays_where_it_is_on_a_cpu() -> None:
