@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-#: How long a thread of GNU's OpenMP, which PyTorch computes with, turns round in waiting for the others before it
-#: sleeps. By default so long that two threads beside other work took six times as long as with this (docs/speed.md).
+# How long a thread of GNU's OpenMP, which PyTorch uses, spins before it sleeps. The default is so long that two threads
+# beside other work were six times slower (docs/speed.md). It has to be set before PyTorch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 from cxrflow import __version__

@@ -15,7 +15,7 @@ from cxrflow.task import Task
 
 Pairs = NDArray[np.int64]
 NO_PAIRS: Pairs = np.empty((0, 2), dtype=np.int64)
-#: Links looked at together.
+#: Number of links processed at a time; the arrays for one part are small beside the result.
 _PART = 1 << 20
 
 

@@ -45,9 +45,9 @@ def augment(images: torch.Tensor, params: Augmentation, random: torch.Generator)
     ]
     matrix = torch.cat([torch.stack(rows, dim=1), shift[:, :, None]], dim=2)
     amounts = torch.cat([matrix.flatten(1), torch.stack([brightness, contrast, gamma], dim=1)], dim=1)
-    there = without_waiting(amounts, images.device)  # all at once
-    matrix = there[:, :6].reshape(n, 2, 3).to(images.dtype)
-    brightness, contrast, gamma = there[:, 6:, None, None, None].to(images.dtype).unbind(1)
+    amounts = without_waiting(amounts, images.device)  # all at once
+    matrix = amounts[:, :6].reshape(n, 2, 3).to(images.dtype)
+    brightness, contrast, gamma = amounts[:, 6:, None, None, None].to(images.dtype).unbind(1)
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     if params.gamma:

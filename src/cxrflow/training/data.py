@@ -63,7 +63,8 @@ class RadiographBatches(Batched[Batch]):
 
 
 def without_waiting(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Copy a CPU tensor to ``device``; a GPU is not waited for, so that its next steps can be queued meanwhile."""
+    """Copy a CPU tensor to a GPU without waiting for it, so that its next steps can be queued meanwhile; for a CPU, the
+    tensor itself."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
