@@ -23,7 +23,7 @@ install: $(VENV)/installed ## install into .venv (done by the other tasks)
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cxrflow needs Python 3.11 or newer; name one: make demo PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[imagenet]'
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed
