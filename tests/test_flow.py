@@ -128,7 +128,7 @@ def test_heat_is_measured_against_the_true_opacity(project: Path) -> None:
     assert pictures == {path.name for path in (project / "results/explanation").glob("*.png")}
 
 
-def test_every_test_of_the_audit_has_a_verdict_and_stands_at_the_top_of_the_report(project: Path) -> None:
+def test_every_test_of_the_audit_has_a_verdict_and_stands_in_the_report(project: Path) -> None:
     audited = json.loads((project / "results/audit/audit.json").read_text())
     page = (project / "results/report/index.html").read_text()
     assert sum(audited["verdicts"].values()) == len(audited["tests"]) == len(TESTS)
@@ -139,7 +139,7 @@ def test_every_test_of_the_audit_has_a_verdict_and_stands_at_the_top_of_the_repo
     assert f"Of {len(TESTS)} tests <b>{found} found a shortcut</b>" in page
     assert audited["tests"]["where"]["figures"]["disease"]["occlusion"]["pointing"]["n"] > 0
     assert audited["tests"]["retraining"]["figures"]["macro_auroc"]["without lungs"]["value"] is not None
-    assert page.index('id="result"') < page.index('id="audit"') < page.index('id="data"')
+    assert page.index('id="result"') < page.index('id="figures"') < page.index('id="audit"') < page.index('id="data"')
 
 
 def test_a_second_run_does_nothing_in_seconds(project: Path) -> None:

@@ -85,7 +85,7 @@ def metrics(task: Task) -> dict[str, object]:
                 {"figure": "AUROC within the clinic", "interval": None, "reason": "too few groups", "more": more[:1]},
             ],
         },
-        "baseline": {"macro_auroc": next(figures), "learned_from": "train"},
+        "baseline": {"macro_auroc": next(figures), "difference": next(figures), "learned_from": "train"},
         "starts": [{"sources": {"hospital": [30, 20]}, "complete": True, "words": "hospital: 30 images of 20 groups"}],
         "test_set": {"hash": "ab" * 32, "bundle": "cd" * 32, "overlap": None},
     })  # fmt: skip

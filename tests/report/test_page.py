@@ -16,7 +16,8 @@ from cxrflow.model_card import CARD
 from cxrflow.params import Params
 from cxrflow.passport import MET, TOLD
 from cxrflow.report import filters
-from cxrflow.report.page import _fates, write_report
+from cxrflow.report.page import write_report
+from cxrflow.report.read import fates_of
 from cxrflow.statistics.figure import Figure, missing
 from cxrflow.task import Task
 
@@ -42,7 +43,7 @@ def test_a_restated_figure_carries_its_numbers_in_full() -> None:
 
 def test_fates_add_up_for_each_collection(two_classes: Task) -> None:
     rows = [("a", "kept: air", 3), ("a", "file is absent", 2), ("b", "kept: clear", 1)]
-    fates = _fates(pd.DataFrame(rows, columns=["source", "fate", "rows"]), two_classes)
+    fates = fates_of(pd.DataFrame(rows, columns=["source", "fate", "rows"]), two_classes)
     assert [f["rows"] for f in fates] == [5, 1]
     assert fates[0]["kept"] == {"clear": 0, "air": 3}
     assert fates[0]["left_out"] == {"file is absent": 2}
@@ -141,8 +142,11 @@ def test_the_passport_of_the_weights_is_in_the_page_and_in_the_card(shown: tuple
 def test_the_parts_of_the_page_are_there_in_their_order(shown: tuple[Task, Path, str]) -> None:
     task, _, page = shown
     sections = re.findall(r'<section id="([\w-]+)"', page)
-    assert sections[:3] == ["result", "audit", "data"]
+    assert sections[:5] == ["result", "figures", "explanation", "audit", "sources"]
     assert re.findall(r'href="#([\w-]+)"', page.split("</nav>")[0]) == sections
+    assert page.index("<h3>Errors</h3>") < page.index("<h3>Right answers</h3>") < page.index('id="audit"')
+    assert re.search(r'<section id="cannot-tell">\s*<details>', page)
+    assert page.index('class="answer"') < page.index("<nav>")
     assert page.count("<svg") == page.count("</svg>") == 7
     assert page.count("data:image/png;base64,") == 2 + len(task.order)
     assert page.count("data-restated=") == 5  # of three operating points, one PPV is unknown

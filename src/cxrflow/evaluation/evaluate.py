@@ -17,9 +17,10 @@ from cxrflow.evaluation.calibration import abstention, calibration
 from cxrflow.evaluation.card import card_section
 from cxrflow.evaluation.conformal import set_figures
 from cxrflow.evaluation.curves import curves
+from cxrflow.evaluation.differences import differences
 from cxrflow.evaluation.ledger import LEDGER, enter, test_set_hash
 from cxrflow.evaluation.limits import cannot_tell
-from cxrflow.evaluation.metrics import evaluate, macro_auroc
+from cxrflow.evaluation.metrics import evaluate
 from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import leave_out_seen, met_before, seen_before, thumbnails_of
@@ -141,9 +142,7 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     failed = images.where(scored.predicted != scored.truth)
     figures["slices"] = slices(scored, predictor.features(failed))
     figures["cannot_tell"] = cannot_tell(figures, scored, test_set.held)
-    blind = test_set.baseline.probabilities
-    beside = missing(test_set.baseline.reason) if blind is None else macro_auroc(replace(scored, probabilities=blind))
-    figures["baseline"] = {"macro_auroc": beside, "learned_from": test_set.baseline.learned_from}
+    figures["baseline"] = _beside(scored, test_set.baseline)
     figures["test_set"] = {
         "hash": test_hash,
         "bundle": bundle.digests["weights"],
@@ -159,6 +158,16 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     write_sealed(out / "metrics.json", to_json(figures))
     write_json(out / "summary.json", summary(figures))
     return figures
+
+
+def _beside(scored: Scored, baseline: _Baseline) -> dict[str, Any]:
+    """The macro AUROC of the baseline, and the network's minus that, from the same resamples of groups."""
+    if baseline.probabilities is None:
+        unknown = missing(baseline.reason)
+        return {"macro_auroc": unknown, "difference": unknown, "learned_from": baseline.learned_from}
+    table = replace(scored, probabilities=baseline.probabilities)
+    compared = differences(table, scored, (None, None))["macro_auroc"]
+    return {"macro_auroc": compared["a"], "difference": compared["difference"], "learned_from": baseline.learned_from}
 
 
 def _draw(figures: dict[str, Any], scored: Scored, out: Path) -> None:

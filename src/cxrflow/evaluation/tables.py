@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cxrflow.evaluation.learned import called_one_class
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.task import Task
 
@@ -26,6 +27,8 @@ def print_figures(figures: dict[str, Any], task: Task) -> None:
     console.print(f"Macro AUROC {_said(test['macro_auroc'])}, accuracy {_said(test['accuracy'])}")
     baseline = figures["baseline"]["macro_auroc"]
     console.print(f"Without a pixel (source, view, age, sex): macro AUROC {_said(baseline)}")
+    if called := called_one_class(figures["confusion"]["counts"], task):
+        console.print(f"[bold]Note: {escape(called)}.[/bold]")
     if points := figures.get("operating_points"):
         console.print(_operating_points(points, figures["prevalence"], task))
     if read := figures.get("at_specificity"):

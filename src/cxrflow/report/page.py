@@ -1,15 +1,13 @@
 """The report: one self-contained HTML page, pictures included, that loads nothing from the network."""
 
-import base64
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError, select_autoescape
 from markupsafe import Markup
 
@@ -24,24 +22,33 @@ from cxrflow.evaluation.seen import SEEN
 from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.files import write_whole
 from cxrflow.images.examples import examples_file, step_names
-from cxrflow.metadata.overlap import COLUMNS, meeting
+from cxrflow.metadata.overlap import meeting
 from cxrflow.model_card import CARD, with_starts, with_verdicts
 from cxrflow.params import Params
 from cxrflow.params_file import resolved_yaml
 from cxrflow.passport import described
-from cxrflow.records import SPLITS, TRUTH
+from cxrflow.records import TRUTH
 from cxrflow.report import filters
-from cxrflow.state import Kind, number, one_of, read_bytes, read_sealed, read_table, text
+from cxrflow.report.answer import answer
+from cxrflow.report.read import (
+    COUNT,
+    FATES,
+    OVERLAP,
+    SHARES,
+    damaged,
+    fates_of,
+    read_csv,
+    read_json,
+    read_picture,
+    read_svg,
+    read_text,
+    sides_of,
+    with_figures,
+)
+from cxrflow.state import number
 from cxrflow.statistics.figure import Figure, in_words
-from cxrflow.task import Task
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
-_STAGES = ("metadata", "images", "training", "evaluation", "explanation", "audit")
-_COUNT = number(0, whole=True)
-_NAMED = text(required=True)
-_SHARES = {"split": one_of(*SPLITS), "source": _NAMED, "label": _NAMED, "images": _COUNT, "groups": _COUNT}
-_FATES = {"source": _NAMED, "fate": _NAMED, "rows": _COUNT}
-_OVERLAP = dict.fromkeys(COLUMNS, _COUNT) | {"collection": _NAMED, "other": _NAMED}
 _PLOTS = ("confusion", "curves", "calibration", "within_sources")
 
 
@@ -96,25 +103,25 @@ def write_report(params: Params, results: Path) -> Path:
     Raises CxrflowError, naming the missing file, if a stage has not run.
     """
     bundle = read_description(results / "training" / "bundle")
-    evaluation, audit = results / "evaluation", _json(results / "audit" / "audit.json")
+    evaluation, audit = results / "evaluation", read_json(results / "audit" / "audit.json")
     by_epoch = ["train_loss", "val_loss", "val_macro_auroc"]
     by_epoch += [f"val_{key}_{name}" for key in ("sensitivity", "ppv") for name in bundle.task.order]
-    history_kinds = dict.fromkeys(by_epoch, number()) | dict.fromkeys(("network", "epoch"), _COUNT)
-    history = _csv(results / "training" / "history.csv", history_kinds, number())
+    history_kinds = dict.fromkeys(by_epoch, number()) | dict.fromkeys(("network", "epoch"), COUNT)
+    history = read_csv(results / "training" / "history.csv", history_kinds, number())
     with _of_this_version():
-        card = with_verdicts(_text(evaluation / CARD), audit)
-        card = with_starts(card, bundle, _met(_json(evaluation / "metrics.json")), _told(audit))
+        card = with_verdicts(read_text(evaluation / CARD), audit)
+        card = with_starts(card, bundle, _met(read_json(evaluation / "metrics.json")), _told(audit))
     write_whole(results / "report" / CARD, card.encode())
     run = _Run(
-        sides=_sides(_csv(results / "metadata" / "shares.csv", _SHARES), bundle.task),
-        steps=[_picture(results / "images" / examples_file(number)) for number in range(len(bundle.steps))],
+        sides=sides_of(read_csv(results / "metadata" / "shares.csv", SHARES), bundle.task),
+        steps=[read_picture(results / "images" / examples_file(number)) for number in range(len(bundle.steps))],
         curves=[
             Markup(training_curves(history[history.network == k], bundle.task, network.epoch).decode())  # noqa: S704
             for k, network in enumerate(bundle.networks, start=1)
         ],
         audit=audit,
-        audit_figures=_svg(results / "audit" / "audit.svg"),
-        audit_heat=_picture(results / "audit" / "where.png"),
+        audit_figures=read_svg(results / "audit" / "audit.svg"),
+        audit_heat=read_picture(results / "audit" / "where.png"),
         yaml=resolved_yaml(params),
     )
     root = Path(params.sources.root)
@@ -130,7 +137,7 @@ def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledg
     ledger  file that counts looks at test sets
     Returns the page's path. Raises CxrflowError, naming the file, if one is missing.
     """
-    card = _text(out / CARD)
+    card = read_text(out / CARD)
     return _write(out / "index.html", _Shown(params, bundle, root, out, out, ledger, card, run=None))
 
 
@@ -166,11 +173,13 @@ def _of_this_version() -> Iterator[None]:
 def _page(shown: _Shown) -> str:
     bundle, task = shown.bundle, shown.bundle.task
     metadata, explained = shown.results / "metadata", shown.results / "explanation"
-    figures = _with_figures(_json(shown.evaluation / "metrics.json"))
-    explanation = _json(explained / "explanation.json")
-    counts, fates = _json(metadata / "summary.json"), _fates(_csv(metadata / "reconciliation.csv", _FATES), task)
+    figures = with_figures(read_json(shown.evaluation / "metrics.json"))
+    explanation = read_json(explained / "explanation.json")
+    counts = read_json(metadata / "summary.json")
+    fates = fates_of(read_csv(metadata / "reconciliation.csv", FATES), task)
     if sum(fate["rows"] for fate in fates) != counts["rows"]:
-        raise _damaged(metadata / "reconciliation.csv")
+        raise damaged(metadata / "reconciliation.csv")
+    drawn = (shown.root / TRUTH).is_dir()
     return (
         _environment()
         .get_template("page.html")
@@ -183,21 +192,25 @@ def _page(shown: _Shown) -> str:
             root=shown.root,
             run=shown.run,
             card=shown.card,
-            synthetic=(shown.root / TRUTH).is_dir(),
+            synthetic=drawn,
+            answer=answer(figures, task, shown.run.audit if shown.run else None, drawn),
             metadata=counts,
             fates=fates,
             seen=[sum(fate["left_out"].get(why, 0) for fate in fates) for why in SEEN],
-            meetings=meeting(_csv(metadata / "overlap.csv", _OVERLAP)).to_dict("records"),
-            overlap_map=_svg(metadata / "overlap.svg"),
+            meetings=meeting(read_csv(metadata / "overlap.csv", OVERLAP)).to_dict("records"),
+            overlap_map=read_svg(metadata / "overlap.svg"),
             step_names=[step_names(steps) for steps in bundle.steps],
             figures=figures,
             points=point_names(task),
             looked=times_looked_at(shown.ledger, figures["test_set"]["hash"]),
-            plots={name: _svg(shown.evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
-            explanation=explanation,
-            inside=_with_figures(explanation["inside"]),
+            plots={name: read_svg(shown.evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
+            examples={
+                kind: [each for each in explanation["examples"] if (each["label"] == each["prediction"]) == right]
+                for kind, right in (("wrong", False), ("right", True))
+            },
+            inside=with_figures(explanation["inside"]),
             starts=described(bundle.starts, _met(figures), _told(shown.run.audit) if shown.run else None),
-            panels={each["picture"]: _picture(explained / each["picture"]) for each in explanation["examples"]},
+            panels={each["picture"]: read_picture(explained / each["picture"]) for each in explanation["examples"]},
         )
     )
 
@@ -215,66 +228,3 @@ def _environment() -> Environment:
     environment.filters["restated"] = filters.restated
     environment.filters["by_kind"] = lambda rows: {row["kind"]: row for row in rows}
     return environment
-
-
-def _with_figures(value: Any) -> Any:
-    """``metrics.json`` with a Figure in place of each dict that ``Figure.to_dict`` wrote."""
-    if isinstance(value, list):
-        return [_with_figures(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if "value" in value:
-        return Figure.from_dict(value)
-    return {key: _with_figures(each) for key, each in value.items()}
-
-
-def _fates(table: pd.DataFrame, task: Task) -> list[dict[str, Any]]:
-    """For each collection: how many rows it has, how many were kept by class, and how many left out by reason."""
-    out = []
-    for source, rows in table.groupby("source", sort=False):
-        by_fate = dict(zip(rows.fate, (int(n) for n in rows.rows), strict=True))
-        kept = {name: by_fate.pop(f"kept: {name}", 0) for name in task.order}
-        out.append({"source": source, "rows": int(rows.rows.sum()), "kept": kept, "left_out": by_fate})
-    return out
-
-
-def _sides(shares: pd.DataFrame, task: Task) -> dict[str, dict[str, int]]:
-    counted = shares.groupby(["split", "label"]).images.sum()
-    return {side: {name: int(counted.get((side, name), 0)) for name in task.order} for side in SPLITS}
-
-
-def _json(path: Path) -> Any:
-    return read_sealed(path, _remedy(path))
-
-
-def _csv(path: Path, kinds: Mapping[str, Kind], others: Kind | None = None) -> pd.DataFrame:
-    return read_table(path, kinds, _remedy(path), others)
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_bytes(path, _remedy(path)).decode()
-    except UnicodeDecodeError:
-        raise _damaged(path) from None
-
-
-def _svg(path: Path) -> Markup:
-    if not (text := _text(path)).rstrip().endswith("</svg>"):
-        raise _damaged(path)
-    return Markup(text)  # noqa: S704  drawn by an earlier stage
-
-
-def _picture(path: Path) -> str:
-    content = read_bytes(path, _remedy(path))
-    if not content.startswith(b"\x89PNG\r\n\x1a\n") or content[-8:-4] != b"IEND":
-        raise _damaged(path)
-    return "data:image/png;base64," + base64.b64encode(content).decode()
-
-
-def _damaged(path: Path) -> CxrflowError:
-    return CxrflowError(f"{path}: damaged; {_remedy(path)}.")
-
-
-def _remedy(path: Path) -> str:
-    stage = next((folder.name for folder in path.parents if folder.name in _STAGES), None)
-    return f"run `cxrflow {stage}`" if stage else "run the command that wrote it"

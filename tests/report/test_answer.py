@@ -1,0 +1,140 @@
+"""The sentence at the top of the page, of planted networks: constant, random, inverted, source-reader, perfect."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrflow.evaluation.differences import differences
+from cxrflow.evaluation.learned import called_one_class
+from cxrflow.evaluation.metrics import evaluate
+from cxrflow.report.answer import IN_PART, NO, UNTOLD, YES, Answer, answer
+from cxrflow.statistics.figure import Figure, missing
+from cxrflow.statistics.resampling import Bootstrap
+from cxrflow.statistics.scored import Scored
+from cxrflow.task import Task
+
+N = 300
+CALM, ALARM = {"alarm": False}, {"alarm": True}
+PRAISE = re.compile(r"It tells|better|well above|shows that|holds", re.IGNORECASE)
+
+
+def planted(task: Task, kind: str) -> tuple[dict[str, Any], Scored]:
+    """The figures of a network of the kind on images of three sources, each with 80 % of its images of one class."""
+    rng, k = np.random.default_rng(3), len(task.order)
+    source = rng.integers(0, k, N)
+    truth = np.where(rng.random(N) < 0.8, source, rng.integers(0, k, N))
+    of_source = 0.05 + 0.9 * np.eye(k)[source]
+    scores = {
+        "constant": np.tile([0.5, *[0.1] * (k - 1)], (N, 1)),
+        "random": rng.random((N, k)),
+        "inverted": 1.05 - np.eye(k)[truth] + 0.2 * rng.random((N, k)),
+        "source-reader": of_source + 0.001 * rng.random((N, k)),
+        "perfect": np.eye(k)[truth] + 0.05 + 0.2 * rng.random((N, k)),
+    }[kind]
+    columns = {"label": np.array(task.order)[truth], "source": [f"hospital {s}" for s in source]}
+    table = pd.DataFrame(columns | {"group_id": [f"g{n}" for n in range(N)]})
+    scored = Scored(task, table, scores / scores.sum(axis=1, keepdims=True), Bootstrap(200, 0))
+    blind = Scored(task, table, of_source / of_source.sum(axis=1, keepdims=True), Bootstrap(200, 0))
+    compared = differences(blind, scored, (None, None))["macro_auroc"]
+    figures = evaluate(scored) | {
+        "baseline": {"macro_auroc": compared["a"], "difference": compared["difference"]},
+        "calibration": {"ece": 0.02, "ece_if_calibrated": {"p95": 0.05}},
+        "test_set": {"overlap": None},
+    }
+    return figures, scored
+
+
+def in_full(said: Answer) -> str:
+    return " ".join([said.word, said.told, *said.against])
+
+
+@pytest.mark.parametrize("classes", ["two_classes", "task", "four_classes"])
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("constant", "it calls every image {first}; its macro AUROC, 0.50 (0.50 to 0.50), is not above chance"),
+        ("random", "is not above chance, 0.50, with the whole interval"),
+        ("inverted", "is below chance, 0.50"),
+        ("source-reader", "is not above that of a table without a pixel"),
+    ],
+)
+def test_a_network_that_has_learned_nothing_is_said_to_and_is_not_praised(
+    kind: str, says: str, classes: str, request: pytest.FixtureRequest
+) -> None:
+    task: Task = request.getfixturevalue(classes)
+    figures, _ = planted(task, kind)
+    said = answer(figures, task, CALM, drawn=False)
+    assert said.word == NO
+    assert said.told.startswith("This test set does not show that it tells ")
+    assert says.format(first=task.names[task.order[0]]) in said.told
+    assert not PRAISE.search(in_full(said).replace("does not show that it tells", ""))
+    assert "every image" not in in_full(said) or kind == "constant"
+
+
+@pytest.mark.parametrize("classes", ["two_classes", "task", "four_classes"])
+def test_a_perfect_network_is_believed_until_something_speaks_against_it(
+    classes: str, request: pytest.FixtureRequest
+) -> None:
+    task: Task = request.getfixturevalue(classes)
+    figures, _ = planted(task, "perfect")
+    said = answer(figures, task, CALM, drawn=False)
+    assert (said.word, said.against) == (YES, [])
+    assert "with a macro AUROC of 1.00 (0." in said.told
+    assert all(f"{task.names[a]} vs {task.names[b]} (in hospital " in said.told for a, b in task.pairs)
+    for changed, audit, drawn, word, why in (
+        ({}, ALARM, False, NO, "the audit found a shortcut"),
+        ({}, None, False, IN_PART, "the audit was not run on these images"),
+        ({}, CALM, True, IN_PART, "these pictures are drawings"),
+        ({"test_set": {"overlap": "Unknown."}}, CALM, False, IN_PART, "it may have seen some of these images"),
+        ({"calibration": figures["calibration"] | {"ece": 0.06}}, CALM, False, IN_PART, "its probabilities are off"),
+        ({"baseline": {"difference": missing("too few")}}, CALM, False, IN_PART, "table without a pixel (too few)"),
+        ({"by_source": {"a": {}}}, CALM, False, IN_PART, "so the hospital may be the answer"),
+    ):
+        other = answer(figures | changed, task, audit, drawn)
+        assert other.word == word
+        assert any(why in each for each in other.against)
+
+
+def test_pairs_are_named_with_the_sources_in_which_they_are_told(task: Task) -> None:
+    """One source tells the pair, one does not with the whole interval, one does not know."""
+    first, second, third = task.order
+    pair, other = f"{first}_vs_{second}", f"{first}_vs_{third}"
+    figures, _ = planted(task, "perfect")
+    figures["by_source"] = {
+        "north": {pair: Figure(0.8, 0.7, 0.9)},
+        "south": {pair: Figure(0.6, 0.49, 0.7), other: Figure(0.55, 0.5, 0.6)},
+        "east": {pair: missing("too few groups")},
+    }
+    said = answer(figures, task, CALM, drawn=False)
+    names = task.names
+    assert said.word == IN_PART
+    assert f"it tells {names[first]} vs {names[second]} (in north), but this test set does not show it for" in said.told
+    assert f"no source of the test set has both classes of {names[second]} vs {names[third]}" in said.against[0]
+
+
+def test_where_a_class_is_absent_it_cannot_be_told(task: Task) -> None:
+    figures, scored = planted(task, "perfect")
+    figures |= evaluate(scored.where(scored.labels != task.order[0]))
+    said = answer(figures, task, None, drawn=False)
+    assert said.word == UNTOLD
+    assert f"cannot be measured (no {task.names[task.order[0]]} image in the set)" in said.told
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([[0, 10], [0, 90]], "it calls every image air"),
+        ([[3, 27], [2, 68]], "it calls 95 % of the images air (70 % are)"),
+        ([[0, 0], [0, 100]], None),  # they all are
+        ([[5, 2], [1, 92]], None),  # and so are nearly all of these
+        ([[40, 10], [12, 38]], None),
+    ],
+)
+def test_it_is_named_when_nearly_all_images_are_called_one_class(
+    counts: list[list[int]], said: str | None, two_classes: Task
+) -> None:
+    task = two_classes.model_copy(update={"names": {name: name for name in two_classes.order}})
+    assert called_one_class(counts, task) == said
