@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
 
 from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store, open_all, steps_digest
@@ -16,6 +15,7 @@ from cxrflow.images.steps import Window
 from cxrflow.params import Images
 from cxrflow.records import read_kept
 from cxrflow.task import Task
+from cxrflow.terminal import console
 
 #: Reason for leaving out a record whose image is not in the store.
 NOT_PREPARED = "not among the prepared images: run `cxrflow images`"
@@ -78,7 +78,7 @@ class Dataset:
         """
         dataset = cls.join(read_kept(records), open_all(images), task)
         for reason, count in dataset.left_out.left_out.value_counts().items():
-            Console().print(f"{count:,} of the kept records have no image: {reason}", markup=False, soft_wrap=True)
+            console().print(f"{count:,} of the kept records have no image: {reason}", markup=False, soft_wrap=True)
         return dataset
 
     def __len__(self) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.progress import track
 
 from cxrflow.bundle import Bundle
 from cxrflow.engines import LocalEngine, Lost
@@ -21,6 +20,7 @@ from cxrflow.params import Images
 from cxrflow.predictor import NO_NUMBER, Predictor
 from cxrflow.reading import EXTENSIONS
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
+from cxrflow.terminal import track
 from cxrflow.text import clean, inert, name_text
 
 _BATCH = 64

@@ -78,8 +78,9 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[Da
         given: list[Dataset] = []
 
         def train(
-            dataset: Dataset, images: Images, params: Any, out: Path, classes: Sequence[str] = (), features: Any = None
-        ) -> None:
+            dataset: Dataset, images: Images, params: Any, out: Path, classes: Sequence[str] = (),
+            features: Any = None, to_follow: int = 0,
+        ) -> None:  # fmt: skip
             given.append(dataset)
             network = MODELS["crnn"].build(images.channels, len(dataset.task.order))
             bundle = Bundle(

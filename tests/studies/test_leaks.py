@@ -41,8 +41,10 @@ def test_each_leak_lets_in_what_it_says(
     few = params.evaluation.model_copy(update={"bootstrap": 40})
     params = params.model_copy(update={"metadata": with_children, "evaluation": few})
     trained: dict[str, pd.DataFrame] = {}
+    follow: list[int] = []
 
-    def train(dataset: Dataset, images: Any, recipe: Any, out: Path, features: Path) -> None:
+    def train(dataset: Dataset, images: Any, recipe: Any, out: Path, features: Path, to_follow: int) -> None:
+        follow.append(to_follow)
         trained[f"{out.parent.name}/{out.name}"] = dataset.records
 
     def predictor(folder: Path) -> Any:
@@ -57,6 +59,7 @@ def test_each_leak_lets_in_what_it_says(
     found = measure_leaks(grouped, rows, params, 3, 2, tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text()) == to_json(found)
     assert list(found["by_leak"]) == list(LEAKS)
+    assert follow == list(range(len(LEAKS) * 2 * 3))[::-1]
     alone = records.paediatric.to_numpy()
     adults = records[~alone].reset_index(drop=True)
     tested = set(adults.image_id[~given_away(adults)])

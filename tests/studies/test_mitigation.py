@@ -32,7 +32,7 @@ def test_every_figure_is_where_it_belongs(
     demo_params: Params, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Within each fold all images of one class score above all of another; between the folds none does."""
-    asked = []
+    asked, follow = [], []
     figure = Figure(0.5, 0.4, 0.6, 8, 8)
     (first, high, low) = (task.positive, *(name for name in task.order if name != task.positive))
 
@@ -40,8 +40,9 @@ def test_every_figure_is_where_it_belongs(
         return out
 
     def cross_validate(
-        store: Path, params: Params, folds: int, out: Path, ledger: Path, features: Path
+        store: Path, params: Params, folds: int, out: Path, ledger: Path, features: Path, to_follow: int
     ) -> dict[str, Any]:
+        follow.append(to_follow)
         asked.append((store.parent.name, params.images.harmonise, params.training.robust))
         share = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1])
         table = pd.DataFrame({"source": "a", "group_id": [f"g{k}" for k in range(8)], "fold": [0] * 4 + [1] * 4})
@@ -52,16 +53,18 @@ def test_every_figure_is_where_it_belongs(
         return {"test": {"macro_auroc": figure}}
 
     def leave_one_out(*given: Any) -> dict[str, Any]:
+        follow.append(given[-1])
         return {"all": {f"{a}_vs_{b}": figure for a, b in task.pairs}}
 
     for function in (cross_validate, leave_one_out):
         monkeypatch.setattr(module, function.__name__, function)
     monkeypatch.setattr(module, "prepare_images", prepare)
-    monkeypatch.setattr(module, "kept_records", lambda *given: (pd.DataFrame(), tmp_path))
+    monkeypatch.setattr(module, "kept_records", lambda *given: (pd.DataFrame({"source": ["a", "b"]}), tmp_path))
     monkeypatch.setattr(module, "Dataset", SimpleNamespace(join=lambda records, store, task: store))
     names = ("harmonised", "group DRO")
     found = mitigation(tmp_path, demo_params, None, 3, names, tmp_path / "out")
     assert asked == [("harmonised", "percentiles", "none"), ("none", "none", "group_dro")]
+    assert follow == [2 + 5, 5, 2, 0]  # of 2 mitigations with 3 folds and 2 sources
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == to_json(found)
     for name in names:
         assert found[name]["pooled"] == figure

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 
 from cxrflow.audit import plots
@@ -18,6 +17,7 @@ from cxrflow.files import write_whole
 from cxrflow.state import write_sealed
 from cxrflow.statistics.figure import to_json
 from cxrflow.task import Task
+from cxrflow.terminal import console
 
 
 @dataclass(frozen=True)
@@ -104,4 +104,4 @@ def print_verdicts(summary: Summary) -> None:
     """Print each test's verdict, question and words."""
     for name, result in summary.results.items():
         said = escape(f"{TESTS[name].question} {result.words}")
-        Console().print(f"[bold]{result.verdict}[/bold]  {said}", soft_wrap=True)
+        console().print(f"[bold]{result.verdict}[/bold]  {said}", soft_wrap=True)

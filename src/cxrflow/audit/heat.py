@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import nn
 
 from cxrflow.explanation.heat import HeatMaps
 from cxrflow.network import LoadedNetwork
 from cxrflow.predictor import Predictor
+from cxrflow.terminal import track
 
 #: A map, scaled to a maximum of 1, is flat if its values differ by less than this, which is rounding.
 FLAT = 1e-3

@@ -5,13 +5,13 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from cxrflow.audit.pictures import evenly
 from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.inside import figures, measure
 from cxrflow.explanation.masks import Masks
 from cxrflow.statistics.figure import Figure
+from cxrflow.terminal import track
 
 
 @dataclass

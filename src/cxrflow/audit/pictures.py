@@ -6,11 +6,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from cxrflow.dataset import Dataset
 from cxrflow.images.steps import shrink
 from cxrflow.lungs import learned
+from cxrflow.terminal import track
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cxrflow import __version__
 from cxrflow.cli import packages, pipeline, studies, use
 from cxrflow.errors import CxrflowError
 from cxrflow.files import refused
+from cxrflow.terminal import set_quiet
 from cxrflow.text import clean
 
 app = typer.Typer(
@@ -31,9 +32,13 @@ for group in (pipeline, use, studies, packages):
 
 
 @app.callback(invoke_without_command=True)
-def version(show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
-    """Print the version with ``--version``."""
-    if show:
+def common(
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only: no progress.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Options of all commands."""
+    set_quiet(quiet)
+    if version:
         typer.echo(__version__)
         raise typer.Exit
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
 
 from cxrflow.params import Params
 from cxrflow.params_file import load_params
 from cxrflow.running import only_run
-from cxrflow.text import clean
 
 DATA, RESULTS = Path("data"), Path("results")
 RECORDS, IMAGES, FEATURES = DATA / "metadata" / "records.csv", DATA / "images", DATA / "features"
@@ -29,7 +27,6 @@ Folds = Annotated[int, typer.Option(min=2, help="Number of folds, by group.")]
 Trainings = Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")]
 WithoutTest = Annotated[bool, typer.Option(help="Leave out the groups of the test split, as when choosing a recipe.")]
 PARAMS = Path("params.yaml")
-
 
 Given = ParamSpec("Given")
 Done = TypeVar("Done")
@@ -57,8 +54,3 @@ def load(path: Path, engine: str | None = None) -> Params:
     """The parameters in ``path``, with ``engine`` replaced if given."""
     params = load_params(path)
     return params.model_copy(update={"engine": engine}) if engine else params
-
-
-def say(text: str) -> None:
-    """Print a line verbatim, without markup or wrapping; control characters are escaped."""
-    Console().print(clean(text), markup=False, highlight=False, soft_wrap=True)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cxrflow.cli.options import DATA, PARAMS, RESULTS, EngineName, ParamsFile, alone_in, load, say
+from cxrflow.cli.options import DATA, PARAMS, RESULTS, EngineName, ParamsFile, alone_in, load
 from cxrflow.params_file import load_params
+from cxrflow.terminal import say
 
 commands = typer.Typer()
 

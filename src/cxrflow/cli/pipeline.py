@@ -20,10 +20,10 @@ from cxrflow.cli.options import (
     ParamsFile,
     alone_in,
     load,
-    say,
 )
 from cxrflow.params import steps_of
 from cxrflow.params_file import load_params, resolved_yaml, set_run
+from cxrflow.terminal import say
 
 # Heavy modules are imported inside the commands that need them, so that the others start fast.
 commands = typer.Typer()

@@ -15,8 +15,8 @@ from cxrflow.cli.options import (
     ParamsFile,
     alone_in,
     load,
-    say,
 )
+from cxrflow.terminal import say
 from cxrflow.text import name_text
 
 commands = typer.Typer()

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cxrflow.evaluation.learned import called_one_class
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.task import Task
+from cxrflow.terminal import console
 
 #: Figures of each class against the rest.
 PER_CLASS = ("sensitivity", "specificity", "ppv", "auroc")
@@ -18,28 +18,28 @@ _SHOWN_AT_A_POINT = ("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_
 def print_figures(figures: dict[str, Any], task: Task) -> None:
     """Print the figures of an evaluation or a cross-validation: pooled and per class, the baseline, operating points,
     and within each source."""
-    console = Console()
+    screen = console()
     test = figures["test"]
     table = Table("class", "sensitivity", "specificity", "PPV", "AUROC", title="Test set, 95 % intervals by group")
     for name in task.order:
         table.add_row(escape(task.names[name]), *(_said(test[name][figure]) for figure in PER_CLASS))
-    console.print(table)
-    console.print(f"Macro AUROC {_said(test['macro_auroc'])}, accuracy {_said(test['accuracy'])}")
+    screen.print(table)
+    screen.print(f"Macro AUROC {_said(test['macro_auroc'])}, accuracy {_said(test['accuracy'])}")
     baseline = figures["baseline"]["macro_auroc"]
-    console.print(f"Without a pixel (source, view, age, sex): macro AUROC {_said(baseline)}")
+    screen.print(f"Without a pixel (source, view, age, sex): macro AUROC {_said(baseline)}")
     if called := called_one_class(figures["confusion"]["counts"], task):
-        console.print(f"[bold]Note: {escape(called)}.[/bold]")
+        screen.print(f"[bold]Note: {escape(called)}.[/bold]")
     if points := figures.get("operating_points"):
-        console.print(_operating_points(points, figures["prevalence"], task))
+        screen.print(_operating_points(points, figures["prevalence"], task))
     if read := figures.get("at_specificity"):
-        console.print(
+        screen.print(
             f"{escape(task.positive_name)} at the threshold that gives a specificity of {read['wanted']:g} on images "
             f"left out of training: sensitivity {_said(read['sensitivity'])}, specificity "
             f"{_said(read['specificity'])}; read off the ROC curve of these images at that specificity: sensitivity "
             f"{_said(read['roc'])}"
         )
     if (power := figures.get("sharpness")) and power["fits"] is not None:
-        console.print(
+        screen.print(
             f"Mean of the networks, on images that are not of the split test: a sharpness of {power['fits']:.2f} "
             f"calibrates it; training.sharpness is {power['in_use']:g}"
         )
@@ -50,9 +50,9 @@ def print_figures(figures: dict[str, Any], task: Task) -> None:
             for pair, figure in pairs.items():
                 images = str(figure.n) if figure.known else ""
                 within.add_row(escape(source), escape(pair_in_words(pair, task)), _said(figure), images)
-        console.print(within)
+        screen.print(within)
     if overlap := figures["test_set"]["overlap"]:
-        console.print(f"[bold]Overlap with training:[/bold] {escape(overlap)}")
+        screen.print(f"[bold]Overlap with training:[/bold] {escape(overlap)}")
 
 
 def pair_in_words(pair: str, task: Task) -> str:

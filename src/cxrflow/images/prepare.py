@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
 import cxrflow
 from cxrflow.csv_files import to_csv
@@ -26,6 +24,7 @@ from cxrflow.images.steps import Window
 from cxrflow.images.work import BEGUN, JOURNAL, Work, open_work
 from cxrflow.params import Images
 from cxrflow.state import Kind, number, read_bytes, read_sealed, read_table, text, write_sealed
+from cxrflow.terminal import console, track
 
 #: Code and libraries that every prepared image depends on.
 _CODE = ("reading", "images/registry.py", "images/steps.py")
@@ -135,9 +134,9 @@ def print_prepared(stores: Sequence[Store]) -> None:
     index = stores[0].index
     left_out = pd.concat([store.index[store.index.left_out.notna()] for store in stores]).drop_duplicates("image_id")
     ways = f" in {len(stores)} ways" if len(stores) > 1 else ""
-    Console().print(f"{len(index) - len(left_out):,} images prepared{ways}, {len(left_out)} left out.")
+    console().print(f"{len(index) - len(left_out):,} images prepared{ways}, {len(left_out)} left out.")
     for row in left_out.itertuples():
-        Console().print(f"  {row.image_id}: {row.left_out}", markup=False)
+        console().print(f"  {row.image_id}: {row.left_out}", markup=False)
 
 
 def prepare_all(records: pd.DataFrame, root: Root, steps: Iterable[Images], engine: Engine, out: Path) -> list[Store]:

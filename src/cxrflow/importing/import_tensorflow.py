@@ -32,6 +32,7 @@ from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Images
 from cxrflow.passport import unknown
 from cxrflow.task import Task
+from cxrflow.terminal import remark
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
 #: Largest accepted difference between the bundle's outputs (logits and probabilities) and TensorFlow's; for logits
@@ -151,7 +152,7 @@ def environment() -> Path:
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if (folder / "complete").exists():
         return python
-    print(f"Setting up TensorFlow, once, in {folder} (1.6 GB, about a minute) ...", flush=True)
+    remark(f"Setting up TensorFlow, once, in {folder} (1.6 GB, about a minute) ...")
     shutil.rmtree(folder, ignore_errors=True)  # an interrupted installation
     venv.create(folder, with_pip=True)
     done = _run([python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS])

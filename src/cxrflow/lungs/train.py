@@ -17,17 +17,17 @@ import pandas as pd
 import pytorch_lightning as lightning
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
-from rich.console import Console
-from rich.progress import track
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import Root, code_digest, digest, write_json, write_whole
 from cxrflow.lungs.learned import SIZE, WEIGHTS, lung_map, network_input
+from cxrflow.progress import progress
 from cxrflow.reading import read_radiograph, to_uint8
 from cxrflow.state import is_whole_archive
+from cxrflow.terminal import console, track
 
 # Hides Lightning's list of devices and its product recommendations.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -94,12 +94,13 @@ def train_segmenter(rows: pd.DataFrame, root: Root, epochs: int, out: Path) -> b
     for seed in range(_MEMBERS):
         set_determinism(seed)
         module = _Module(_network(), epochs, len(data) // _BATCH)
-        _fit(module, data, epochs, out / "checkpoints" / key[:16] / f"member{seed}")
+        _fit(module, data, epochs, out / "checkpoints" / key[:16] / f"member{seed}", _MEMBERS - seed)
         members.append(module.network)
     return _to_onnx(_Mean(members).eval(), out)
 
 
-def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, checkpoints: Path) -> None:
+def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, checkpoints: Path, networks: int) -> None:
+    """networks: that are left to train, this one included."""
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
@@ -107,7 +108,7 @@ def _fit(module: lightning.LightningModule, data: Dataset[Any], epochs: int, che
         callbacks=[
             EMAWeightAveraging(decay=_AVERAGING),
             ModelCheckpoint(checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
-            RichProgressBar(),
+            *progress(networks),
         ],
         enable_model_summary=False,
     )
@@ -165,11 +166,11 @@ def print_segmenter(figures: dict[str, Any], out: Path) -> None:
     """Print the figures that ``run`` returned, and the path of the network."""
     for side in ("val", "test"):
         f = figures[side]
-        Console().print(
+        console().print(
             f"{side}: Dice {f['mean']:.3f} (mean), {f['p10']:.3f} (10th percentile), {f['least']:.3f} (minimum); "
             f"{f['empty']} of {f['images']} predicted masks empty; {f['milliseconds']:.0f} ms per image."
         )
-    Console().print(f"Network: {out / WEIGHTS.name}", soft_wrap=True)
+    console().print(f"Network: {out / WEIGHTS.name}", soft_wrap=True)
 
 
 def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:

@@ -11,7 +11,6 @@ import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
 
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
@@ -31,6 +30,7 @@ from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
 from cxrflow.sources.words import finding_of
 from cxrflow.task import Task
+from cxrflow.terminal import console
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,13 +108,13 @@ def build_records(
     home, found = find_collections(Path(sources.root), sources.collections, sources.columns)
     root = Root(home, sources.follow_links)
     if home == Path(sources.root) and (others := passed_over(home, found)):
-        Console().print(
+        console().print(
             f"Folders ignored, because they are not collections: {', '.join(others)} (`cxrflow sources {home}` shows "
             "what is in them)",
             markup=False,
         )
     if unused := sorted(set(sources.columns) - {folder for _, folder in found}):
-        Console().print(f"sources.columns is not used for {', '.join(unused)}: no such collection.", markup=False)
+        console().print(f"sources.columns is not used for {', '.join(unused)}: no such collection.", markup=False)
     rows, name = Rows(engine, work), "listed"
     if split:
         read_sides(work / SIDES, rows)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.progress import track
 
 import cxrflow
 from cxrflow.engines import Engine, Lost
@@ -21,6 +20,7 @@ from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
 from cxrflow.metadata.near_hash import near_hash
 from cxrflow.reading import read, to_uint8
+from cxrflow.terminal import track
 
 #: Side of the thumbnails on which near repeats are found (pixels).
 THUMBNAIL = 96

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 from onnxruntime import InferenceSession
-from rich.console import Console
 from sklearn.datasets import load_sample_images
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
@@ -31,6 +30,7 @@ from cxrflow.params import Params, Sources
 from cxrflow.reading import decode
 from cxrflow.reading.frontal import FLAG, THUMBNAIL, WEIGHTS, judge, open_network, probability, thumbnail
 from cxrflow.records import FINDINGS_JOINT
+from cxrflow.terminal import console
 
 #: Reasons for leaving a row out that tell what its image shows.
 _SHOWS = {"modality is CT, not X-ray": "ct", "view is L, not frontal": "lateral"}
@@ -135,9 +135,9 @@ def measure(rows: pd.DataFrame, judged: pd.DataFrame) -> dict[str, Any]:
 def print_figures(figures: dict[str, Any]) -> None:
     """Print the figures, one per line."""
     for name, value in figures.items():
-        Console().print(f"[bold]{name}[/bold]")
+        console().print(f"[bold]{name}[/bold]")
         for key, figure in value.items():
-            Console().print(f"  {key}: {figure}", markup=False, highlight=False, soft_wrap=True)
+            console().print(f"  {key}: {figure}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _rows(sources: Path, params: Params, engine: Engine, work: Path) -> pd.DataFrame:

@@ -15,7 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
+
+from cxrflow.terminal import track
 
 #: Two images are near repeats if their aligned thumbnails have a correlation of at least this.
 LEAST_CORRELATION = 0.79

@@ -7,12 +7,12 @@ import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cxrflow.metadata import reasons
 from cxrflow.metadata.groups import components
+from cxrflow.terminal import console
 
 #: Rows left out for these reasons still count as images of their collection.
 _OFFERED = (reasons.PAEDIATRIC, reasons.SAME_FILE, reasons.SAME_URL, reasons.CONFLICT)
@@ -175,7 +175,7 @@ def print_overlap(table: pd.DataFrame) -> None:
     """Print which collections share images or patients, or that none does."""
     found = meeting(table)
     if found.empty:
-        Console().print("No collection holds images or patients of another collection, or an image twice.")
+        console().print("No collection holds images or patients of another collection, or an image twice.")
         return
     shown = Table("of", "also in", "images", "as", "patients", title=_TITLE)
     for row in found.to_dict("records"):
@@ -189,4 +189,4 @@ def print_overlap(table: pd.DataFrame) -> None:
             said + (f"; {row['other_label']:,} with another label" if row["other_label"] else ""),
             "" if within else f"{row['shared_patients']:,} of {row['patients']:,}",
         )
-    Console().print(shown)
+    console().print(shown)

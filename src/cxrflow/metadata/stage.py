@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -31,6 +30,7 @@ from cxrflow.records import SPLITS, write_records
 from cxrflow.sources.files import print_files
 from cxrflow.state import write_sealed
 from cxrflow.task import Task
+from cxrflow.terminal import console
 
 #: Maximum number of images printed from a list; summary.json has all of them.
 _LISTED = 10
@@ -89,13 +89,13 @@ def print_reconciliation(records: Any) -> None:
     kept, count = fates.rows[fates.fate.str.startswith(KEPT)].sum(), fates.rows.sum()
     sums = f"{kept:,} + {count - kept:,} = {count:,}"
     table.add_row("[bold]all", "[bold]kept + left out", f"[bold]{sums}")
-    Console().print(table)
+    console().print(table)
 
 
 def print_tables_read(built: Built) -> None:
     """Print how users' own tables were read, and what of all tables was not."""
     for sentence in tables_read(built):
-        Console().print(sentence, markup=False, highlight=False)
+        console().print(sentence, markup=False, highlight=False)
 
 
 def print_rows(built: Built) -> None:
@@ -103,7 +103,7 @@ def print_rows(built: Built) -> None:
     images = reconciliation(built.table).groupby("source")["rows"].sum()
     for source, counted in built.listed.items():
         rows = ", ".join(f"{rows:,} in {table}" for table, rows in counted.items())
-        Console().print(f"Rows of {source}: {rows}; {images.get(source, 0):,} images.", markup=False, highlight=False)
+        console().print(f"Rows of {source}: {rows}; {images.get(source, 0):,} images.", markup=False, highlight=False)
 
 
 def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
     records  Ibis table: columns label, split, left_out, group
     facts    from ``summary``
     """
-    console, kept = Console(), kept_of(records)
+    screen, kept = console(), kept_of(records)
     images = groups_of_classes(records).set_index(["split", "label"]).images
     groups = kept.group_by("split").agg(groups=kept.group.nunique()).to_pandas().set_index("split").groups
     names = [escape(task.names[label]) for label in task.order]
@@ -121,7 +121,7 @@ def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
     for side in SPLITS:
         by_class = [int(images.get((side, label), 0)) for label in task.order]
         sides.add_row(side, *(f"{count:,}" for count in (*by_class, sum(by_class), int(groups.get(side, 0)))))
-    console.print(sides)
+    screen.print(sides)
     largest = facts["largest_group"]
     said = f"Largest group: {largest['group_id']}, {largest['images']} images of {largest['patients']} patients."
     if picture := largest["joined_by"]:
@@ -129,49 +129,49 @@ def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
             f" The picture that joins most of its patients is {picture['image_id']}: {picture['images']} images of "
             f"{picture['patients']} patients show it."
         )
-    console.print(said, markup=False)
+    screen.print(said, markup=False)
     pairs, in_all = facts["near_repeats"], facts["near_repeats_in_all"]
-    console.print(
+    screen.print(
         f"Near repeats: {pairs:,} pairs of kept images; {in_all:,} pairs with the images that are left out.",
         markup=False,
     )
     for sentence in facts["unknown_patients"]:
-        console.print(sentence, markup=False)
+        screen.print(sentence, markup=False)
 
 
 def print_moved(sides: Sides) -> None:
     """Print the images moved to train because new links join groups on different sides, and whether all groups were
     assigned again from the start."""
-    console = Console()
+    screen = console()
     if sides.reassigned:
-        console.print(
+        screen.print(
             "No side of the split is kept from before: metadata.split, metadata.paediatric or the collections are new "
             "here."
         )
     moved = sides.moved
     if moved.empty:
         return
-    console.print(
+    screen.print(
         "New links join groups on different sides of the split, or add children for training only; they all go to "
         f"train: {len(moved):,} images of {moved.group_id.nunique():,} groups moved.",
         markup=False,
     )
     for image in moved[:_LISTED].itertuples():
-        console.print(f"  {image.image_id}: was on {image.side}", markup=False)
+        screen.print(f"  {image.image_id}: was on {image.side}", markup=False)
     if (more := len(moved) - _LISTED) > 0:
-        console.print(f"  and {more:,} more, in summary.json", markup=False)
+        screen.print(f"  and {more:,} more, in summary.json", markup=False)
 
 
 def print_not_frontal(facts: dict[str, Any]) -> None:
     """Print how many and which kept images do not look like frontal radiographs, and how many are stored inverted."""
-    console = Console()
+    screen = console()
     flagged = facts["not_frontal"]
-    console.print(
+    screen.print(
         f"Kept images that do not look like frontal radiographs (score below {flagged['below']}): {flagged['images']}. "
         f"Stored inverted, corrected when read: {facts['turned']}.",
         markup=False,
     )
     for image in flagged["list"][:_LISTED]:
-        console.print(f"  {image['image_id']}: {image['frontal']:.3f}", markup=False)
+        screen.print(f"  {image['image_id']}: {image['frontal']:.3f}", markup=False)
     if (more := flagged["images"] - _LISTED) > 0:
-        console.print(f"  and {more:,} more, in summary.json", markup=False)
+        screen.print(f"  and {more:,} more, in summary.json", markup=False)

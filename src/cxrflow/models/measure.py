@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict, dataclass
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cxrflow.errors import CxrflowError
 from cxrflow.models import MODELS, find_model
 from cxrflow.models.stored import STORED
+from cxrflow.terminal import console
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ def print_models(as_json: bool) -> None:
     for row in measured:
         figures = f"{row.parameters_m:.1f}", f"{row.macs_g:.2f}", str(row.default_size)
         table.add_row(row.name, *figures, row.gradcam_layer)
-    Console().print(table)
-    Console().print(
+    console().print(table)
+    console().print(
         "For 3 planes and 3 classes; multiply-accumulates and layer at the default size. Other sizes work, too.\n"
         "timm:NAME    most networks of timm, such as timm:tresnet_m, timm:vit_small_patch16_224; random weights\n"
         "xrv:WEIGHTS  torchxrayvision's, pretrained on radiographs, such as xrv:densenet121-res224-all "

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from cxrflow.columns import Columns
@@ -19,6 +18,7 @@ from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiograph
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
 from cxrflow.sources.tables import EXTENSIONS as TABLES
+from cxrflow.terminal import console
 from cxrflow.text import clean, name_of, name_text
 
 #: Texts of a record that tables write, and that are printed.
@@ -158,7 +158,7 @@ def print_sources() -> None:
     shown = Table("collection", "folder")
     for collection in SOURCES.values():
         shown.add_row(collection.name, collection.folder or "any, with a table of images, labels and patients")
-    Console().print(shown)
+    console().print(shown)
 
 
 def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Collection | None:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from rich.console import Console
-
 from cxrflow.errors import LeftOut
 from cxrflow.files import below
 from cxrflow.folders import NO_EXTENSION, Search, counted, extension
+from cxrflow.terminal import console
 from cxrflow.text import name_text
 
 
@@ -123,12 +122,12 @@ def print_files(files: dict[str, Files]) -> None:
     for folder, known in files.items():
         if known.example is not None:
             listed, found = (name_text(path) for path in known.example)
-            Console().print(
+            console().print(
                 f"{folder}: {known.respelled:,} paths differ from the files' in spelling, such as {listed} ({found}).",
                 markup=False,
             )
         if known.unlisted:
-            Console().print(f"{folder}: images that no row lists: {counted(known.unlisted)}.", markup=False)
+            console().print(f"{folder}: images that no row lists: {counted(known.unlisted)}.", markup=False)
 
 
 def compared(name: str) -> str:

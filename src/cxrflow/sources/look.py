@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -20,6 +19,7 @@ from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.delimited import plain
 from cxrflow.sources.files import Files
 from cxrflow.sources.header import COLUMNS_FILE, guess, is_published
+from cxrflow.terminal import console
 from cxrflow.text import clean, name_of, name_text
 
 #: Name of the table that is written from the names of folders.
@@ -138,7 +138,7 @@ def _print_columns(account: Account) -> None:
             roles.insert(0, "path")
         words = "; ".join(filter(None, (account.words(role) for role in roles)))
         shown.add_row(escape(one_line(column, 40)), ", ".join(roles), escape(words))
-    Console().print(shown)
+    console().print(shown)
 
 
 def _print_other(folder: Path, options: Options, write: bool) -> bool:
@@ -237,4 +237,4 @@ def _written(path: Path, content: str, write: bool) -> None:
 
 def _say(text: str) -> None:
     shown = "\n".join(map(clean, text.split("\n")))
-    Console().print(shown, markup=False, highlight=False, soft_wrap=True)
+    console().print(shown, markup=False, highlight=False, soft_wrap=True)

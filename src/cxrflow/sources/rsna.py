@@ -4,8 +4,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.progress import track
-
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import below
 from cxrflow.reading.header import read_header
@@ -14,6 +12,7 @@ from cxrflow.sources import tables
 from cxrflow.sources.boxes import Boxes
 from cxrflow.sources.cells import known, sex, years
 from cxrflow.sources.collection import Collection, Options
+from cxrflow.terminal import track
 
 NAME = "rsna"
 IMAGES = "stage_2_train_images"

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from cxrflow.dataset import Dataset
@@ -23,6 +22,7 @@ from cxrflow.statistics.figure import in_words, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
+from cxrflow.terminal import console
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ def print_comparison(result: dict[str, Any], task: Task) -> None:
     }
     for name, said in names.items():
         table.add_row(said, *(in_words(result["figures"][name][which], 3) for which in ("a", "b", "difference")))
-    console = Console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for name, bundle in result["bundles"].items():
         about = f" Overlap with training: {bundle['overlap']}" if bundle["overlap"] else ""
-        console.print(f"{name.upper()}: {bundle['folder']}{about}", markup=False, soft_wrap=True)
+        screen.print(f"{name.upper()}: {bundle['folder']}{about}", markup=False, soft_wrap=True)
 
 
 def _unseen(records: pd.DataFrame, comparison: Comparison, root: Root) -> pd.Series:

@@ -32,7 +32,13 @@ from cxrflow.training.train import train
 
 
 def cross_validate(
-    dataset: Dataset, params: Params, folds: int, out: Path, ledger: Path, features: Path | None = None
+    dataset: Dataset,
+    params: Params,
+    folds: int,
+    out: Path,
+    ledger: Path,
+    features: Path | None = None,
+    to_follow: int = 0,
 ) -> dict[str, Any]:
     """Train ``folds`` networks, each without one fold of the groups, and score this fold with it.
 
@@ -40,6 +46,7 @@ def cross_validate(
     out      ``fold0``, ``fold1``, ...: the outputs of a training stage each, resumed if interrupted;
              ``predictions.csv``, out of fold; ``metrics.json``, the returned figures
     features  cache for the features of a frozen backbone, by default ``out/features``
+    to_follow  trainings that follow these: to say how long all take
     Returns what ``evaluate`` returns for all images together, and
     ``within_folds``    for each source and each pair of classes it has, the AUROC over pairs of images of one fold,
                         because the networks of two folds may be calibrated differently
@@ -65,7 +72,7 @@ def cross_validate(
     for number in range(folds):
         inside, place = fold == number, out / f"fold{number}"
         used = sides.where(np.concatenate([tested[~inside], learned]))
-        train(used, params.images, params.training, place, features=cache)
+        train(used, params.images, params.training, place, features=cache, to_follow=folds - number - 1 + to_follow)
         predictor = Predictor(place / "bundle", features=cache)
         by_fold = predictor.score_by_fold(usable.where(inside))
         means[inside], probabilities[inside] = by_fold.mean(axis=0), predictor.bundle.pooled(by_fold)

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Column, Table
 
 from cxrflow.dataset import Dataset
@@ -27,6 +26,7 @@ from cxrflow.statistics.scored import Scored
 from cxrflow.studies.folds import FOLD, enter_together, kept_records, one_process, only_trained, train_or_val
 from cxrflow.studies.leaked import LEAKS, compared, exchanged, figure_names, given_away, listed_again
 from cxrflow.task import Task
+from cxrflow.terminal import console, remark
 from cxrflow.training.augmentation import augment
 from cxrflow.training.train import train
 
@@ -92,9 +92,11 @@ def measure_leaks(
     honest: Scored | None = None
     found = {"tested": len(tested), "groups": int(tested.group_id.nunique()), "seeds": seeds, "by_leak": by_leak}
     for name, leak in LEAKS.items():
-        Console().print(f"[bold]Leak {len(by_leak) + 1} of {len(LEAKS)}:[/bold] {name}")
+        remark(f"Leak {len(by_leak) + 1} of {len(LEAKS)}: {name}")
         parts, weights, trained_on, shared = [], [], 0, 0
+        to_follow = (len(LEAKS) - len(by_leak)) * seeds * folds
         for seed, number in product(range(seeds), range(folds)):
+            to_follow -= 1
             outside, test = pd.concat([divided[fold != number], children]), tested[tested.fold == number]
             leaked = {
                 "patients": divided[(fold == number) & given],
@@ -108,7 +110,7 @@ def measure_leaks(
             place = out / f"fold{number}" / "-".join([*leak.learned, leak.choose, str(leak.seed + seed)])
             recipe = params.training.model_copy(update={"seed": params.training.seed + leak.seed + seed})
             sides = dataset.where(used["at"]).divided(used.split.to_numpy())
-            train(sides, params.images, recipe, place, features=out / "features")
+            train(sides, params.images, recipe, place, features=out / "features", to_follow=to_follow)
             predictor = Predictor(place / "bundle")
             changes = params.training.augmentation if leak.augmented else None
             parts.append(_scores(predictor, dataset.where(test["at"]), changes, number))
@@ -138,7 +140,7 @@ def print_leaks(found: dict[str, Any], task: Task) -> None:
             about = ("", "") if position else (name, str(of_leak["shared"]))
             table.add_row(*about, said, in_words(of_leak["figures"][key][which], 3))
         table.add_section()
-    Console().print(table)
+    console().print(table)
 
 
 def _scores(predictor: Predictor, dataset: Dataset, changes: Augmentation | None, seed: int) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,6 +25,7 @@ from cxrflow.statistics.scored import Scored
 from cxrflow.statistics.within import within_sources
 from cxrflow.studies.folds import enter_together, one_process, only_trained, train_or_val
 from cxrflow.task import Task
+from cxrflow.terminal import console, remark
 from cxrflow.training.train import train
 
 #: Minimum number of training groups of a class; figures of a class with fewer are missing.
@@ -33,7 +33,7 @@ ENOUGH_GROUPS = 10
 
 
 def leave_one_out(
-    dataset: Dataset, params: Params, out: Path, ledger: Path, features: Path | None = None
+    dataset: Dataset, params: Params, out: Path, ledger: Path, features: Path | None = None, to_follow: int = 0
 ) -> dict[str, Any]:
     """Train without each source in turn, and score it: AUROC within the source, for each pair of classes.
 
@@ -42,6 +42,7 @@ def leave_one_out(
     out      a folder for each source with the outputs of a training stage, resumed if interrupted and kept once
              finished; ``predictions.csv``; ``metrics.json``, the returned figures
     features  cache for the features of a frozen backbone, by default ``out/features``
+    to_follow  trainings that follow these: to say how long all take
     Returns ``sources`` (for each ``n``, ``groups``, ``trained_on``, a count of images by class, ``overlap``, and for
     each pair ``<a>_vs_<b>``), ``all`` (for each pair ``within_sources`` over the sources left out) and ``test_set``.
     A class without training or validation images is not trained on; the other classes are. A figure is missing if the
@@ -68,12 +69,13 @@ def leave_one_out(
         classes = [label for label in task.order if not _lacks(rest, label)]
         untaught = {label: _untaught(rest, label, name) for label in task.order}
         rest = rest.where(np.isin(rest.labels, classes))
-        Console().print(f"Without {name} ({number} of {len(names)}): {len(rest):,} images to learn from", markup=False)
+        remark(f"Without {name} ({number} of {len(names)}): {len(rest):,} images to learn from")
         reasons = {(a, b): _absent(held_out, (a, b), name) or untaught[a] or untaught[b] for a, b in task.pairs}
         figures = {pair: missing(reason) for pair, reason in reasons.items() if reason}
         if len(figures) < len(reasons):
             place = out / _folder(name, names)
-            train(rest, params.images, params.training, place, classes, features or out / "features")
+            more = len(names) - number + to_follow
+            train(rest, params.images, params.training, place, classes, features or out / "features", more)
             predictor = Predictor(place / "bundle", features=features or out / "features")
             probabilities[inside] = predictor.score(held_out)
             taught[inside] = [untaught[label] is None for label in task.order]
@@ -118,10 +120,10 @@ def print_leave_one_out(found: dict[str, Any], task: Task) -> None:
             pair = f"{task.names[a]} vs {task.names[b]}"
             table.add_row(shown, escape(pair), escape(in_words(figure, 3)), str(figure.n if figure.known else ""))
         table.add_section()
-    Console().print(table)
+    console().print(table)
     for name, of_source in found["sources"].items():
         if of_source["overlap"]:
-            Console().print(f"Overlap of {name} with training: {of_source['overlap']}", markup=False)
+            console().print(f"Overlap of {name} with training: {of_source['overlap']}", markup=False)
 
 
 def _untaught(rest: Dataset, label: str, source: str) -> str | None:

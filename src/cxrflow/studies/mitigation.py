@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from cxrflow.dataset import Dataset
@@ -24,6 +23,7 @@ from cxrflow.studies.cross_validate import cross_validate
 from cxrflow.studies.folds import kept_records
 from cxrflow.studies.leave_one_out import leave_one_out
 from cxrflow.task import Task
+from cxrflow.terminal import console, remark
 
 #: What each mitigation changes in the sections images and training; each is compared with ``none``.
 MITIGATIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -58,14 +58,17 @@ def mitigation(
     each = {name: with_mitigation(params, name) for name in names}  # first: one that cannot be stops before any work
     records, root = kept_records(sources, params, engine, out)
     found: dict[str, Any] = {}
+    held = records.source.nunique()
     for number, (name, changed) in enumerate(each.items(), start=1):
-        Console().print(f"[bold]Mitigation {number} of {len(names)}:[/bold] {name}")
+        remark(f"Mitigation {number} of {len(names)}: {name}")
         place, features = out / name.replace(" ", "-"), out / "features"
         prepared = place / "images" if "images" in MITIGATIONS[name] else out / "none" / "images"
         dataset = Dataset.join(records, prepare_images(records, root, changed.images, engine, prepared), params.task)
-        pooled = cross_validate(dataset, changed, folds, place / "cross-validation", out / "ledger.csv", features)
-        left_out = leave_one_out(dataset, changed, place / "leave-one-out", out / "ledger.csv", features)
-        scored = _by_source_and_fold(place / "cross-validation" / "predictions.csv", changed)
+        after = (len(names) - number) * (folds + held)
+        first, second, ledger = place / "cross-validation", place / "leave-one-out", out / "ledger.csv"
+        pooled = cross_validate(dataset, changed, folds, first, ledger, features, held + after)
+        left_out = leave_one_out(dataset, changed, second, ledger, features, after)
+        scored = _by_source_and_fold(first / "predictions.csv", changed)
         found[name] = {
             "pooled": pooled["test"]["macro_auroc"],
             "within": {f"{a}_vs_{b}": within_sources(scored, (a, b)) for a, b in params.task.pairs},
@@ -99,7 +102,7 @@ def print_mitigation(found: dict[str, Any], task: Task) -> None:
         for name, figures in found.items():
             shown = figures["pooled"], figures["within"][pair], figures["left_out"][pair]
             table.add_row(name, *(in_words(figure, 3) for figure in shown))
-        Console().print(table)
+        console().print(table)
 
 
 def _by_source_and_fold(predictions: Path, params: Params) -> Scored:

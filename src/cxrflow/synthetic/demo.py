@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-from rich.progress import track
 
 from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import CxrflowError
@@ -28,6 +27,7 @@ from cxrflow.synthetic.drawing import Radiograph, draw
 from cxrflow.synthetic.layouts import plan
 from cxrflow.synthetic.people import Job
 from cxrflow.synthetic.shortcuts import mark_of, plant
+from cxrflow.terminal import track
 
 Box = tuple[float, float, float, float]
 #: RSNA publishes pictures of this side; those of the demo are smaller.
@@ -54,7 +54,7 @@ def write_demo(out: Path, params: Demo) -> None:
         new = Path(temporary) / "new"
         drawn = LocalEngine(limits=None).map(partial(_write, new, params), jobs)
         found = []
-        for boxes_of in track(drawn, "drawing radiographs", len(jobs)):
+        for boxes_of in track(drawn, "drawing radiographs", total=len(jobs)):
             if isinstance(boxes_of, Lost):
                 raise CxrflowError(f"demo: a radiograph was not drawn: {boxes_of.reason}; run again.")
             found.append(boxes_of)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.progress import track
 from safetensors.torch import save
 
 import cxrflow
@@ -22,6 +21,7 @@ from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_whole
 from cxrflow.network import LoadedNetwork, last_linear
+from cxrflow.terminal import remark, track
 
 #: Images in a file: an interrupted run loses the features of at most this many.
 _PART = 256
@@ -89,7 +89,7 @@ def _read(path: Path) -> NDArray[Any] | None:
     with path.open("rb") as file:
         whole = hashlib.file_digest(file, "sha256").hexdigest() == path.stem
     if not whole:
-        print(f"{path} is damaged, so its features are computed again")
+        remark(f"{path} is damaged, so its features are computed again")
         path.unlink()
         return None
     part: NDArray[Any] = np.load(path, mmap_mode="r")

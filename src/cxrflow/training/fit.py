@@ -13,7 +13,7 @@ import pandas as pd
 import pytorch_lightning as lightning
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import distributed, nn
 
 import cxrflow
@@ -25,6 +25,8 @@ from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.models.measure import check_size
 from cxrflow.models.model import to_input
 from cxrflow.params import Member, Training
+from cxrflow.progress import progress
+from cxrflow.terminal import remark
 from cxrflow.training.callbacks import History, MovingAverage, Stop, WriteHistory
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
 from cxrflow.training.checkpoints import (
@@ -86,6 +88,7 @@ def train_network(
     write: Callable[[History], None],
     process: Process,
     features: Path,
+    networks: int,
 ) -> Trained | None:
     """Train a network on the split ``train``; choose its epoch on ``val``, or take the last one if ``val`` is a fold
     that it leaves out. An interrupted training resumes. Of a frozen network (``training.freeze``), fit the last layer.
@@ -93,6 +96,7 @@ def train_network(
     checkpoints  folder for checkpoints
     classes, features  as for ``train.train``
     write        writes the history after each epoch
+    networks     that are left to train, this one included: to say how long all take
     Returns None in all DDP ranks but 0. Raises CxrflowError as ``train.train``.
     """
     images, params, fold = member
@@ -126,7 +130,7 @@ def train_network(
     if finished.exists():  # of a finished run, DVC removed all outputs but the persistent checkpoints
         module.history = read_checkpoint(checkpoints / "last.ckpt")["history"]
     else:
-        _fit(module, sides, start.checkpoint, member, checkpoints, write, process)
+        _fit(module, sides, start.checkpoint, member, checkpoints, write, process, networks)
     if process.rank > 0:
         return None
     write_whole(finished, b"")
@@ -199,7 +203,7 @@ def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame,
         if not damaged:
             write_whole(folder / TRAINED_ON, seen_csv(seen))
             return
-        print(f"{damaged[0]} is absent or damaged, so the training starts over")
+        remark(f"{damaged[0]} is absent or damaged, so the training starts over")
     shutil.rmtree(folder, ignore_errors=True)
     write_whole(folder / TRAINED_ON, seen_csv(seen))
     write_json(folder / RUN, digests)
@@ -213,6 +217,7 @@ def _fit(
     checkpoints: Path,
     write: Callable[[History], None],
     process: Process,
+    networks: int,
 ) -> None:
     """begun_by: checkpoint of another run to start from, or None."""
     params = member.training
@@ -244,7 +249,7 @@ def _fit(
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         logger=False,
-        callbacks=[*averaged, best, last, stop, WriteHistory(write), RichProgressBar()],
+        callbacks=[*averaged, best, last, stop, WriteHistory(write), *progress(networks)],
         plugins=[WholeFiles()],
         accelerator=accelerator(),
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
@@ -260,7 +265,7 @@ def _fit(
         use_distributed_sampler=False,
     )
     if resumed and process.rank == 0:
-        print(f"Resuming after the last complete epoch in {resumed}")
+        remark(f"Resuming after the last complete epoch in {resumed}")
     device = trainer.strategy.root_device
     with fitting(
         f"training: out of memory with batches of {params.batch_size}; lower training.batch_size or "

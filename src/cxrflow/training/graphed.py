@@ -10,6 +10,7 @@ import torch
 from torch import distributed, nn
 
 from cxrflow.errors import one_line
+from cxrflow.terminal import remark
 
 
 class GraphedNetwork:
@@ -45,7 +46,7 @@ class GraphedNetwork:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            print(f"No CUDA graphs of this network, so its steps take longer: {one_line(str(error))}")
+            remark(f"No CUDA graphs of this network, so its steps take longer: {one_line(str(error))}")
         for buffer, before in buffers:  # the passes of the capture have changed them
             buffer.copy_(before)
         self._shape = images.shape

@@ -18,6 +18,7 @@ from cxrflow.files import digest, remove, write_whole
 from cxrflow.folds import leaving_out
 from cxrflow.model_card import write_card
 from cxrflow.params import Images, Training, check_start, members_of
+from cxrflow.terminal import remark
 from cxrflow.training.callbacks import History
 from cxrflow.training.data import Process
 from cxrflow.training.fit import Trained, sources_of, train_network
@@ -30,6 +31,7 @@ def train(
     out: Path,
     classes: Sequence[str] | None = None,
     features: Path | None = None,
+    to_follow: int = 0,
 ) -> Bundle | None:
     """Train each network of ``members_of(images, params)``; write ``bundle``, ``history.csv`` and ``checkpoints``.
 
@@ -42,6 +44,7 @@ def train(
               they are then not learned, and are left out of the macro AUROC that selects the epoch.
     features  cache for the features of frozen backbones (training/features.py), which several trainings may share; by
               default ``out/features``
+    to_follow  trainings that a study does after this one: to say how long all take
     Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
     Raises CxrflowError if one of ``classes`` has no training or validation image, if the images were prepared by other
     steps, if a network does not accept their size, if the loss is NaN, or if memory runs out.
@@ -58,10 +61,11 @@ def train(
     for number, (member, checkpoints) in enumerate(zip(members, folders, strict=True), start=1):
         check_start(member.training, out)
         if len(members) > 1 and process.rank == 0:
-            print(f"Network {number} of {len(members)}: {member.training.model}, {member.images.size} pixels")
+            remark(f"Network {number} of {len(members)}: {member.training.model}, {member.images.size} pixels")
         sides = leaving_out(dataset, params.folds, member.fold) if params.folds and member.fold is not None else dataset
         write = partial(_write_histories, out / "history.csv", [one.history for one in trained])
-        one = train_network(sides, member, checkpoints, needed, write, process, cache)
+        left = len(members) - number + 1 + to_follow * len(members)
+        one = train_network(sides, member, checkpoints, needed, write, process, cache, left)
         if one is not None:
             trained.append(one)
     if process.rank > 0:
