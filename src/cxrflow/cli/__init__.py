@@ -14,7 +14,7 @@ import typer
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 from cxrflow import __version__
-from cxrflow.cli import packages, pipeline, studies, use
+from cxrflow.cli import lists, packages, pipeline, studies, use
 from cxrflow.errors import CxrflowError
 from cxrflow.files import refused
 from cxrflow.terminal import set_quiet
@@ -22,12 +22,11 @@ from cxrflow.text import clean
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="From collections of chest radiographs to a trained, evaluated, explained and audited classifier. "
     "Research software, not a diagnostic device.",
 )
-for group in (pipeline, use, studies, packages):
+for group in (lists, pipeline, use, studies, packages):
     app.add_typer(group.commands)
 
 

@@ -27,9 +27,19 @@ Folds = Annotated[int, typer.Option(min=2, help="Number of folds, by group.")]
 Trainings = Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")]
 WithoutTest = Annotated[bool, typer.Option(help="Leave out the groups of the test split, as when choosing a recipe.")]
 PARAMS = Path("params.yaml")
+#: Groups of commands in ``cxrflow --help``.
+Panel = Literal["Flow", "Use", "Studies", "Maintain"]
 
 Given = ParamSpec("Given")
 Done = TypeVar("Done")
+
+
+def command(
+    commands: typer.Typer, panel: Panel, *examples: str, name: str | None = None
+) -> Callable[[Callable[Given, Done]], Callable[Given, Done]]:
+    """Decorator of a command: the panel of ``cxrflow --help`` that it stands in, and the examples in its own help."""
+    epilog = "\n\n".join(["Example:" if len(examples) == 1 else "Examples:", *examples])
+    return commands.command(name, rich_help_panel=panel, epilog=epilog)
 
 
 def alone_in(folder: Path | None = None) -> Callable[[Callable[Given, Done]], Callable[Given, Done]]:

@@ -1,66 +1,18 @@
-"""Lists of sources, findings and models; training of the networks that ship with cxrflow; import of others."""
+"""Training of the networks that ship with cxrflow; import of others."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cxrflow.cli.options import DATA, PARAMS, RESULTS, EngineName, ParamsFile, alone_in, load
+from cxrflow.cli.options import DATA, PARAMS, RESULTS, EngineName, ParamsFile, alone_in, command, load
 from cxrflow.params_file import load_params
 from cxrflow.terminal import say
 
 commands = typer.Typer()
 
 
-@commands.command()
-def sources(
-    folder: Annotated[Path | None, typer.Argument(help="Folder to look into: what would be read, what not.")] = None,
-    write: Annotated[bool, typer.Option(help="Write the columns.yaml to start from, where none is.")] = False,
-    params: ParamsFile = PARAMS,
-) -> None:
-    """List the collections that cxrflow reads; with a folder, look what it holds and would be read as."""
-    from cxrflow.sources import print_sources
-
-    if folder is None:
-        print_sources()
-        return
-    from cxrflow.sources.collection import Options
-    from cxrflow.sources.look import look
-    from cxrflow.sources.words import finding_of
-
-    options = Options()
-    if params.exists():
-        loaded = load_params(params)
-        options = Options(
-            finding_named=lambda word: loaded.task.finding_named(word) or finding_of(word),
-            follow_links=loaded.sources.follow_links,
-            rsna_without_patients=loaded.sources.rsna_without_patients,
-            columns=loaded.sources.columns,
-        )
-    look(folder, options, write)
-
-
-@commands.command()
-def findings() -> None:
-    """List the findings that a task may use, each with the publication that defines it."""
-    from cxrflow.findings import FINDINGS
-
-    width = max(map(len, FINDINGS))
-    for finding, published in FINDINGS.items():
-        typer.echo(f"{finding:{width}}  {published}")
-
-
-@commands.command()
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
-) -> None:
-    """List the networks available as training.model."""
-    from cxrflow.models.measure import print_models
-
-    print_models(as_json)
-
-
-@commands.command()
+@command(commands, "Maintain", "cxrflow lungs --sources folder")
 @alone_in()
 def lungs(
     sources: Annotated[Path, typer.Option(help="Folder of collections with covid-chestxray and its lung masks.")],
@@ -82,7 +34,7 @@ def lungs(
     print_segmenter(run(built.records, built.root, epochs, out), out)
 
 
-@commands.command()
+@command(commands, "Maintain", "cxrflow frontal --sources folder")
 @alone_in()
 def frontal(
     sources: Annotated[Path, typer.Option(help="Folder of collections, including covid-chestxray with its CT slices.")],
@@ -99,7 +51,12 @@ def frontal(
         print_figures(fit_frontal(sources, loaded, opened, out, DATA / "metadata"))
 
 
-@commands.command("import-tensorflow")
+@command(
+    commands,
+    "Maintain",
+    "cxrflow import-tensorflow --meta model.meta --checkpoint model-2069 --classes normal,pneumonia,covid",
+    name="import-tensorflow",
+)
 @alone_in()
 def import_network(
     meta: Annotated[Path, typer.Option(help="TensorFlow 1 meta graph (model.meta).")],

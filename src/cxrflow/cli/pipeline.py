@@ -19,6 +19,7 @@ from cxrflow.cli.options import (
     EngineName,
     ParamsFile,
     alone_in,
+    command,
     load,
 )
 from cxrflow.params import steps_of
@@ -29,7 +30,12 @@ from cxrflow.terminal import say
 commands = typer.Typer()
 
 
-@commands.command()
+@command(
+    commands,
+    "Flow",
+    "cxrflow configure --sources data/demo",
+    "cxrflow configure --sources folder --overrides real --overrides pneumonia",
+)
 def configure(
     sources: Annotated[str, typer.Option(help="Folder that holds the collections.")],
     overrides: Annotated[
@@ -45,7 +51,7 @@ def configure(
     set_run(params, sources, overrides or [])
 
 
-@commands.command("params")
+@command(commands, "Flow", "cxrflow params", "cxrflow params --out results/params.yaml", name="params")
 def show_params(
     out: Annotated[Path | None, typer.Option(help="File to write; by default, print.")] = None,
     params: ParamsFile = PARAMS,
@@ -63,7 +69,7 @@ def show_params(
         write_whole(out, text.encode())
 
 
-@commands.command()
+@command(commands, "Flow", "cxrflow demo")
 @alone_in(DATA / "demo")
 def demo(params: ParamsFile = PARAMS) -> None:
     """Generate synthetic radiographs in the layouts of the real collections."""
@@ -72,7 +78,7 @@ def demo(params: ParamsFile = PARAMS) -> None:
     write_demo(DATA / "demo", load_params(params).demo)
 
 
-@commands.command()
+@command(commands, "Flow", "cxrflow metadata", "cxrflow metadata --sources export --out look")
 @alone_in(DATA / "metadata")
 def metadata(
     params: ParamsFile = PARAMS,
@@ -94,7 +100,7 @@ def metadata(
         stage.run(where, how, loaded.task, opened, out or DATA / "metadata", out or RESULTS / "metadata")
 
 
-@commands.command()
+@command(commands, "Flow", "cxrflow images", "cxrflow images --engine spark")
 @alone_in(IMAGES)
 def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
     """Crop, resize and equalise every kept image and store them as one array."""
@@ -115,7 +121,7 @@ def images(params: ParamsFile = PARAMS, engine: EngineName = None) -> None:
     print_prepared(stores)
 
 
-@commands.command()
+@command(commands, "Flow", "cxrflow training", "cxrflow training --params another/params.yaml")
 @alone_in(RESULTS / "training")
 def training(params: ParamsFile = PARAMS) -> None:
     """Train, or resume an interrupted training, and write the bundle of the epoch selected on val."""
@@ -135,7 +141,7 @@ def training(params: ParamsFile = PARAMS) -> None:
     say(f"Bundle: {BUNDLE}")
 
 
-@commands.command()
+@command(commands, "Flow", "cxrflow evaluation")
 @alone_in(EVALUATION)
 def evaluation(params: ParamsFile = PARAMS) -> None:
     """Evaluate on the test split, with intervals, within each source, and against a baseline without pixels."""
@@ -149,7 +155,7 @@ def evaluation(params: ParamsFile = PARAMS) -> None:
     print_figures(evaluate_split(Predictor(BUNDLE), dataset, loaded.evaluation, EVALUATION), loaded.task)
 
 
-@commands.command()
+@command(commands, "Flow", "cxrflow explanation")
 @alone_in(RESULTS / "explanation")
 def explanation(params: ParamsFile = PARAMS) -> None:
     """Grad-CAM of correctly and incorrectly classified test images of each class."""
@@ -166,7 +172,7 @@ def explanation(params: ParamsFile = PARAMS) -> None:
     explain(Predictor(BUNDLE), dataset, predictions, root.folder, loaded.explanation, RESULTS / "explanation")
 
 
-@commands.command()
+@command(commands, "Flow", "cxrflow audit")
 @alone_in(RESULTS / "audit")
 def audit(params: ParamsFile = PARAMS) -> None:
     """Does the network see the disease or the hospital? Tests on the test split, each with a verdict."""
@@ -192,7 +198,7 @@ def audit(params: ParamsFile = PARAMS) -> None:
     print_verdicts(run(audited))
 
 
-@commands.command()
+@command(commands, "Flow", "cxrflow report")
 @alone_in(RESULTS / "report")
 def report(params: ParamsFile = PARAMS) -> None:
     """Write a self-contained HTML report of the whole run."""

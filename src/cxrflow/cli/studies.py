@@ -19,6 +19,7 @@ from cxrflow.cli.options import (
     Trainings,
     WithoutTest,
     alone_in,
+    command,
     load,
 )
 from cxrflow.params_file import load_params
@@ -26,7 +27,13 @@ from cxrflow.params_file import load_params
 commands = typer.Typer()
 
 
-@commands.command("cross-validate")
+@command(
+    commands,
+    "Studies",
+    "cxrflow cross-validate --folds 5",
+    "cxrflow cross-validate --without-test --out results/recipe",
+    name="cross-validate",
+)
 @alone_in()
 def cross_validate(
     folds: Folds = 5,
@@ -45,7 +52,7 @@ def cross_validate(
     print_figures(run(dataset, loaded, folds, out, LEDGER, FEATURES), loaded.task)
 
 
-@commands.command("leave-one-out")
+@command(commands, "Studies", "cxrflow leave-one-out", name="leave-one-out")
 @alone_in()
 def leave_one_out(
     without_test: WithoutTest = False,
@@ -63,7 +70,12 @@ def leave_one_out(
     print_leave_one_out(run(dataset, loaded, out, LEDGER, FEATURES), loaded.task)
 
 
-@commands.command()
+@command(
+    commands,
+    "Studies",
+    "cxrflow compare results/training/bundle another/bundle",
+    "cxrflow compare results/training/bundle another/bundle --sources other-hospital",
+)
 @alone_in()
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
@@ -97,7 +109,12 @@ def compare(
         print_comparison(found, comparison.a.bundle.task)
 
 
-@commands.command()
+@command(
+    commands,
+    "Studies",
+    "cxrflow mitigation --sources folder",
+    "cxrflow mitigation --sources folder --only none --only 'group DRO'",
+)
 @alone_in()
 def mitigation(
     sources: Collections,
@@ -119,7 +136,7 @@ def mitigation(
         print_mitigation(run(sources, loaded, opened, folds, only or list(MITIGATIONS), out), loaded.task)
 
 
-@commands.command()
+@command(commands, "Studies", "cxrflow leaks --sources folder --seeds 3")
 @alone_in()
 def leaks(
     sources: Annotated[Path, typer.Option(help="Folder that holds the collections, including RSNA.")],

@@ -14,6 +14,7 @@ from cxrflow.cli.options import (
     LedgerFile,
     ParamsFile,
     alone_in,
+    command,
     load,
 )
 from cxrflow.terminal import say
@@ -22,7 +23,12 @@ from cxrflow.text import name_text
 commands = typer.Typer()
 
 
-@commands.command()
+@command(
+    commands,
+    "Use",
+    "cxrflow predict scan.dcm folder",
+    "cxrflow predict folder --bundle results/training/bundle --out predictions.csv",
+)
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Image files, DICOM files, or folders of them.")],
     bundle: BundleFolder = BUNDLE,
@@ -41,7 +47,12 @@ def predict(
         raise typer.Exit(1)
 
 
-@commands.command("validate-external")
+@command(
+    commands,
+    "Use",
+    "cxrflow validate-external --sources other-hospital --out results/other-hospital",
+    name="validate-external",
+)
 @alone_in()
 def validate_external(
     sources: Annotated[Path, typer.Option(help="Folder of collections that the bundle was not trained on.")],

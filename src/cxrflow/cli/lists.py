@@ -1,0 +1,59 @@
+"""What there is to choose from: sources, findings, models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrflow.cli.options import PARAMS, ParamsFile, command
+from cxrflow.params_file import load_params
+
+commands = typer.Typer()
+
+
+@command(commands, "Flow", "cxrflow sources", "cxrflow sources export --write")
+def sources(
+    folder: Annotated[Path | None, typer.Argument(help="Folder to look into: what would be read, what not.")] = None,
+    write: Annotated[bool, typer.Option(help="Write the columns.yaml to start from, where none is.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """List the collections that cxrflow reads; with a folder, look what it holds and would be read as."""
+    from cxrflow.sources import print_sources
+
+    if folder is None:
+        print_sources()
+        return
+    from cxrflow.sources.collection import Options
+    from cxrflow.sources.look import look
+    from cxrflow.sources.words import finding_of
+
+    options = Options()
+    if params.exists():
+        loaded = load_params(params)
+        options = Options(
+            finding_named=lambda word: loaded.task.finding_named(word) or finding_of(word),
+            follow_links=loaded.sources.follow_links,
+            rsna_without_patients=loaded.sources.rsna_without_patients,
+            columns=loaded.sources.columns,
+        )
+    look(folder, options, write)
+
+
+@command(commands, "Flow", "cxrflow findings")
+def findings() -> None:
+    """List the findings that a task may use, each with the publication that defines it."""
+    from cxrflow.findings import FINDINGS
+
+    width = max(map(len, FINDINGS))
+    for finding, published in FINDINGS.items():
+        typer.echo(f"{finding:{width}}  {published}")
+
+
+@command(commands, "Flow", "cxrflow models", "cxrflow models --json")
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
+) -> None:
+    """List the networks available as training.model."""
+    from cxrflow.models.measure import print_models
+
+    print_models(as_json)
