@@ -1,4 +1,4 @@
-"""Keys of former versions are answered with their new names, and a task in a file of overrides replaces the whole."""
+"""Former and mistyped keys are answered with the right ones; a task in a file of overrides replaces the whole."""
 
 import copy
 from contextlib import suppress
@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
-from cxrflow.params_file import load_params
+from cxrflow.models import find_model
+from cxrflow.params_file import load_params, set_run
 
 PROJECT = Path(__file__).parents[1]
 KINDS = {"classes": {"well": ["no finding"], "sick": ["pneumonia"]}, "positive": "sick"}
@@ -155,3 +156,62 @@ def test_any_changed_value_loads_or_is_one_sentence(
     else:
         said = loaded.engine
     assert said.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("where", "values", "said"),
+    [
+        ("", {"trainning": {}}, r"trainning: unknown key; did you mean training\. Correct"),
+        ("images", {"equalize": "clahe"}, r"images\.equalize: unknown key; did you mean equalise\. Correct"),
+        ("images", {"Size": 64}, r"images\.Size: unknown key; did you mean size"),
+        ("training", {"augmentation": {"bightness": 0.1}}, r"augmentation\.bightness: .*did you mean brightness"),
+        ("metadata", {"split": {"valid": 0.1}}, r"metadata\.split\.valid: .*did you mean val\b"),
+        ("training", {"members": [{"epohcs": 3}]}, r"entry 1: epohcs is a key of neither .*; did you mean epochs"),
+        ("images", {"equalise": "glabal"}, r"images\.equalise: .*'clahe'; did you mean global"),
+        ("training", {"schedule": {"name": "cosin"}}, r"schedule\.name: .*did you mean cosine"),
+        ("", {"engine": "sparc"}, r"engine: .*did you mean spark"),
+        ("images", {"zzz": 1}, r"images\.zzz: unknown key\. Correct"),
+        ("images", {"channels": 2}, r"images\.channels: Input should be 1 or 3\. Correct"),
+    ],
+)
+def test_a_mistyped_key_or_choice_is_answered_with_the_nearest(
+    params: Path, where: str, values: dict[str, Any], said: str
+) -> None:
+    override(params, {where: values} if where else values)
+    with pytest.raises(CxrflowError, match=said) as stopped:
+        load_params(params)
+    assert "\n" not in str(stopped.value)
+
+
+def test_a_mistyped_key_of_a_table_of_ones_own_is_answered_with_the_nearest(params: Path) -> None:
+    values = yaml.safe_load(params.read_text())
+    values["sources"]["columns"] = {"mine": {"label": {"column": "dx", "wrods": {}}}}
+    params.write_text(yaml.safe_dump(values | {"overrides": None}))
+    with pytest.raises(CxrflowError, match=r"columns\.mine\.label\.wrods: unknown key; did you mean words"):
+        load_params(params)
+
+
+def test_a_mistyped_override_is_answered_with_those_there_are_and_the_nearest(params: Path) -> None:
+    override(params, {}, "real")
+    override(params, {}, "iteration1")
+    with pytest.raises(CxrflowError, match=r"over is not one of .* \(iteration1, real\); correct the name"):
+        load_params(params)
+    with pytest.raises(CxrflowError, match=r"reel is not one of .* \(iteration1, real\); did you mean real; correct"):
+        set_run(params, "data/demo", ["reel"])
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("resnet9", "did you mean resnet"),
+        ("Resnet-18", r"did you mean resnet18\?$"),
+        ("covidnet", "did you mean covidnet_"),
+        ("tmm:resnet10t", r"did you mean timm:resnet10t\?$"),
+        ("published:raddino", r"did you mean published:rad-dino\?$"),
+        ("timm:resnet10", r"did you mean timm:resnet10t"),
+        ("quite another", r"published:NAME\.$"),
+    ],
+)
+def test_a_mistyped_network_is_answered_with_the_nearest(model: str, said: str) -> None:
+    with pytest.raises(CxrflowError, match=said):
+        find_model(model)

@@ -129,7 +129,7 @@ def read_description(folder: Path) -> Bundle:
     try:
         bundle = Bundle.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        problem = problems_in(error)
+        problem = problems_in(error, Bundle)
         wrong = apart if apart.exists() and problem.startswith(tuple(_CHOSEN)) else file
         raise CxrflowError(f"{wrong}: not a bundle of this version ({problem}); {_RESTORE}.") from None
     except (ValueError, RecursionError):  # half a surrogate pair, or nested too deeply

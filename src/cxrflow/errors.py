@@ -1,5 +1,8 @@
 """The two exceptions: one stops a run, the other excludes one image or row; and how they quote others' text."""
 
+import difflib
+from collections.abc import Iterable
+
 from cxrflow.text import clean
 
 
@@ -19,3 +22,10 @@ def one_line(text: str, most: int = 200) -> str:
     what exceeds ``most`` characters is cut off."""
     text = " ".join(text[: 10 * most].split())
     return clean(text[:most]) + ("..." if len(text) > most else "")
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """``; did you mean <choice>?`` with the choice that is spelt most like ``word``; empty if none is like it."""
+    by_case = {choice.casefold(): choice for choice in choices}
+    near = difflib.get_close_matches(word[:200].casefold(), by_case, n=1)
+    return f"; did you mean {by_case[near[0]]}?" if near else ""

@@ -1,9 +1,10 @@
 """The parameters of a run as frozen, validated models, one for each section of ``params.yaml`` (params_file.py)."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
     AfterValidator,
@@ -17,7 +18,7 @@ from pydantic import (
 )
 
 from cxrflow.columns import Columns
-from cxrflow.errors import CxrflowError, one_line
+from cxrflow.errors import CxrflowError, nearest, one_line
 from cxrflow.task import Task
 
 #: Values of ``training.start`` that are not paths.
@@ -240,7 +241,8 @@ def members_of(images: Images, training: Training) -> list[Member]:
         entry = entries[number % len(entries)]
         where = f"training.members: entry {number % len(entries) + 1}"
         if other := [key for key in entry if not any(key in section for section in sections)]:
-            raise ValueError(f"{where}: {one_line(str(other[0]), 40)} is a key of neither images nor training")
+            near = nearest(str(other[0]), [key for section in sections for key in section])
+            raise ValueError(f"{where}: {one_line(str(other[0]), 40)} is a key of neither images nor training{near}")
         here, how = (merged({k: v for k, v in entry.items() if k in section}, section) for section in sections)
         how["seed"] += number // len(entries)
         try:
@@ -328,19 +330,46 @@ def check_start(training: Training, out: Path) -> None:
         )
 
 
-def problems_in(error: ValidationError) -> str:
-    """The first problems that pydantic found, each with its key, on one line."""
-    found = error.errors(include_url=False, include_context=False, include_input=True)
-    said = [": ".join(filter(None, (one_line(".".join(map(str, each["loc"])), 80), _problem(each)))) for each in found]
+def problems_in(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """The first problems that pydantic found, each with its key, on one line; with the key or value of a choice that
+    is spelt most like an unknown one.
+
+    model  that was validated; None where unknown keys cannot be
+    """
+    found = error.errors(include_url=False, include_input=True)
+    said = [
+        ": ".join(filter(None, (one_line(".".join(map(str, each["loc"])), 80), _problem(each, model))))
+        for each in found
+    ]
     more = len(found) - _NAMED
     return "; ".join(said[:_NAMED]).rstrip("?.") + (f"; and {more} more" if more > 0 else "")
 
 
-def _problem(each: Any) -> str:
+def _problem(each: Any, model: type[BaseModel] | None) -> str:
     said = one_line(each["msg"].removeprefix("Value error, "))
+    if each["type"] == "extra_forbidden" and model is not None:
+        *sections, key = each["loc"]
+        return f"unknown key{nearest(str(key), _keys(model, sections))}"
+    if each["type"] == "literal_error":
+        said += nearest(str(each["input"]), re.findall("'([^']*)'", each["ctx"]["expected"]))
     # YAML reads yes, no, on, off, 2020-01-01 and 1e5 as something else than text.
     quotes = each["type"] == "string_type" and isinstance(each["input"], (bool, int, float, date))
     return f"{said}; put the value in quotes" if quotes else said
+
+
+def _keys(model: type[BaseModel], sections: Sequence[int | str]) -> list[str]:
+    """The keys of a section at any depth; the names of entries of mappings, and numbers in lists, lead no deeper."""
+    for section in sections:
+        field = model.model_fields.get(str(section))
+        model = next(_models_in(field.annotation), model) if field else model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def merged(override: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

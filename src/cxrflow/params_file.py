@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-from cxrflow.errors import CxrflowError, one_line
+from cxrflow.errors import CxrflowError, nearest, one_line
 from cxrflow.files import write_whole
 from cxrflow.params import Params, merged, problems_in
 from cxrflow.yaml_files import read_yaml
@@ -41,7 +41,7 @@ def _checked(path: Path, values: dict[str, Any]) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise CxrflowError(f"{where}: {problems_in(error)}. Correct the key and run again.") from None
+        raise CxrflowError(f"{where}: {problems_in(error, Params)}. Correct the key and run again.") from None
 
 
 def _overrides(path: Path, named: Any) -> list[Path]:
@@ -50,9 +50,10 @@ def _overrides(path: Path, named: Any) -> list[Path]:
     there = sorted(file.stem for file in folder.glob("*.yaml"))
     for name in names:
         if name not in there:
+            near = nearest(str(name), there).removesuffix("?")
             raise CxrflowError(
                 f"{path}: overrides: {one_line(str(name), 80)} is not one of the override files in {folder} "
-                f"({', '.join(there) or 'there are none'}); correct the name, or write the file."
+                f"({', '.join(there) or 'there are none'}){near}; correct the name, or write the file."
             )
     return [folder / f"{name}.yaml" for name in names]
 

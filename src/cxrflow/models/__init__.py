@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, nearest
 from cxrflow.models import covidnet, crnn, from_timm, from_xrv, published, resnet, vgg
 from cxrflow.models.from_torchvision import imagenet
 from cxrflow.models.model import Model
@@ -39,4 +39,5 @@ def find_model(name: str) -> Model:
     if colon and family in FAMILIES:
         return FAMILIES[family](member)
     choice = ", ".join([*MODELS, "timm:NAME", "xrv:WEIGHTS", "published:NAME"])
-    raise CxrflowError(f"training.model: no network is called {name}; choose one of {choice}.")
+    near = nearest(name, [*MODELS, *(f"{family}:{member}" for family in FAMILIES if colon)])
+    raise CxrflowError(f"training.model: no network is called {name}; choose one of {choice}{near or '.'}")

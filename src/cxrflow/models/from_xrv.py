@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, nearest
 from cxrflow.models import passports, resnet
 from cxrflow.models.model import Model
 
@@ -40,8 +40,11 @@ def find(weights: str) -> Model:
     """
     library = _library()
     if weights not in SEEN or weights not in library.models.model_urls:
-        choice = ", ".join(f"xrv:{name}" for name in SEEN if name in library.models.model_urls)
-        raise CxrflowError(f"training.model: torchxrayvision has no weights called {weights}; choose one of {choice}.")
+        names = [f"xrv:{name}" for name in SEEN if name in library.models.model_urls]
+        choice, near = ", ".join(names), nearest(f"xrv:{weights}", names)
+        raise CxrflowError(
+            f"training.model: torchxrayvision has no weights called {weights}; choose one of {choice}{near or '.'}"
+        )
 
     def architecture(channels: int, classes: int) -> nn.Module:
         dense = weights.startswith("densenet121")

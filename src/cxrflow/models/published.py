@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, nearest
 from cxrflow.models import from_timm
 from cxrflow.models.model import Model, Pretrained
 from cxrflow.models.passports import BACKBONES
@@ -50,8 +50,11 @@ class Published:
 def find(name: str) -> Model:
     """The backbone ``name``, with a new last layer. Raises CxrflowError with the choices if there is none."""
     if name not in PUBLISHED:
-        choice = ", ".join(f"published:{each}" for each in PUBLISHED)
-        raise CxrflowError(f"training.model: no backbone is called published:{name}; choose one of {choice}.")
+        names = [f"published:{each}" for each in PUBLISHED]
+        choice, near = ", ".join(names), nearest(f"published:{name}", names)
+        raise CxrflowError(
+            f"training.model: no backbone is called published:{name}; choose one of {choice}{near or '.'}"
+        )
     entry = PUBLISHED[name]
     passport = BACKBONES[entry.passport]
 

@@ -167,7 +167,7 @@ def read_columns(path: Path) -> Columns:
     try:
         return Columns.model_validate(read_yaml(path, COLUMNS_FILE))
     except ValidationError as error:
-        raise CxrflowError(f"{path}: {problems_in(error)}. Correct the key and run again.") from None
+        raise CxrflowError(f"{path}: {problems_in(error, Columns)}. Correct the key and run again.") from None
 
 
 def _none(columns: Columns, role: str) -> bool:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, nearest
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.files import write_json
 from cxrflow.images.prepare import prepare_images
@@ -54,7 +54,10 @@ def mitigation(
     Raises CxrflowError for an unknown name, and as ``build_records`` and ``train``.
     """
     if unknown := [name for name in names if name not in MITIGATIONS]:
-        raise CxrflowError(f"mitigation: unknown name {unknown[0]}; the names are: {', '.join(MITIGATIONS)}.")
+        near = nearest(unknown[0], MITIGATIONS)
+        raise CxrflowError(
+            f"mitigation: unknown name {unknown[0]}; the names are: {', '.join(MITIGATIONS)}{near or '.'}"
+        )
     each = {name: with_mitigation(params, name) for name in names}  # first: one that cannot be stops before any work
     records, root = kept_records(sources, params, engine, out)
     found: dict[str, Any] = {}
