@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from cxrflow.bundle import Bundle
 from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.cli import app
+from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.seen import SAME_FILE, SAME_PATIENT
 from cxrflow.images.prepare import Store, prepare_all
@@ -162,3 +163,17 @@ def test_an_image_that_cannot_be_prepared_is_left_out_with_its_reason(
     counted = pd.read_csv(out / "metadata" / "reconciliation.csv").set_index("fate").rows
     assert counted["the image steps failed"] == 1
     assert counted.sum() == IMAGES
+
+
+def test_nothing_is_scored_if_every_file_fails(task: Task, own: Callable[..., Path], bundle, tmp_path: Path) -> None:
+    root = own([(f"{k}.png", task.order[k % 2], f"p{k}") for k in range(4)], {})
+    for k in range(4):
+        (root / "mine" / f"{k}.png").write_text("no picture")
+    seen = pd.DataFrame({"split": ["train"], "content_hash": ["0"], "near_hash": [None], "patient_id": [None]})
+    named = {"sources": root, "bundle": bundle(task, seen), "params": PROJECT / "params.yaml", "out": tmp_path / "out"}
+    options = [str(part) for name, value in named.items() for part in (f"--{name}", value)]
+    done = CliRunner().invoke(app, ["validate-external", *options, "--ledger", str(tmp_path / "ledger.csv")])
+    assert done.exit_code == 1
+    assert isinstance(done.exception, CxrflowError)
+    assert "none of 4 rows is left to evaluate" in str(done.exception)
+    assert not (tmp_path / "ledger.csv").exists()

@@ -167,3 +167,20 @@ def test_an_output_folder_is_no_collection(root) -> None:
 def test_without_a_folder_the_collections_are_listed() -> None:
     assert "nih-chestxray14" in CliRunner().invoke(app, ["sources"]).output
     assert CliRunner().invoke(app, ["sources", "nowhere"]).exception is not None
+
+
+@pytest.mark.parametrize(
+    ("files", "status"),
+    [
+        ({"mine/t.csv": "path,label,patient\na.png,normal,p\n", "mine/a.png": PNG}, 0),
+        ({"mine/t.csv": "picture,diagnosis,who\na.png,normal,p\n", "mine/a.png": PNG}, 0),  # not read yet, and says so
+        ({"mine/t.csv": "path,label,patient\na.png,normal,p\n", "mine/columns.yaml": "sax: Sex"}, 1),
+        ({"mine/a.csv": "path,label,patient\n", "mine/b.csv": "path,label,patient\n"}, 1),
+        ({"mine/t.csv": b"PK\x03\x04damaged"}, 1),
+        ({"notes.docx": b"x"}, 1),
+    ],
+)
+def test_the_exit_status_tells_whether_all_can_be_read(root, files, status) -> None:
+    done = CliRunner().invoke(app, ["sources", str(root(files))])
+    assert done.exit_code == status, done.output
+    assert ("cannot be read: " in done.output) == ("mine/columns.yaml" in files or "mine/b.csv" in files)

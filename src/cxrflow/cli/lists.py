@@ -17,7 +17,8 @@ def sources(
     write: Annotated[bool, typer.Option(help="Write the columns.yaml to start from, where none is.")] = False,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """List the collections that cxrflow reads; with a folder, look what it holds and would be read as."""
+    """List the collections that cxrflow reads; with a folder, look what it holds and would be read as; exit
+    status 1 if something cannot be read."""
     from cxrflow.sources import print_sources
 
     if folder is None:
@@ -36,7 +37,8 @@ def sources(
             rsna_without_patients=loaded.sources.rsna_without_patients,
             columns=loaded.sources.columns,
         )
-    look(folder, options, write)
+    if not look(folder, options, write):
+        raise typer.Exit(1)
 
 
 @command(commands, "Flow", "cxrflow findings")

@@ -27,8 +27,9 @@ FOLDERS_TABLE = "images.csv"
 _SHOWN = 10
 
 
-def look(root: Path, options: Options, write: bool = False) -> None:
-    """Print what ``root``, or each folder in it, would be read as; where something is missing, what to write.
+def look(root: Path, options: Options, write: bool = False) -> bool:
+    """Print what ``root``, or each folder in it, would be read as; where something is missing, what to write. Returns
+    whether there is something, and nothing in it that cannot be read.
 
     options  as for a run; ``files`` and ``accounts`` are not used
     write    whether to put the ``columns.yaml`` or the table from folder names where none is
@@ -43,16 +44,18 @@ def look(root: Path, options: Options, write: bool = False) -> None:
         places = [root]
     else:
         places = inner if found or any(map(table.headers_in, deeper)) else [root]
-    something = [_print_folder(folder, options, write) for folder in places]
-    if not any(something):
+    found_in = [_print_folder(folder, options, write) for folder in places]
+    if all(readable is None for readable in found_in):
         _say(f"{name_text(root)}: no table and no image; name the folder that holds them.")
+        return False
+    return False not in found_in
 
 
-def _print_folder(folder: Path, options: Options, write: bool) -> bool:
-    """Print what a folder is read as, or lacks for it. Returns whether it has a table or an image."""
+def _print_folder(folder: Path, options: Options, write: bool) -> bool | None:
+    """Print what a folder is read as, or lacks for it. Returns whether its tables can be read; None if it has no table
+    and no image."""
     if (collection := recognise(folder, options.columns)) is not None:
-        _print_collection(collection, folder, options, write)
-        return True
+        return _print_collection(collection, folder, options, write)
     nested = [inner for inner in _folders(folder) if recognise(inner, options.columns)]
     if nested and not table.headers_in(folder):
         names = ", ".join(name_text(inner.name) for inner in nested)
@@ -66,15 +69,17 @@ def _folders(folder: Path) -> list[Path]:
     return [path for path in inner if not is_of_the_system(path.name)]
 
 
-def _print_collection(collection: Collection, folder: Path, options: Options, write: bool) -> None:
+def _print_collection(collection: Collection, folder: Path, options: Options, write: bool) -> bool:
+    """Print what a collection is read as. Returns whether it can be read."""
     home, name = _home(folder)
     own = "your own collection" if collection.folder is None else f"collection {collection.name}"
     _say(f"\n{name_text(folder)}: {own}")
+    readable, account = True, None
     try:
         account = _print_records(collection, home, name, options)
     except CxrflowError as error:
         _say(f"  cannot be read: {error}")
-        account = None
+        readable = False
     if collection.folder is None:
         by_name = ByName(folder, options.follow_links)
         if account is not None:
@@ -86,6 +91,7 @@ def _print_collection(collection: Collection, folder: Path, options: Options, wr
             there = [account.layout.table] if account else list(table.headers_in(folder))
             for path in there:
                 _print_starter(folder, path, by_name, options, write and len(there) == 1)
+    return readable
 
 
 def _home(folder: Path) -> tuple[Path, str]:
@@ -141,8 +147,8 @@ def _print_columns(account: Account) -> None:
     console().print(shown)
 
 
-def _print_other(folder: Path, options: Options, write: bool) -> bool:
-    """Print what a folder that is no collection lacks to be one. Returns whether it has a table or an image."""
+def _print_other(folder: Path, options: Options, write: bool) -> bool | None:
+    """Print what a folder that is no collection lacks to be one. Returns as ``_print_folder``."""
     if table.is_output_folder(folder):
         _say(f"\n{name_text(folder)}: holds what `cxrflow metadata` wrote; no collection")
         return True
@@ -153,12 +159,13 @@ def _print_other(folder: Path, options: Options, write: bool) -> bool:
             "published name (`cxrflow sources` lists them)"
         )
         return True
-    by_name = ByName(folder, options.follow_links)
+    by_name, readable = ByName(folder, options.follow_links), True
     for path, header in headers.items():
         try:
             _say(f"\n{name_text(path)}: {tables.form(path)}; columns {one_line(', '.join(header), 500)}")
         except CxrflowError as error:
             _say(f"\n{error}")
+            readable = False
             continue
         if doubt := [role for role in REQUIRED if role not in guess(header, Columns())[0]]:
             _say(
@@ -167,10 +174,10 @@ def _print_other(folder: Path, options: Options, write: bool) -> bool:
             )
         _print_starter(folder, path, by_name, options, write and len(headers) == 1)
     if headers:
-        return True
+        return readable
     found = sum(1 for _ in by_name.paths())
     if not found:
-        return False
+        return None
     _say(f"\n{name_text(folder)}: {found:,} images and no table")
     made = starter.table_of_folders(by_name, options.finding_named)
     if made is None:
