@@ -1,0 +1,91 @@
+"""Links and anchors of the documentation lead somewhere, the index names every page, and quoted messages exist."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+_FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.M | re.S)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_ELSEWHERE = ("http://", "https://", "mailto:")
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings as GitHub makes them: lower case, without punctuation, spaces as hyphens; a
+    heading that is there again gets a number."""
+    made: list[str] = []
+    for heading in re.findall(r"^#{1,6} +(.+?)\s*$", _FENCE.sub("", text), re.M):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").replace("*", "").lower()
+        made.append(re.sub(r"[^\w\- ]", "", words).replace(" ", "-"))
+    return {name if made[:at].count(name) == 0 else f"{name}-{made[:at].count(name)}" for at, name in enumerate(made)}
+
+
+def broken(page: Path) -> list[str]:
+    """The links of a page that lead to no file, or to no heading of a page."""
+    links = _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8")))
+    return [link for link in links if not link.startswith(_ELSEWHERE) and not _leads(page, link)]
+
+
+def _leads(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    there = page.parent / unquote(path) if path else page
+    if not there.exists():
+        return False
+    return not anchor or there.suffix != ".md" or anchor in anchors(there.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name if page.parent == ROOT else f"docs/{page.name}")
+def test_every_link_leads_somewhere(page: Path) -> None:
+    assert broken(page) == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "two.md").write_text(
+        "# Two `b`, and 3\n\n## Same\n\n## Same\n\n```\n# no heading, [no](link.md)\n```\n"
+    )
+    good = "[a](two.md) [b](two.md#two-b-and-3) [c](#one) [d](https://nowhere.example/x) [e](two.md#same-1)"
+    page = tmp_path / "one.md"
+    page.write_text(f"# One\n\n{good}\n")
+    assert broken(page) == []
+    bad = ["three.md", "two.md#three", "#two", "two.md#same-2", "two.md#none-no"]
+    page.write_text(f"# One\n\n{good} {' '.join(f'[x]({link})' for link in bad)} ![picture](absent.png)\n")
+    assert broken(page) == [*bad, "absent.png"]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_page_is_in_the_index_and_says_for_whom_it_is(page: Path) -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert page.name == "README.md" or f"]({page.name})" in index
+    first = page.read_text(encoding="utf-8").splitlines()[2]
+    assert re.fullmatch(r"\*For .+\*", first), f"{page.name}: its third line does not say for whom it is"
+
+
+#: Between these, a quoted message is as in the code: names that the code inserts, and ends of sentences.
+_INSERTED = re.compile(r"…|[:;,.()]|columns\.yaml|trained_on\.csv|bundle\.json|sha256|parameter file")
+
+
+def quoted(page: str) -> Iterator[str]:
+    """The parts of the messages quoted in the first column of the tables, without what differs."""
+    for row in re.findall(r"^\| (`.*?) \| ", page, re.M):
+        for message in re.findall(r"`([^`]+)`", row):
+            yield from filter(lambda part: len(part) > 3, (part.strip(" '") for part in _INSERTED.split(message)))
+
+
+def said() -> str:
+    """All texts of the code, and the Makefile."""
+    nodes = (node for file in (ROOT / "src").rglob("*.py") for node in ast.walk(ast.parse(file.read_text())))
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return "\n".join([*texts, (ROOT / "Makefile").read_text()])
+
+
+def test_messages_are_quoted_as_the_program_says_them() -> None:
+    rows = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").splitlines()
+    parts = set(quoted("\n".join(row for row in rows if "` (DVC)" not in row)))
+    assert len(parts) > 50
+    everything = said()
+    assert {part for part in parts if part not in everything} == set()
