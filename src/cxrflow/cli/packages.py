@@ -1,4 +1,4 @@
-"""Training of the networks that ship with cxrflow; import of others."""
+"""What is installed; training of the networks that ship with cxrflow; import of others."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,15 @@ from cxrflow.params_file import load_params
 from cxrflow.terminal import say
 
 commands = typer.Typer()
+
+
+@command(commands, "Maintain", "cxrflow doctor", "cxrflow doctor --json")
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False) -> None:
+    """Show what this machine has, and what is missing for which extra; exit status 1 if for cxrflow itself."""
+    from cxrflow.doctor import checks, print_checks
+
+    if not print_checks(checks([DATA, RESULTS]), as_json):
+        raise typer.Exit(1)
 
 
 @command(commands, "Maintain", "cxrflow lungs --sources folder")
