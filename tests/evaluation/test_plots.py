@@ -130,7 +130,7 @@ def test_roc_legend_gives_interval_or_reason(picture, four):
 
 
 def test_training_names_the_epoch_kept(picture, two):
-    assert "dashed line: epoch 2, the one kept (macro AUROC on val 0.825)" in words(picture("training", two))
+    assert "dashed line: epoch 3, the one kept (macro AUROC on val 0.825)" in words(picture("training", two))
     one_epoch = plots.training_curves(history(two, 1), two, None)
     assert not any("dashed" in word for word in words(one_epoch))
 

@@ -142,7 +142,7 @@ def test_what_was_trained_before_the_loss_was_nan_is_kept(
     broken = lambda self, *a, **k: loss(self, *a, **k) * (float("nan") if self.current_epoch == 2 else 1)  # noqa: E731
     monkeypatch.setattr(TrainingModule, "_loss", broken)
     with pytest.raises(
-        CxrflowError, match=r"in epoch 2; .*move \S+ elsewhere first and set training.start to its last"
+        CxrflowError, match=r"in epoch 3; .*move \S+ elsewhere first and set training.start to its last"
     ):
         train(*tiny(60), training, tmp_path / "run")
     monkeypatch.undo()

@@ -137,7 +137,8 @@ def training(params: ParamsFile = PARAMS) -> None:
     choose_left_out(BUNDLE, dataset, loaded.evaluation)
     for network in bundle.networks:
         on = "val" if network.fold is None else f"fold {network.fold + 1}, left out"
-        say(f"{network.model}: epoch {network.epoch}, macro AUROC on {on} {network.validation['macro_auroc']:.3f}")
+        chosen = "" if network.frozen else f"epoch {network.epoch + 1}, "
+        say(f"{network.model}: {chosen}macro AUROC on {on} {network.validation['macro_auroc']:.3f}")
     say(f"Bundle: {BUNDLE}")
 
 

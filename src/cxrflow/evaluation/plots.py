@@ -86,13 +86,13 @@ def confusion_panels(confusion: Mapping[str, Any], task: Task, kind: Kind = "svg
 
 
 def training_curves(history: pd.DataFrame, task: Task, chosen: int | None, kind: Kind = "svg") -> bytes:
-    """Losses, and sensitivity and PPV of each class on val, by epoch; the chosen epoch is marked.
+    """Losses, and sensitivity and PPV of each class on val, by epoch, counted from 1; the chosen epoch is marked.
 
-    history  one row per epoch: epoch, train_loss, val_loss, val_macro_auroc, and for each class
+    history  one row per epoch: epoch (from 0), train_loss, val_loss, val_macro_auroc, and for each class
              val_sensitivity_<class> and val_ppv_<class>; a missing value leaves a gap
-    chosen   the epoch whose weights are kept, or None
+    chosen   the epoch (from 0) whose weights are kept, or None
     """
-    epochs = history["epoch"]
+    epochs = history["epoch"] + 1
     marker = "o" if len(history) < 25 else None
     with new_canvas(10.2, 3.5, kind) as (canvas, out):
         panels: list[Axes] = [canvas.add_subplot(1, 3, column + 1) for column in range(3)]
@@ -101,7 +101,7 @@ def training_curves(history: pd.DataFrame, task: Task, chosen: int | None, kind:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
             if chosen is not None:
-                axes.axvline(chosen, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+                axes.axvline(chosen + 1, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         for key, name, style in (("train_loss", "train", (0, (3, 1.5))), ("val_loss", "val", "-")):
             look: dict[str, Any] = {"color": INK, "linestyle": style, "marker": marker, "markersize": 3}
             panels[0].plot(epochs, history[key], label=name, **look)
@@ -115,7 +115,7 @@ def training_curves(history: pd.DataFrame, task: Task, chosen: int | None, kind:
         handles, names = panels[1].get_legend_handles_labels()
         canvas.legend(handles, names, loc="outside lower right", ncols=3, handlelength=1.4)
         if chosen is not None:
-            canvas.text(0.01, 0.02, f"dashed line: epoch {chosen}, the one kept{_auroc_at(history, chosen)}")
+            canvas.text(0.01, 0.02, f"dashed line: epoch {chosen + 1}, the one kept{_auroc_at(history, chosen)}")
     return out.getvalue()
 
 

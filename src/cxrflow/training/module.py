@@ -110,7 +110,7 @@ class TrainingModule(lightning.LightningModule):
             metric.reset()
         if not math.isfinite(row["train_loss"] + row["val_loss"]):
             raise FloatingPointError(
-                f"training: the loss became NaN or infinite in epoch {self.current_epoch}; lower "
+                f"training: the loss became NaN or infinite in epoch {self.current_epoch + 1}; lower "
                 f"training.learning_rate ({self._params.learning_rate:g}) and run again."
             )
         self.history.append(row)
