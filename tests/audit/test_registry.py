@@ -71,7 +71,7 @@ def test_every_registered_test_keeps_the_contract_and_the_audit_writes_what_they
     summary = audit(context)
     written = read_sealed(context.out / "audit.json", "run it")
     assert written == summary.to_json()
-    assert set(written) == {"alarm", "verdicts", "apart", "tests"}
+    assert set(written) == {"alarm", "verdicts", "apart", "not_learned", "tests"}
     assert list(written["tests"]) == list(TESTS)
     assert sum(written["verdicts"].values()) == len(TESTS)
     assert all(set(test) == {"question", "verdict", "words", "figures"} for test in written["tests"].values())

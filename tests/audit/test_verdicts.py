@@ -123,14 +123,14 @@ def those(summary: Summary, verdict: str) -> set[str]:
 
 
 def test_where_all_classes_meet_verdicts_stay(task: Task, mixed: pd.DataFrame) -> None:
-    found, calm = conclude(every(FOUND), mixed, task), conclude(every(NOT_FOUND), mixed, task)
+    found, calm = conclude(every(FOUND), mixed, task, None), conclude(every(NOT_FOUND), mixed, task, None)
     assert (found.alarm, calm.alarm, calm.apart) == (True, False, [])
     assert found.verdicts == {FOUND: len(TESTS), NOT_FOUND: 0, UNTOLD: 0}
     assert calm.verdicts == {FOUND: 0, NOT_FOUND: len(TESTS), UNTOLD: 0}
 
 
 def test_where_no_classes_meet_the_source_cannot_be_told_from_the_class(task: Task, alone: pd.DataFrame) -> None:
-    found, calm = conclude(every(FOUND), alone, task), conclude(every(NOT_FOUND), alone, task)
+    found, calm = conclude(every(FOUND), alone, task, None), conclude(every(NOT_FOUND), alone, task, None)
     assert those(found, UNTOLD) == {"source_probe", "baseline", "gap"}
     assert "coincide" in found.results["gap"].words
     assert (found.alarm, calm.alarm) == (True, False)
@@ -141,31 +141,47 @@ def test_where_no_classes_meet_the_source_cannot_be_told_from_the_class(task: Ta
 def test_where_one_class_is_in_a_source_of_its_own_no_test_clears_the_network(
     task: Task, first_alone: pd.DataFrame
 ) -> None:
-    calm = conclude(every(NOT_FOUND), first_alone, task)
+    calm = conclude(every(NOT_FOUND), first_alone, task, None)
     assert those(calm, NOT_FOUND) == {"sanity"}
     first, second, third = (task.names[name] for name in task.order)
     assert f"{first} and {second}; {first} and {third}" in calm.results["swaps"].words
-    assert those(conclude(every(FOUND), first_alone, task), FOUND) == set(calm.results)
+    assert those(conclude(every(FOUND), first_alone, task, None), FOUND) == set(calm.results)
 
 
 def test_of_two_classes_one_source_each_is_as_much_as_none(two_classes: Task) -> None:
     """With one pair of classes, no pair meets where one does not."""
-    summary = conclude(every(FOUND), people(two_classes, a=(9, 0), b=(0, 9)), two_classes)
+    summary = conclude(every(FOUND), people(two_classes, a=(9, 0), b=(0, 9)), two_classes, None)
     assert those(summary, UNTOLD) == {"source_probe", "baseline", "gap"}
     assert "pneumothorax" in summary.results["gap"].words
 
 
 def test_what_may_not_stand_alone_is_found_only_with_another(task: Task, mixed: pd.DataFrame) -> None:
     results = every(UNTOLD) | {name: Result(FOUND, "Words.", {}, (), alone=False) for name in ("source_probe", "gap")}
-    assert those(conclude(results, mixed, task), FOUND) == set()
+    assert those(conclude(results, mixed, task, None), FOUND) == set()
     results["swaps"] = Result(FOUND, "Words.", {}, ())
-    assert those(conclude(results, mixed, task), FOUND) == {"source_probe", "gap", "swaps"}
+    assert those(conclude(results, mixed, task, None), FOUND) == {"source_probe", "gap", "swaps"}
 
 
 def test_what_is_printed_is_every_verdict_with_its_question(
     task: Task, mixed: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = {name: Result(NOT_FOUND, f"It is [{k}].", {}, ()) for k, name in enumerate(TESTS)}
-    print_verdicts(conclude(results, mixed, task))
+    print_verdicts(conclude(results, mixed, task, None))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"not found  {test.question} It is [{k}]." for k, test in enumerate(TESTS.values())]
+
+
+def test_what_has_learned_nothing_is_cleared_of_nothing(task: Task, mixed: pd.DataFrame) -> None:
+    why = "its macro AUROC, 0.50 (0.40 to 0.60), is not above chance"
+    calm = conclude(every(NOT_FOUND), mixed, task, why)
+    assert those(calm, UNTOLD) == set(TESTS)
+    assert all(why in result.words for result in calm.results.values())
+    assert calm.to_json()["not_learned"] == why
+    assert those(conclude(every(FOUND), mixed, task, why), FOUND) == set(TESTS)
+
+
+def test_the_closing_sentence_is_that_of_the_final_verdict(task: Task, mixed: pd.DataFrame) -> None:
+    result = Result(NOT_FOUND, "Words.", {}, (), closing={NOT_FOUND: "Cleared.", UNTOLD: "Unknown."})
+    results = every(UNTOLD) | {"baseline": result}
+    assert conclude(results, mixed, task, None).results["baseline"].words == "Words. Cleared."
+    assert conclude(results, mixed, task, "it knows nothing").results["baseline"].words.endswith(" Words. Unknown.")

@@ -175,7 +175,8 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
         }
         tests["not found"]["figures"] = {"starts": [Figure(0.71, 0.62, 0.83, 40, 30).to_dict()]}
         write_sealed(out / "audit" / "audit.json",
-                   {"alarm": True, "verdicts": verdicts, "apart": [list(task.pairs[0])], "tests": tests})  # fmt: skip
+                   {"alarm": True, "verdicts": verdicts, "apart": [list(task.pairs[0])], "not_learned": None,
+                    "tests": tests})  # fmt: skip
         for svg in ("metadata/overlap.svg", "audit/audit.svg"):
             _text(out / svg, _SVG)
         pictures = ["images/examples.png", "audit/where.png", *(f"explanation/{name}.png" for name in task.order)]

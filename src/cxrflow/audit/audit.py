@@ -11,8 +11,8 @@ from cxrflow.audit import plots
 from cxrflow.audit.context import Audited
 from cxrflow.audit.registry import TESTS
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Result, Verdict, apart
+from cxrflow.evaluation.learned import not_learned
 from cxrflow.evaluation.limits import FEW
-from cxrflow.evaluation.metrics import macro_auroc
 from cxrflow.files import write_whole
 from cxrflow.state import write_sealed
 from cxrflow.statistics.figure import to_json
@@ -26,10 +26,12 @@ class Summary:
 
     results  the result of each test, by name
     apart    the pairs of classes that share no source in the test set (``verdicts.apart``)
+    not_learned  why the test set does not show that the network has learned anything, as a clause; else None
     """
 
     results: Mapping[str, Result]
     apart: list[tuple[str, str]]
+    not_learned: str | None
 
     @property
     def alarm(self) -> bool:
@@ -53,8 +55,13 @@ class Summary:
             }
             for name, result in self.results.items()
         }
-        said = {"alarm": self.alarm, "verdicts": self.verdicts, "apart": [list(pair) for pair in self.apart]}
-        return said | {"tests": tests}
+        return {
+            "alarm": self.alarm,
+            "verdicts": self.verdicts,
+            "apart": [list(pair) for pair in self.apart],
+            "not_learned": self.not_learned,
+            "tests": tests,
+        }
 
 
 def audit(context: Audited) -> Summary:
@@ -66,38 +73,46 @@ def audit(context: Audited) -> Summary:
     context.check()
     context.claims = sum(test.claims(context.task) for test in TESTS.values())
     results = {name: test.run(context) for name, test in TESTS.items()}
-    summary = conclude(results, context.dataset.split("test").records, context.task)
-    write_whole(context.out / "audit.svg", plots.forest(summary.results, macro_auroc(context.scored)))
+    network, gain = context.compared["b"], context.compared["difference"]
+    test = context.dataset.split("test").records
+    summary = conclude(results, test, context.task, not_learned(network, gain))
+    write_whole(context.out / "audit.svg", plots.forest(summary.results, network))
     write_whole(context.out / "where.png", plots.panels(context.shown, context.heat))
     write_sealed(context.out / "audit.json", summary.to_json())
     return summary
 
 
-def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task) -> Summary:
-    """The final verdicts, given which classes share sources.
+def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task, nothing: str | None) -> Summary:
+    """The final verdicts, given which classes share sources and whether the network has learned anything.
 
-    table  label, source and group_id of the test images
+    table    label, source and group_id of the test images
+    nothing  why these images do not show that it has (``evaluation.learned.not_learned``), as a clause; else None
 
-    If any pair of classes shares no source, "not found" proves nothing, because a test may miss what reveals the
+    A network that has learned nothing has no shortcut to find: NOT_FOUND becomes "cannot be told", whatever a test is
+    about. If any pair of classes shares no source, NOT_FOUND proves nothing, because a test may miss what reveals the
     source: it becomes "cannot be told", while a shortcut that was found remains one. If no pair shares a source, every
     test about the source becomes "cannot be told". Tests of the heat maps do not depend on sources. A result that may
     not stand alone (``Result.alone``) finds a shortcut only if another one does.
     """
     pairs = apart(table, task)
     named = "; ".join(f"{task.names[a]} and {task.names[b]}" for a, b in pairs)
-    why = f"Class and source coincide for {named}: no source of this test set has {FEW} patients of both classes."
+    coincide = f"Class and source coincide for {named}: no source of this test set has {FEW} patients of both classes."
     last: dict[str, Result] = {}
     for name, result in results.items():
         about = TESTS[name].about
         silent = about == "source" and len(pairs) == len(task.pairs)
-        if silent or (about != "method" and pairs and result.verdict == NOT_FOUND):
+        if nothing and result.verdict == NOT_FOUND:
+            why = f"The network is not known to have learned anything that could be looked into: {nothing}."
             result = replace(result, verdict=UNTOLD, words=f"{why} {result.words}")
+        elif silent or (about != "method" and pairs and result.verdict == NOT_FOUND):
+            result = replace(result, verdict=UNTOLD, words=f"{coincide} {result.words}")
         last[name] = result
     if not any(result.verdict == FOUND and result.alone for result in last.values()):
         for name, result in last.items():
             if result.verdict == FOUND:
                 last[name] = replace(result, verdict=UNTOLD)
-    return Summary(last, pairs)
+    said = {name: " ".join(filter(None, (each.words, each.closing.get(each.verdict)))) for name, each in last.items()}
+    return Summary({name: replace(each, words=said[name]) for name, each in last.items()}, pairs, nothing)
 
 
 def print_verdicts(summary: Summary) -> None:

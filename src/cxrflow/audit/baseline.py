@@ -5,8 +5,6 @@ from scipy import stats
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limit, Result, Rows, Verdict, simultaneous
-from cxrflow.evaluation.baseline import baseline_probabilities, fit_baseline
-from cxrflow.evaluation.differences import differences
 from cxrflow.statistics.figure import Figure, in_words, missing
 from cxrflow.statistics.resampling import LEAST_GROUPS, effective_groups, resamples, too_few_groups
 from cxrflow.statistics.scored import Scored
@@ -26,26 +24,18 @@ _STRATA = 5  # remove nine tenths of a confounder's effect (Cochran, Biometrics 
 def run(context: Audited) -> Result:
     """The macro AUROC of the table, which knows source, view, age and sex alone, that of the network, their difference
     from the same resamples of groups, and their difference among pictures of which the table says about the same."""
-    fitted = fit_baseline(context.dataset.split("train").records)
-    without = baseline_probabilities(fitted, context.predicted.records, context.task)
-    table = Scored(context.task, context.predictions, np.asarray(without), context.bootstrap)
-    compared = differences(table, context.scored, (None, None))["macro_auroc"]
+    compared = context.compared
     figures = {
         "network": simultaneous(compared["b"], context.claims, 0),
         "without_a_pixel": simultaneous(compared["a"], context.claims, 0),
         "difference": simultaneous(compared["difference"], context.claims),
-        "added": simultaneous(added(context.scored, table), context.claims),
+        "added": simultaneous(added(context.scored, context.table), context.claims),
     }
     verdict = judge(figures["without_a_pixel"], figures["network"], figures["difference"], figures["added"])
     words = (
         f"Source, view, age and sex alone give a macro AUROC of {in_words(figures['without_a_pixel'])}; the network, "
         f"{in_words(figures['network'])}; the difference is {in_words(figures['difference'])}. Among pictures of which "
-        f"these four say about the same, the difference is {in_words(figures['added'])}. "
-        + {
-            FOUND: "The network knows next to nothing that a table without a pixel does not say.",
-            NOT_FOUND: "The table does not explain the network's result.",
-            UNTOLD: "It cannot be told how much of the network's result the table explains.",
-        }[verdict]
+        f"these four say about the same, the difference is {in_words(figures['added'])}."
     )
     return Result(
         verdict,
@@ -59,6 +49,11 @@ def run(context: Audited) -> Result:
                 {"macro": figures["difference"], "macro, table alike": figures["added"]},
             ),
         ),
+        closing={
+            FOUND: "The network knows next to nothing that a table without a pixel does not say.",
+            NOT_FOUND: "The table does not explain the network's result.",
+            UNTOLD: "It cannot be told how much of the network's result the table explains.",
+        },
     )
 
 

@@ -12,11 +12,14 @@ from cxrflow.audit.heat import Heat, heat_of
 from cxrflow.audit.marks import Marks, find_marks
 from cxrflow.audit.pictures import Pictures, evenly, take
 from cxrflow.dataset import Dataset
+from cxrflow.evaluation.baseline import baseline_probabilities, fit_baseline
+from cxrflow.evaluation.differences import differences
 from cxrflow.explanation.explain import predicted_images
 from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.masks import Masks
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor, Views
+from cxrflow.statistics.figure import Figure
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
@@ -126,6 +129,18 @@ class Audited:
         """The predictions, with their labels, sources and groups."""
         probabilities = self.predictions[list(self.task.order)].to_numpy(np.float64)
         return Scored(self.task, self.predictions, probabilities, self.bootstrap)
+
+    @cached_property
+    def table(self) -> Scored:
+        """The same images, scored by the baseline without a pixel (evaluation/baseline.py), learned from train."""
+        fitted = fit_baseline(self.dataset.split("train").records)
+        blind = baseline_probabilities(fitted, self.predicted.records, self.task)
+        return Scored(self.task, self.predictions, np.asarray(blind), self.bootstrap)
+
+    @cached_property
+    def compared(self) -> dict[str, Figure]:
+        """The macro AUROC of the table (``a``) and of the network (``b``), and the ``difference``, b - a."""
+        return differences(self.table, self.scored, (None, None))["macro_auroc"]
 
     def scores(self, views: Views) -> NDArray[np.float64]:
         """Probabilities of prepared pictures, for each of ``views`` uint8 (n, size, size): float64 (n, classes) in the

@@ -41,13 +41,16 @@ def run(context: Audited) -> Result:
     }
     rank = alike["rank correlation"]
     verdict = LIMIT.judge(rank) if use.mean() >= COMPARED else UNTOLD
-    depend = "depend" if verdict == NOT_FOUND else "are not known to depend"
     words = (
         "Grad-CAM of the trained network against that of the network with random weights, in the "
         f"{int(use.sum())} of {len(use)} pictures where neither map is flat: rank correlation {in_words(rank)}, SSIM "
-        f"{in_words(alike['SSIM'])}. The maps {depend} on what was learned."
+        f"{in_words(alike['SSIM'])}."
     )
-    return Result(verdict, words, dict(alike), (Rows("change", "heat, trained vs random", alike),))
+    closing = {
+        NOT_FOUND: "The maps depend on what was learned.",
+        UNTOLD: "The maps are not known to depend on what was learned.",
+    }
+    return Result(verdict, words, dict(alike), (Rows("change", "heat, trained vs random", alike),), closing=closing)
 
 
 def _coarse(maps: NDArray[np.float32]) -> NDArray[np.float32]:

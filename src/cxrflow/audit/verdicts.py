@@ -1,7 +1,7 @@
 """The parts of an audit test: question, limits, verdict and result."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -74,6 +74,7 @@ class Result:
     """The result of one test.
 
     words    the result in full sentences
+    closing  for a verdict, a last sentence on what it means; the audit adds the final verdict's to ``words``
     figures  every figure, for JSON
     rows     the figures that decide the verdict, for the forest plot
     alone    False if something else than a shortcut would give the same figures, so that a shortcut is found only if
@@ -85,6 +86,7 @@ class Result:
     figures: dict[str, Any]
     rows: tuple[Rows, ...]
     alone: bool = True
+    closing: Mapping[Verdict, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
