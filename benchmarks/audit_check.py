@@ -35,7 +35,7 @@ from scipy.stats import binomtest
 import cxrflow
 from cxrflow.audit.audit import audit
 from cxrflow.audit.context import Audited
-from cxrflow.audit.verdicts import FOUND
+from cxrflow.audit.words import FOUND
 from cxrflow.dataset import Dataset
 from cxrflow.engines import LocalEngine
 from cxrflow.evaluation.evaluate import evaluate_split

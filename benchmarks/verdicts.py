@@ -5,8 +5,8 @@
 Three kinds of figure decide the audit's verdicts: means over pictures (tests 5 and 6), AUROCs of networks trained from
 several seeds (test 3), and differences of AUROCs from the same resamples (tests 1, 2 and 4; simulated as test 4's). For
 each, the true effect is none, exactly the limit, or twice the limit, and patients have one to three pictures. At no
-effect "shortcut found" is wrong; at the limit both verdicts are; at twice the limit "not found" is. The second table
-draws whole audits whose figures all lie exactly at their limits, where errors are most likely.
+effect "shortcut found" is wrong; at the limit both verdicts are; at twice the limit "no shortcut found" is. The second
+table draws whole audits whose figures all lie exactly at their limits, where errors are most likely.
 """
 
 import sys
@@ -21,7 +21,8 @@ from scipy import optimize, stats
 
 from cxrflow.audit import gap, retraining, swaps
 from cxrflow.audit.registry import TESTS
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limit, simultaneous
+from cxrflow.audit.verdicts import Limit, simultaneous
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD
 from cxrflow.statistics.figure import Figure
 from cxrflow.statistics.intervals import Question, aurocs, clustered_mean
 from cxrflow.statistics.resampling import Bootstrap
@@ -84,8 +85,8 @@ KINDS: dict[str, tuple[Draw, Limit, float, float]] = {
 def main(draws: int = 500) -> None:
     """Print both tables; the standard error of a share is at most sqrt(0.25 / draws)."""
     rng, console = np.random.default_rng(0), Console(width=120)
-    verdicts = Table("figure (tests)", "patients", "true effect", f"together ({CLAIMS}): found", "not found", "untold")
-    for name in ("alone: found", "not found", "untold"):
+    verdicts = Table("figure (tests)", "patients", "true effect", f"together ({CLAIMS}): found", "cleared", "untold")
+    for name in ("alone: found", "cleared", "untold"):
         verdicts.add_column(name)
     cells = [(kind, groups, effect) for kind in KINDS for groups in GROUPS for effect in EFFECTS]
     for kind, groups, effect in track(cells, "verdicts"):
@@ -94,7 +95,7 @@ def main(draws: int = 500) -> None:
         shares = []
         for claims in (CLAIMS, 1):
             given = [limit.judge(simultaneous(figure, claims, least)) for figure in figures]
-            shares += [given.count(verdict) / draws for verdict in (FOUND, NOT_FOUND, UNTOLD)]
+            shares += [given.count(verdict) / draws for verdict in (FOUND, CLEAR, UNTOLD)]
         verdicts.add_row(kind, str(groups), effect, *(f"{share:.3f}" for share in shares))
     console.print(verdicts)
     audits = Table("patients", "intervals", "a shortcut found", "any wrong verdict", title="Audits at the limits")
@@ -102,7 +103,7 @@ def main(draws: int = 500) -> None:
         drawn = [[mean_change(rng, groups, swaps.LIMIT.value) for _ in range(CLAIMS)] for _ in range(draws)]
         for claims, name in ((CLAIMS, "together"), (1, "alone")):
             given = [{swaps.LIMIT.judge(simultaneous(figure, claims)) for figure in audit} for audit in drawn]
-            found, wrong = (np.mean([bool(each & bad) for each in given]) for bad in ({FOUND}, {FOUND, NOT_FOUND}))
+            found, wrong = (np.mean([bool(each & bad) for each in given]) for bad in ({FOUND}, {FOUND, CLEAR}))
             audits.add_row(str(groups), name, f"{found:.3f}", f"{wrong:.3f}")
     console.print(audits)
 

@@ -8,7 +8,7 @@ import pytest
 
 from cxrflow.audit.audit import audit
 from cxrflow.audit.context import Audited
-from cxrflow.audit.verdicts import FOUND
+from cxrflow.audit.words import FOUND
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.evaluate import evaluate_split
 from cxrflow.evaluation.metrics import macro_auroc

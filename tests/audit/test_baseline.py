@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from cxrflow.audit import baseline
 from cxrflow.audit.context import Audited
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD
 from cxrflow.evaluation.baseline import baseline_probabilities, fit_baseline
 from cxrflow.statistics.figure import Figure, missing
 
@@ -30,9 +30,9 @@ def figure(value: float, half: float) -> Figure:
             UNTOLD,
         ),  # knows nothing
         (figure(0.84, 0.03), figure(0.84, 0.03), figure(0, 0.03), missing("no pairs"), UNTOLD),
-        (figure(0.75, 0.14), figure(0.95, 0.05), figure(0.21, 0.15), figure(0.4, 0.06), NOT_FOUND),
+        (figure(0.75, 0.14), figure(0.95, 0.05), figure(0.21, 0.15), figure(0.4, 0.06), CLEAR),
         (figure(0.75, 0.14), figure(0.9, 0.05), figure(0.15, 0.12), figure(0.4, 0.06), UNTOLD),
-        (figure(0.5, 0.04), figure(0.53, 0.05), figure(0.03, 0.01), figure(0, 0.1), NOT_FOUND),  # tells nothing
+        (figure(0.5, 0.04), figure(0.53, 0.05), figure(0.03, 0.01), figure(0, 0.1), CLEAR),  # tells nothing
         (figure(0.6, 0.1), figure(0.6, 0.1), missing("fewer than two classes in the set"), figure(0, 0.1), UNTOLD),
     ],
 )
@@ -43,7 +43,7 @@ def test_a_network_that_knows_what_the_table_says_alone_has_a_shortcut(
 
 
 @pytest.mark.parametrize("classes", ["two_classes", "task", "four_classes"])
-@pytest.mark.parametrize(("sees", "verdict"), [(False, FOUND), (True, NOT_FOUND)])
+@pytest.mark.parametrize(("sees", "verdict"), [(False, FOUND), (True, CLEAR)])
 def test_network_and_table_are_compared_on_the_same_patients(
     hospital: Callable[..., Audited], request: pytest.FixtureRequest, classes: str, sees: bool, verdict: str
 ) -> None:

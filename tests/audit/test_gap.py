@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 from cxrflow.audit import gap as module
 from cxrflow.audit.context import Audited
 from cxrflow.audit.gap import pooled_and_within, run, severities
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Result
+from cxrflow.audit.verdicts import Result
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD
 from cxrflow.explanation.masks import TRUE_OPACITY
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
@@ -74,7 +75,7 @@ def test_a_network_that_reads_the_hospital_is_found_and_one_that_reads_disease_i
 def test_of_two_classes_the_one_pair_decides(two_classes: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     assert gap(drawn(1, 3, 0, two_classes), monkeypatch).verdict == FOUND
     calm = gap(drawn(2, 0, 4, two_classes, 4000), monkeypatch)
-    assert calm.verdict == NOT_FOUND
+    assert calm.verdict == CLEAR
     assert "clear against pneumothorax" in calm.words
     assert list(calm.rows[0].figures) == ["clear vs pneumothorax"]
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from torch import nn
 from cxrflow.audit.audit import audit, conclude
 from cxrflow.audit.context import Audited
 from cxrflow.audit.registry import TESTS
-from cxrflow.audit.verdicts import NOT_FOUND, Result
+from cxrflow.audit.verdicts import Result
+from cxrflow.audit.words import CLEAR, MOOT, YES
 from cxrflow.evaluation.learned import not_learned
+from cxrflow.images.prepare import steps_digest
 from cxrflow.network import LoadedNetwork
 from cxrflow.predictor import Predictor
 from cxrflow.task import Task
@@ -61,10 +64,10 @@ def test_a_network_that_has_learned_nothing_is_cleared_of_nothing(
     nothing = not_learned(context.compared["b"], context.compared["difference"])
     assert (nothing is None) == (why is None)
     assert why is None or why in str(nothing)
-    results = {name: Result(NOT_FOUND, "Words.", {}, ()) for name in TESTS}
+    results = {name: Result(CLEAR, "Words.", {}, ()) for name in TESTS}
     summary = conclude(results, context.predictions, task, nothing)
     assert summary.apart == []
-    assert summary.verdicts[NOT_FOUND] == (len(TESTS) if why is None else 0)
+    assert summary.verdicts[CLEAR] == (len(TESTS) if why is None else 0)
 
 
 def test_the_whole_audit_clears_a_constant_network_of_nothing(
@@ -85,7 +88,41 @@ def test_the_whole_audit_clears_a_constant_network_of_nothing(
     sizes = context.params.audit.model_copy(update={"heat_maps": 6, "retrain_epochs": 0})
     context.params = context.params.model_copy(update={"audit": sizes})
     summary = audit(context)
-    assert summary.verdicts[NOT_FOUND] == 0
+    assert (summary.verdicts[CLEAR], summary.verdicts[YES]) == (0, 0)
     assert "0.50 (0.50 to 0.50), is not above chance" in summary.results["swaps"].words
     assert "does not explain" not in summary.results["baseline"].words
     assert summary.results["sanity"].words.endswith("not known to depend on what was learned.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "moot"),
+    [
+        ("one source", {"source_probe", "gap"}),
+        ("masks", {"retraining", "where", "swaps"}),
+        ("neither", set()),
+    ],
+)
+def test_a_test_without_a_subject_does_not_apply(
+    hospital: Callable[..., Audited], untrained: Callable[[Task], Predictor], task: Task, changed: str, moot: set[str]
+) -> None:
+    labels = np.arange(72) // 2 % 3
+    context = hospital(labels, task=task, split=np.array(["train", "val", "test"])[np.arange(72) // 6 % 3])
+    context.predictor = untrained(task)
+    sizes = context.params.audit.model_copy(update={"heat_maps": 4, "retrain_epochs": 0})
+    context.params = context.params.model_copy(update={"audit": sizes})
+    if changed == "one source":
+        context.dataset.records["source"] = context.predictions["source"] = "hospital"
+    if changed == "masks":
+        masked = {"lungs": "learned", "lungs_use": "mask"}
+        steps = context.params.images.model_copy(update=masked)
+        context.params = context.params.model_copy(update={"images": steps})
+        store = replace(context.dataset.store, steps=steps_digest(steps))
+        context.dataset = replace(context.dataset, stores=(store,))
+        bundle = context.predictor.bundle
+        network = bundle.networks[0].model_copy(update={"images": steps})
+        context.predictor.bundle = bundle.model_copy(update={"networks": (network,)})
+        context.predictor.networks = [LoadedNetwork(network, each.module) for each in context.predictor.networks]
+    summary = audit(context)
+    assert {name for name, result in summary.results.items() if result.verdict == MOOT} == moot
+    reason = {"one source": "one source, hospital", "masks": "black already (images.lungs_use: mask)"}.get(changed, "")
+    assert all(reason in summary.results[name].words for name in moot)

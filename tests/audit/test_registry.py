@@ -11,7 +11,8 @@ import pytest
 from cxrflow.audit.audit import audit
 from cxrflow.audit.context import Audited
 from cxrflow.audit.registry import TESTS
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest
+from cxrflow.audit.verdicts import AuditTest
+from cxrflow.audit.words import SIGNS
 from cxrflow.predictor import Predictor
 from cxrflow.state import read_sealed
 from cxrflow.statistics.figure import Figure
@@ -53,7 +54,7 @@ def check(test: AuditTest, context: Audited) -> None:
     assert re.fullmatch(r"[A-Z][^?]*\?", test.question)
     assert test.claims(context.task) >= (test.about != "method")
     result = test.run(context)
-    assert result.verdict in (FOUND, NOT_FOUND, UNTOLD)
+    assert result.verdict in SIGNS
     assert re.fullmatch(r"[A-Z].*[.]", result.words)
     assert "  " not in result.words
     unsaid = [name for name, said in context.task.names.items() if name not in said]

@@ -10,7 +10,7 @@ from scipy import stats
 from cxrflow.audit.context import Audited
 from cxrflow.audit.pictures import Pictures
 from cxrflow.audit.retraining import LIMIT, VARIANTS, _short, over_seeds, run, score_variant, without
-from cxrflow.audit.verdicts import FOUND, UNTOLD
+from cxrflow.audit.words import FOUND, MOOT, UNTOLD
 from cxrflow.evaluation.ledger import test_set_hash, times_looked_at
 from cxrflow.images.prepare import steps_digest
 from cxrflow.params import Params
@@ -92,7 +92,7 @@ def test_what_is_not_done_is_said(make: Callable[..., Audited]) -> None:
     assert "retrain_epochs is 0" in none.words
     assert "imported" in run(make(model="onnx")).words
     masked = run(make(images={"lungs": "learned", "lungs_use": "mask"}))
-    assert masked.verdict == UNTOLD
+    assert masked.verdict == MOOT
     assert "black already" in masked.words
     assert set(masked.figures["macro_auroc"]) == set(masked.rows[0].figures) == set(VARIANTS)
     lungless = make()

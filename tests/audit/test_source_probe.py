@@ -12,7 +12,7 @@ from cxrflow.audit.context import Audited
 from cxrflow.audit.source_probe import Features, probe, without_finding
 from cxrflow.audit.untrained import as_begun
 from cxrflow.audit.untrained import untrained as fresh
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND
+from cxrflow.audit.words import CLEAR, FOUND
 from cxrflow.models import MODELS
 from cxrflow.models.model import Pretrained
 from cxrflow.network import LoadedNetwork
@@ -80,7 +80,7 @@ def test_a_source_that_untrained_networks_tell_as_well_was_not_learned(
     context = hospitals(task, True)
     seen = by_level(context)
     found = probe(context, seen, [seen] * 3)
-    assert found.verdict == NOT_FOUND
+    assert found.verdict == CLEAR
     assert found.figures["source"]["features"]["overall"].value > 0.9
     assert found.figures["learned"].value == pytest.approx(0, abs=1e-9)
 

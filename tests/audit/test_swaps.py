@@ -9,7 +9,7 @@ import pytest
 from cxrflow.audit.context import Audited
 from cxrflow.audit.pictures import grown
 from cxrflow.audit.swaps import donors, match_exposure, paste_frame, run
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD
 
 LABELS = np.arange(60) // 2 % 3  # the two pictures of a group are of one class
 
@@ -25,7 +25,7 @@ def test_scores_that_read_the_mark_are_found_and_those_that_read_disease_are_not
     towards = by_mark.figures["towards"]["surroundings"]
     assert towards.value == pytest.approx(1, abs=0.05)  # sure of the class pasted, where it was sure of its own
     assert "another class's border pasted in" in by_mark.words
-    assert by_disease.verdict == NOT_FOUND
+    assert by_disease.verdict == CLEAR
     assert by_disease.figures["towards"]["surroundings"].value == pytest.approx(0, abs=1e-9)
 
 

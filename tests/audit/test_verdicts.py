@@ -7,7 +7,8 @@ from scipy import stats
 
 from cxrflow.audit.audit import Summary, conclude, print_verdicts
 from cxrflow.audit.registry import TESTS
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Limit, Result, Verdict, any_found, apart, simultaneous
+from cxrflow.audit.verdicts import Limit, Result, any_found, apart, simultaneous
+from cxrflow.audit.words import CLEAR, FOUND, MOOT, SIGNS, UNTOLD, YES, Verdict
 from cxrflow.statistics.figure import Figure, missing
 from cxrflow.statistics.intervals import clustered_mean
 from cxrflow.task import Task
@@ -49,13 +50,14 @@ def mixed(task: Task) -> pd.DataFrame:
     ("low", "high", "verdict"),
     [
         *((0.11, 0.9, FOUND), (0.1, 0.9, UNTOLD), (0.15, 0.2, FOUND)),
-        *((-0.3, 0.09, NOT_FOUND), (0.02, 0.09, NOT_FOUND), (-0.3, 0.1, UNTOLD), (0.0, 0.29, UNTOLD)),
+        *((-0.3, 0.09, CLEAR), (0.02, 0.09, CLEAR), (-0.3, 0.1, UNTOLD), (0.0, 0.29, UNTOLD)),
     ],
 )
 def test_a_verdict_asks_for_the_whole_interval_on_one_side_of_the_limit(low: float, high: float, verdict: str) -> None:
     figure = Figure((low + high) / 2, low, high)
     assert LIMIT.judge(figure) == verdict
-    assert Limit(0.1, finds=False).judge(figure) == (UNTOLD if verdict == FOUND else verdict)
+    answered = {FOUND: UNTOLD, CLEAR: YES, UNTOLD: UNTOLD}[verdict]  # type: ignore[index]
+    assert Limit(0.1, above=UNTOLD, below=YES).judge(figure) == answered
 
 
 @pytest.mark.parametrize(("groups", "claims"), [(8, 1), (8, 13), (40, 5), (4000, 13)])
@@ -90,9 +92,9 @@ def test_without_a_figure_nothing_is_told() -> None:
 
 
 def test_of_several_figures_one_finds_and_all_must_clear() -> None:
-    assert any_found([NOT_FOUND, FOUND, UNTOLD]) == FOUND
-    assert any_found([NOT_FOUND, NOT_FOUND]) == NOT_FOUND
-    assert any_found([NOT_FOUND, UNTOLD]) == any_found([]) == UNTOLD
+    assert any_found([CLEAR, FOUND, UNTOLD]) == FOUND
+    assert any_found([CLEAR, CLEAR]) == CLEAR
+    assert any_found([CLEAR, UNTOLD]) == any_found([]) == UNTOLD
 
 
 def test_classes_are_apart_where_no_source_has_patients_of_both(
@@ -123,26 +125,26 @@ def those(summary: Summary, verdict: str) -> set[str]:
 
 
 def test_where_all_classes_meet_verdicts_stay(task: Task, mixed: pd.DataFrame) -> None:
-    found, calm = conclude(every(FOUND), mixed, task, None), conclude(every(NOT_FOUND), mixed, task, None)
+    found, calm = conclude(every(FOUND), mixed, task, None), conclude(every(CLEAR), mixed, task, None)
     assert (found.alarm, calm.alarm, calm.apart) == (True, False, [])
-    assert found.verdicts == {FOUND: len(TESTS), NOT_FOUND: 0, UNTOLD: 0}
-    assert calm.verdicts == {FOUND: 0, NOT_FOUND: len(TESTS), UNTOLD: 0}
+    assert found.verdicts == dict.fromkeys(SIGNS, 0) | {FOUND: len(TESTS)}
+    assert calm.verdicts == dict.fromkeys(SIGNS, 0) | {CLEAR: len(TESTS)}
 
 
 def test_where_no_classes_meet_the_source_cannot_be_told_from_the_class(task: Task, alone: pd.DataFrame) -> None:
-    found, calm = conclude(every(FOUND), alone, task, None), conclude(every(NOT_FOUND), alone, task, None)
+    found, calm = conclude(every(FOUND), alone, task, None), conclude(every(CLEAR), alone, task, None)
     assert those(found, UNTOLD) == {"source_probe", "baseline", "gap"}
     assert "coincide" in found.results["gap"].words
     assert (found.alarm, calm.alarm) == (True, False)
-    assert those(calm, NOT_FOUND) == {"sanity"}
-    assert calm.verdicts == {FOUND: 0, NOT_FOUND: 1, UNTOLD: len(TESTS) - 1}
+    assert those(calm, CLEAR) == {"sanity"}
+    assert calm.verdicts == dict.fromkeys(SIGNS, 0) | {CLEAR: 1, UNTOLD: len(TESTS) - 1}
 
 
 def test_where_one_class_is_in_a_source_of_its_own_no_test_clears_the_network(
     task: Task, first_alone: pd.DataFrame
 ) -> None:
-    calm = conclude(every(NOT_FOUND), first_alone, task, None)
-    assert those(calm, NOT_FOUND) == {"sanity"}
+    calm = conclude(every(CLEAR), first_alone, task, None)
+    assert those(calm, CLEAR) == {"sanity"}
     first, second, third = (task.names[name] for name in task.order)
     assert f"{first} and {second}; {first} and {third}" in calm.results["swaps"].words
     assert those(conclude(every(FOUND), first_alone, task, None), FOUND) == set(calm.results)
@@ -165,23 +167,35 @@ def test_what_may_not_stand_alone_is_found_only_with_another(task: Task, mixed: 
 def test_what_is_printed_is_every_verdict_with_its_question(
     task: Task, mixed: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results = {name: Result(NOT_FOUND, f"It is [{k}].", {}, ()) for k, name in enumerate(TESTS)}
+    results = {name: Result(CLEAR, f"It is [{k}].", {}, ()) for k, name in enumerate(TESTS)}
     print_verdicts(conclude(results, mixed, task, None))
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"not found  {test.question} It is [{k}]." for k, test in enumerate(TESTS.values())]
+    assert lines == [f"✓ no shortcut found  {test.question} It is [{k}]." for k, test in enumerate(TESTS.values())]
 
 
 def test_what_has_learned_nothing_is_cleared_of_nothing(task: Task, mixed: pd.DataFrame) -> None:
     why = "its macro AUROC, 0.50 (0.40 to 0.60), is not above chance"
-    calm = conclude(every(NOT_FOUND), mixed, task, why)
+    calm = conclude(every(CLEAR), mixed, task, why)
     assert those(calm, UNTOLD) == set(TESTS)
     assert all(why in result.words for result in calm.results.values())
     assert calm.to_json()["not_learned"] == why
     assert those(conclude(every(FOUND), mixed, task, why), FOUND) == set(TESTS)
 
 
+def test_what_does_not_apply_remains_so(task: Task, alone: pd.DataFrame) -> None:
+    assert those(conclude(every(MOOT), alone, task, "it knows nothing"), MOOT) == set(TESTS)
+
+
+def test_heat_maps_that_depend_on_the_weights_are_a_yes_unless_nothing_was_learned(
+    task: Task, alone: pd.DataFrame
+) -> None:
+    results = every(UNTOLD) | {"sanity": Result(YES, "Words.", {}, ())}
+    assert those(conclude(results, alone, task, None), YES) == {"sanity"}
+    assert those(conclude(results, alone, task, "it knows nothing"), YES) == set()
+
+
 def test_the_closing_sentence_is_that_of_the_final_verdict(task: Task, mixed: pd.DataFrame) -> None:
-    result = Result(NOT_FOUND, "Words.", {}, (), closing={NOT_FOUND: "Cleared.", UNTOLD: "Unknown."})
+    result = Result(CLEAR, "Words.", {}, (), closing={CLEAR: "Cleared.", UNTOLD: "Unknown."})
     results = every(UNTOLD) | {"baseline": result}
     assert conclude(results, mixed, task, None).results["baseline"].words == "Words. Cleared."
     assert conclude(results, mixed, task, "it knows nothing").results["baseline"].words.endswith(" Words. Unknown.")

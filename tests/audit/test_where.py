@@ -11,7 +11,7 @@ from cxrflow.audit import sanity, where
 from cxrflow.audit.context import Audited
 from cxrflow.audit.heat import Heat
 from cxrflow.audit.marks import Marks
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD, YES
 from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.masks import TRUE_OPACITY
 from cxrflow.predictor import Predictor
@@ -45,7 +45,7 @@ def heated(hospital: Callable[..., Audited]) -> Callable[..., Audited]:
 
 
 @pytest.mark.parametrize(
-    ("maps", "random", "verdict"), [(INSIDE, OUTSIDE, NOT_FOUND), (OUTSIDE, INSIDE, FOUND), (OUTSIDE, OUTSIDE, UNTOLD)]
+    ("maps", "random", "verdict"), [(INSIDE, OUTSIDE, CLEAR), (OUTSIDE, INSIDE, FOUND), (OUTSIDE, OUTSIDE, UNTOLD)]
 )
 def test_heat_beside_the_lungs_is_found_where_heat_maps_tell(
     heated: Callable[..., Audited], maps: np.ndarray, random: np.ndarray, verdict: str
@@ -113,7 +113,7 @@ def test_the_maps_of_marked_pictures_are_of_the_true_class(
 
 def test_maps_that_ignore_the_weights_tell_nothing(heated: Callable[..., Audited]) -> None:
     passed = sanity.run(heated(NOISE, OTHER))
-    assert passed.verdict == NOT_FOUND
+    assert passed.verdict == YES
     assert passed.figures["rank correlation"].value == pytest.approx(0, abs=0.1)
     failed = sanity.run(heated(NOISE, NOISE))
     assert failed.verdict == UNTOLD
@@ -122,7 +122,7 @@ def test_maps_that_ignore_the_weights_tell_nothing(heated: Callable[..., Audited
 
 
 @pytest.mark.parametrize(
-    ("flat", "verdict"), [(np.s_[:0], NOT_FOUND), (np.s_[:16], NOT_FOUND), (np.s_[:24], UNTOLD), (np.s_[:], UNTOLD)]
+    ("flat", "verdict"), [(np.s_[:0], YES), (np.s_[:16], YES), (np.s_[:24], UNTOLD), (np.s_[:], UNTOLD)]
 )
 def test_flat_maps_are_not_compared(heated: Callable[..., Audited], flat: slice, verdict: str) -> None:
     ours, theirs = NOISE.copy(), OTHER.copy()

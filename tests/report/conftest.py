@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrflow.audit.words import SIGNS
 from cxrflow.bundle import Bundle, Network, OperatingPoint, PredictionSets
 from cxrflow.bundle_files import write_description
 from cxrflow.model_card import CARD, NOT_AUDITED, starts_table
@@ -169,11 +170,11 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
         inside["boxes"] = dict(zip(kinds, map(Figure, (0.5, 0.2, 0.3, 0.6), (0.4, 0.1, 0.2, 0.5), (0.6, 0.3, 0.4, 0.7),
                                               (9,) * 4, (7,) * 4), strict=True))  # fmt: skip
         write_sealed(out / "explanation" / "explanation.json", {"examples": examples, "inside": to_json(inside)})
-        verdicts = {"shortcut found": 1, "not found": 1, "cannot be told": 1}
+        verdicts = dict.fromkeys(SIGNS, 1)
         tests = {
             name: {"question": f"{name}?", "verdict": name, "words": "0.8 of it.", "figures": {}} for name in verdicts
         }
-        tests["not found"]["figures"] = {"starts": [Figure(0.71, 0.62, 0.83, 40, 30).to_dict()]}
+        tests["no shortcut found"]["figures"] = {"starts": [Figure(0.71, 0.62, 0.83, 40, 30).to_dict()]}
         write_sealed(out / "audit" / "audit.json",
                    {"alarm": True, "verdicts": verdicts, "apart": [list(task.pairs[0])], "not_learned": None,
                     "tests": tests})  # fmt: skip

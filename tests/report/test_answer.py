@@ -1,23 +1,35 @@
 """The sentence at the top of the page, of planted networks: constant, random, inverted, source-reader, perfect."""
 
+import html
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from cxrflow.audit.audit import conclude
+from cxrflow.audit.registry import TESTS
+from cxrflow.audit.verdicts import Result
+from cxrflow.audit.words import CLEAR, SIGNS
+from cxrflow.audit.words import UNTOLD as NOT_KNOWN
 from cxrflow.evaluation.differences import differences
-from cxrflow.evaluation.learned import called_one_class
+from cxrflow.evaluation.learned import called_one_class, not_learned
 from cxrflow.evaluation.metrics import evaluate
+from cxrflow.params import Params
 from cxrflow.report.answer import IN_PART, NO, UNTOLD, YES, Answer, answer
-from cxrflow.statistics.figure import Figure, missing
+from cxrflow.report.page import write_report
+from cxrflow.state import read_sealed, write_sealed
+from cxrflow.statistics.figure import Figure, missing, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
 
 N = 300
-CALM, ALARM = {"alarm": False}, {"alarm": True}
+CALM = {"alarm": False, "verdicts": dict.fromkeys(SIGNS, 0) | {CLEAR: 7}, "tests": dict.fromkeys(TESTS)}
+ALARM = CALM | {"alarm": True}
 PRAISE = re.compile(r"It tells|better|well above|shows that|holds", re.IGNORECASE)
 
 
@@ -74,6 +86,32 @@ def test_a_network_that_has_learned_nothing_is_said_to_and_is_not_praised(
     assert "every image" not in in_full(said) or kind == "constant"
 
 
+@pytest.mark.parametrize("kind", ["constant", "random", "inverted", "source-reader", "perfect"])
+def test_the_page_of_a_planted_network_clears_and_praises_it_only_if_it_has_learned(
+    kind: str, results: Callable[[Task], Path], task: Task, demo_params: Params
+) -> None:
+    """Even if each test of the audit by itself clears it."""
+    folder, (figures, scored) = results(task), planted(task, kind)
+    written = folder / "evaluation" / "metrics.json"
+    before = read_sealed(written, "write it")
+    baseline = to_json(figures["baseline"]) | {"learned_from": "train"}
+    kept = {name: to_json(figures[name]) for name in ("test", "by_source", "confusion", "calibration")}
+    write_sealed(written, before | kept | {"baseline": baseline, "calibration": before["calibration"]})
+    nothing = not_learned(figures["test"]["macro_auroc"], figures["baseline"]["difference"])
+    audited = conclude({name: Result(CLEAR, "Words.", {}, ()) for name in TESTS}, scored.table, task, nothing)
+    write_sealed(folder / "audit" / "audit.json", audited.to_json())
+    page = html.unescape(write_report(demo_params, folder).read_text())
+    (word, told) = re.findall(r'<p class="answer"><b>(.*?)</b> (.*?)</p>', page)[0]
+    learned = kind == "perfect"
+    assert word == (YES if learned else NO)
+    assert told.startswith(f"{'It' if learned else 'This test set does not show that it'} tells ")
+    assert page.count('<span class="verdict no-shortcut-found">') == (len(TESTS) if learned else 0)
+    assert page.count('<span class="verdict cannot-be-told">') == (0 if learned else len(TESTS))
+    assert ("No test can clear a network that has learned nothing" in page) == (not learned)
+    assert ("calls every image" in told) == (kind == "constant")
+    assert "does better" not in page
+
+
 @pytest.mark.parametrize("classes", ["two_classes", "task", "four_classes"])
 def test_a_perfect_network_is_believed_until_something_speaks_against_it(
     classes: str, request: pytest.FixtureRequest
@@ -86,6 +124,8 @@ def test_a_perfect_network_is_believed_until_something_speaks_against_it(
     assert all(f"{task.names[a]} vs {task.names[b]} (in hospital " in said.told for a, b in task.pairs)
     for changed, audit, drawn, word, why in (
         ({}, ALARM, False, NO, "the audit found a shortcut"),
+        ({}, CALM | {"verdicts": CALM["verdicts"] | {CLEAR: 0}}, False, IN_PART, "could rule out no shortcut"),
+        ({}, CALM | {"verdicts": CALM["verdicts"] | {NOT_KNOWN: 2}}, False, IN_PART, "for 2 of the audit's 7 tests"),
         ({}, None, False, IN_PART, "the audit was not run on these images"),
         ({}, CALM, True, IN_PART, "these pictures are drawings"),
         ({"test_set": {"overlap": "Unknown."}}, CALM, False, IN_PART, "it may have seen some of these images"),

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import cxrflow
+from cxrflow.audit.words import SIGNS
 from cxrflow.errors import CxrflowError
 from cxrflow.model_card import CARD
 from cxrflow.params import Params
@@ -93,7 +94,9 @@ def test_the_page_is_of_its_task(shown: tuple[Task, Path, str], demo_params: Par
     assert not [name for name in foreign if re.search(rf"\b{name}\b", said)]
     brier = {2: "0.50", 3: "0.67", 4: "0.75"}[len(task.order)]
     assert f"equal probabilities for all classes would score {brier}" in page
-    assert "Of 3 tests <b>1 found a shortcut</b>" in page
+    assert "Of 5 tests <b>1 found a shortcut</b>, 1 found none, for 1 it cannot be told, and 1 does not apply" in page
+    for verdict, sign in SIGNS.items():  # never by colour alone
+        assert f'<span class="verdict {verdict.replace(" ", "-")}">{sign} {verdict}</span><th>{verdict}?' in page
     assert "7 findings of more than one class (a, b)" in page
 
 

@@ -10,7 +10,8 @@ from rich.markup import escape
 from cxrflow.audit import plots
 from cxrflow.audit.context import Audited
 from cxrflow.audit.registry import TESTS
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, Result, Verdict, apart
+from cxrflow.audit.verdicts import AuditTest, Result, apart
+from cxrflow.audit.words import CLEAR, FOUND, MOOT, SIGNS, UNTOLD, YES, Verdict
 from cxrflow.evaluation.learned import not_learned
 from cxrflow.evaluation.limits import FEW
 from cxrflow.files import write_whole
@@ -42,7 +43,7 @@ class Summary:
     def verdicts(self) -> dict[Verdict, int]:
         """How many tests have each verdict."""
         given = [result.verdict for result in self.results.values()]
-        return {verdict: given.count(verdict) for verdict in (FOUND, NOT_FOUND, UNTOLD)}
+        return {verdict: given.count(verdict) for verdict in SIGNS}
 
     def to_json(self) -> dict[str, Any]:
         """The contents of ``audit.json``."""
@@ -72,7 +73,7 @@ def audit(context: Audited) -> Summary:
     """
     context.check()
     context.claims = sum(test.claims(context.task) for test in TESTS.values())
-    results = {name: test.run(context) for name, test in TESTS.items()}
+    results = {name: _result(test, context) for name, test in TESTS.items()}
     network, gain = context.compared["b"], context.compared["difference"]
     test = context.dataset.split("test").records
     summary = conclude(results, test, context.task, not_learned(network, gain))
@@ -82,14 +83,22 @@ def audit(context: Audited) -> Summary:
     return summary
 
 
+def _result(test: AuditTest, context: Audited) -> Result:
+    """The result of one test; of a test that does not apply, with the reason before its figures."""
+    result = test.run(context)
+    if why := test.moot(context):
+        return replace(result, verdict=MOOT, words=f"It does not apply: {why}. {result.words}", closing={})
+    return result
+
+
 def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task, nothing: str | None) -> Summary:
     """The final verdicts, given which classes share sources and whether the network has learned anything.
 
     table    label, source and group_id of the test images
     nothing  why these images do not show that it has (``evaluation.learned.not_learned``), as a clause; else None
 
-    A network that has learned nothing has no shortcut to find: NOT_FOUND becomes "cannot be told", whatever a test is
-    about. If any pair of classes shares no source, NOT_FOUND proves nothing, because a test may miss what reveals the
+    A network that has learned nothing has no shortcut to find: what clears it becomes "cannot be told", whatever a test
+    is about. If any pair of classes shares no source, CLEAR proves nothing, because a test may miss what reveals the
     source: it becomes "cannot be told", while a shortcut that was found remains one. If no pair shares a source, every
     test about the source becomes "cannot be told". Tests of the heat maps do not depend on sources. A result that may
     not stand alone (``Result.alone``) finds a shortcut only if another one does.
@@ -101,10 +110,10 @@ def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task, not
     for name, result in results.items():
         about = TESTS[name].about
         silent = about == "source" and len(pairs) == len(task.pairs)
-        if nothing and result.verdict == NOT_FOUND:
+        if nothing and result.verdict in (CLEAR, YES):
             why = f"The network is not known to have learned anything that could be looked into: {nothing}."
             result = replace(result, verdict=UNTOLD, words=f"{why} {result.words}")
-        elif silent or (about != "method" and pairs and result.verdict == NOT_FOUND):
+        elif (silent and result.verdict != MOOT) or (about != "method" and pairs and result.verdict == CLEAR):
             result = replace(result, verdict=UNTOLD, words=f"{coincide} {result.words}")
         last[name] = result
     if not any(result.verdict == FOUND and result.alone for result in last.values()):
@@ -119,4 +128,4 @@ def print_verdicts(summary: Summary) -> None:
     """Print each test's verdict, question and words."""
     for name, result in summary.results.items():
         said = escape(f"{TESTS[name].question} {result.words}")
-        console().print(f"[bold]{result.verdict}[/bold]  {said}", soft_wrap=True)
+        console().print(f"{SIGNS[result.verdict]} [bold]{result.verdict}[/bold]  {said}", soft_wrap=True)

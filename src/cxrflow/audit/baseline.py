@@ -4,7 +4,8 @@ import numpy as np
 from scipy import stats
 
 from cxrflow.audit.context import Audited
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limit, Result, Rows, Verdict, simultaneous
+from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, simultaneous
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD, Verdict
 from cxrflow.statistics.figure import Figure, in_words, missing
 from cxrflow.statistics.resampling import LEAST_GROUPS, effective_groups, resamples, too_few_groups
 from cxrflow.statistics.scored import Scored
@@ -51,7 +52,7 @@ def run(context: Audited) -> Result:
         ),
         closing={
             FOUND: "The network knows next to nothing that a table without a pixel does not say.",
-            NOT_FOUND: "The table does not explain the network's result.",
+            CLEAR: "The table does not explain the network's result.",
             UNTOLD: "It cannot be told how much of the network's result the table explains.",
         },
     )
@@ -63,14 +64,14 @@ def judge(table: Figure, network: Figure, difference: Figure, added: Figure) -> 
 
     Shortcut found if table and network both tell the class, but the network adds next to nothing to the table. That the
     table does as well is no shortcut by itself: where hospitals differ in their patients, an honest network may be no
-    better. Not found if the network is better than the table, or the table does not tell the class.
+    better. No shortcut found if the network is better than the table, or the table does not tell the class.
     """
     if not difference.known:
         return UNTOLD
     told = LIMIT.judge(table)
     if told == LIMIT.judge(network) == FOUND and added.known and added.high < ADDED:
         return FOUND
-    return NOT_FOUND if told == NOT_FOUND or difference.low > BETTER else UNTOLD
+    return CLEAR if told == CLEAR or difference.low > BETTER else UNTOLD
 
 
 def added(network: Scored, table: Scored) -> Figure:

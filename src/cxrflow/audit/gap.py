@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cxrflow.audit.context import Audited
-from cxrflow.audit.verdicts import FOUND, AuditTest, Limit, Result, Rows, any_found, simultaneous
+from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, any_found, one_source, simultaneous
+from cxrflow.audit.words import FOUND
 from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.masks import Masks
 from cxrflow.statistics.figure import Figure, in_words, missing
@@ -167,4 +168,5 @@ TEST = AuditTest(
     lambda task: len(task.pairs),
     "source",
     run,
+    one_source,
 )

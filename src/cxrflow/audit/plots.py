@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from cxrflow.audit.heat import Heat
 from cxrflow.audit.pictures import Pictures, evenly
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, Result
+from cxrflow.audit.verdicts import Result
+from cxrflow.audit.words import CLEAR, FOUND, SIGNS, YES
 from cxrflow.evaluation.plots import FAINT, INK, Kind, new_canvas
 from cxrflow.explanation.explain import overlay
 from cxrflow.statistics.figure import Figure, in_words
 
-_COLOURS = {FOUND: "#C8553D", NOT_FOUND: "#3A7D7C"}
+_COLOURS = {FOUND: "#C8553D", CLEAR: "#3A7D7C", YES: "#3A7D7C"}
 _SHOWN, _ROWS, _GAP = 200, 5, 6  # pixels; pictures; pixels
 #: Inches of the forest plot: labels (at least), axes and text of a panel; room below the axes; a letter's width.
 _LABELS, _AXES, _TEXT, _BELOW, _LETTER = 2.3, 2.0, 1.45, 0.6, 0.068
@@ -24,8 +25,8 @@ _Row = tuple[str, Figure | None, str]
 
 
 def forest(results: Mapping[str, Result], pooled: Figure, kind: Kind = "svg") -> bytes:
-    """Forest plot of the figures that decide the verdicts, by test, in the colour of the verdict: AUROCs on the left,
-    shares and changes of probability on the right.
+    """Forest plot of the figures that decide the verdicts, by test, with the sign and colour of the verdict: AUROCs on
+    the left, shares and changes of probability on the right.
 
     pooled  the network's macro AUROC
     """
@@ -35,7 +36,7 @@ def forest(results: Mapping[str, Result], pooled: Figure, kind: Kind = "svg") ->
         colour = _COLOURS.get(result.verdict, FAINT)
         for rows in result.rows:
             panel = areas if rows.panel == "auroc" else changes
-            panel.append((rows.title, None, INK))
+            panel.append((f"{SIGNS[result.verdict]} {rows.title}", None, INK))
             panel += [(f"  {name}", figure, colour) for name, figure in rows.figures.items()]
     most = max(len(areas), len(changes))
     height = 1.2 + 0.29 * most

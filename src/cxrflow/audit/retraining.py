@@ -16,7 +16,8 @@ from scipy import stats
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.pictures import Pictures, grown, take
-from cxrflow.audit.verdicts import UNTOLD, AuditTest, Limit, Result, Rows, simultaneous
+from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, simultaneous
+from cxrflow.audit.words import MOOT, UNTOLD, Verdict
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.ledger import enter, test_set_hash
@@ -46,14 +47,16 @@ def run(context: Audited) -> Result:
     folder = context.out / "retraining"
     folder.mkdir(parents=True, exist_ok=True)  # DVC expects it, even if nothing is trained
     params = _shows_most(context.params)
+    if why := _nothing_outside(params.images):
+        return _not_done(why, MOOT)
     if why := _not_trained(params):
-        return _untold(why)
+        return _not_done(why)
     shown = context.dataset.of(params.images)
     pictures = take(shown, min(shown.size, params.audit.retrain_size))
     if not pictures.lungs.any():
-        return _untold("no lungs were found")
+        return _not_done("no lungs were found")
     if _boxes(pictures.lungs).all():
-        return _untold("the boxes round the lungs are the whole pictures, so nothing would be left")
+        return _not_done("the boxes round the lungs are the whole pictures, so nothing would be left")
     figures = {variant: score_variant(context, pictures, variant) for variant in VARIANTS}
     figures["without lungs"] = simultaneous(figures["without lungs"], context.claims, 0)
     told = "; ".join(f"{variant} {in_words(figure)}" for variant, figure in figures.items())
@@ -148,25 +151,29 @@ def _shows_most(params: Params) -> Params:
 
 def _not_trained(params: Params) -> str | None:
     """Why this test does not train, or None."""
-    steps, training = params.images, params.training
+    training = params.training
     if params.audit.retrain_epochs == 0:
         return "audit.retrain_epochs is 0"
     if training.model == STORED:
         return "an imported network cannot be trained from scratch"
     if find_model(training.model).load_pretrained is not None:
         return f"{training.model} starts with weights that have seen whole radiographs"
-    if steps.lungs != "none" and steps.lungs_use in ("mask", "both"):
-        return (
-            f"everything outside the lungs is black already (images.lungs_use: {steps.lungs_use}), so nothing would be "
-            "left"
-        )
     return None
 
 
-def _untold(why: str) -> Result:
+def _nothing_outside(steps: Images) -> str | None:
+    """Why nothing is left without the lungs, or None."""
+    if steps.lungs == "none" or steps.lungs_use not in ("mask", "both"):
+        return None
+    return (
+        f"everything outside the lungs is black already (images.lungs_use: {steps.lungs_use}), so nothing would be left"
+    )
+
+
+def _not_done(why: str, verdict: Verdict = UNTOLD) -> Result:
     figures = dict.fromkeys(VARIANTS, missing(f"not done: {why}"))
     rows = (Rows("auroc", "trained again", figures),)
-    return Result(UNTOLD, f"Not done: {why}.", {"macro_auroc": figures}, rows)
+    return Result(verdict, f"Not done: {why}.", {"macro_auroc": figures}, rows)
 
 
 def _boxes(lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -20,7 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.untrained import as_begun, untrained
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limit, Result, Rows, simultaneous
+from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, one_source, simultaneous
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD
 from cxrflow.images.steps import shrink
 from cxrflow.network import LoadedNetwork
 from cxrflow.statistics.figure import Figure, average, in_words, missing
@@ -109,7 +110,7 @@ def probe(
         "a shortcut only if the source also tells the class; the source's name alone tells it with an AUROC of "
         f"{in_words(tie)}."
     )
-    verdict = FOUND if judged == {FOUND} else NOT_FOUND if NOT_FOUND in judged else UNTOLD
+    verdict = FOUND if judged == {FOUND} else CLEAR if CLEAR in judged else UNTOLD
     if healthy is None:
         words += (
             " Pictures without a finding cannot be judged here: sources that differ in the severity of the disease are "
@@ -218,4 +219,4 @@ def _small(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.stack([shrink(image, _SMALL).ravel() for image in images]).astype(np.float32) / np.float32(255)
 
 
-TEST = AuditTest("source_probe", "Has it learned to tell the sources?", LIMIT, lambda _: 2, "source", run)
+TEST = AuditTest("source_probe", "Has it learned to tell the sources?", LIMIT, lambda _: 2, "source", run, one_source)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.pictures import Pictures, grown
-from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, any_found, simultaneous
+from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, any_found, black_outside, simultaneous
 from cxrflow.statistics.figure import Figure, in_percent, in_words, missing
 from cxrflow.statistics.intervals import clustered_mean, proportion
 
@@ -171,4 +171,6 @@ def _scaled(images: Images, factor: float) -> Images:
     return np.asarray(np.clip(np.rint(images * factor), 0, 255), np.uint8)
 
 
-TEST = AuditTest("swaps", "Do markers, borders and exposure move the predictions?", LIMIT, lambda _: 2, "picture", run)
+TEST = AuditTest(
+    "swaps", "Do markers, borders and exposure move the predictions?", LIMIT, lambda _: 2, "picture", run, black_outside
+)

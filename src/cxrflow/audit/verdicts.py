@@ -8,37 +8,34 @@ import pandas as pd
 from scipy import stats
 
 from cxrflow.audit.context import Audited
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD, Verdict
 from cxrflow.evaluation.limits import FEW
 from cxrflow.statistics.figure import Figure
 from cxrflow.task import Task
-
-Verdict = Literal["shortcut found", "not found", "cannot be told"]
-FOUND: Verdict = "shortcut found"
-NOT_FOUND: Verdict = "not found"
-UNTOLD: Verdict = "cannot be told"
 
 
 @dataclass(frozen=True)
 class Limit:
     """The limit of practical relevance of a figure that grows with the strength of a shortcut.
 
-    Shortcut found: the whole interval lies above it. Not found: the whole interval lies below it. Otherwise it cannot
-    be told. These are a test of a minimum effect and a test of equivalence, at once (Goeman, Solari and Stijnen, Stat
-    Med 2010; 29: 2117-2125).
+    Shortcut found: the whole interval lies above it. No shortcut found: the whole interval lies below it. Otherwise it
+    cannot be told. These are a test of a minimum effect and a test of equivalence, at once (Goeman, Solari and
+    Stijnen, Stat Med 2010; 29: 2117-2125).
 
-    finds  False for a figure that can never show a shortcut; above the limit it then cannot be told
+    above, below  the verdicts on a figure whose whole interval lies there
     """
 
     value: float
-    finds: bool = True
+    above: Verdict = FOUND
+    below: Verdict = CLEAR
 
     def judge(self, figure: Figure) -> Verdict:
         """The verdict on a figure; "cannot be told" if the figure is missing."""
         if not figure.known:
             return UNTOLD
         if figure.low > self.value:
-            return FOUND if self.finds else UNTOLD
-        return NOT_FOUND if figure.high < self.value else UNTOLD
+            return self.above
+        return self.below if figure.high < self.value else UNTOLD
 
 
 def simultaneous(figure: Figure, claims: int, least: float = -1.0) -> Figure:
@@ -99,6 +96,7 @@ class AuditTest:
     about   ``source``: whether the source can be recognised; cannot be told if no two classes share a source;
             ``picture``: whether a part of the picture gives the class away;
             ``method``: whether the heat maps can be trusted, whatever the sources are
+    moot    why the test does not apply to this network and these images, as a clause; None if it applies
     """
 
     name: str
@@ -107,11 +105,26 @@ class AuditTest:
     claims: Callable[[Task], int]
     about: Literal["source", "picture", "method"]
     run: Callable[[Audited], Result]
+    moot: Callable[[Audited], str | None] = lambda _: None
 
 
 def any_found(verdicts: Collection[Verdict]) -> Verdict:
-    """The verdict on several figures: found if any is, not found if all are, else cannot be told."""
-    return FOUND if FOUND in verdicts else NOT_FOUND if set(verdicts) == {NOT_FOUND} else UNTOLD
+    """The verdict on several figures: found if any is, no shortcut found if all are clear, else cannot be told."""
+    return FOUND if FOUND in verdicts else CLEAR if set(verdicts) == {CLEAR} else UNTOLD
+
+
+def one_source(context: Audited) -> str | None:
+    """Why a test that compares sources does not apply, as a clause; None if test images come from several."""
+    sources = set(context.dataset.split("test").records.source)
+    return f"all test images come from one source, {', '.join(sources)}" if len(sources) == 1 else None
+
+
+def black_outside(context: Audited) -> str | None:
+    """Why a test of what lies outside the lungs does not apply, as a clause; None if a network sees anything there."""
+    uses = [steps.lungs_use for steps in context.predictor.bundle.steps if steps.lungs != "none"]
+    if len(uses) < len(context.predictor.bundle.steps) or not set(uses) <= {"mask", "both"}:
+        return None
+    return f"everything outside the lungs is black already (images.lungs_use: {', '.join(dict.fromkeys(uses))})"
 
 
 def apart(table: pd.DataFrame, task: Task) -> list[tuple[str, str]]:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from cxrflow.audit import sanity
 from cxrflow.audit.context import Audited
-from cxrflow.audit.verdicts import FOUND, NOT_FOUND, UNTOLD, AuditTest, Limit, Result, Rows, simultaneous
+from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, black_outside, simultaneous
+from cxrflow.audit.words import CLEAR, FOUND, UNTOLD, YES
 from cxrflow.statistics.figure import Figure, in_percent
 from cxrflow.statistics.intervals import clustered_mean
 
@@ -34,7 +35,7 @@ def run(context: Audited) -> Result:
     shares = {name: _shares(heat, context) for name, heat in maps.items()}
     disease = context.marks.figures()
     judged = {LIMIT.judge(each.missed) for each in shares.values()}
-    verdict = FOUND if judged == {FOUND} else NOT_FOUND if judged == {NOT_FOUND} else UNTOLD
+    verdict = FOUND if judged == {FOUND} else CLEAR if judged == {CLEAR} else UNTOLD
     words = "; ".join(
         f"{name}: {in_percent(each.heat)} of the heat lies in the lungs, {in_percent(each.area)} of the area"
         for name, each in shares.items()
@@ -46,7 +47,7 @@ def run(context: Audited) -> Result:
                 f"{in_percent(each['pointing'])} of {each['pointing'].n} pictures, with {in_percent(each['heat'])} of "
                 f"the heat and {in_percent(each['area'])} of the area"
             )
-    if sanity.run(context).verdict != NOT_FOUND:
+    if sanity.run(context).verdict != YES:
         verdict, words = UNTOLD, f"{words}; but the heat maps are not known to depend on what was learned"
     figures = {name: {"heat": each.heat, "area": each.area, "missed": each.missed} for name, each in shares.items()}
     missed = {name: each.missed for name, each in shares.items()}
@@ -64,4 +65,4 @@ def _shares(maps: NDArray[np.float32], context: Audited) -> _Shares:
     return _Shares(shares[0], shares[1], simultaneous(shares[2], context.claims))
 
 
-TEST = AuditTest("where", "Does it look outside the lungs?", LIMIT, lambda _: 2, "picture", run)
+TEST = AuditTest("where", "Does it look outside the lungs?", LIMIT, lambda _: 2, "picture", run, black_outside)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cxrflow.audit.words import CLEAR
+from cxrflow.audit.words import UNTOLD as NOT_KNOWN
 from cxrflow.evaluation.learned import CHANCE, called_one_class, not_learned
 from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.statistics.figure import Figure, in_words
@@ -80,6 +82,11 @@ def _against(figures: dict[str, Any], task: Task, audit: dict[str, Any] | None, 
         said.append("the audit was not run on these images")
     elif audit["alarm"]:
         said.append("the audit found a shortcut")
+    elif not audit["verdicts"][CLEAR]:
+        said.append("the audit could rule out no shortcut")
+    elif untold := audit["verdicts"][NOT_KNOWN]:
+        tests = len(audit["tests"])
+        said.append(f"for {untold} of the audit's {tests} tests it cannot be told whether there is a shortcut")
     met = {pair for pairs in figures["by_source"].values() for pair in pairs}
     if apart := [f"{a}_vs_{b}" for a, b in task.pairs if f"{a}_vs_{b}" not in met]:
         pairs = _listed([pair_in_words(pair, task) for pair in apart])

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError, 
 from markupsafe import Markup
 
 import cxrflow
+from cxrflow.audit.words import SIGNS
 from cxrflow.bundle import Bundle
 from cxrflow.bundle_files import read_description
 from cxrflow.errors import CxrflowError, one_line
@@ -193,6 +194,7 @@ def _page(shown: _Shown) -> str:
             run=shown.run,
             card=shown.card,
             synthetic=drawn,
+            signs=SIGNS,
             answer=answer(figures, task, shown.run.audit if shown.run else None, drawn),
             metadata=counts,
             fates=fates,
