@@ -149,9 +149,13 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
         kept = 100 * len(task.order)
         write_sealed(out / "metadata" / "summary.json", {
             "rows": kept + 10, "kept": kept, "left_out": 10, "groups": kept, "patients": kept, "under_18": 2,
-            "near_repeats": 1, "largest_group": {"group_id": "g1", "images": 3, "patients": 1, "joined_by": None},
+            "near_repeats": 1,
+            "largest_group": {"group_id": "hospital:mrn-5512", "images": 3, "patients": 1,
+                              "joined_by": {"image_id": "hospital:cover-7f3", "images": 3, "patients": 2}},
             "unknown_patients": ["hospital: the patient of 1 image is not known."],
-            "tables_read": ["hospital: not given: sex in 3 of 10 rows."],
+            "tables_read": ["hospital: not given: sex in 3 of 10 rows.",
+                            "hospital: 9 files were found by their name, such as mueller.png (2024/mueller.png)."],
+            "files_named": ["mueller.png", "2024/mueller.png"],
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
         })  # fmt: skip
         write_sealed(out / "evaluation" / "metrics.json", metrics(task))
@@ -161,7 +165,7 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
         for name in ("confusion", "curves", "calibration", "within_sources"):
             _text(out / "evaluation" / "plots" / f"{name}.svg", _SVG)
         examples = [
-            {"image_id": f"hospital:{name}", "source": "hospital", "label": name, "prediction": task.positive,
+            {"image_id": f"hospital:scan-{name}-7f3", "source": "hospital", "label": name, "prediction": task.positive,
              "score": 0.75, "picture": f"{name}.png"}
             for name in task.order
         ]  # fmt: skip

@@ -66,10 +66,10 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
 ) -> None:
     task: Task = request.getfixturevalue(asked)
     classes = [name for name in task.order if absent is None or name != task.positive]
-    rows = [(f"{k}.png", classes[k % len(classes)], f"p{k // 2}") for k in range(IMAGES)]
-    rows.append(("nowhere.png", classes[0], "p99"))
-    root = own(rows, {f"{k}.png": k for k in range(IMAGES)})
-    first = hashlib.sha256((root / "mine" / "0.png").read_bytes()).hexdigest()
+    rows = [(f"scan-{k}.png", classes[k % len(classes)], f"mrn-{k // 2}") for k in range(IMAGES)]
+    rows.append(("nowhere.png", classes[0], "mrn-99"))
+    root = own(rows, {f"scan-{k}.png": k for k in range(IMAGES)})
+    first = hashlib.sha256((root / "mine" / "scan-0.png").read_bytes()).hexdigest()
     seen = pd.DataFrame({"split": ["train"], "content_hash": [first], "near_hash": [None], "patient_id": [None]})
     params, out = tmp_path / "params.yaml", tmp_path / "out"
     params.write_text((PROJECT / "params.yaml").read_text().replace("bootstrap: 1000", "bootstrap: 100"))
@@ -114,6 +114,21 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
     assert "2 of the rows left out are left out because of what the bundle was trained or validated on: 1 are" in page
     for reason in (SAME_FILE, SAME_PATIENT, "file is absent"):
         assert f"<span>1 {reason}</span>" in page
+
+    # Nobody's picture, patient, file or folder is named; the key beside the page says what its numbers stand for.
+    records = read_records(out / "records.csv")
+    named = {
+        str(name) for column in ("image_id", "path", "patient_id", "group_id") for name in records[column].dropna()
+    }
+    named |= {Path(path).name for path in records.path} | {"table.csv"}
+    named |= {str(place) for place in (root, out, tmp_path, PROJECT, Path.home() / "x", Path.cwd())}
+    assert len(named) > 3 * IMAGES
+    visible = re.sub(r'"data:image/png;base64,[^"]+"', "", html.unescape(page))
+    assert not [name for name in named if name in visible]
+    key = pd.read_csv(out / "key.csv").set_index("on the page")["stands for"]
+    shown = [key[said] for said in re.findall(r'alt="Radiograph and heat map of (image \d+)"', page)]
+    assert len(shown) == len(set(shown))
+    assert set(shown) <= set(records.image_id)
 
     # No part is broken, and those that it has not are named.
     ids = set(re.findall(r'id="([\w-]+)"', page))

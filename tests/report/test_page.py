@@ -19,6 +19,7 @@ from cxrflow.passport import MET, TOLD
 from cxrflow.report import filters
 from cxrflow.report.page import write_report
 from cxrflow.report.read import fates_of
+from cxrflow.state import read_sealed, write_sealed
 from cxrflow.statistics.figure import Figure, missing
 from cxrflow.task import Task
 
@@ -181,3 +182,38 @@ def test_patients_who_are_not_known_are_named_where_images_are_counted_and_where
     _, _, page = shown
     assert page.count("hospital: the patient of 1 image is not known.") == 2
     assert "hospital: not given: sex in 3 of 10 rows." in page
+
+
+def test_nobody_and_no_folder_is_named_on_the_page(
+    results: Callable[[Task], Path], task: Task, demo_params: Params, tmp_path: Path
+) -> None:
+    """Whatever words of earlier stages hold them: pictures, patients, files, the folders of this machine."""
+    folder = results(task)
+    root = tmp_path / "J. Doe & sons" / "sources"
+    root.mkdir(parents=True)
+    training = demo_params.training.model_copy(
+        update={"start": "/elsewhere/weights.ckpt", "members": [{"training": {"start": "../mine/other.ckpt"}}]}
+    )
+    sources = demo_params.sources.model_copy(update={"root": str(root)})
+    spark = demo_params.spark.model_copy(update={"master": "spark://host7:7077"})
+    params = demo_params.model_copy(update={"sources": sources, "training": training, "spark": spark})
+    audited = read_sealed(folder / "audit" / "audit.json", "write it")
+    audited["tests"]["yes"]["words"] = f"Training failed: {root}/hospital/scan-9.png and {Path.home()}/.cache/x failed."
+    write_sealed(folder / "audit" / "audit.json", audited)
+    (folder / "audit" / "audit.svg").write_text(f"<svg><text>{html.escape(str(folder / 'audit'))}</text></svg>")
+    page = write_report(params, folder).read_text()
+    visible = html.unescape(page)
+    examples = read_sealed(folder / "explanation" / "explanation.json", "write it")["examples"]
+    named = {example["image_id"] for example in examples} | {example["picture"] for example in examples}
+    named |= {"mrn-5512", "cover-7f3", "mueller.png", "scan-9.png", "weights.ckpt", "other.ckpt", "host7", "J. Doe"}
+    named |= {str(place) for place in (root, folder, tmp_path, Path.cwd(), Path.home() / ".cache")}
+    assert not [name for name in named if name in visible]
+    assert "9 files were found by their name, such as file 2 (file 1)." in page
+    assert "running numbers on this page" in page
+    assert 'href="key.csv' not in page
+    key = pd.read_csv(folder / "report" / "key.csv").set_index("on the page")["stands for"]
+    assert len(set(key)) == len(key) == len(set(key.index))
+    assert f"root: {key.index[key == str(root)][0]}\n" in page
+    shown = re.findall(r'alt="Radiograph and heat map of (image \d+)"', page)
+    assert [key[each] for each in shown] == sorted((e["image_id"] for e in examples), key=list(key).index)
+    assert key["group 1"] == "hospital:mrn-5512"

@@ -122,7 +122,8 @@ def evaluate_collections(
     stage.write_tables(evaluated, collection_overlap(built.table, built.near), out / "metadata")
     blind, reason = cross_fitted_baseline(dataset.records, task, params.evaluation.seed)
     baseline = _Baseline(blind, reason, "the other four fifths of these collections' groups")
-    test_set = _TestSet(dataset, dataset.records, baseline, f"the collections in `{params.sources.root}`")
+    said = f"the kept images of {', '.join(dict.fromkeys(dataset.records.source))}"
+    test_set = _TestSet(dataset, dataset.records, baseline, said)
     return _score(predictor, test_set, params.evaluation, out, ledger), evaluated, dataset
 
 

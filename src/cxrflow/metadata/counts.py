@@ -64,7 +64,7 @@ def summary(built: Built) -> dict[str, Any]:
     all), the largest group and the picture that joins most of its patients; collections whose patients are not all
     known, in words; images moved to train when groups were joined; kept images that do not look frontal, worst first;
     kept images stored inverted; of each collection, files listed in another spelling and images that no row lists; how
-    users' own tables were read, and what of all tables was not, in words.
+    users' own tables were read, and what of all tables was not, in words, and the files that these words name.
     """
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = kept_of(built.table)
@@ -96,6 +96,7 @@ def summary(built: Built) -> dict[str, Any]:
         "largest_group": _largest_group(built),
         "unknown_patients": said_of_unknown(sources[["source", "unknown", "images"]].itertuples(index=False)),
         "tables_read": tables_read(built),
+        "files_named": files_named(built),
         "moved": {
             "groups": int(moved.group_id.nunique()),
             "images": len(moved),
@@ -139,6 +140,12 @@ def tables_read(built: Built) -> list[str]:
     """How users' own tables were read, and what of all tables was not, in sentences."""
     own = [f"{name}: {sentence}" for name, account in built.accounts.items() for sentence in account.sentences()]
     return own + built.unread
+
+
+def files_named(built: Built) -> list[str]:
+    """The names of users' files that stand in ``tables_read``."""
+    named = (account.files_named() for account in built.accounts.values())
+    return list(dict.fromkeys(name for names in named for name in names))
 
 
 def why_left_out(built: Built) -> str:

@@ -26,11 +26,11 @@ from cxrflow.images.examples import examples_file, step_names
 from cxrflow.metadata.overlap import meeting
 from cxrflow.model_card import CARD, with_starts, with_verdicts
 from cxrflow.params import Params
-from cxrflow.params_file import resolved_yaml
 from cxrflow.passport import described
 from cxrflow.records import TRUTH
 from cxrflow.report import filters
 from cxrflow.report.answer import answer
+from cxrflow.report.key import KEY, Key
 from cxrflow.report.read import (
     COUNT,
     FATES,
@@ -63,7 +63,6 @@ class _Run:
     audit          contents of ``audit.json``
     audit_figures  forest plot of the audit (SVG)
     audit_heat     heat maps of the audit (``data:`` URL)
-    yaml           all parameters
     """
 
     sides: dict[str, dict[str, int]]
@@ -72,7 +71,6 @@ class _Run:
     audit: dict[str, Any]
     audit_figures: Markup
     audit_heat: str
-    yaml: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,6 @@ def write_report(params: Params, results: Path) -> Path:
         audit=audit,
         audit_figures=read_svg(results / "audit" / "audit.svg"),
         audit_heat=read_picture(results / "audit" / "where.png"),
-        yaml=resolved_yaml(params),
     )
     root = Path(params.sources.root)
     shown = _Shown(params, bundle, root, results, evaluation, evaluation / LEDGER, card, run)
@@ -154,9 +151,12 @@ def _told(audit: dict[str, Any]) -> list[str | None] | None:
 
 
 def _write(page: Path, shown: _Shown) -> Path:
+    key = Key()
     with _of_this_version():
-        text = _page(shown)
-    write_whole(page, text.encode())
+        text = _page(shown, key)
+    here = (shown.root, Path(shown.params.sources.root), shown.results, Path.cwd(), Path.home())
+    write_whole(page, key.without_paths(text, here).encode())
+    key.write(page.parent / KEY)
     return page
 
 
@@ -171,7 +171,7 @@ def _of_this_version() -> Iterator[None]:
         ) from error
 
 
-def _page(shown: _Shown) -> str:
+def _page(shown: _Shown, key: Key) -> str:
     bundle, task = shown.bundle, shown.bundle.task
     metadata, explained = shown.results / "metadata", shown.results / "explanation"
     figures = with_figures(read_json(shown.evaluation / "metrics.json"))
@@ -190,8 +190,10 @@ def _page(shown: _Shown) -> str:
             bundle=bundle,
             task=task,
             params=shown.params,
-            root=shown.root,
             run=shown.run,
+            key=key,
+            parameters=key.parameters(shown.params),
+            tables_read=[key.without(said, "file", counts["files_named"]) for said in counts["tables_read"]],
             card=shown.card,
             synthetic=drawn,
             signs=SIGNS,

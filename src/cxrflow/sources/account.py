@@ -82,6 +82,10 @@ class Account:
         if {"H", "M"} <= self.letters and "M" in self.unread.get("sex", ()):
             yield "sex: beside H (hombre, homme), M may be a woman (mujer) or a man; say which by the words of sex."
 
+    def files_named(self) -> list[str]:
+        """The names of files in the sentences."""
+        return [clean(name) for name in (self.layout.table.name, *(one_line(each, 100) for each in self.example or ()))]
+
     def words(self, role: str) -> str:
         """The commonest words of a column that could not be read, each with its number of rows."""
         words = self.unread.get(role, Counter())
