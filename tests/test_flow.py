@@ -142,6 +142,12 @@ def test_every_test_of_the_audit_has_a_verdict_and_stands_in_the_report(project:
     assert page.index('id="result"') < page.index('id="figures"') < page.index('id="audit"') < page.index('id="data"')
 
 
+def test_the_bundle_says_that_it_was_trained_on_drawings(project: Path) -> None:
+    assert json.loads((project / "results/training/bundle/bundle.json").read_text())["drawn"] is True
+    assert "the model has seen no radiograph" in (project / "results/training/bundle/model-card.md").read_text()
+    assert "trained on synthetic radiographs drawn for the demo" in (project / "results/report/index.html").read_text()
+
+
 def test_a_second_run_does_nothing_in_seconds(project: Path) -> None:
     started = time.monotonic()
     assert "up to date" in run(project, "dvc", "repro")

@@ -136,6 +136,7 @@ class Bundle(BaseModel):
     thresholds        operating points by name (thresholds.json); empty for an imported network
     prediction_sets   prediction sets (thresholds.json); None for an imported network
     sources           number of training and validation images of each source
+    drawn             the training images are synthetic (the demo's); bundles of before do not say so
     pretrained_on     data sets on which the initial weights were trained; empty if trained from scratch
     seen              listed: TRAINED_ON lists all radiographs that the weights were trained on; unknown: there are
                       others, so no test image is known to be unseen
@@ -153,6 +154,7 @@ class Bundle(BaseModel):
     thresholds: dict[Annotated[str, Field(pattern="^[a-z_]{1,40}$")], OperatingPoint] = {}
     prediction_sets: PredictionSets | None = None
     sources: dict[str, Annotated[int, _NOT_NEGATIVE]]
+    drawn: bool = False
     pretrained_on: tuple[str, ...] = ()
     seen: Literal["listed", "unknown"] = "listed"
     digests: dict[str, str]

@@ -18,6 +18,11 @@ SPLITS = ("train", "val", "test")
 TRUTH = "truth"
 
 
+def are_drawn(root: Path) -> bool:
+    """Whether the collections in the folder ``root``, or the one collection that ``root`` is, are synthetic."""
+    return any((folder / TRUTH / "opacity").is_dir() for folder in (root, root.absolute().parent))
+
+
 class Box(NamedTuple):
     """A rectangle that a radiologist drew round a finding.
 

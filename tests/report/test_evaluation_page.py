@@ -51,6 +51,7 @@ def bundle(bundle_of: Callable[[Task], Bundle], tmp_path: Path) -> Callable[...,
     ("asked", "absent", "changes"),
     [
         ("two_classes", None, {}),
+        ("task", None, {"drawn": True}),
         # What others trained, on a collection without the positive class.
         ("task", "positive", {"thresholds": {}, "prediction_sets": None, "seen": "unknown", "sources": {}}),
     ],
@@ -114,6 +115,12 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
     assert "2 of the rows left out are left out because of what the bundle was trained or validated on: 1 are" in page
     for reason in (SAME_FILE, SAME_PATIENT, "file is absent"):
         assert f"<span>1 {reason}</span>" in page
+
+    assert ("This network was trained on drawings" in page) == ("drawn" in changes)
+    assert ("it was trained on drawings and has never seen a radiograph" in page) == ("drawn" in changes)
+    assert ("trained on synthetic radiographs drawn for the demo, in the layouts of hospital," in page) == (
+        "drawn" in changes
+    )
 
     # Nobody's picture, patient, file or folder is named; the key beside the page says what its numbers stand for.
     records = read_records(out / "records.csv")

@@ -79,7 +79,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[Da
 
         def train(
             dataset: Dataset, images: Images, params: Any, out: Path, classes: Sequence[str] = (),
-            features: Any = None, to_follow: int = 0,
+            features: Any = None, to_follow: int = 0, drawn: bool = False,
         ) -> None:  # fmt: skip
             given.append(dataset)
             network = MODELS["crnn"].build(images.channels, len(dataset.task.order))

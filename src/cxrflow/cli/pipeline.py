@@ -127,11 +127,13 @@ def training(params: ParamsFile = PARAMS) -> None:
     """Train, or resume an interrupted training, and write the bundle of the epoch selected on val."""
     from cxrflow.dataset import Dataset
     from cxrflow.evaluation.operating import choose_left_out
+    from cxrflow.records import are_drawn
     from cxrflow.training.train import train
 
     loaded = load_params(params)
     dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
-    bundle = train(dataset, loaded.images, loaded.training, RESULTS / "training", features=FEATURES)
+    drawn = are_drawn(Path(loaded.sources.root))
+    bundle = train(dataset, loaded.images, loaded.training, RESULTS / "training", features=FEATURES, drawn=drawn)
     if bundle is None:  # only DDP rank 0 continues
         return
     choose_left_out(BUNDLE, dataset, loaded.evaluation)

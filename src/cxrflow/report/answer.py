@@ -29,11 +29,13 @@ class Answer:
     against: list[str]
 
 
-def answer(figures: dict[str, Any], task: Task, audit: dict[str, Any] | None, drawn: bool) -> Answer:
+def answer(
+    figures: dict[str, Any], task: Task, audit: dict[str, Any] | None, drawn: bool, trained_on_drawings: bool = False
+) -> Answer:
     """The answer from the contents of ``metrics.json`` (with typed figures) and of ``audit.json``.
 
     audit  None if the network was not audited on these images
-    drawn  whether the test images are synthetic
+    drawn  whether the test images are synthetic; ``trained_on_drawings``, whether the training images were
     Yes: it beats chance and the table without a pixel, every pair of classes is told apart within a source, and nothing
     speaks against it. No: it does not beat chance or the table, or the audit found a shortcut.
     """
@@ -41,6 +43,8 @@ def answer(figures: dict[str, Any], task: Task, audit: dict[str, Any] | None, dr
     why = not_learned(network, baseline["difference"])
     called = called_one_class(figures["confusion"]["counts"], task)
     against = _against(figures, task, audit, drawn)
+    if trained_on_drawings and not drawn:
+        against.insert(0, "it was trained on drawings and has never seen a radiograph in training")
     alarm = audit is not None and audit["alarm"]
     names = _listed([task.names[name] for name in task.order])
     if why is not None:

@@ -27,7 +27,7 @@ from cxrflow.metadata.overlap import meeting
 from cxrflow.model_card import CARD, with_starts, with_verdicts
 from cxrflow.params import Params
 from cxrflow.passport import described
-from cxrflow.records import TRUTH
+from cxrflow.records import are_drawn
 from cxrflow.report import filters
 from cxrflow.report.answer import answer
 from cxrflow.report.key import KEY, Key
@@ -180,7 +180,7 @@ def _page(shown: _Shown, key: Key) -> str:
     fates = fates_of(read_csv(metadata / "reconciliation.csv", FATES), task)
     if sum(fate["rows"] for fate in fates) != counts["rows"]:
         raise damaged(metadata / "reconciliation.csv")
-    drawn = (shown.root / TRUTH).is_dir()
+    drawn = are_drawn(shown.root)
     return (
         _environment()
         .get_template("page.html")
@@ -197,7 +197,7 @@ def _page(shown: _Shown, key: Key) -> str:
             card=shown.card,
             synthetic=drawn,
             signs=SIGNS,
-            answer=answer(figures, task, shown.run.audit if shown.run else None, drawn),
+            answer=answer(figures, task, shown.run.audit if shown.run else None, drawn, bundle.drawn),
             metadata=counts,
             fates=fates,
             seen=[sum(fate["left_out"].get(why, 0) for fate in fates) for why in SEEN],

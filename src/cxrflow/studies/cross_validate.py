@@ -21,6 +21,7 @@ from cxrflow.files import write_json
 from cxrflow.metadata.groups import folds_of
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
+from cxrflow.records import are_drawn
 from cxrflow.statistics.figure import Figure, missing, to_json
 from cxrflow.statistics.intervals import proportion
 from cxrflow.statistics.resampling import Bootstrap
@@ -72,7 +73,8 @@ def cross_validate(
     for number in range(folds):
         inside, place = fold == number, out / f"fold{number}"
         used = sides.where(np.concatenate([tested[~inside], learned]))
-        train(used, params.images, params.training, place, features=cache, to_follow=folds - number - 1 + to_follow)
+        more, drawn = folds - number - 1 + to_follow, are_drawn(Path(params.sources.root))
+        train(used, params.images, params.training, place, features=cache, to_follow=more, drawn=drawn)
         predictor = Predictor(place / "bundle", features=cache)
         by_fold = predictor.score_by_fold(usable.where(inside))
         means[inside], probabilities[inside] = by_fold.mean(axis=0), predictor.bundle.pooled(by_fold)

@@ -19,6 +19,7 @@ from cxrflow.evaluation.seen import seen_before
 from cxrflow.files import write_json
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
+from cxrflow.records import are_drawn
 from cxrflow.statistics.figure import Figure, in_words, missing, to_json
 from cxrflow.statistics.resampling import Bootstrap, too_few_groups
 from cxrflow.statistics.scored import Scored
@@ -74,8 +75,8 @@ def leave_one_out(
         figures = {pair: missing(reason) for pair, reason in reasons.items() if reason}
         if len(figures) < len(reasons):
             place = out / _folder(name, names)
-            more = len(names) - number + to_follow
-            train(rest, params.images, params.training, place, classes, features or out / "features", more)
+            more, drawn = len(names) - number + to_follow, are_drawn(Path(params.sources.root))
+            train(rest, params.images, params.training, place, classes, features or out / "features", more, drawn)
             predictor = Predictor(place / "bundle", features=features or out / "features")
             probabilities[inside] = predictor.score(held_out)
             taught[inside] = [untaught[label] is None for label in task.order]

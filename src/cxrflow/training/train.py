@@ -32,6 +32,7 @@ def train(
     classes: Sequence[str] | None = None,
     features: Path | None = None,
     to_follow: int = 0,
+    drawn: bool = False,
 ) -> Bundle | None:
     """Train each network of ``members_of(images, params)``; write ``bundle``, ``history.csv`` and ``checkpoints``.
 
@@ -45,6 +46,7 @@ def train(
     features  cache for the features of frozen backbones (training/features.py), which several trainings may share; by
               default ``out/features``
     to_follow  trainings that a study does after this one: to say how long all take
+    drawn     whether the images are synthetic, for the bundle to say so
     Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
     Raises CxrflowError if one of ``classes`` has no training or validation image, if the images were prepared by other
     steps, if a network does not accept their size, if the loss is NaN, or if memory runs out.
@@ -77,6 +79,7 @@ def train(
         networks=tuple(one.about for one in trained),
         sharpness=params.sharpness,
         sources=sources_of(used),
+        drawn=drawn,
         pretrained_on=tuple(dict.fromkeys(name for one in trained for name in one.start.pretrained_on)),
         seen="listed" if all(one.start.listed for one in trained) else "unknown",
         digests=_together([one.digests for one in trained]),
