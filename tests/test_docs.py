@@ -7,6 +7,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from pydantic import BaseModel
+
+from cxrflow import records
+from cxrflow.audit.registry import TESTS
+from cxrflow.bundle import Bundle, LeftOutScores, Network, OperatingPoint, PredictionSets
+from cxrflow.evaluation import ledger
+from cxrflow.metadata import remembered
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -89,3 +96,11 @@ def test_messages_are_quoted_as_the_program_says_them() -> None:
     assert len(parts) > 50
     everything = said()
     assert {part for part in parts if part not in everything} == set()
+
+
+def test_every_column_and_key_that_the_code_lists_is_documented() -> None:
+    columns = [*records.COLUMNS, *remembered.COLUMNS, *ledger.COLUMNS, *TESTS]
+    models: list[type[BaseModel]] = [Bundle, Network, OperatingPoint, PredictionSets, LeftOutScores]
+    keys = [name for model in models for name in model.model_fields]
+    page = (ROOT / "docs" / "outputs.md").read_text(encoding="utf-8")
+    assert [name for name in dict.fromkeys([*columns, *keys]) if f"`{name}`" not in page] == []
