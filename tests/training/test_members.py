@@ -114,6 +114,7 @@ def test_a_bundle_of_two_networks_is_the_mean_of_both_and_each_is_calibrated_by_
     assert [each.size for each in bundle.steps] == [32, WIDE]
     history = pd.read_csv(tmp_path / "history.csv")
     assert history.network.value_counts().to_dict() == {1: 4, 2: 4}
+    assert not list(tmp_path.rglob("best.ckpt"))
     both, one, two = Predictor(tmp_path / "bundle"), *(Predictor(tmp_path / "bundle", k) for k in (1, 2))
     alone = one.score(dataset), two.score(dataset)
     squared = ((alone[0] + alone[1]) / 2) ** 2

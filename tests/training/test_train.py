@@ -27,7 +27,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.params import Images, Training
 from cxrflow.task import Task
 from cxrflow.training.callbacks import MovingAverage
-from cxrflow.training.checkpoints import begun_by_same
+from cxrflow.training.checkpoints import WholeFiles, begun_by_same, read_checkpoint
 from cxrflow.training.module import TrainingModule, learning_rate_factor
 from cxrflow.training.temperature import fit_temperature
 from cxrflow.training.train import train
@@ -344,6 +344,17 @@ def pickled(file: Path) -> None:
             return os.system, (f"touch {file.parent.parent}/ran",)
 
     torch.save({"state_dict": Runs()}, file)
+
+
+def test_a_checkpoint_is_written_once_for_both_its_names_and_never_changed(tmp_path: Path) -> None:
+    best, last, files = tmp_path / "best.ckpt", tmp_path / "last.ckpt", WholeFiles()
+    for step, paths in ((1, [best, last]), (2, [last]), (3, [last])):
+        for path in paths:
+            files.save_checkpoint({"global_step": step, "weights": torch.full((3,), step)}, path)
+        assert best.samefile(last) == (step == 1)
+        assert read_checkpoint(last)["weights"].tolist() == [step] * 3
+    assert read_checkpoint(best)["weights"].tolist() == [1] * 3
+    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])

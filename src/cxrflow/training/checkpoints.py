@@ -29,16 +29,33 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Atomic checkpoints: written to a temporary file and renamed, so that a kill never leaves a partial one."""
+    """Atomic checkpoints: written to a temporary file and renamed, so that a kill never leaves a partial one. A second
+    checkpoint of the same step is a link to the first one: both hold the same training, and none is ever changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: tuple[int, Path] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write ``checkpoint`` to ``path`` atomically."""
-        temporary = f"{path}{WRITING}"
+        step, temporary = int(checkpoint["global_step"]), Path(f"{path}{WRITING}")
         try:
-            super().save_checkpoint(checkpoint, temporary, storage_options)
+            if not (self._written and self._written[0] == step and _linked(self._written[1], temporary)):
+                super().save_checkpoint(checkpoint, temporary, storage_options)
             os.replace(temporary, path)
         except OSError as error:
             raise refused(error, path) from None
+        self._written = step, Path(path)
+
+
+def _linked(file: Path, link: Path) -> bool:
+    """Whether ``link`` could be made a hard link to ``file``; not every file system has them."""
+    try:
+        link.unlink(missing_ok=True)
+        link.hardlink_to(file)
+    except OSError:
+        return False
+    return True
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def train_network(
     module = _module(start, sides, dataset, params, images.channels)
     module.origin["trained_on"] = sha256(seen_csv(seen)).hexdigest()
     if process.rank == 0:
-        _open_checkpoints(checkpoints, digests, seen, module)
+        _open_checkpoints(checkpoints, digests, seen, module, {_chosen(fold), "last.ckpt"})
     if process.world > 1:
         distributed.barrier()
     finished = checkpoints / "finished"
@@ -134,9 +134,9 @@ def train_network(
     if process.rank > 0:
         return None
     write_whole(finished, b"")
-    best = read_checkpoint(checkpoints / ("best.ckpt" if fold is None else "last.ckpt"))
-    chosen = int(best["epoch"])
-    module.load_state_dict(best["state_dict"])
+    held = read_checkpoint(checkpoints / _chosen(fold))
+    chosen = int(held["epoch"])
+    module.load_state_dict(held["state_dict"])
     figures = next(row for row in module.history if row["epoch"] == chosen)
     _, mean, std = module.input
     about = Network(
@@ -194,10 +194,18 @@ def _module(start: Start, sides: _Sides, dataset: Dataset, params: Training, cha
     return module
 
 
-def _open_checkpoints(folder: Path, digests: dict[str, str], seen: pd.DataFrame, module: TrainingModule) -> None:
-    """Prepare the folder for a run with these digests; removes the checkpoints of any other run, and damaged ones."""
+def _chosen(fold: int | None) -> str:
+    """Name of the checkpoint that becomes the network: of the best epoch on val, or of the last one."""
+    return "best.ckpt" if fold is None else "last.ckpt"
+
+
+def _open_checkpoints(
+    folder: Path, digests: dict[str, str], seen: pd.DataFrame, module: TrainingModule, names: set[str]
+) -> None:
+    """Prepare the folder for a run with these digests, which writes checkpoints ``names``; removes those of any other
+    run, and damaged ones."""
     if begun_by_same(folder, digests):
-        there = [folder / name for name in ("best.ckpt", "last.ckpt")]
+        there = [folder / name for name in sorted(names)]
         begun = (folder / "finished").exists() or any(path.exists() for path in there)
         damaged = [path for path in there if begun and not is_whole(path, module)]
         if not damaged:
@@ -240,7 +248,7 @@ def _fit(
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
-    best = ModelCheckpoint(filename="best", monitor=CHOICE, mode="max", **each_epoch)
+    best = [ModelCheckpoint(filename="best", monitor=CHOICE, mode="max", **each_epoch)] if member.fold is None else []
     last = ModelCheckpoint(filename="last", **each_epoch)
     interrupted = checkpoints / "last.ckpt"
     resumed = interrupted if interrupted.exists() else begun_by
@@ -249,7 +257,7 @@ def _fit(
     trainer = lightning.Trainer(
         max_epochs=params.epochs,
         logger=False,
-        callbacks=[*averaged, best, last, stop, WriteHistory(write), *progress(networks)],
+        callbacks=[*averaged, *best, last, stop, WriteHistory(write), *progress(networks)],
         plugins=[WholeFiles()],
         accelerator=accelerator(),
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", 1)),
