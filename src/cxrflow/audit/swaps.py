@@ -1,10 +1,13 @@
-"""Do markers, borders and exposure move the predictions?
+"""Do markers, borders, exposure and texture move the predictions?
 
 The first experiment counts the predictions that flip under harmless changes and under marks of another hospital. The
-second one can reveal a shortcut: each picture gets the border, or the exposure, of a picture of another class and, for
-comparison, that of another picture of its own class. Both borders are equally foreign; if only the other class's border
-moves the prediction towards that class, the network reads the class from the border. (DeGrave et al., Nat Mach Intell
-2021; 3: 610-619, generate such counterfactual pictures with a network; here they are pasted together.)
+second one can reveal a shortcut: each picture gets the border, the exposure or the texture of a picture of another
+class and, for comparison, that of another picture of its own class. Both borders are equally foreign; if only the other
+class's border moves the prediction towards that class, the network reads the class from the border. (DeGrave et al.,
+Nat Mach Intell 2021; 3: 610-619, generate such counterfactual pictures with a network; here they are pasted together.)
+
+Donors, from which border, exposure and texture are taken, are pictures of a class from the sources in which that class
+is frequent: if the network reads the class from the source, these show what it reads.
 """
 
 from collections.abc import Callable
@@ -12,10 +15,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft, ndimage
 
 from cxrflow.audit.context import Audited
 from cxrflow.audit.pictures import Pictures, grown
 from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, any_found, black_outside, simultaneous
+from cxrflow.evaluation.limits import FEW
 from cxrflow.statistics.figure import Figure, in_percent, in_words, missing
 from cxrflow.statistics.intervals import clustered_mean, proportion
 
@@ -24,26 +29,30 @@ Positions = NDArray[np.intp]
 #: Makes pictures at some positions look like those at others.
 Change = Callable[[Pictures, Positions, Positions], Images]
 
-#: Limit of the mean change of the probability of the class whose border or exposure is pasted in. It was set on
+#: Limit of the mean change of the probability of the class whose border, exposure or texture is given. It was set on
 #: planted shortcuts with other seeds than those of benchmarks/audit_check.py.
 LIMIT = Limit(0.03)
 
 _FRAME, _CORNER, _BORDER = 0.15, 0.2, 0.08  # shares of the side
 _AROUND = 0.03  # margin round the lungs that is left unchanged, share of the side
+_BLOCKS, _GAIN = 8, 4.0  # blocks along a side, of which spectra are taken; largest change of an amplitude
+_FREQUENT = 2.0  # odds ratio from which a source shows what tells a class; chance alone rarely reaches it
+_ROUNDING = 1 / 12  # power of rounding to whole grey levels
 _QUALITY, _BRIGHTNESS, _BLUR = 50, 0.15, 1 / 128  # of JPEG; +-, share; sigma, share of the side
 
 
 def run(context: Audited) -> Result:
-    """How many predictions flip under each harmless change, and the effect of another class's border and exposure."""
+    """How many predictions flip under each harmless change, and the effect of another class's border, exposure and
+    texture."""
     before = context.scores([pictures.images for pictures in context.views]).argmax(axis=1)
     each = [_changed(pictures, context.seed) for pictures in context.views]
     flips = {name: _flips(context, [changed[name] for changed in each], before) for name in each[0]}
-    changes = {"surroundings": paste_frame, "exposure": match_exposure}
-    towards = {name: simultaneous(_towards(context, change), context.claims) for name, change in changes.items()}
+    towards = {name: simultaneous(_towards(context, change), context.claims) for name, change in CHANGES.items()}
     words = (
         "With another class's border pasted in, a picture's probability of that class changes by "
         f"{in_words(towards['surroundings'])} on average, against a border of its own class; with another class's "
-        f"exposure, by {in_words(towards['exposure'])}. "
+        f"exposure, by {in_words(towards['exposure'])}; with another class's texture (sharpness and grain), by "
+        f"{in_words(towards['texture'])}. "
         "Predictions that flip: " + "; ".join(f"{name}: {in_percent(figure)}" for name, figure in flips.items()) + "."
     )
     return Result(
@@ -89,15 +98,50 @@ def match_exposure(pictures: Pictures, rows: Positions, sources: Positions) -> I
     return out
 
 
+def match_texture(pictures: Pictures, rows: Positions, sources: Positions) -> Images:
+    """Pictures ``rows`` filtered so that their power spectrum is that of pictures ``sources``: as sharp, as grainy, as
+    much contrast in large and in small structures, in the same directions. The mean grey value stays.
+
+    A spectrum is the median over blocks without lungs, in which there is no disease; a marker is in few of them. It is
+    that of the cosine transform, for which a block's edges need not meet. No amplitude changes by more than ``_GAIN``,
+    and none where either picture has no such block.
+    """
+    out = np.empty((len(rows), *pictures.images.shape[1:]), np.uint8)
+    spectra = {int(k): _spectrum(pictures.images[k], pictures.lungs[k]) for k in {*rows, *sources}}
+    coarse, side = len(next(iter(spectra.values()))), pictures.images.shape[-1]
+    finer = np.indices((side, side)) * coarse / side  # a block's frequency k is the picture's k * side / coarse
+    for k, (row, source) in enumerate(zip(rows, sources, strict=True)):
+        gain = np.clip(np.sqrt(spectra[int(source)] / spectra[int(row)]), 1 / _GAIN, _GAIN)
+        gain[0, 0] = 1
+        gain = ndimage.map_coordinates(np.nan_to_num(gain, nan=1), finer, order=1, mode="nearest")
+        filtered = fft.idctn(fft.dctn(pictures.images[row].astype(np.float32)) * gain)
+        out[k] = np.clip(np.rint(filtered), 0, 255).astype(np.uint8)
+    return out
+
+
+def _spectrum(image: Images, lungs: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Power by frequency, float32 (block, block), of the median block without lungs that is not of one grey; NaN
+    if there is none."""
+    side = max(8, len(image) // _BLOCKS)
+    at = range(0, len(image) - side + 1, side // 2)
+    blocks = [image[y : y + side, x : x + side] for y in at for x in at if not lungs[y : y + side, x : x + side].any()]
+    blocks = [block for block in blocks if block.std() > 1]
+    if not blocks:
+        return np.full((side, side), np.nan, np.float32)
+    power = np.square(fft.dctn(np.array(blocks, np.float32), axes=(1, 2), norm="ortho")) + _ROUNDING
+    power[:, 0, 0] = 1  # the block's mean
+    return np.asarray(np.exp(ndimage.gaussian_filter(np.log(np.median(power, axis=0)), 0.5)), np.float32)
+
+
 def _towards(context: Audited, change: Change) -> Figure:
-    """Mean change of the other class's probability, over pictures and other classes: with the border or exposure of a
-    picture of that class, minus with that of another picture of the own class."""
+    """Mean change of the other class's probability, over pictures and other classes: with the border, exposure or
+    texture of a picture of that class, minus with that of another picture of the own class."""
     classes, truth, groups = len(context.task.order), context.test.truth, context.test.groups
     rng = np.random.default_rng([context.seed, 6])
-    foreign = groups[:, None] != groups
+    foreign, shows = groups[:, None] != groups, typical(context)
     given = np.full((len(truth), classes, classes), np.nan)  # picture, class pasted from, probability
     for c in range(classes):
-        chosen = donors(foreign & (truth == c), rng)
+        chosen = donors(foreign & shows[c], rng)
         rows = np.flatnonzero(chosen >= 0)
         if len(rows):
             given[rows, c] = context.scores([change(pictures, rows, chosen[rows]) for pictures in context.views])
@@ -109,6 +153,21 @@ def _towards(context: Audited, change: Change) -> Figure:
     if not known.any():
         return missing("no class has pictures of two groups beside another class")
     return clustered_mean(np.nanmean(gains[known], axis=1), groups[known])
+
+
+def typical(context: Audited) -> NDArray[np.bool_]:
+    """For each class, the pictures of test from the sources in which its odds are at least ``_FREQUENT`` times those
+    over all sources, bool (classes, n); all of its pictures where those are of fewer than FEW groups."""
+    known, test = context.dataset.records, context.test
+    sources, out = test.records.source.to_numpy(str), []
+    for c, name in enumerate(context.task.order):
+        of_class = known.label == name
+        inside, whole = of_class.groupby(known.source).mean(), of_class.mean()
+        often = inside * (1 - whole) >= _FREQUENT * whole * (1 - inside)
+        ours = test.truth == c
+        most = ours & np.isin(sources, inside.index[often].astype(str))
+        out.append(most if len(set(test.groups[most])) >= FEW else ours)
+    return np.stack(out)
 
 
 def _flips(context: Audited, changed: list[Images | Figure], before: Positions) -> Figure:
@@ -171,6 +230,13 @@ def _scaled(images: Images, factor: float) -> Images:
     return np.asarray(np.clip(np.rint(images * factor), 0, 255), np.uint8)
 
 
+CHANGES: dict[str, Change] = {"surroundings": paste_frame, "exposure": match_exposure, "texture": match_texture}
 TEST = AuditTest(
-    "swaps", "Do markers, borders and exposure move the predictions?", LIMIT, lambda _: 2, "picture", run, black_outside
+    "swaps",
+    "Do markers, borders, exposure and texture move the predictions?",
+    LIMIT,
+    lambda _: len(CHANGES),
+    "picture",
+    run,
+    black_outside,
 )
