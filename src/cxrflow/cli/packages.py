@@ -63,7 +63,7 @@ def frontal(
 @command(
     commands,
     "Maintain",
-    "cxrflow import-tensorflow --meta model.meta --checkpoint model-2069 --classes normal,pneumonia,covid",
+    "cxrflow import-tensorflow --meta model.meta --checkpoint model-2069 --classes first,second,third",
     name="import-tensorflow",
 )
 @alone_in()
