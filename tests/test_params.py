@@ -161,8 +161,8 @@ def test_any_changed_value_loads_or_is_one_sentence(
 @pytest.mark.parametrize(
     ("where", "values", "said"),
     [
-        ("", {"trainning": {}}, r"trainning: unknown key; did you mean training\. Correct"),
-        ("images", {"equalize": "clahe"}, r"images\.equalize: unknown key; did you mean equalise\. Correct"),
+        ("", {"trainning": {}}, r"trainning: unknown key; did you mean training\? Correct"),
+        ("images", {"equalize": "clahe"}, r"images\.equalize: unknown key; did you mean equalise\? Correct"),
         ("images", {"Size": 64}, r"images\.Size: unknown key; did you mean size"),
         ("training", {"augmentation": {"bightness": 0.1}}, r"augmentation\.bightness: .*did you mean brightness"),
         ("metadata", {"split": {"valid": 0.1}}, r"metadata\.split\.valid: .*did you mean val\b"),

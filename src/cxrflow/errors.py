@@ -29,3 +29,8 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     by_case = {choice.casefold(): choice for choice in choices}
     near = difflib.get_close_matches(word[:200].casefold(), by_case, n=1)
     return f"; did you mean {by_case[near[0]]}?" if near else ""
+
+
+def ended(sentence: str) -> str:
+    """The sentence with a full stop, unless it ends with a question mark."""
+    return sentence if sentence.endswith("?") else f"{sentence}."

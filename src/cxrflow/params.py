@@ -342,7 +342,7 @@ def problems_in(error: ValidationError, model: type[BaseModel] | None = None) ->
         for each in found
     ]
     more = len(found) - _NAMED
-    return "; ".join(said[:_NAMED]).rstrip("?.") + (f"; and {more} more" if more > 0 else "")
+    return "; ".join(said[:_NAMED]).rstrip(".") + (f"; and {more} more" if more > 0 else "")
 
 
 def _problem(each: Any, model: type[BaseModel] | None) -> str:

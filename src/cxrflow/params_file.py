@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-from cxrflow.errors import CxrflowError, nearest, one_line
+from cxrflow.errors import CxrflowError, ended, nearest, one_line
 from cxrflow.files import write_whole
 from cxrflow.params import Params, merged, problems_in
 from cxrflow.yaml_files import read_yaml
@@ -41,7 +41,7 @@ def _checked(path: Path, values: dict[str, Any]) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise CxrflowError(f"{where}: {problems_in(error, Params)}. Correct the key and run again.") from None
+        raise CxrflowError(f"{where}: {ended(problems_in(error, Params))} Correct the key and run again.") from None
 
 
 def _overrides(path: Path, named: Any) -> list[Path]:

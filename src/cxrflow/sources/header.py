@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cxrflow.columns import PLACE, REQUIRED, ROLES, Columns
-from cxrflow.errors import CxrflowError, one_line
+from cxrflow.errors import CxrflowError, ended, one_line
 from cxrflow.params import problems_in
 from cxrflow.sources.delimited import plain
 from cxrflow.yaml_files import read_yaml
@@ -167,7 +167,7 @@ def read_columns(path: Path) -> Columns:
     try:
         return Columns.model_validate(read_yaml(path, COLUMNS_FILE))
     except ValidationError as error:
-        raise CxrflowError(f"{path}: {problems_in(error, Columns)}. Correct the key and run again.") from None
+        raise CxrflowError(f"{path}: {ended(problems_in(error, Columns))} Correct the key and run again.") from None
 
 
 def _none(columns: Columns, role: str) -> bool:
