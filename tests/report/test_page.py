@@ -88,7 +88,7 @@ def test_the_page_is_of_its_task(shown: tuple[Task, Path, str], demo_params: Par
     assert f"Sensitivity for {html.escape(task.positive_name)}" in page
     assert page.count("(the positive class:") == 1
     for a, b in task.pairs:
-        assert f"<td>{html.escape(f'{task.names[a]} vs {task.names[b]}')}<td>" in page
+        assert f"<div>{html.escape(f'{task.names[a]} vs {task.names[b]}')}</div>" in page
     said = re.sub(r"<(style|pre)>.*?</\1>", "", page, flags=re.DOTALL).lower()
     foreign = [name for name in demo_params.task.order if name not in str(task)]
     assert foreign or task.order == demo_params.task.order
@@ -97,7 +97,10 @@ def test_the_page_is_of_its_task(shown: tuple[Task, Path, str], demo_params: Par
     assert f"equal probabilities for all classes would score {brier}" in page
     assert "Of 5 tests <b>1 found a shortcut</b>, 1 found none, for 1 it cannot be told, and 1 does not apply" in page
     for verdict, sign in SIGNS.items():  # never by colour alone
-        assert f'<span class="verdict {verdict.replace(" ", "-")}">{sign} {verdict}</span><th>{verdict}?' in page
+        assert (
+            f'<span class="verdict {verdict.replace(" ", "-")}">{sign} {verdict}</span></div><th scope="row">{verdict}?'
+            in page
+        )
     assert "7 findings of more than one class (a, b)" in page
 
 
@@ -127,7 +130,7 @@ def test_every_row_of_a_table_has_a_cell_for_each_head(shown: tuple[Task, Path, 
 def test_the_passport_of_the_weights_is_in_the_page_and_in_the_card(shown: tuple[Task, Path, str]) -> None:
     _, folder, page = shown
     (table,) = re.findall(r'<table class="small starts">.*?</table>', page, re.DOTALL)
-    rows = dict(re.findall(r"<tr><th>(.*?)<td>(.*?)</tr>", table, re.DOTALL))
+    rows = dict(re.findall(r'<tr><th scope="row">(.*?)<td><div>(.*?)</div></tr>', table, re.DOTALL))
     assert rows == {
         "weights": "&lt;i&gt;weights&lt;/i&gt;",
         "origin": "unknown",

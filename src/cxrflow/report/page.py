@@ -46,6 +46,7 @@ from cxrflow.report.read import (
     sides_of,
     with_figures,
 )
+from cxrflow.report.tables import labelled
 from cxrflow.state import number
 from cxrflow.statistics.figure import Figure, in_words
 
@@ -181,7 +182,7 @@ def _page(shown: _Shown, key: Key) -> str:
     if sum(fate["rows"] for fate in fates) != counts["rows"]:
         raise damaged(metadata / "reconciliation.csv")
     drawn = are_drawn(shown.root)
-    return (
+    return labelled(
         _environment()
         .get_template("page.html")
         .render(
