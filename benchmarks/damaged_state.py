@@ -46,7 +46,7 @@ READERS = {
     "results/evaluation/ledger.csv": ("evaluation", "report"),
     **dict.fromkeys(
         (
-            *(f"results/evaluation/{name}" for name in ("metrics.json", "model-card.md", "plots/curves.svg")),
+            *(f"results/evaluation/{name}" for name in ("metrics.json", "model-card.md", "plots/reliability.svg")),
             *(
                 f"results/metadata/{name}"
                 for name in ("summary.json", "reconciliation.csv", "shares.csv", "overlap.csv")

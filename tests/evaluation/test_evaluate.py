@@ -19,6 +19,7 @@ from cxrflow.evaluation.evaluate import evaluate_split
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.metrics import evaluate
 from cxrflow.evaluation.operating import choose_left_out, figures_at_points
+from cxrflow.evaluation.plots import CONFUSION
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.evaluation.tables import print_figures
 from cxrflow.model_card import NOT_MEASURED
@@ -85,8 +86,10 @@ def check(out: Path, figures: dict[str, Any], test: Dataset, scores: np.ndarray)
     assert summary["positive_sensitivity"] == written["test"][positive]["sensitivity"]["value"]
     at = written["operating_points"]["specificity"]["sensitivity"]
     assert summary["sensitivity_at_specificity"] == at["value"]
-    assert set(json.loads((out / "curves.json").read_text())) == set(order)
-    assert {path.stem for path in (out / "plots").iterdir()} == {"confusion", "curves", "calibration", "within_sources"}
+    assert set(json.loads((out / "curves.json").read_text())) == {*order, "sha256"}
+    drawn = {f"confusion-{key}" for key in CONFUSION} | {f"curves-{name}" for name in order}
+    drawn |= {"reliability", "abstention", "within_sources"}
+    assert {path.stem for path in (out / "plots").iterdir()} == drawn
     card = (out / "model-card.md").read_text()
     assert NOT_MEASURED not in card
     assert f"{test.task.positive_name} sensitivity" in card

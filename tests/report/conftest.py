@@ -12,6 +12,7 @@ import pytest
 from cxrflow.audit.words import SIGNS
 from cxrflow.bundle import Bundle, Network, OperatingPoint, PredictionSets
 from cxrflow.bundle_files import write_description
+from cxrflow.evaluation.plots import CONFUSION
 from cxrflow.model_card import CARD, NOT_AUDITED, starts_table
 from cxrflow.params import Params
 from cxrflow.passport import Licence, Passport
@@ -27,7 +28,9 @@ START = Passport(
     before=Passport(name="earlier weights", trained_on=("ImageNet-1k",)),
 )
 SOURCES = ("hospital", "clinic")
-_SVG = "<svg viewBox='0 0 9 9'></svg>"
+#: A figure of the diagrams, in no table of the page; a panel as wide as the real ones.
+BINNED = Figure(0.77, 0.66, 0.88, 40, 30)
+_SVG = """<svg viewBox="0 0 236 99" width="236pt" height="99pt"><text id="a" x="9" y="20">A panel</text></svg>"""
 _OF_A_CLASS = ("sensitivity", "specificity", "ppv", "auroc")
 _AT_A_POINT = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "npv_at_prevalence")
 
@@ -63,10 +66,13 @@ def metrics(task: Task) -> dict[str, object]:
             SOURCES[0]: {f"{a}_vs_{b}": next(figures) for a, b in task.pairs},
             SOURCES[1]: {f"{a}_vs_{b}": next(figures) for a, b in task.pairs if b != task.order[-1]},
         },
-        "confusion": {"counts": [[40 if row == col else 0 for col in task.order] for row in task.order]},
+        "confusion": {"counts": [[40 if row == col else 0 for col in task.order] for row in task.order]}
+        | {key: [[float(row == col) for col in task.order] for row in task.order] for key in ("by_row", "by_column")},
         "n": n, "groups": n,
         "operating_points": points, "prevalence": 0.1,
-        "calibration": {"ece": 0.04, "ece_if_calibrated": {"mean": 0.03, "p95": 0.05}, "brier": next(figures)},
+        "calibration": {"ece": 0.04, "ece_if_calibrated": {"mean": 0.03, "p95": 0.05}, "brier": next(figures),
+                        "bins": [{"confidence": 0.6, "right": BINNED}]},
+        "abstention": [{"answered": 0.5, "least": 0.7, "risk": BINNED}],
         "prediction_sets": {
             "wanted": 0.9, "least": dict.fromkeys(task.order, 0.25), "mean_size": 1.5, "single": next(figures),
             "empty": next(figures), "coverage": {name: next(figures) for name in ("all", *task.order)},
@@ -159,10 +165,15 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
         })  # fmt: skip
         write_sealed(out / "evaluation" / "metrics.json", metrics(task))
+        curve = {"x": [0, 1], "y": [0.1, 1], "low": [0, 0.9], "high": [0.2, 1]}
+        absent = missing("no such image")
+        both = {name: {"roc": curve, "precision_recall": absent} for name in task.order}
+        write_sealed(out / "evaluation" / "curves.json", to_json(both))
         (out / "evaluation" / CARD).write_text(
             f"# Model card\n\n{NOT_AUDITED}\n\n{starts_table(bundle_of(task), ['hospital: 30 images of 20 groups'])}\n"
         )
-        for name in ("confusion", "curves", "calibration", "within_sources"):
+        plots = [f"confusion-{key}" for key in CONFUSION] + [f"curves-{name}" for name in task.order]
+        for name in (*plots, "reliability", "abstention", "within_sources"):
             _text(out / "evaluation" / "plots" / f"{name}.svg", _SVG)
         examples = [
             {"image_id": f"hospital:scan-{name}-7f3", "source": "hospital", "label": name, "prediction": task.positive,

@@ -25,7 +25,9 @@ from cxrflow.task import Task
 
 REPORT = Path(cxrflow.__file__).parent / "report"
 #: PPV and NPV are shown at the prevalence; of a part without the positive class only what there is.
-NOT_SHOWN = re.compile(r"operating_points\.\w+\.[pn]pv$|by_collection\.clinic\.(sensitivity|auroc)$")
+NOT_SHOWN = re.compile(
+    r"calibration\.bins|abstention|operating_points\.\w+\.[pn]pv$|by_collection\.clinic\.(sensitivity|auroc)$"
+)
 
 
 def test_a_figure_shows_its_interval_or_its_reason_and_escapes_it() -> None:
@@ -60,7 +62,7 @@ def test_a_stage_that_has_not_run_is_named(demo_params: Params, tmp_path: Path) 
 def test_a_file_that_is_absent_is_named(
     absent: str, results: Callable[[Task], Path], task: Task, demo_params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cxrflow.report.page.training_curves", lambda *_: b"<svg></svg>")  # which takes its time
+    monkeypatch.setattr("cxrflow.report.page.training_panel", lambda *_: b"<svg></svg>")  # which takes its time
     folder = results(task)
     (folder / absent).unlink()
     with pytest.raises(CxrflowError, match=f"{absent} is absent"):
@@ -150,11 +152,11 @@ def test_the_parts_of_the_page_are_there_in_their_order(shown: tuple[Task, Path,
     task, _, page = shown
     sections = re.findall(r'<section id="([\w-]+)"', page)
     assert sections[:5] == ["result", "figures", "explanation", "audit", "sources"]
-    assert re.findall(r'href="#([\w-]+)"', page.split("</nav>")[0]) == sections
+    assert re.findall(r'href="#([\w-]+)"', page.split("</nav>")[0].split("<nav")[1]) == sections
     assert page.index("<h3>Errors</h3>") < page.index("<h3>Right answers</h3>") < page.index('id="audit"')
     assert re.search(r'<section id="cannot-tell">\s*<details>', page)
-    assert page.index('class="answer"') < page.index("<nav>")
-    assert page.count("<svg") == page.count("</svg>") == 7
+    assert page.index('class="answer"') < page.index("<nav")
+    assert page.count("<svg") == page.count("</svg>") == 11 + len(task.order)
     assert page.count("data:image/png;base64,") == 2 + len(task.order)
     assert page.count("data-restated=") == 5  # of three operating points, one PPV is unknown
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)

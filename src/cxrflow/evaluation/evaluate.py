@@ -174,15 +174,16 @@ def _beside(scored: Scored, baseline: _Baseline) -> dict[str, Any]:
 def _draw(figures: dict[str, Any], scored: Scored, out: Path) -> None:
     task, drawn = scored.task, curves(scored)
     pooled, beside = figures["test"]["macro_auroc"], figures["baseline"]["macro_auroc"]
-    pictures = {
-        "confusion": plots.confusion_panels(figures["confusion"], task),
-        "curves": curve_plots.curve_panels(drawn, figures, task),
-        "calibration": curve_plots.calibration_panels(figures["calibration"], figures["abstention"], len(task.order)),
+    pictures = {f"confusion-{key}": plots.confusion_panel(figures["confusion"], task, key) for key in plots.CONFUSION}
+    pictures |= {f"curves-{name}": curve_plots.curve_panel(drawn[name], figures, task, name) for name in task.order}
+    pictures |= {
+        "reliability": curve_plots.reliability_panel(figures["calibration"], len(task.order)),
+        "abstention": curve_plots.abstention_panel(figures["abstention"]),
         "within_sources": plots.within_sources(figures["by_source"], pooled, beside, task),
     }
     for name, picture in pictures.items():
         write_whole(out / "plots" / f"{name}.svg", picture)
-    write_json(out / "curves.json", to_json(drawn))
+    write_sealed(out / "curves.json", to_json(drawn))
 
 
 def summary(figures: dict[str, Any]) -> dict[str, float | int | None]:

@@ -1,7 +1,7 @@
 """The plots of an evaluation, as SVG or PNG bytes; they draw given figures and compute none."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from cxrflow.evaluation.learned import CHANCE
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.task import Task
 
@@ -20,8 +21,17 @@ Kind = Literal["svg", "png"]
 
 #: Colours of text and lines, of grid and chance lines, and of data that belong to no class.
 INK, FAINT, ACCENT = "#2B2F33", "#8A9096", "#3A7D7C"
+#: Colour of text of second rank: 4.5 to 1 against white, as WCAG 2 asks; FAINT has 3.2.
+SOFT = "#5B6876"
+#: Width of a panel, inches: a phone shows it whole, a desk three side by side.
+PANEL = 3.1
+#: A row of a forest plot: name, figure (None for a title), colour.
+Row = tuple[str, Figure | None, str]
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
 _WIDEST_FLAT = 11  # characters of a class name under a cell of the confusion matrix
+#: Forest plots: width and height of a line of text, inches; lines of a title, a row and the axis; letters across.
+_FOREST, _ROW_INCHES, _TITLE, _ROW, _AXIS, _LETTERS = 4.6, 0.24, 1.3, 1.8, 2.5, 62
+_DARK = 0.77  # shade of a cell from which white stands out more than black; either by 4.5 to 1
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cxrflow",
@@ -47,75 +57,70 @@ _STYLE = {
 }
 
 
-def confusion_panels(confusion: Mapping[str, Any], task: Task, kind: Kind = "svg") -> bytes:
-    """The confusion matrix of ``metrics.confusion`` as counts, as shares of each row and of each column."""
-    panels = (
-        ("counts", "Images"),
-        ("by_row", "Share of each true class\n(diagonal: sensitivity)"),
-        ("by_column", "Share of each predicted class\n(diagonal: PPV)"),
-    )
+#: The panels of the confusion matrix, and of the training curves: key and title.
+CONFUSION = {
+    "counts": "Images\n(diagonal: called rightly)",
+    "by_row": "Share of each true class\n(diagonal: sensitivity)",
+    "by_column": "Share of each predicted class\n(diagonal: PPV)",
+}
+TRAINING = {"loss": "Loss", "sensitivity": "Sensitivity on val", "ppv": "PPV on val"}
+
+
+def confusion_panel(confusion: Mapping[str, Any], task: Task, key: str, kind: Kind = "svg") -> bytes:
+    """The confusion matrix of ``metrics.confusion``: one of CONFUSION."""
     names = [_plain(task.names[name]) for name in task.order]
     long = max(map(len, names)) > _WIDEST_FLAT
     turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if long else {}
     more = max(len(names) - 3, 0) * 0.75  # inches, for the cells of a fourth class and so on
-    with new_canvas(10.2 + 3 * more, 3.9 + more, kind) as (canvas, out):
-        canvas.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]
-        for column, (key, title) in enumerate(panels):
-            axes = canvas.add_subplot(1, 3, column + 1)
-            values = np.array(confusion[key], dtype=float)  # None becomes NaN
-            shade = values / max(np.nanmax(values, initial=0), 1) if key == "counts" else values
-            axes.imshow(np.nan_to_num(shade), cmap=_BLUES, vmin=0, vmax=1)
-            for (row, col), value in np.ndenumerate(values):
-                text = "–" if np.isnan(value) else f"{value:,.0f}" if key == "counts" else f"{value:.2f}"
-                style: dict[str, Any] = {"color": "white" if shade[row, col] > 0.55 else INK, "fontsize": 12}
-                weight = "bold" if row == col else "regular"
-                axes.text(col, row, text, ha="center", va="center", fontweight=weight, **style)
-            axes.set_xticks(range(len(names)), names, **turned)
-            axes.set_yticks(range(len(names)), names if column == 0 else [])
-            between = np.arange(0.5, len(names) - 1)
-            axes.set_xticks(between, minor=True)
-            axes.set_yticks(between, minor=True)
-            axes.grid(which="minor", color="white", linewidth=2)
-            axes.tick_params(which="both", length=0)
-            axes.spines[:].set_visible(False)
-            axes.set_title(title)
-            axes.set_xlabel("predicted class")
-            if column == 0:
-                axes.set_ylabel("true class")
+    with new_canvas(PANEL + more, PANEL + 0.3 + more, kind) as (canvas, out):
+        axes = canvas.add_subplot()
+        values = np.array(confusion[key], dtype=float)  # None becomes NaN
+        shade = values / max(np.nanmax(values, initial=0), 1) if key == "counts" else values
+        axes.imshow(np.nan_to_num(shade), cmap=_BLUES, vmin=0, vmax=1)
+        for (row, col), value in np.ndenumerate(values):
+            text = "–" if np.isnan(value) else f"{value:,.0f}" if key == "counts" else f"{value:.2f}"
+            style: dict[str, Any] = {"color": "white" if shade[row, col] > _DARK else "black", "fontsize": 12}
+            weight = "bold" if row == col else "regular"
+            axes.text(col, row, text, ha="center", va="center", fontweight=weight, **style)
+        axes.set_xticks(range(len(names)), names, **turned)
+        axes.set_yticks(range(len(names)), names, rotation=90, va="center")
+        between = np.arange(0.5, len(names) - 1)
+        axes.set_xticks(between, minor=True)
+        axes.set_yticks(between, minor=True)
+        axes.grid(which="minor", color="white", linewidth=2)
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_visible(False)
+        axes.set(title=CONFUSION[key], xlabel="predicted class", ylabel="true class")
     return out.getvalue()
 
 
-def training_curves(history: pd.DataFrame, task: Task, chosen: int | None, kind: Kind = "svg") -> bytes:
-    """Losses, and sensitivity and PPV of each class on val, by epoch, counted from 1; the chosen epoch is marked.
+def training_panel(history: pd.DataFrame, task: Task, chosen: int | None, key: str, kind: Kind = "svg") -> bytes:
+    """One of TRAINING by epoch, counted from 1: the losses, or sensitivity or PPV of each class on val; the chosen
+    epoch is marked.
 
-    history  one row per epoch: epoch (from 0), train_loss, val_loss, val_macro_auroc, and for each class
-             val_sensitivity_<class> and val_ppv_<class>; a missing value leaves a gap
+    history  one row per epoch: epoch (from 0), train_loss, val_loss, and for each class val_sensitivity_<class> and
+             val_ppv_<class>; a missing value leaves a gap
     chosen   the epoch (from 0) whose weights are kept, or None
     """
     epochs = history["epoch"] + 1
     marker = "o" if len(history) < 25 else None
-    with new_canvas(10.2, 3.5, kind) as (canvas, out):
-        panels: list[Axes] = [canvas.add_subplot(1, 3, column + 1) for column in range(3)]
-        for axes, title in zip(panels, ("Loss", "Sensitivity on val", "PPV on val"), strict=True):
-            axes.set_title(title)
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-            if chosen is not None:
-                axes.axvline(chosen + 1, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        for key, name, style in (("train_loss", "train", (0, (3, 1.5))), ("val_loss", "val", "-")):
-            look: dict[str, Any] = {"color": INK, "linestyle": style, "marker": marker, "markersize": 3}
-            panels[0].plot(epochs, history[key], label=name, **look)
-        panels[0].set_ylim(bottom=0)
-        panels[0].legend(loc="best", handlelength=1.8)
-        for axes, key in zip(panels[1:], ("sensitivity", "ppv"), strict=True):
+    with new_canvas(PANEL, PANEL, kind) as (canvas, out):
+        axes = canvas.add_subplot()
+        axes.set(title=TRAINING[key], xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        if chosen is not None:
+            axes.axvline(chosen + 1, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        if key == "loss":
+            for column, name, style in (("train_loss", "train", (0, (3, 1.5))), ("val_loss", "val", "-")):
+                look: dict[str, Any] = {"color": INK, "linestyle": style, "marker": marker, "markersize": 3}
+                axes.plot(epochs, history[column], label=name, **look)
+            axes.set_ylim(bottom=0)
+        else:
             for name in task.order:
                 values, said = history[f"val_{key}_{name}"], _plain(task.names[name])
                 axes.plot(epochs, values, color=task.colours[name], label=said, marker=marker, markersize=3)
             axes.set_ylim(-0.02, 1.02)
-        handles, names = panels[1].get_legend_handles_labels()
-        canvas.legend(handles, names, loc="outside lower right", ncols=3, handlelength=1.4)
-        if chosen is not None:
-            canvas.text(0.01, 0.02, f"dashed line: epoch {chosen + 1}, the one kept{_auroc_at(history, chosen)}")
+        canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, handlelength=1.6)
     return out.getvalue()
 
 
@@ -127,37 +132,67 @@ def within_sources(
 
     by_source: as returned by ``metrics.evaluate``. A missing figure keeps its row, with the reason.
     """
-    rows: list[tuple[str, Figure | None, str, str]] = [
-        ("all sources, macro", None, INK, ""),
-        ("this model", pooled, INK, "D"),
-        ("source, view, age, sex only", baseline, FAINT, "D"),
+    rows: list[Row] = [
+        ("all sources, macro", None, INK),
+        ("this model", pooled, INK),
+        ("source, view, age, sex only", baseline, SOFT),
     ]
     for source, pairs in by_source.items():
         if pairs:
-            rows.append((_plain(source), None, INK, ""))
+            rows.append((source, None, INK))
         for pair, within in pairs.items():
             first, second = pair.split("_vs_")
-            said = _plain(f"{task.names[first]} vs {task.names[second]}")
-            rows.append((said, within, task.colours[first], "o"))
-    # The labels take 0.46 of the width of the axes, and more if they are longer than the first three.
-    more = 0.017 * max(max(len(row[0]) for row in rows) - 27, 0)
-    with new_canvas(7.4 + 4 * more, 1.1 + 0.3 * len(rows), kind) as (canvas, out):
-        axes = canvas.add_subplot()
-        for place, (label, figure, colour, marker) in enumerate(rows):
-            side = axes.get_yaxis_transform()
-            start, weight = (-0.46, "bold") if figure is None else (-0.43, "regular")
-            axes.text(start - more, place, label, transform=side, va="center", fontweight=weight)
-            if figure is None:
-                continue
-            axes.text(1.03, place, _plain(in_words(figure)), transform=side, va="center")
-            if figure.known:
-                axes.plot([figure.low, figure.high], [place, place], color=colour, linewidth=1.6)
-                axes.plot(figure.value, place, marker, color=colour, markersize=4.5, clip_on=False)
-        axes.axvline(0.5, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="AUROC (95 % interval; dashed: chance)")
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
+            rows.append((f"{task.names[first]} vs {task.names[second]}", within, task.colours[first]))
+    return forest([(rows, CHANCE, (0, 1), "AUROC (95 % interval; dashed: chance)")], kind)
+
+
+def forest(panels: Sequence[tuple[Sequence[Row], float, tuple[float, float] | None, str]], kind: Kind = "svg") -> bytes:
+    """Forest plots, one above the other: over each interval its name and, on the right, the figure in words. Narrow, so
+    that a phone shows it whole; a missing figure has its reason in place of an interval.
+
+    panels  each rows, the value of the dashed line, limits of the axis (None: by the data), label of the axis
+    """
+    heights = [_AXIS + sum(_TITLE if figure is None else _ROW for _, figure, _ in rows) for rows, *_ in panels]
+    inches = sum(heights) * _ROW_INCHES
+    known = [(name, in_words(figure)) for rows, *_ in panels for name, figure, _ in rows if figure and figure.known]
+    letters = max([_LETTERS, *(len(name) + len(said) + 3 for name, said in known)])
+    with new_canvas(_FOREST * letters / _LETTERS, inches, kind) as (canvas, out):
+        canvas.set_layout_engine("none")  # layout engines ignore the text over the axes
+        top = inches
+        for (rows, none, limits, label), height in zip(panels, heights, strict=True):
+            bottom = top - (height - _AXIS) * _ROW_INCHES
+            axes = canvas.add_axes((0.02, bottom / inches, 0.96, (top - bottom) / inches))
+            top -= height * _ROW_INCHES
+            axes.axvline(none, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+            place = 0.0
+            for name, figure, colour in rows:
+                _forest_row(axes, place, (name, figure, colour), letters)
+                place += _TITLE if figure is None else _ROW
+            axes.set(ylim=(place, 0), xlabel=label)
+            if limits:
+                axes.set_xlim(*limits)
+            axes.set_yticks([])
+            axes.spines["left"].set_visible(False)
     return out.getvalue()
+
+
+def _forest_row(axes: Axes, place: float, row: Row, letters: int) -> None:
+    name, figure, colour = row
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}  # the dashed line ends at a word
+    look: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "bbox": behind}
+    if figure is None:
+        axes.text(0, place + 0.7, _plain(name), fontweight="bold", **look)
+        return
+    axes.text(0, place + 0.4, _plain(name), **look)
+    if not figure.known:
+        reason = in_words(figure)
+        reason = reason if len(reason) <= letters else f"{reason[: letters - 1]}…"
+        axes.text(0, place + 1.15, _plain(reason), color=SOFT, **look)
+        return
+    axes.text(1, place + 0.4, in_words(figure), ha="right", **look)
+    axes.plot([figure.low, figure.high], [place + 1.15] * 2, color=colour, linewidth=2.2)
+    edge: dict[str, Any] = {"markersize": 7.5, "markeredgecolor": "white", "markeredgewidth": 1.2, "clip_on": False}
+    axes.plot(figure.value, place + 1.15, "o", color=colour, zorder=4, **edge)
 
 
 @contextmanager
@@ -175,8 +210,3 @@ def new_canvas(width: float, height: float, kind: Kind) -> Iterator[tuple[Canvas
 def _plain(text: str) -> str:
     """Text with dollar signs escaped, which matplotlib would read as mathematics."""
     return text.replace("$", r"\$")
-
-
-def _auroc_at(history: pd.DataFrame, epoch: int) -> str:
-    value = history.loc[history["epoch"] == epoch, "val_macro_auroc"]
-    return f" (macro AUROC on val {value.iloc[0]:.3f})" if len(value) and value.notna().all() else ""

@@ -4,10 +4,13 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError, select_autoescape
 from markupsafe import Markup
 
@@ -15,10 +18,11 @@ import cxrflow
 from cxrflow.audit.words import SIGNS
 from cxrflow.bundle import Bundle
 from cxrflow.bundle_files import read_description
+from cxrflow.csv_files import to_csv
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.operating import point_names
-from cxrflow.evaluation.plots import training_curves
+from cxrflow.evaluation.plots import CONFUSION, TRAINING, training_panel
 from cxrflow.evaluation.seen import SEEN
 from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.files import write_whole
@@ -30,6 +34,8 @@ from cxrflow.passport import described
 from cxrflow.records import are_drawn
 from cxrflow.report import filters
 from cxrflow.report.answer import answer
+from cxrflow.report.figures import drawn as drawn_in
+from cxrflow.report.figures import tables
 from cxrflow.report.key import KEY, Key
 from cxrflow.report.read import (
     COUNT,
@@ -49,9 +55,9 @@ from cxrflow.report.read import (
 from cxrflow.report.tables import labelled
 from cxrflow.state import number
 from cxrflow.statistics.figure import Figure, in_words
+from cxrflow.task import Task
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
-_PLOTS = ("confusion", "curves", "calibration", "within_sources")
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class _Run:
 
     sides          number of images of each class in each split
     steps          picture of each of the image steps (``data:`` URL)
-    curves         training curves of each network (SVG)
+    curves         of each network the training curves (``panels``, SVG) and their numbers (``csv``)
     audit          contents of ``audit.json``
     audit_figures  forest plot of the audit (SVG)
     audit_heat     heat maps of the audit (``data:`` URL)
@@ -68,7 +74,7 @@ class _Run:
 
     sides: dict[str, dict[str, int]]
     steps: list[str]
-    curves: list[Markup]
+    curves: list[dict[str, Any]]
     audit: dict[str, Any]
     audit_figures: Markup
     audit_heat: str
@@ -116,7 +122,7 @@ def write_report(params: Params, results: Path) -> Path:
         sides=sides_of(read_csv(results / "metadata" / "shares.csv", SHARES), bundle.task),
         steps=[read_picture(results / "images" / examples_file(number)) for number in range(len(bundle.steps))],
         curves=[
-            Markup(training_curves(history[history.network == k], bundle.task, network.epoch).decode())  # noqa: S704
+            _curves(history[history.network == k], bundle.task, network.epoch)
             for k, network in enumerate(bundle.networks, start=1)
         ],
         audit=audit,
@@ -138,6 +144,23 @@ def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledg
     """
     card = read_text(out / CARD)
     return _write(out / "index.html", _Shown(params, bundle, root, out, out, ledger, card, run=None))
+
+
+def _curves(history: pd.DataFrame, task: Task, chosen: int | None) -> dict[str, Any]:
+    panels = [training_panel(history, task, chosen, key) for key in TRAINING]
+    said = history.assign(epoch=history.epoch + 1)  # people count from 1
+    return {"panels": [Markup(svg.decode()) for svg in panels], "csv": to_csv(said).decode()}  # noqa: S704
+
+
+def _plots(folder: Path, task: Task) -> dict[str, list[Markup]]:
+    """The plots of an evaluation by figure of the page, each of one panel or more."""
+    files = {
+        "confusion": [f"confusion-{key}" for key in CONFUSION],
+        "curves": [f"curves-{name}" for name in task.order],
+        "within": ["within_sources"],
+        "calibration": ["reliability", "abstention"],
+    }
+    return {figure: [read_svg(folder / f"{name}.svg") for name in names] for figure, names in files.items()}
 
 
 def _met(figures: dict[str, Any]) -> list[str]:
@@ -208,7 +231,9 @@ def _page(shown: _Shown, key: Key) -> str:
             figures=figures,
             points=point_names(task),
             looked=times_looked_at(shown.ledger, figures["test_set"]["hash"]),
-            plots={name: read_svg(shown.evaluation / "plots" / f"{name}.svg") for name in _PLOTS},
+            plots=_plots(shown.evaluation / "plots", task),
+            csv=tables(figures, with_figures(read_json(shown.evaluation / "curves.json")), task),
+            next_figure=partial(next, count(1)),
             examples={
                 kind: [each for each in explanation["examples"] if (each["label"] == each["prediction"]) == right]
                 for kind, right in (("wrong", False), ("right", True))
@@ -229,6 +254,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = filters.figure
+    environment.filters["drawn"] = drawn_in
     environment.filters["pair"] = pair_in_words
     environment.filters["restated"] = filters.restated
     environment.filters["by_kind"] = lambda rows: {row["kind"]: row for row in rows}

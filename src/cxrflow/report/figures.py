@@ -1,0 +1,64 @@
+"""Figures of the page: plots as part of it, and their numbers as CSV, to be taken from it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from cxrflow.csv_files import to_csv
+from cxrflow.statistics.figure import Figure
+from cxrflow.task import Task
+
+_ID = re.compile(r'(\bid="|url\(#|href="#)')
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+
+
+def drawn(svg: Markup, name: str, about: str) -> Markup:
+    """An SVG as an element of the page: ``about`` for those who do not see it, and ``name`` before each of its ids, as
+    matplotlib gives the same ones in every plot."""
+    element = _METADATA.sub("", svg[svg.index("<svg") :])
+    element = _ID.sub(rf"\g<1>{name}-", element)
+    return Markup(element.replace("<svg", f'<svg role="img" aria-label="{escape(about)}"', 1))  # noqa: S704
+
+
+def tables(figures: Mapping[str, Any], curves: Mapping[str, Any], task: Task) -> dict[str, str]:
+    """The numbers of the plots of an evaluation as CSV, by plot.
+
+    figures  contents of ``metrics.json``, typed; ``curves``, of ``curves.json``
+    """
+    confusion = figures["confusion"]
+    shares = [confusion[key] for key in ("counts", "by_row", "by_column")]
+    cells = [(a, b) for a in range(len(task.order)) for b in range(len(task.order))]
+    bands = [(name, kind, curve) for name, both in curves.items() for kind, curve in both.items()]
+    points = [
+        (name, kind, *point)
+        for name, kind, curve in bands
+        if not isinstance(curve, Figure)
+        for point in zip(*(curve[key] for key in ("x", "y", "low", "high")), strict=True)
+    ]
+    within = [("all", "macro", figures["test"]["macro_auroc"]), ("all", "baseline", figures["baseline"]["macro_auroc"])]
+    within += [(source, pair, found) for source, pairs in figures["by_source"].items() for pair, found in pairs.items()]
+    sure = [("reliability", row["confidence"], row["right"]) for row in figures["calibration"]["bins"]]
+    sure += [("risk", row["answered"], row["risk"]) for row in figures["abstention"]]
+    of_figure = ["value", "low", "high", "images", "groups"]
+    return {
+        "confusion": _csv(
+            [(task.order[a], task.order[b], *(part[a][b] for part in shares)) for a, b in cells],
+            ["true", "predicted", "images", "share_of_true", "share_of_predicted"],
+        ),
+        "curves": _csv(points, ["class", "curve", "x", "y", "low", "high"]),
+        "within": _csv([(*at, *_parts(found)) for *at, found in within], ["source", "pair", *of_figure]),
+        "calibration": _csv([(*at, *_parts(found)) for *at, found in sure], ["curve", "x", *of_figure]),
+    }
+
+
+def _parts(figure: Figure) -> tuple[float | None, ...]:
+    if not figure.known:
+        return (None,) * 5
+    return figure.value, figure.low, figure.high, figure.n, figure.groups
+
+
+def _csv(rows: list[tuple[Any, ...]], columns: list[str]) -> str:
+    return to_csv(pd.DataFrame(rows, columns=columns), float_format="%.4g").decode()
