@@ -124,6 +124,8 @@ def test_the_bundle_answers_as_scikit_learn_alone(
     heat = predictor.heat_maps(dataset.image(0), dataset.task.order[0])[0]
     assert heat.shape == (32, 32)
     assert (tmp_path / "checkpoints").is_dir()  # an output of the stage
+    card = (tmp_path / "bundle" / "model-card.md").read_text()
+    assert "\n- Training: The last layer alone is fitted, as a logistic regression; no epoch is chosen.\n- Fair" in card
 
 
 def test_the_backbone_stays_as_it_was(
