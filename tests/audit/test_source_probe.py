@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cxrflow.audit.context import Audited
-from cxrflow.audit.source_probe import Features, probe, without_finding
+from cxrflow.audit.source_probe import Features, probe, run, without_finding
 from cxrflow.audit.untrained import as_begun
 from cxrflow.audit.untrained import untrained as fresh
 from cxrflow.audit.words import CLEAR, FOUND
@@ -113,7 +113,8 @@ def test_twins_have_fresh_weights_and_the_statistics_of_these_pictures(
 ) -> None:
     context = hospital(np.arange(48) % 3, split="train")
     context.predictor = untrained(context.task)
-    twins = [fresh(context, k) for k in (0, 0, 1)]
+    first, second = fresh(context, 2)
+    twins = [first, fresh(context, 1)[0], second]
     modules = [predictor.networks[0].module for predictor in (context.predictor, *twins)]
     weights = [module[0].weight for module in modules]
     assert torch.equal(weights[1], weights[2])
@@ -125,6 +126,30 @@ def test_twins_have_fresh_weights_and_the_statistics_of_these_pictures(
     assert planes.mean(dim=(0, 2, 3)).numpy() == pytest.approx(0, abs=0.02)
     assert planes.std(dim=(0, 2, 3)).numpy() == pytest.approx(1, abs=0.02)
     assert not modules[1].training
+
+
+def test_what_twins_with_the_same_weights_see_is_computed_once(
+    hospital: Callable[..., Audited], untrained: Callable[..., Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = np.repeat(["train", "test"], 24)
+    context = hospital(np.arange(48) % 3, split=split, start="imagenet")
+    torch.manual_seed(9)
+    pretrained = Pretrained(
+        MODELS["tiny"].architecture(3, 1000).state_dict(), "pictures", (0.4,) * 3, (0.2,) * 3, Passport(name="x")
+    )
+    monkeypatch.setitem(MODELS, "tiny", replace(MODELS["tiny"], imagenet=lambda: pretrained))
+    context.predictor, seen, compute = untrained(context.task), [], LoadedNetwork.features
+
+    def count(self: LoadedNetwork, images: np.ndarray) -> np.ndarray:
+        seen.append(len(images))
+        return compute(self, images)
+
+    monkeypatch.setattr(LoadedNetwork, "features", count)
+    found = run(context)
+    assert sum(seen) == 2 * 48  # the network's own, and the twins'
+    predictors = [context.predictor, *fresh(context, 3)]
+    own, *twins = [Features(each.features(context.train), each.features(context.test)) for each in predictors]
+    assert found.figures["learned"] == probe(context, own, twins).figures["learned"]
 
 
 def test_features_are_what_the_last_layer_sees(untrained: Callable[..., Predictor], task: Task) -> None:

@@ -22,12 +22,14 @@ from cxrflow.audit.context import Audited
 from cxrflow.audit.untrained import as_begun, untrained
 from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, one_source, simultaneous
 from cxrflow.audit.words import CLEAR, FOUND, UNTOLD
+from cxrflow.dataset import Dataset
 from cxrflow.images.steps import shrink
 from cxrflow.network import LoadedNetwork
 from cxrflow.statistics.figure import Figure, average, in_words, missing
 from cxrflow.statistics.intervals import Question, aurocs, weighted_auroc
 from cxrflow.statistics.resampling import LEAST_GROUPS, Bootstrap, effective_groups, resamples
 from cxrflow.task import Task
+from cxrflow.terminal import track
 
 #: Limit of the AUROC of the class from the source alone.
 LIMIT = Limit(0.6)
@@ -59,11 +61,23 @@ class _Areas:
 def run(context: Audited) -> Result:
     """The macro AUROC of the source, each source against the rest, over all images and within each class: from the
     network's features, from those of untrained twins, and from small raw pictures."""
-    networks = [context.predictor, *(untrained(context, k) for k in range(TWINS))]
-    trained, *twins = [
-        Features(*(network.features(side) for side in (context.train, context.test))) for network in networks
-    ]
-    begun = [_features(each, context) if isinstance(each, LoadedNetwork) else each for each in as_begun(context)]
+    known: dict[tuple[Any, ...], Features] = {}
+
+    def features(network: LoadedNetwork) -> Features:
+        about = network.about
+        key = network.module, about.images, about.mean, about.std  # twins may share a module
+        if key not in known:
+            sides = [side.of(about.images) for side in (context.train, context.test)]
+            known[key] = Features(*(_features(network, side) for side in sides))
+        return known[key]
+
+    def beside(networks: Sequence[LoadedNetwork]) -> Features:
+        each = [features(network) for network in networks]
+        return Features(np.hstack([one.train for one in each]), np.hstack([one.test for one in each]))
+
+    asked = track([context.predictor, *untrained(context, TWINS)], "features of the network and of untrained twins")
+    trained, *twins = [beside(each.networks) for each in asked]
+    begun = [features(each) if isinstance(each, LoadedNetwork) else each for each in as_begun(context)]
     return probe(context, trained, twins, begun)
 
 
@@ -137,9 +151,9 @@ def probe(
     )
 
 
-def _features(network: LoadedNetwork, context: Audited) -> Features:
-    sides = [side.of(network.about.images) for side in (context.train, context.test)]
-    return Features(*(np.concatenate([network.features(batch) for batch in side.batches()]) for side in sides))
+def _features(network: LoadedNetwork, side: Dataset) -> NDArray[np.float32]:
+    parts = [network.features(batch) for batch in side.batches()]
+    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
 
 def _as_begun(context: Audited, begun: Features | str | None) -> Figure | None:
