@@ -62,7 +62,7 @@ def test_a_stage_that_has_not_run_is_named(demo_params: Params, tmp_path: Path) 
 def test_a_file_that_is_absent_is_named(
     absent: str, results: Callable[[Task], Path], task: Task, demo_params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cxrflow.report.page.training_panel", lambda *_: b"<svg></svg>")  # which takes its time
+    monkeypatch.setattr("cxrflow.report.figures.training_panel", lambda *_: b"<svg></svg>")  # which takes its time
     folder = results(task)
     (folder / absent).unlink()
     with pytest.raises(CxrflowError, match=f"{absent} is absent"):

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup, escape
 
 from cxrflow.csv_files import to_csv
+from cxrflow.evaluation.plots import CONFUSION, TRAINING, training_panel
+from cxrflow.report.read import read_svg
 from cxrflow.statistics.figure import Figure
 from cxrflow.task import Task
 
@@ -52,6 +55,24 @@ def tables(figures: Mapping[str, Any], curves: Mapping[str, Any], task: Task) ->
         "within": _csv([(*at, *_parts(found)) for *at, found in within], ["source", "pair", *of_figure]),
         "calibration": _csv([(*at, *_parts(found)) for *at, found in sure], ["curve", "x", *of_figure]),
     }
+
+
+def plots(folder: Path, task: Task) -> dict[str, list[Markup]]:
+    """The plots of an evaluation by figure of the page, each of one panel or more."""
+    files = {
+        "confusion": [f"confusion-{key}" for key in CONFUSION],
+        "curves": [f"curves-{name}" for name in task.order],
+        "within": ["within_sources"],
+        "calibration": ["reliability", "abstention"],
+    }
+    return {figure: [read_svg(folder / f"{name}.svg") for name in names] for figure, names in files.items()}
+
+
+def training(history: pd.DataFrame, task: Task, chosen: int | None) -> dict[str, Any]:
+    """The curves of a network's training, ``panels``, and their numbers, ``csv``; ``chosen`` is the epoch kept."""
+    panels = [training_panel(history, task, chosen, key) for key in TRAINING]
+    said = history.assign(epoch=history.epoch + 1)  # people count from 1
+    return {"panels": [Markup(svg.decode()) for svg in panels], "csv": to_csv(said).decode()}  # noqa: S704
 
 
 def _parts(figure: Figure) -> tuple[float | None, ...]:

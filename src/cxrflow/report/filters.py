@@ -1,9 +1,12 @@
-"""Template filters that format figures as HTML."""
+"""The environment of the templates: filters that format figures as HTML."""
 
 import json
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from cxrflow.evaluation.tables import pair_in_words
+from cxrflow.report.figures import drawn
 from cxrflow.statistics.figure import Figure
 
 
@@ -22,3 +25,20 @@ def restated(shown: Figure) -> Markup:
         return figure(shown)
     numbers = json.dumps([shown.value, shown.low, shown.high])
     return Markup("<span data-restated='{}'>{}</span>").format(numbers, figure(shown))
+
+
+def environment() -> Environment:
+    """Where the templates of the pages are, and their filters."""
+    made = Environment(
+        loader=PackageLoader("cxrflow", "report"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["figure"] = figure
+    made.filters["drawn"] = drawn
+    made.filters["pair"] = pair_in_words
+    made.filters["restated"] = restated
+    made.filters["by_kind"] = lambda rows: {row["kind"]: row for row in rows}
+    return made

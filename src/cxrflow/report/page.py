@@ -10,21 +10,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError, select_autoescape
+from jinja2 import UndefinedError
 from markupsafe import Markup
 
 import cxrflow
 from cxrflow.audit.words import SIGNS
 from cxrflow.bundle import Bundle
 from cxrflow.bundle_files import read_description
-from cxrflow.csv_files import to_csv
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.operating import point_names
-from cxrflow.evaluation.plots import CONFUSION, TRAINING, training_panel
 from cxrflow.evaluation.seen import SEEN
-from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.files import write_whole
 from cxrflow.images.examples import examples_file, step_names
 from cxrflow.metadata.overlap import meeting
@@ -32,10 +28,9 @@ from cxrflow.model_card import CARD, with_starts, with_verdicts
 from cxrflow.params import Params
 from cxrflow.passport import described
 from cxrflow.records import are_drawn
-from cxrflow.report import filters
 from cxrflow.report.answer import answer
-from cxrflow.report.figures import drawn as drawn_in
-from cxrflow.report.figures import tables
+from cxrflow.report.figures import plots, tables, training
+from cxrflow.report.filters import environment
 from cxrflow.report.key import KEY, Key
 from cxrflow.report.read import (
     COUNT,
@@ -55,7 +50,6 @@ from cxrflow.report.read import (
 from cxrflow.report.tables import labelled
 from cxrflow.state import number
 from cxrflow.statistics.figure import Figure, in_words
-from cxrflow.task import Task
 
 _LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "opencv-python-headless", "pydicom", "scikit-learn", "dvc")
 
@@ -122,7 +116,7 @@ def write_report(params: Params, results: Path) -> Path:
         sides=sides_of(read_csv(results / "metadata" / "shares.csv", SHARES), bundle.task),
         steps=[read_picture(results / "images" / examples_file(number)) for number in range(len(bundle.steps))],
         curves=[
-            _curves(history[history.network == k], bundle.task, network.epoch)
+            training(history[history.network == k], bundle.task, network.epoch)
             for k, network in enumerate(bundle.networks, start=1)
         ],
         audit=audit,
@@ -144,23 +138,6 @@ def write_evaluation(params: Params, bundle: Bundle, root: Path, out: Path, ledg
     """
     card = read_text(out / CARD)
     return _write(out / "index.html", _Shown(params, bundle, root, out, out, ledger, card, run=None))
-
-
-def _curves(history: pd.DataFrame, task: Task, chosen: int | None) -> dict[str, Any]:
-    panels = [training_panel(history, task, chosen, key) for key in TRAINING]
-    said = history.assign(epoch=history.epoch + 1)  # people count from 1
-    return {"panels": [Markup(svg.decode()) for svg in panels], "csv": to_csv(said).decode()}  # noqa: S704
-
-
-def _plots(folder: Path, task: Task) -> dict[str, list[Markup]]:
-    """The plots of an evaluation by figure of the page, each of one panel or more."""
-    files = {
-        "confusion": [f"confusion-{key}" for key in CONFUSION],
-        "curves": [f"curves-{name}" for name in task.order],
-        "within": ["within_sources"],
-        "calibration": ["reliability", "abstention"],
-    }
-    return {figure: [read_svg(folder / f"{name}.svg") for name in names] for figure, names in files.items()}
 
 
 def _met(figures: dict[str, Any]) -> list[str]:
@@ -206,7 +183,7 @@ def _page(shown: _Shown, key: Key) -> str:
         raise damaged(metadata / "reconciliation.csv")
     drawn = are_drawn(shown.root)
     return labelled(
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             version=cxrflow.__version__,
@@ -231,7 +208,7 @@ def _page(shown: _Shown, key: Key) -> str:
             figures=figures,
             points=point_names(task),
             looked=times_looked_at(shown.ledger, figures["test_set"]["hash"]),
-            plots=_plots(shown.evaluation / "plots", task),
+            plots=plots(shown.evaluation / "plots", task),
             csv=tables(figures, with_figures(read_json(shown.evaluation / "curves.json")), task),
             next_figure=partial(next, count(1)),
             examples={
@@ -243,19 +220,3 @@ def _page(shown: _Shown, key: Key) -> str:
             panels={each["picture"]: read_picture(explained / each["picture"]) for each in explanation["examples"]},
         )
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("cxrflow", "report"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = filters.figure
-    environment.filters["drawn"] = drawn_in
-    environment.filters["pair"] = pair_in_words
-    environment.filters["restated"] = filters.restated
-    environment.filters["by_kind"] = lambda rows: {row["kind"]: row for row in rows}
-    return environment
