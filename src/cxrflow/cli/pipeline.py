@@ -201,10 +201,22 @@ def audit(params: ParamsFile = PARAMS) -> None:
     print_verdicts(run(audited))
 
 
-@command(commands, "Flow", "cxrflow report")
+@command(commands, "Flow", "cxrflow report", "cxrflow report --compare results another/results")
 @alone_in(RESULTS / "report")
-def report(params: ParamsFile = PARAMS) -> None:
-    """Write a self-contained HTML report of the whole run."""
+def report(
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Two folders of results: write a page of both, side by side.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the page of both (results/compared).")] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Write a self-contained HTML report of the whole run, or of two runs side by side."""
+    from cxrflow.report.compare import write_comparison
     from cxrflow.report.page import write_report
 
-    say(f"Report: {write_report(load_params(params), RESULTS).absolute()}")
+    page = (
+        write_comparison(*compare, out or RESULTS / "compared")
+        if compare
+        else write_report(load_params(params), RESULTS)
+    )
+    say(f"Report: {page.absolute()}")

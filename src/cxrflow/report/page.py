@@ -1,8 +1,6 @@
 """The report: one self-contained HTML page, pictures included, that loads nothing from the network."""
 
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -10,14 +8,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from jinja2 import UndefinedError
 from markupsafe import Markup
 
 import cxrflow
 from cxrflow.audit.words import SIGNS
 from cxrflow.bundle import Bundle
 from cxrflow.bundle_files import read_description
-from cxrflow.errors import CxrflowError, one_line
 from cxrflow.evaluation.ledger import LEDGER, times_looked_at
 from cxrflow.evaluation.operating import point_names
 from cxrflow.evaluation.seen import SEEN
@@ -39,6 +35,7 @@ from cxrflow.report.read import (
     SHARES,
     damaged,
     fates_of,
+    of_this_version,
     read_csv,
     read_json,
     read_picture,
@@ -108,7 +105,7 @@ def write_report(params: Params, results: Path) -> Path:
     by_epoch += [f"val_{key}_{name}" for key in ("sensitivity", "ppv") for name in bundle.task.order]
     history_kinds = dict.fromkeys(by_epoch, number()) | dict.fromkeys(("network", "epoch"), COUNT)
     history = read_csv(results / "training" / "history.csv", history_kinds, number())
-    with _of_this_version():
+    with of_this_version():
         card = with_verdicts(read_text(evaluation / CARD), audit)
         card = with_starts(card, bundle, _met(read_json(evaluation / "metrics.json")), _told(audit))
     write_whole(results / "report" / CARD, card.encode())
@@ -153,23 +150,12 @@ def _told(audit: dict[str, Any]) -> list[str | None] | None:
 
 def _write(page: Path, shown: _Shown) -> Path:
     key = Key()
-    with _of_this_version():
+    with of_this_version():
         text = _page(shown, key)
     here = (shown.root, Path(shown.params.sources.root), shown.results, Path.cwd(), Path.home())
     write_whole(page, key.without_paths(text, here).encode())
     key.write(page.parent / KEY)
     return page
-
-
-@contextmanager
-def _of_this_version() -> Iterator[None]:
-    """What is missing in files that are as they were written, by their seals and columns, is of another version."""
-    try:
-        yield
-    except (UndefinedError, LookupError, TypeError, ValueError) as error:
-        raise CxrflowError(
-            f"report: the results are of another version of cxrflow ({one_line(str(error))}); run `dvc repro`."
-        ) from error
 
 
 def _page(shown: _Shown, key: Key) -> str:

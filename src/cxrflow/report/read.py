@@ -2,14 +2,16 @@
 that writes it."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from cxrflow.errors import CxrflowError
+from cxrflow.errors import CxrflowError, one_line
 from cxrflow.metadata.overlap import COLUMNS
 from cxrflow.records import SPLITS
 from cxrflow.state import Kind, number, one_of, read_bytes, read_sealed, read_table, text
@@ -93,3 +95,14 @@ def sides_of(shares: pd.DataFrame, task: Task) -> dict[str, dict[str, int]]:
     """Number of images of each class in each split."""
     counted = shares.groupby(["split", "label"]).images.sum()
     return {side: {name: int(counted.get((side, name), 0)) for name in task.order} for side in SPLITS}
+
+
+@contextmanager
+def of_this_version() -> Iterator[None]:
+    """What is missing in files that are as they were written, by their seals and columns, is of another version."""
+    try:
+        yield
+    except (UndefinedError, LookupError, TypeError, ValueError) as error:
+        raise CxrflowError(
+            f"report: the results are of another version of cxrflow ({one_line(str(error))}); run `dvc repro`."
+        ) from error
