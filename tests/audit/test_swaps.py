@@ -137,7 +137,7 @@ def test_donors_are_of_the_sources_in_which_their_class_is_frequent(hospital: Ca
     context.dataset.records["source"] = [f"s{place}" for place in places]
     assert typical(context).tolist() == [((labels == c) & (places == c)).tolist() for c in range(3)]
     context = hospital(labels)
-    context.dataset.records["source"] = np.where(np.arange(120) < 8, "s0", "s1")  # four groups, fewer than FEW
+    context.dataset.records["source"] = np.where(np.arange(120) < 18, "s0", "s1")  # nine groups are too few
     assert typical(context)[0].tolist() == (labels == 0).tolist()
     context = hospital(labels)
     halves = np.where(np.arange(120) % 20 < 11, labels, (labels + 1) % 3)  # odds 11/9, twice those of a third are 1

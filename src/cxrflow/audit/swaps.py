@@ -20,9 +20,8 @@ from scipy import fft, ndimage
 from cxrflow.audit.context import Audited
 from cxrflow.audit.pictures import Pictures, grown
 from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, any_found, black_outside, simultaneous
-from cxrflow.evaluation.limits import FEW
 from cxrflow.statistics.figure import Figure, in_percent, in_words, missing
-from cxrflow.statistics.intervals import clustered_mean, proportion
+from cxrflow.statistics.intervals import multiway_mean, proportion
 
 Images = NDArray[np.uint8]
 Positions = NDArray[np.intp]
@@ -37,6 +36,7 @@ _FRAME, _CORNER, _BORDER = 0.15, 0.2, 0.08  # shares of the side
 _AROUND = 0.03  # margin round the lungs that is left unchanged, share of the side
 _BLOCKS, _GAIN = 8, 4.0  # blocks along a side, of which spectra are taken; largest change of an amplitude
 _FREQUENT = 2.0  # odds ratio from which a source shows what tells a class; chance alone rarely reaches it
+_DONORS = 10  # groups of patients, fewer of whom stand for themselves rather than for their sources
 _ROUNDING = 1 / 12  # power of rounding to whole grey levels
 _QUALITY, _BRIGHTNESS, _BLUR = 50, 0.15, 1 / 128  # of JPEG; +-, share; sigma, share of the side
 
@@ -135,29 +135,30 @@ def _spectrum(image: Images, lungs: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 def _towards(context: Audited, change: Change) -> Figure:
     """Mean change of the other class's probability, over pictures and other classes: with the border, exposure or
-    texture of a picture of that class, minus with that of another picture of the own class."""
+    texture of a picture of that class, minus with that of another picture of the own class. The interval knows that one
+    donor serves several pictures."""
     classes, truth, groups = len(context.task.order), context.test.truth, context.test.groups
     rng = np.random.default_rng([context.seed, 6])
     foreign, shows = groups[:, None] != groups, typical(context)
+    chosen = np.stack([donors(foreign & shows[c], rng) for c in range(classes)])
     given = np.full((len(truth), classes, classes), np.nan)  # picture, class pasted from, probability
     for c in range(classes):
-        chosen = donors(foreign & shows[c], rng)
-        rows = np.flatnonzero(chosen >= 0)
+        rows = np.flatnonzero(chosen[c] >= 0)
         if len(rows):
-            given[rows, c] = context.scores([change(pictures, rows, chosen[rows]) for pictures in context.views])
+            given[rows, c] = context.scores([change(pictures, rows, chosen[c, rows]) for pictures in context.views])
     everyone = np.arange(len(truth))
-    own = given[everyone, truth]
-    gains = np.stack([given[:, c, c] - own[:, c] for c in range(classes)], axis=1)
+    gains = np.stack([given[:, c, c] - given[everyone, truth, c] for c in range(classes)], axis=1)
     gains[everyone, truth] = np.nan
-    known = np.isfinite(gains).any(axis=1)
-    if not known.any():
+    row, other = np.nonzero(np.isfinite(gains))
+    if not len(row):
         return missing("no class has pictures of two groups beside another class")
-    return clustered_mean(np.nanmean(gains[known], axis=1), groups[known])
+    by = groups[row], groups[chosen[other, row]], groups[chosen[truth[row], row]]  # picture, both donors
+    return multiway_mean(gains[row, other], *by)
 
 
 def typical(context: Audited) -> NDArray[np.bool_]:
     """For each class, the pictures of test from the sources in which its odds are at least ``_FREQUENT`` times those
-    over all sources, bool (classes, n); all of its pictures where those are of fewer than FEW groups."""
+    over all sources, bool (classes, n); all of its pictures where those are of fewer than ``_DONORS`` groups."""
     known, test = context.dataset.records, context.test
     sources, out = test.records.source.to_numpy(str), []
     for c, name in enumerate(context.task.order):
@@ -166,7 +167,7 @@ def typical(context: Audited) -> NDArray[np.bool_]:
         often = inside * (1 - whole) >= _FREQUENT * whole * (1 - inside)
         ours = test.truth == c
         most = ours & np.isin(sources, inside.index[often].astype(str))
-        out.append(most if len(set(test.groups[most])) >= FEW else ours)
+        out.append(most if len(set(test.groups[most])) >= _DONORS else ours)
     return np.stack(out)
 
 

@@ -124,6 +124,8 @@ def black_outside(context: Audited) -> str | None:
     uses = [steps.lungs_use for steps in context.predictor.bundle.steps if steps.lungs != "none"]
     if len(uses) < len(context.predictor.bundle.steps) or not set(uses) <= {"mask", "both"}:
         return None
+    if not all(view.lungs.any(axis=(1, 2)).all() for view in context.views):  # such a picture stays whole
+        return None
     return f"everything outside the lungs is black already (images.lungs_use: {', '.join(dict.fromkeys(uses))})"
 
 

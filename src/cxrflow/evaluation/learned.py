@@ -23,7 +23,7 @@ def not_learned(network: Figure, gain: Figure) -> str | None:
         return f"its macro AUROC cannot be measured ({network.reason})"
     of = f"its macro AUROC, {in_words(network)}, is"
     if network.high < CHANCE:
-        return f"{of} below chance, {CHANCE:.2f}"
+        return f"{of} below chance, {CHANCE:.2f}: it ranks the classes the wrong way round"
     if network.low <= CHANCE:
         return f"{of} not above chance, {CHANCE:.2f}, with the whole interval"
     if gain.known and gain.low <= 0:

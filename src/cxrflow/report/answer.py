@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cxrflow.audit.verdicts import simultaneous
 from cxrflow.audit.words import CLEAR
 from cxrflow.audit.words import UNTOLD as NOT_KNOWN
 from cxrflow.evaluation.learned import CHANCE, called_one_class, not_learned
-from cxrflow.evaluation.tables import pair_in_words
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.task import Task
 
 NO, IN_PART, YES, UNTOLD = "No.", "In part.", "Yes, on images like these.", "It cannot be told."
+#: A macro AUROC below this is said to be low, whatever else speaks for the network.
+LOW = 0.7
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ def answer(
     audit  None if the network was not audited on these images
     drawn  whether the test images are synthetic; ``trained_on_drawings``, whether the training images were
     Yes: it beats chance and the table without a pixel, every pair of classes is told apart within a source, and nothing
-    speaks against it. No: it does not beat chance or the table, or the audit found a shortcut.
+    speaks against it. No: it is no better than chance, worse than the table, calls nearly everything one class, or the
+    audit found a shortcut. It cannot be told: these images do not show that it beats chance and the table.
     """
     network, baseline = figures["test"]["macro_auroc"], figures["baseline"]
     why = not_learned(network, baseline["difference"])
@@ -50,31 +53,48 @@ def answer(
     if why is not None:
         told = f"This test set does not show that it tells {names} apart by their pixels: "
         told += f"{'; '.join(filter(None, (called, why)))}."
-        return Answer(NO if network.known or alarm else UNTOLD, told, against)
+        gain = baseline["difference"]
+        no = alarm or called or (network.known and network.high <= CHANCE) or (gain.known and gain.high <= 0)
+        return Answer(NO if no else UNTOLD, told, against)
     if called:
         against.append(called)
-    held, not_held = within_sources(figures["by_source"], task)
+    if network.value < LOW:
+        against.append(f"its macro AUROC is low, below {LOW}")
+    held, turned, not_held = within_sources(figures["by_source"], task)
+    against += [f"in {source} it ranks {pair} the wrong way round" for pair, source in turned]
     told = f"It tells {names} apart with a macro AUROC of {in_words(network)} over all sources"
     if held:
         where = [f"{pair} (in {', '.join(sources)})" for pair, sources in held.items()]
-        told += f"; within one source, where the hospital cannot be the answer, it tells {_listed(where)}"
+        told += f"; within one source, where the collection cannot give the class away, it tells {_listed(where)}"
         told += f", but this test set does not show it for {_listed(not_held)}." if not_held else "."
     else:
         told += ", but within no single source does this test set show that it tells any two classes apart."
     return Answer(NO if alarm else IN_PART if against or not_held else YES, told, against)
 
 
-def within_sources(by_source: dict[str, dict[str, Figure]], task: Task) -> tuple[dict[str, list[str]], list[str]]:
-    """The pairs of classes, in words, whose AUROC within some source lies above chance with its whole interval, each
-    with these sources; and the other pairs."""
+def within_sources(
+    by_source: dict[str, dict[str, Figure]], task: Task
+) -> tuple[dict[str, list[str]], list[tuple[str, str]], list[str]]:
+    """Which pairs of classes are told apart within a source, in words.
+
+    Returns the pairs whose AUROC within some source lies above chance, each with these sources; the pairs and sources
+    where it lies below; and the pairs that meet in a source and are told apart in none. Above and below are meant with
+    the whole interval, so wide that those of all pairs and sources hold together.
+    """
+    known = [figure for pairs in by_source.values() for figure in pairs.values() if figure.known]
     held: dict[str, list[str]] = {}
+    turned: list[tuple[str, str]] = []
+    not_held = []
     for a, b in task.pairs:
-        key = f"{a}_vs_{b}"
-        found = [source for source, pairs in by_source.items() if key in pairs]
-        held[pair_in_words(key, task)] = [
-            source for source in found if (figure := by_source[source][key]).known and figure.low > CHANCE
-        ]
-    return {pair: sources for pair, sources in held.items() if sources}, [pair for pair in held if not held[pair]]
+        met = {source: pairs[f"{a}_vs_{b}"] for source, pairs in by_source.items() if f"{a}_vs_{b}" in pairs}
+        wide = {source: simultaneous(figure, len(known), 0) for source, figure in met.items() if figure.known}
+        pair = f"{task.names[a]} from {task.names[b]}"
+        if above := [source for source, figure in wide.items() if figure.low > CHANCE]:
+            held[pair] = above
+        elif met:
+            not_held.append(pair)
+        turned += [(pair, source) for source, figure in wide.items() if figure.high < CHANCE]
+    return held, turned, not_held
 
 
 def _against(figures: dict[str, Any], task: Task, audit: dict[str, Any] | None, drawn: bool) -> list[str]:
@@ -92,9 +112,9 @@ def _against(figures: dict[str, Any], task: Task, audit: dict[str, Any] | None, 
         tests = len(audit["tests"])
         said.append(f"for {untold} of the audit's {tests} tests it cannot be told whether there is a shortcut")
     met = {pair for pairs in figures["by_source"].values() for pair in pairs}
-    if apart := [f"{a}_vs_{b}" for a, b in task.pairs if f"{a}_vs_{b}" not in met]:
-        pairs = _listed([pair_in_words(pair, task) for pair in apart])
-        said.append(f"no source of the test set has both classes of {pairs}, so the hospital may be the answer")
+    if apart := [(a, b) for a, b in task.pairs if f"{a}_vs_{b}" not in met]:
+        pairs = _listed([f"{task.names[a]} and {task.names[b]}" for a, b in apart])
+        said.append(f"no source of the test set has both {pairs}, so the collection may give the class away")
     if not figures["baseline"]["difference"].known:
         reason = figures["baseline"]["difference"].reason
         said.append(f"it could not be compared with a table without a pixel ({reason})")
@@ -107,5 +127,7 @@ def _against(figures: dict[str, Any], task: Task, audit: dict[str, Any] | None, 
 
 
 def _listed(parts: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """``a``, ``a and b``, ``a, b and c``; with semicolons where parts hold a comma or "and"."""
+    if len(parts) > 1 and any("," in part or " and " in part for part in parts):
+        return "; ".join(parts)
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

@@ -5,7 +5,8 @@ A group is a patient with all duplicates (``group_id`` of the record).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -84,15 +85,48 @@ def clustered_mean(values: NDArray[Any], groups: NDArray[Any], nothing: str = "n
     if n == 0:
         return missing(nothing)
     index = group_index(groups)
-    sizes = np.bincount(index).astype(float)
-    if len(sizes) < LEAST_GROUPS:
-        return missing(too_few_groups(len(sizes)))
+    count = int(index.max()) + 1
+    if count < LEAST_GROUPS:
+        return missing(too_few_groups(count))
     value = float(np.mean(values))
-    residuals = np.bincount(index, weights=np.asarray(values, np.float64) - value)
+    variance, effective = _variance(np.asarray(values, np.float64) - value, index)
+    half = float(stats.t.ppf(0.975, effective - 1) * np.sqrt(variance))
+    return Figure(value, value - half, value + half, n, count)
+
+
+def _variance(residuals: NDArray[np.float64], index: NDArray[Any]) -> tuple[float, float]:
+    """Of a mean, from residuals (n,) in groups (n,): the between-group variance, and the effective number of groups."""
+    n, sizes = len(residuals), np.bincount(index).astype(float)
     effective = max(n**2 / float((sizes**2).sum()), 2.0)
-    error = np.sqrt(effective / (effective - 1) * (residuals**2).sum()) / n
-    half = float(stats.t.ppf(0.975, effective - 1) * error)
-    return Figure(value, value - half, value + half, n, len(sizes))
+    between = float((np.bincount(index, weights=residuals) ** 2).sum())
+    return effective / (effective - 1) * between / n**2, effective
+
+
+def multiway_mean(values: NDArray[Any], *groupings: NDArray[Any]) -> Figure:
+    """Mean of any real numbers that depend on each other in several ways, such as on a patient and on a donor, with a
+    95 % interval, which is not clipped.
+
+    values: float (n,), at least one; groupings: (n,) each, the first of which gives the figure's number of groups. The
+    variance is that of ``clustered_mean`` for every grouping, less those of their intersections counted twice (Cameron,
+    Gelbach and Miller, J Bus Econ Stat 2011; 29: 238-249, equation 2.13), and at least the largest of one grouping. The
+    degrees of freedom of t are those of the grouping with the fewest. Missing if a grouping has fewer than LEAST_GROUPS
+    groups.
+    """
+    alone = [clustered_mean(values, grouping) for grouping in groupings]
+    if lacking := next((figure for figure in alone if not figure.known), None):
+        return lacking
+    residuals = np.asarray(values, np.float64) - np.mean(values)
+    labels = [group_index(grouping) for grouping in groupings]
+    single = [_variance(residuals, index) for index in labels]
+    together = sum(variance for variance, _ in single)
+    for count in range(2, len(labels) + 1):
+        for some in combinations(labels, count):
+            joint = np.unique(np.stack(some), axis=1, return_inverse=True)[1].reshape(-1)
+            together += (-1) ** (count + 1) * _variance(residuals, joint)[0]
+    error = np.sqrt(max(together, *(variance for variance, _ in single)))
+    half = float(stats.t.ppf(0.975, min(effective for _, effective in single) - 1) * error)
+    first = alone[0]
+    return replace(first, low=first.value - half, high=first.value + half)
 
 
 @dataclass(frozen=True)
