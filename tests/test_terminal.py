@@ -67,13 +67,13 @@ def test_quiet_leaves_results_alone(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "networks", "said"),
+    ("this", "together", "networks", "said"),
     [
-        (40, 1, "About 40 seconds for this network"),
-        (40, 6, "About 40 seconds for this network, at most 4 minutes for the 6 that are left"),
-        (1800, 8, "About 30 minutes for this network, at most 4.0 hours for the 8 that are left"),
-        (86_400, 5, "About 24.0 hours for this network, at most 5.0 days for the 5 that are left"),
+        (40, 40, 1, "About 40 seconds for this network"),
+        (40, 240, 6, "About 40 seconds for this network, about 4 minutes for the 6 that are left"),
+        (1800, 14_400, 8, "About 30 minutes for this network, about 4.0 hours for the 8 that are left"),
+        (86_400, 432_000, 5, "About 24.0 hours for this network, about 5.0 days for the 5 that are left"),
     ],
 )
-def test_how_long_it_takes_is_said_in_words(seconds: float, networks: int, said: str) -> None:
-    assert time_left(seconds, networks) == said
+def test_how_long_it_takes_is_said_in_words(this: float, together: float, networks: int, said: str) -> None:
+    assert time_left(this, together, networks) == said

@@ -57,7 +57,10 @@ class EpochLines(ProgressBar):
 
 
 class TimeLeft(lightning.Callback):
-    """Says once, after half a minute or the first epoch, how long this network and those after it take."""
+    """Says once, after half a minute or the first epoch, about how long this network and those after it take.
+
+    As if each of those took as long an epoch as this one, and trained for as many; this one may have been resumed.
+    """
 
     def __init__(self, networks: int) -> None:
         self._networks, self._said, self._begun, self._steps = networks, False, 0.0, 0
@@ -77,9 +80,11 @@ class TimeLeft(lightning.Callback):
         self._say(trainer, time.monotonic() - self._begun)
 
     def _say(self, trainer: lightning.Trainer, epoch_seconds: float) -> None:
-        seconds = epoch_seconds * ((trainer.max_epochs or 1) - trainer.current_epoch)
-        if not self._said and trainer.is_global_zero and seconds * self._networks >= _LONG:
-            remark(f"{time_left(seconds, self._networks)}.")
+        epochs = trainer.max_epochs or 1
+        this = epoch_seconds * (epochs - trainer.current_epoch)
+        together = this + epoch_seconds * epochs * (self._networks - 1)
+        if not self._said and trainer.is_global_zero and together >= _LONG:
+            remark(f"{time_left(this, together, self._networks)}.")
         self._said = True
 
 

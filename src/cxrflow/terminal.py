@@ -50,15 +50,16 @@ def track(items: Iterable[Item], description: str, disable: bool = False, **opti
     return progress.track(items, description, disable=disable or _Printed.quiet, **options)
 
 
-def time_left(seconds: float, networks: int) -> str:
-    """In words, how long one network and as many like it take: ``About 12 minutes for this network, at most 2.0 hours
-    for the 10 that are left``.
+def time_left(this: float, together: float, networks: int) -> str:
+    """In words, how long trainings take: ``About 12 minutes for this network, about 2.0 hours for the 10 that are
+    left``.
 
-    seconds   for one network
-    networks  that are left, this one included
+    this      seconds for the network in training
+    together  seconds for all networks that are left, this one included
+    networks  how many those are
     """
-    said = f"About {_duration(seconds)} for this network"
-    return f"{said}, at most {_duration(seconds * networks)} for the {networks} that are left" if networks > 1 else said
+    said = f"About {_duration(this)} for this network"
+    return f"{said}, about {_duration(together)} for the {networks} that are left" if networks > 1 else said
 
 
 def _duration(seconds: float) -> str:

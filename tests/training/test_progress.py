@@ -76,5 +76,19 @@ def test_the_estimate_from_steps_is_what_they_took(monkeypatch: pytest.MonkeyPat
     for second in (0.0, 6.0, 18.0, 31.0, 90.0):  # three steps in 31 seconds; the fifth look says nothing more
         monkeypatch.setattr(progress.time, "monotonic", lambda second=second: started + second)
         (left.on_train_batch_end if second else left.on_train_start)(Trainer())
-    # 31 s / 3 steps x 100 steps x 10 epochs = 10,333 s = 2.9 hours; three networks, 8.6 hours
-    assert capsys.readouterr().out == "About 2.9 hours for this network, at most 8.6 hours for the 3 that are left.\n"
+    # 31 s / 3 steps x 100 steps x 10 epochs = 10,333 s = 2.9 hours; two more of 12 epochs, 24,800 s; 9.8 hours in all
+    said = "About 2.9 hours for this network, about 9.8 hours for the 3 that are left.\n"
+    assert capsys.readouterr().out == said
+
+
+def test_the_networks_after_a_resumed_one_train_for_all_epochs(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    class Trainer:
+        max_epochs, current_epoch, is_global_zero = 100, 90, True
+
+    left, now = progress.TimeLeft(10), iter([0.0, 60.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    left.on_train_start(Trainer())
+    left.on_train_epoch_end(Trainer())
+    # 10 epochs of a minute, and nine networks of 100: 910 minutes
+    said = "About 10 minutes for this network, about 15.2 hours for the 10 that are left.\n"
+    assert capsys.readouterr().out == said
