@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from cxrflow.cli import app
 from cxrflow.cli.options import Panel
+from cxrflow.terminal import set_quiet
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = {name: command for name, command in GROUP.commands.items() if not command.hidden}
@@ -35,6 +36,13 @@ def test_panels_and_examples_are_shown() -> None:
     at = [shown.index(f"─ {panel} ─") for panel in get_args(Panel)]
     assert at == sorted(at)
     assert "cxrflow cross-validate --folds 5" in CliRunner().invoke(app, ["cross-validate", "--help"]).output
+
+
+def test_quiet_alone_shows_the_help_as_nothing_does() -> None:
+    alone, quiet = CliRunner().invoke(app, []), CliRunner().invoke(app, ["--quiet"])
+    set_quiet(False)
+    assert "─ Flow ─" in alone.output
+    assert (quiet.exit_code, quiet.output) == (alone.exit_code, alone.output)
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -32,6 +32,7 @@ for group in (lists, pipeline, use, studies, packages):
 
 @app.callback(invoke_without_command=True)
 def common(
+    context: typer.Context,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print results and errors only: no progress.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
@@ -40,6 +41,9 @@ def common(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)  # empty where rich has printed it
+        raise typer.Exit(2)  # as without options
 
 
 class _Stopped(SystemExit):
