@@ -91,6 +91,16 @@ def test_a_torch_that_does_not_load_is_a_failure(monkeypatch: pytest.MonkeyPatch
     assert found["machine device"]["found"].startswith("unknown: libtorch.so")
 
 
+def test_a_torch_that_is_lacking_is_not_loaded_whatever_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(f"No module named {name}")
+
+    monkeypatch.setattr(doctor, "_requirements", lambda package: [doctor.Requirement("torch<0.2,>=0.1")])
+    monkeypatch.setattr(doctor, "import_module", absent)
+    (check,) = doctor._base()
+    assert check.found == "lacks torch<0.2,>=0.1"
+
+
 @pytest.mark.parametrize(("java", "complete"), [(None, False), ("1.8.0_392", False), ("17.0.9", True), ("21", True)])
 def test_spark_takes_java_17(monkeypatch: pytest.MonkeyPatch, java: str | None, complete: bool) -> None:
     monkeypatch.setattr(doctor, "_java", lambda: java)

@@ -91,7 +91,7 @@ def _base() -> Iterator[Check]:
         return
     lacking = [lack for need in needed for lack in _lacking(need)]
     yield Check("base", "packages", _counted(len(needed), lacking), _install(lacking))
-    if not any(lack.startswith("torch>") for lack in lacking):
+    if not any(Requirement(lack).name == "torch" for lack in lacking):
         try:
             import_module("torch")
         except Exception as error:  # a library that does not load raises OSError and others
