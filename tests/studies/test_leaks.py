@@ -39,11 +39,16 @@ def test_each_leak_lets_in_what_it_says(
     params, records, task = short(), grouped.records, grouped.task
     with_children = params.metadata.model_copy(update={"paediatric": "train"})
     few = params.evaluation.model_copy(update={"bootstrap": 40})
-    params = params.model_copy(update={"metadata": with_children, "evaluation": few})
+    (tmp_path / "demo" / "truth" / "opacity").mkdir(parents=True)
+    demo = params.sources.model_copy(update={"root": str(tmp_path / "demo")})
+    params = params.model_copy(update={"metadata": with_children, "evaluation": few, "sources": demo})
     trained: dict[str, pd.DataFrame] = {}
     follow: list[int] = []
 
-    def train(dataset: Dataset, images: Any, recipe: Any, out: Path, features: Path, to_follow: int) -> None:
+    def train(
+        dataset: Dataset, images: Any, recipe: Any, out: Path, features: Path, to_follow: int, drawn: bool = False
+    ) -> None:
+        assert drawn
         follow.append(to_follow)
         trained[f"{out.parent.name}/{out.name}"] = dataset.records
 
@@ -123,6 +128,7 @@ def test_rows_are_counted_by_image(
     measured = []
     monkeypatch.setattr(module, "measure_leaks", lambda *given: measured.append(given))
     leaks(root, short(two_classes), engine, 2, 1, tmp_path / "out")
-    ((dataset, counted, *_),) = measured
+    ((dataset, counted, params, *_),) = measured
+    assert params.sources.root == str(root)  # which says whether the images are drawn
     assert counted.to_dict() == {"rsna:i": 2, "rsna:j": 1}
     assert sorted(dataset.records.image_id) == [f"mine:{k}.png" for k in range(4)]

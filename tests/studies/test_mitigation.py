@@ -101,6 +101,7 @@ def test_it_runs_from_the_files_of_the_collections_to_the_figures(
 
     def study(dataset: Any, params: Params, *rest: Any) -> dict[str, Any]:
         sizes.append((len(dataset), dataset.size, sorted(set(dataset.records.source))))
+        assert params.sources.root == str(root)  # which says whether the images are drawn
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "cross_validate", study)

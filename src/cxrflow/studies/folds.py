@@ -60,15 +60,20 @@ def enter_together(weights: list[str], scored: pd.DataFrame, metrics: Path, ledg
     return together
 
 
-def kept_records(sources: Path, params: Params, engine: Engine, out: Path) -> tuple[pd.DataFrame, Root]:
-    """The kept records of the collections below ``sources``, and where their paths lead.
+def reading_all(sources: Path, params: Params) -> Params:
+    """The parameters with ``sources`` as the folder of collections, all of which are read."""
+    there = params.sources.model_copy(update={"root": str(sources), "collections": None})
+    return params.model_copy(update={"sources": there})
+
+
+def kept_records(params: Params, engine: Engine, out: Path) -> tuple[pd.DataFrame, Root]:
+    """The kept records of the collections, and where their paths lead.
 
     out  folder for the fingerprints
     Raises CxrflowError as ``build_records``.
     """
     metadata = params.metadata.model_copy(update={"files": "required"})
-    there = params.sources.model_copy(update={"root": str(sources), "collections": None})
-    built = build_records(there, metadata, params.task, engine, out)
+    built = build_records(params.sources, metadata, params.task, engine, out)
     return built.records[built.records.left_out.isna()].reset_index(drop=True), built.root
 
 

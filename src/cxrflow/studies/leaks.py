@@ -19,11 +19,20 @@ from cxrflow.images.prepare import prepare_images
 from cxrflow.metadata.groups import folds_of
 from cxrflow.params import Augmentation, Params, first_member
 from cxrflow.predictor import Predictor
+from cxrflow.records import are_drawn
 from cxrflow.sources import find_collections, rsna
 from cxrflow.statistics.figure import in_words, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
-from cxrflow.studies.folds import FOLD, enter_together, kept_records, one_process, only_trained, train_or_val
+from cxrflow.studies.folds import (
+    FOLD,
+    enter_together,
+    kept_records,
+    one_process,
+    only_trained,
+    reading_all,
+    train_or_val,
+)
 from cxrflow.studies.leaked import LEAKS, compared, exchanged, figure_names, given_away, listed_again
 from cxrflow.task import Task
 from cxrflow.terminal import console, remark
@@ -42,9 +51,9 @@ def leaks(sources: Path, params: Params, engine: Engine, folds: int, seeds: int,
     Raises CxrflowError if RSNA is missing, and as ``build_records`` and ``train``.
     """
     one_process("leaks")
-    params = first_member(params)
+    params = reading_all(sources, first_member(params))
     rows = rows_of_images(sources)
-    records, root = kept_records(sources, params, engine, out)
+    records, root = kept_records(params, engine, out)
     store = prepare_images(records, root, params.images, engine, out / "images")
     return measure_leaks(Dataset.join(records, store, params.task), rows, params, folds, seeds, out)
 
@@ -110,7 +119,8 @@ def measure_leaks(
             place = out / f"fold{number}" / "-".join([*leak.learned, leak.choose, str(leak.seed + seed)])
             recipe = params.training.model_copy(update={"seed": params.training.seed + leak.seed + seed})
             sides = dataset.where(used["at"]).divided(used.split.to_numpy())
-            train(sides, params.images, recipe, place, features=out / "features", to_follow=to_follow)
+            drawn = are_drawn(Path(params.sources.root))
+            train(sides, params.images, recipe, place, features=out / "features", to_follow=to_follow, drawn=drawn)
             predictor = Predictor(place / "bundle")
             changes = params.training.augmentation if leak.augmented else None
             parts.append(_scores(predictor, dataset.where(test["at"]), changes, number))

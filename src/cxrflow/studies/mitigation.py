@@ -20,7 +20,7 @@ from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.statistics.within import within_sources
 from cxrflow.studies.cross_validate import cross_validate
-from cxrflow.studies.folds import kept_records
+from cxrflow.studies.folds import kept_records, reading_all
 from cxrflow.studies.leave_one_out import leave_one_out
 from cxrflow.task import Task
 from cxrflow.terminal import console, remark
@@ -58,8 +58,9 @@ def mitigation(
         raise CxrflowError(
             f"mitigation: unknown name {unknown[0]}; the names are: {', '.join(MITIGATIONS)}{near or '.'}"
         )
+    params = reading_all(sources, params)
     each = {name: with_mitigation(params, name) for name in names}  # first: one that cannot be stops before any work
-    records, root = kept_records(sources, params, engine, out)
+    records, root = kept_records(params, engine, out)
     found: dict[str, Any] = {}
     held = records.source.nunique()
     for number, (name, changed) in enumerate(each.items(), start=1):
