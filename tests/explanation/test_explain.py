@@ -21,7 +21,9 @@ from cxrflow.task import Task
 def explained(tiny: Callable, demo_params: Params, tmp_path: Path) -> Callable[..., dict]:
     """Explains a network that calls every second image of each class the next class; as the stage returns it."""
 
-    def run(task: Task, change: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table) -> dict:
+    def run(
+        task: Task, change: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table, networks: int = 1
+    ) -> dict:
         dataset: Dataset
         dataset, images = tiny(48, task)
         dataset = dataset.split("val")
@@ -36,9 +38,11 @@ def explained(tiny: Callable, demo_params: Params, tmp_path: Path) -> Callable[.
         predictor = SimpleNamespace(
             check_task=lambda task: None,
             bundle=SimpleNamespace(steps=[images]),
-            heat_maps=lambda views, label: [np.full(views[0].shape, task.order.index(label) / k, np.float32)],
-            by_view=[(0, None)],
-            networks=[None],
+            heat_maps=lambda views, label: (
+                [np.full(views[0].shape, task.order.index(label) / k, np.float32)] * networks
+            ),
+            by_view=[(0, None)] * networks,
+            networks=[None] * networks,
         )
         explanation = demo_params.explanation.model_copy(update={"per_class": 2})
         return explain(predictor, dataset, table, tmp_path, explanation, tmp_path / "out")  # type: ignore[arg-type]
@@ -75,6 +79,22 @@ def test_each_example_shows_its_own_picture(explained: Callable[..., dict], task
         grey = cv2.imread(str(tmp_path / "out" / example["picture"]), cv2.IMREAD_GRAYSCALE)[:, :320]
         thirds = [grey[:, 100 * k : 100 * k + 100].mean() for k in range(3)]
         assert task.order[int(np.argmax(thirds))] == example["label"]
+
+
+@pytest.mark.parametrize(("networks", "rows", "across"), [(1, 1, 2), (2, 2, 2), (3, 2, 3), (4, 2, 3)])
+def test_the_maps_of_many_networks_stand_in_rows(
+    explained: Callable[..., dict], task: Task, tmp_path: Path, networks: int, rows: int, across: int
+) -> None:
+    (first, *_) = explained(task, networks=networks)["examples"]
+    picture = cv2.imread(str(tmp_path / "out" / first["picture"]))
+    assert picture.shape == (320 * rows, 320 * across, 3)
+    empty = [
+        bool((picture[320 * row : 320 * row + 320, 320 * at : 320 * at + 320] == 255).all())
+        for row in range(rows)
+        for at in range(across)
+    ]
+    shown = networks + (1 if networks == 1 else 2)  # the radiograph, the mean, and of several networks each
+    assert empty == [False] * shown + [True] * (rows * across - shown)
 
 
 def test_predictions_of_other_images_are_refused(explained: Callable[..., dict], task: Task) -> None:

@@ -111,7 +111,7 @@ def _example(shown: HeatMaps, row: Any, out: Path) -> dict[str, Any]:
     if len(shown.predictor.networks) > 1:
         maps += shown.each(row.Index, row.prediction)
     pictures = [cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), *(overlay(image, heat) for heat in maps)]
-    panel = np.concatenate([_enlarged(picture) for picture in pictures], axis=1)
+    panel = _in_rows([_enlarged(picture) for picture in pictures])
     name = f"{row.label}-{'right' if row.prediction == row.label else 'wrong'}-{shown.canvas.rows[row.Index]}.png"
     done, content = cv2.imencode(".png", panel)
     if not done:
@@ -125,6 +125,15 @@ def _example(shown: HeatMaps, row: Any, out: Path) -> dict[str, Any]:
         "score": round(float(row.score), 4),
         "picture": name,
     }
+
+
+def _in_rows(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The pictures side by side, of more than three two or three to a row, so that a phone shows them large enough."""
+    across = len(pictures) if len(pictures) <= 3 else 2 if len(pictures) == 4 else 3
+    white = [np.full_like(pictures[0], 255)] * (-len(pictures) % across)
+    filled = [*pictures, *white]
+    rows = [np.concatenate(filled[at : at + across], axis=1) for at in range(0, len(filled), across)]
+    return np.concatenate(rows, axis=0)
 
 
 def _enlarged(picture: NDArray[Any]) -> NDArray[np.uint8]:
