@@ -43,6 +43,9 @@ ROWS = {
     "resnet18-1": ("iteration1", "resnet18", 1.00, 0.07),
     "resnet18-2": ("iteration2", "resnet18", 0.85, 0.55),
 }
+#: The paper's learning rate; at it COVID-Net learned nothing here (docs/paper.md), so its authors' takes its place
+#: (Wang and Wong 2020, section 2.4).
+RATE, RATES = 2e-4, {"covidnet_small": 2e-5}
 #: Side of the paper's pictures, pixels.
 SIZES = {"iteration1": 224, "iteration2": 480}
 #: Share of COVID-19 in the paper's test set.
@@ -65,6 +68,7 @@ def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]
         f"{over}:training.model": model,
         f"{over}:training.epochs": str(epochs),
         f"{over}:images.size": str(SIZES[iteration] // shrink),
+        f"{over}:training.learning_rate": str(RATES.get(model, RATE)),
     }
     experiment = f"paper-{name}-{epochs}-{shrink}"
     settings = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
