@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cxrflow.cli import app
 from cxrflow.params import Params
+from cxrflow.records import TRUTH
 from cxrflow.state import read_sealed, write_sealed
 from cxrflow.task import Task
 
@@ -29,7 +30,8 @@ def runs(results: Callable[[Task], Path], task: Task, demo_params: Params, tmp_p
     for k, folder in enumerate((first, second)):
         shutil.copytree(results(task), folder)
         params = demo_params.model_dump(mode="json")
-        params["overrides"], params["training"]["epochs"] = [], (3, 7)[k]
+        # As `cxrflow params` writes it: the overrides that it names are applied, and their files lie elsewhere.
+        params["overrides"], params["training"]["epochs"] = "real", (3, 7)[k]
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
         scores = np.random.default_rng(k).dirichlet(np.ones(3), IMAGES)
         right = np.arange(3) == (np.arange(IMAGES) % 3)[:, None]
@@ -88,4 +90,42 @@ def test_runs_of_other_questions_are_refused(
     shutil.copy(runs[0] / "params.yaml", other)
     done = CliRunner().invoke(app, ["report", "--compare", str(runs[0]), str(other), "--out", str(tmp_path / "out")])
     assert done.exit_code == 1
-    assert "their classes differ; compare runs of one task" in str(done.exception)
+    assert "their classes, findings or positive class differ; compare runs of one task" in str(done.exception)
+
+
+def test_runs_with_another_positive_class_are_refused(
+    runs: list[Path], results: Callable[[Task], Path], task: Task, tmp_path: Path
+) -> None:
+    other = results(Task(classes=task.classes, positive=task.order[1], names=task.names))
+    for name in ("params.yaml", "evaluation/predictions.csv"):
+        shutil.copy(runs[1] / name, other / name)
+    done = CliRunner().invoke(app, ["report", "--compare", str(runs[0]), str(other), "--out", str(tmp_path / "out")])
+    assert "positive class differ" in str(done.exception)
+
+
+def test_the_same_images_under_other_names_have_no_difference_and_the_page_says_so(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    predictions = runs[1] / "evaluation" / "predictions.csv"
+    predictions.write_text(predictions.read_text().replace("hospital:mrn-", "copy:mrn-"))
+    page = compared(runs, tmp_path / "out")
+    assert "paired" not in page
+    assert "with other identifiers (<code>image_id</code>) in each run: no difference is computed" in page
+
+
+def test_drawings_are_said_to_be(runs: list[Path], tmp_path: Path) -> None:
+    assert "drawings" not in compared(runs, tmp_path / "before")
+    params = yaml.safe_load((runs[1] / "params.yaml").read_text())
+    params["sources"]["root"] = "drawn"  # beside the results, as data/demo is
+    (runs[1] / "params.yaml").write_text(yaml.safe_dump(params))
+    (runs[1].parent / "drawn" / TRUTH / "opacity").mkdir(parents=True)
+    page = compared(runs, tmp_path / "out")
+    assert page.index("Run <b>B</b>") < page.index("Its radiographs are drawings")
+    assert page.count("Its radiographs are drawings") == 1
+
+
+def test_out_without_compare_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["report", "--out", "elsewhere"])
+    assert done.exit_code == 1
+    assert "--out is for --compare" in str(done.exception)

@@ -22,6 +22,7 @@ from cxrflow.cli.options import (
     command,
     load,
 )
+from cxrflow.errors import CxrflowError
 from cxrflow.params import steps_of
 from cxrflow.params_file import load_params, resolved_yaml, set_run
 from cxrflow.terminal import say
@@ -207,13 +208,19 @@ def report(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Two folders of results: write a page of both, side by side.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the page of both (results/compared).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page of both; only with --compare (results/compared).")
+    ] = None,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Write a self-contained HTML report of the whole run, or of two runs side by side."""
     from cxrflow.report.compare import write_comparison
     from cxrflow.report.page import write_report
 
+    if out and not compare:
+        raise CxrflowError(
+            f"report: --out is for --compare; the report of this run is written to {RESULTS / 'report'}. Leave it out."
+        )
     page = (
         write_comparison(*compare, out or RESULTS / "compared")
         if compare

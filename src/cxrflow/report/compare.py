@@ -16,7 +16,7 @@ from cxrflow.evaluation.differences import differences
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.files import write_whole
 from cxrflow.params import Params
-from cxrflow.params_file import load_params
+from cxrflow.records import are_drawn
 from cxrflow.report.filters import environment
 from cxrflow.report.key import KEY, Key
 from cxrflow.report.read import of_this_version, read_json, read_picture, with_figures
@@ -24,17 +24,19 @@ from cxrflow.report.tables import labelled
 from cxrflow.statistics.figure import Figure
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
+from cxrflow.yaml_files import read_yaml
 
 _OF_A_CLASS = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "auroc": "AUROC"}
 
 
 @dataclass(frozen=True)
 class _Side:
-    """A run: its folder of results, and what the page shows of it."""
+    """A run: its folder of results, and what the page shows of it. ``drawn``: its images are the demo's."""
 
     folder: Path
     params: Params
     bundle: Bundle
+    drawn: bool
     figures: dict[str, Any]
     audit: dict[str, Any]
     examples: list[dict[str, Any]]
@@ -49,8 +51,10 @@ def write_comparison(a: Path, b: Path, out: Path) -> Path:
     """
     with of_this_version():
         sides = [_read(folder) for folder in (a, b)]
-        if sides[0].bundle.task.classes != sides[1].bundle.task.classes:
-            raise CxrflowError(f"{a} and {b}: their classes differ; compare runs of one task.")
+        if not sides[0].bundle.task.same_question(sides[1].bundle.task):
+            raise CxrflowError(
+                f"{a} and {b}: their classes, findings or positive class differ; compare runs of one task."
+            )
         key = Key()
         page = _page(sides, key)
     here = [part for side in sides for part in (side.folder, Path(side.params.sources.root))]
@@ -60,10 +64,14 @@ def write_comparison(a: Path, b: Path, out: Path) -> Path:
 
 
 def _read(folder: Path) -> _Side:
+    # The file is the result of the overrides that it names; they are not applied again.
+    params = Params.model_validate(read_yaml(folder / "params.yaml", "file of resolved parameters"))
+    bundle = read_description(folder / "training" / "bundle")
     return _Side(
         folder=folder,
-        params=load_params(folder / "params.yaml"),
-        bundle=read_description(folder / "training" / "bundle"),
+        params=params,
+        bundle=bundle,
+        drawn=bundle.drawn or are_drawn(folder.absolute().parent / params.sources.root),
         figures=with_figures(read_json(folder / "evaluation" / "metrics.json")),
         audit=read_json(folder / "audit" / "audit.json"),
         examples=read_json(folder / "explanation" / "explanation.json")["examples"],
@@ -76,6 +84,7 @@ def _page(sides: list[_Side], key: Key) -> str:
         [each | {"url": read_picture(side.folder / "explanation" / each["picture"])} for each in side.examples]
         for side in sides
     ]
+    paired = _paired(a, b)
     questions = dict.fromkeys(name for side in sides for name in side.audit["tests"])
     return labelled(
         environment()
@@ -84,9 +93,10 @@ def _page(sides: list[_Side], key: Key) -> str:
             version=cxrflow.__version__,
             task=a.bundle.task,
             sides=list(zip("AB", sides, pictures, strict=True)),
-            same=a.figures["test_set"]["hash"] == b.figures["test_set"]["hash"],
+            same=_same_images(a, b),
+            paired=bool(paired),
             params=differing(*(yaml.safe_load(key.parameters(side.params)) for side in sides)),
-            rows=_rows(a, b),
+            rows=_rows(a, b, paired),
             questions=[[side.audit["tests"].get(name) for side in sides] for name in questions],
             signs=SIGNS,
             key=key,
@@ -106,9 +116,9 @@ def differing(a: dict[str, Any], b: dict[str, Any], under: str = "") -> list[tup
     return found
 
 
-def _rows(a: _Side, b: _Side) -> list[tuple[str, Figure, Figure, Figure | None]]:
+def _rows(a: _Side, b: _Side, paired: dict[str, dict[str, Figure]]) -> list[tuple[str, Figure, Figure, Figure | None]]:
     """Name, A and B of each figure on test, and the paired difference where it is computed."""
-    task, paired, sides = a.bundle.task, _paired(a, b), (a.figures, b.figures)
+    task, sides = a.bundle.task, (a.figures, b.figures)
 
     def row(said: str, found: list[Figure], difference: str = "") -> tuple[str, Figure, Figure, Figure | None]:
         return said, found[0], found[1], paired[difference]["difference"] if difference in paired else None
@@ -125,9 +135,13 @@ def _rows(a: _Side, b: _Side) -> list[tuple[str, Figure, Figure, Figure | None]]
     return rows
 
 
+def _same_images(a: _Side, b: _Side) -> bool:
+    return bool(a.figures["test_set"]["hash"] == b.figures["test_set"]["hash"])
+
+
 def _paired(a: _Side, b: _Side) -> dict[str, dict[str, Figure]]:
-    """``differences`` of the stored probabilities; empty if the test images differ."""
-    if a.figures["test_set"]["hash"] != b.figures["test_set"]["hash"]:
+    """``differences`` of the stored probabilities; empty if the test images, or their identifiers, differ."""
+    if not _same_images(a, b):
         return {}
     task, how = a.bundle.task, a.params.evaluation
     tables = [read_predictions(side.folder / "evaluation" / "predictions.csv", task) for side in (a, b)]
