@@ -15,10 +15,18 @@ from cxrflow.files import write_whole
 from cxrflow.params import IMAGENET, SCRATCH, Params
 
 KEY = "key.csv"
-#: Keys of parameters that hold a folder, a file or an address, and how values begin that are none.
-_PLACES, _NOT_PLACES = ("root", "start", "master"), (SCRATCH, IMAGENET, "local")
-#: What follows a folder in a path, as far as it can be told from the words after it.
-_REST = r"(?:/[^\s<>\"'`,;:()]*)?(?![\w-])"
+#: Keys of parameters that hold a folder, a file or an address, and their values that are none.
+_PLACES, _NO_PLACE = ("root", "start", "master"), re.compile(rf"{SCRATCH}|{IMAGENET}|local(\[[\d*, ]+\])?")
+#: A path in a folder may hold blanks, commas, brackets: where it ends is unknown, so it goes on to the end of the text.
+_REST = r"(?:[/ ][^<\"\n]*)?(?![\w-])"
+#: How templates, ``html`` and matplotlib write what HTML reserves.
+_ESCAPED = {
+    "&": "&(?:amp;)?",
+    "<": "&lt;",
+    ">": "(?:>|&gt;)",
+    "'": "(?:'|&#39;|&#x27;|&apos;)",
+    '"': "(?:&#34;|&quot;)",
+}
 
 
 class Key:
@@ -35,18 +43,22 @@ class Key:
 
     def without(self, text: str, kind: str, names: Iterable[str]) -> str:
         """The text with a number in place of each of the names."""
-        for name in sorted(names, key=len, reverse=True):
-            if name in text:
-                text = text.replace(name, self.of(kind, name))
-        return text
+        longest_first = sorted(filter(None, names), key=len, reverse=True)
+        if not longest_first:
+            return text
+        return re.sub("|".join(map(re.escape, longest_first)), lambda found: self.of(kind, found[0]), text)
 
     def without_paths(self, page: str, folders: Iterable[Path]) -> str:
-        """The HTML page with a number in place of each path that lies in one of the folders of this machine."""
+        """The HTML page with a number in place of each path that lies in one of the folders of this machine, together
+        with what follows it up to the end of the line or of the element's text."""
         named = {path for folder in folders for path in (folder.absolute(), folder.resolve()) if path != Path("/")}
-        for folder in sorted(map(str, named), key=len, reverse=True):
-            pattern = rf"(?<![\w./:-]){re.escape(html.escape(folder))}{_REST}"
-            page = re.sub(pattern, lambda found: self.of("path", html.unescape(found[0])), page)
-        return page
+        longest_first = sorted(map(str, named), key=len, reverse=True)
+        if not longest_first:
+            return page
+        anywhere = "|".join("".join(_ESCAPED.get(c, re.escape(c)) for c in folder) for folder in longest_first)
+        return re.sub(
+            rf"(?<![\w./:-])(?:{anywhere}){_REST}", lambda found: self.of("path", html.unescape(found[0])), page
+        )
 
     def parameters(self, params: Params) -> str:
         """All parameters as YAML, with a number in place of each folder, file and address of this machine."""
@@ -57,7 +69,7 @@ class Key:
             return {name: self._placed(each, name) for name, each in value.items()}
         if isinstance(value, list):
             return [self._placed(each) for each in value]
-        if key in _PLACES and not str(value).startswith(_NOT_PLACES):
+        if key in _PLACES and not _NO_PLACE.fullmatch(str(value)):
             return self.of("path", str(value))
         return value
 
