@@ -12,6 +12,8 @@ import pytest
 
 import cxrflow
 from cxrflow.audit.words import SIGNS
+from cxrflow.bundle import Bundle
+from cxrflow.bundle_files import write_description
 from cxrflow.errors import CxrflowError
 from cxrflow.model_card import CARD
 from cxrflow.params import Params
@@ -160,6 +162,38 @@ def test_the_parts_of_the_page_are_there_in_their_order(shown: tuple[Task, Path,
     assert page.count("data:image/png;base64,") == 2 + len(task.order)
     assert page.count("data-restated=") == 5  # of three operating points, one PPV is unknown
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+
+
+def test_of_a_frozen_network_no_epoch_is_kept(
+    results: Callable[[Task], Path],
+    bundle_of: Callable[[Task], Bundle],
+    task: Task,
+    demo_params: Params,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marked = []
+    monkeypatch.setattr(
+        "cxrflow.report.figures.training_panel", lambda *asked: marked.append(asked[2]) or b"<svg></svg>"
+    )
+    folder, bundle = results(task), bundle_of(task)
+    (network,) = bundle.networks
+    seen = {}
+    for frozen in (False, True):
+        networks = (network.model_copy(update={"frozen": frozen, "epoch": 0}),)
+        write_description(folder / "training" / "bundle", bundle.model_copy(update={"networks": networks}))
+        page = write_report(demo_params, folder).read_text()
+        seen[frozen] = re.search(r'<section id="training">.*?</section>', page, re.DOTALL)[0]
+        assert ('"Used to"><div>choose the epoch' in page) == (not frozen)
+    for said in ("batches of", "The epoch with the best macro AUROC on val is kept.", "Epoch 1 is kept", "Dashed line"):
+        assert said in seen[False]
+        assert said not in seen[True]
+    for said in (
+        "is fitted, as a logistic regression; no epoch is chosen.",
+        "The last layer alone is fitted, macro AUROC",
+    ):
+        assert said in seen[True]
+        assert said not in seen[False]
+    assert marked == [0] * (len(marked) // 2) + [None] * (len(marked) // 2)
 
 
 @pytest.mark.parametrize("path", sorted(REPORT.glob("*.[hc]*")), ids=lambda path: path.name)

@@ -113,7 +113,7 @@ def write_report(params: Params, results: Path) -> Path:
         sides=sides_of(read_csv(results / "metadata" / "shares.csv", SHARES), bundle.task),
         steps=[read_picture(results / "images" / examples_file(number)) for number in range(len(bundle.steps))],
         curves=[
-            training(history[history.network == k], bundle.task, network.epoch)
+            training(history[history.network == k], bundle.task, None if network.frozen else network.epoch)
             for k, network in enumerate(bundle.networks, start=1)
         ],
         audit=audit,
