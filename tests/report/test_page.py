@@ -19,8 +19,9 @@ from cxrflow.model_card import CARD
 from cxrflow.params import Params
 from cxrflow.passport import MET, TOLD
 from cxrflow.report import filters
+from cxrflow.report.figures import tables
 from cxrflow.report.page import write_report
-from cxrflow.report.read import fates_of
+from cxrflow.report.read import fates_of, with_figures
 from cxrflow.state import read_sealed, write_sealed
 from cxrflow.statistics.figure import Figure, missing
 from cxrflow.task import Task
@@ -194,6 +195,15 @@ def test_of_a_frozen_network_no_epoch_is_kept(
         assert said in seen[True]
         assert said not in seen[False]
     assert marked == [0] * (len(marked) // 2) + [None] * (len(marked) // 2)
+
+
+def test_counts_of_images_stay_whole_where_a_figure_is_missing(task: Task, results: Callable[[Task], Path]) -> None:
+    metrics = with_figures(read_sealed(results(task) / "evaluation" / "metrics.json", "write it"))
+    pairs = {"many": Figure(0.123456, 0.1, 0.2, 12345, 10001), "none": missing("one class only")}
+    metrics["by_source"]["hospital"] = pairs
+    rows = tables(metrics, {}, task)["within"].splitlines()
+    assert "hospital,many,0.1235,0.1,0.2,12345,10001" in rows
+    assert "hospital,none,,,,," in rows
 
 
 @pytest.mark.parametrize("path", sorted(REPORT.glob("*.[hc]*")), ids=lambda path: path.name)

@@ -82,4 +82,6 @@ def _parts(figure: Figure) -> tuple[float | None, ...]:
 
 
 def _csv(rows: list[tuple[Any, ...]], columns: list[str]) -> str:
-    return to_csv(pd.DataFrame(rows, columns=columns), float_format="%.4g").decode()
+    table = pd.DataFrame(rows, columns=columns)
+    counts = {name: "Int64" for name in ("images", "groups") if name in columns}  # whole, even where one is missing
+    return to_csv(table.astype(counts), float_format="%.4g").decode()
