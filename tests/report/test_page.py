@@ -1,5 +1,6 @@
 """What the report prints for any task, and what it says where a stage has not run."""
 
+import ast
 import html
 import json
 import re
@@ -9,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 import cxrflow
 from cxrflow.audit.words import SIGNS
@@ -27,6 +29,7 @@ from cxrflow.statistics.figure import Figure, missing
 from cxrflow.task import Task
 
 REPORT = Path(cxrflow.__file__).parent / "report"
+PROJECT = Path(__file__).parents[2]
 #: PPV and NPV are shown at the prevalence; of a part without the positive class only what there is.
 NOT_SHOWN = re.compile(
     r"calibration\.bins|abstention|operating_points\.\w+\.[pn]pv$|by_collection\.clinic\.(sensitivity|auroc)$"
@@ -204,6 +207,27 @@ def test_counts_of_images_stay_whole_where_a_figure_is_missing(task: Task, resul
     rows = tables(metrics, {}, task)["within"].splitlines()
     assert "hospital,many,0.1235,0.1,0.2,12345,10001" in rows
     assert "hospital,none,,,,," in rows
+
+
+def test_dvc_draws_the_page_anew_when_what_it_imports_changes() -> None:
+    stage = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["report"]
+    # What every stage takes from these, or the page of one stage does not, changes no page.
+    general, others = {"errors", "files", "state"}, {"compare.py", "external.py"}
+    imported = {
+        node.module.removeprefix("cxrflow.").replace(".", "/")
+        for path in REPORT.glob("*.py")
+        if path.name not in others
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cxrflow.")
+    }
+    assert "csv_files" in imported
+    depended = {Path(each) for each in stage["deps"]}
+    absent = {
+        name
+        for name in imported - general
+        if not depended & {path := Path(f"src/cxrflow/{name}.py"), *path.parents, path.with_suffix("")}
+    }
+    assert not absent
 
 
 @pytest.mark.parametrize("path", sorted(REPORT.glob("*.[hc]*")), ids=lambda path: path.name)
