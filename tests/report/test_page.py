@@ -209,6 +209,14 @@ def test_counts_of_images_stay_whole_where_a_figure_is_missing(task: Task, resul
     assert "hospital,none,,,,," in rows
 
 
+def test_a_source_is_never_said_to_be_one_hospital() -> None:
+    said = {path.name: path.read_text() for path in REPORT.glob("*.html")}
+    assert not [name for name, text in said.items() if re.search("one hospital|hospital cannot", text)]
+    for name in ("page.html", "compare.html"):
+        assert "where the collection cannot give the class away" in said[name]
+    assert "it may hold images of several hospitals" in said["glossary.html"]
+
+
 def test_dvc_draws_the_page_anew_when_what_it_imports_changes() -> None:
     stage = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["report"]
     # What every stage takes from these, or the page of one stage does not, changes no page.
