@@ -125,7 +125,7 @@ def test_messages_are_quoted_as_the_program_says_them() -> None:
 
 
 def test_a_message_that_is_reordered_mixed_or_of_a_docstring_is_found() -> None:
-    code = '''def f(): """the disk is gone"""; raise E(f"{x}: the file is damaged ({y}); restore it."); return "name another"'''
+    code = '''def f(): """the disk is gone"""; return f"{x}: the file is damaged ({y}); restore it.", "name another"'''
     good, *bad = [
         "| `…: the file is damaged (…); restore it.` | a |",
         "| `restore it (…); the file is damaged` | a |",
