@@ -1,6 +1,7 @@
 """The evaluation of a split: what it writes, for two classes and for four, and what it refuses first."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -97,8 +98,9 @@ def check(out: Path, figures: dict[str, Any], test: Dataset, scores: np.ndarray)
 
 
 def test_a_split_is_evaluated_whole(
-    four: Task, trained: Callable, quick: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    four: Task, trained: Callable, quick: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     folder, dataset = trained(four)
     chosen = choose_left_out(folder, dataset, quick)
     assert chosen == read_description(folder)
@@ -109,6 +111,12 @@ def test_a_split_is_evaluated_whole(
     print_figures(figures, four)
     printed = capsys.readouterr().out
     assert all(four.names[name] in printed for name in four.order)
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_figures(figures, four)
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= width
+        assert not [line for line in lines if re.search(r"\([\d.]+( to)? *│", line)]  # no interval is broken
 
 
 def test_the_prevalence_moves_restated_figures_alone(
