@@ -70,13 +70,13 @@ class TimeLeft(lightning.Callback):
         self._begun = time.monotonic()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Reckon from the steps."""
+        """Estimate it from the steps so far."""
         self._steps += 1
         if (spent := time.monotonic() - self._begun) >= _FIRST_STEPS:
             self._say(trainer, spent / self._steps * float(trainer.num_training_batches))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Reckon from the whole epoch, with its validation."""
+        """Estimate it from the whole epoch, with its validation."""
         self._say(trainer, time.monotonic() - self._begun)
 
     def _say(self, trainer: lightning.Trainer, epoch_seconds: float) -> None:
