@@ -1,6 +1,7 @@
 """What is missing is named with what to do, and looking never fails."""
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -136,8 +137,8 @@ def test_disk_is_that_of_the_folder_or_of_the_one_that_will_hold_it(tmp_path: Pa
 
 
 def test_the_real_run_shows_this_interpreter_and_every_extra(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "cxrflow.cli", "doctor"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    command, wide = [sys.executable, "-m", "cxrflow.cli", "doctor"], os.environ | {"COLUMNS": "300"}
+    done = subprocess.run(command, cwd=tmp_path, env=wide, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = {tuple(part.strip() for part in line.split("│")[2:4]) for line in done.stdout.splitlines() if "│" in line}
     assert ("cxrflow", __version__) in lines

@@ -42,6 +42,8 @@ def test_figures_in_words() -> None:
     assert in_words(FIGURE) == in_words(FIGURE, counts=False) == "0.88 (0.81 to 0.93)"
     assert in_words(FIGURE, 3, counts=True) == "0.876 (0.812 to 0.931, 79 of 90)"
     assert in_words(Figure(0.5, 0.4, 0.6), counts=True) == "0.50 (0.40 to 0.60)"
+    assert in_words(Figure(-0.001, -0.02, 0.004)) == "0.00 (-0.02 to 0.00)"  # not -0.00
+    assert in_percent(Figure(-0.001, -0.02, 0.004)) == "0 % (-2 to 0)"
     assert in_percent(FIGURE) == "88 % (81 to 93)"
     assert in_percent(Figure(0.12, -0.03, 0.2)) == "12 % (-3 to 20)"
     assert in_words(missing("no image")) == in_percent(missing("no image")) == "unknown (no image)"

@@ -1,9 +1,9 @@
 """Does the network do worse within a source than over all sources?
 
-If both classes come from one hospital, the hospital cannot give the class away. The pooled AUROC also compares pictures
-of different hospitals, and these comparisons explain its excess over the AUROC within sources (Zech et al., PLoS Med
-2018; 15: e1002683). So does case mix: a hospital with many and severe cases and one with few and mild ones give an
-honest network the same excess. Only pictures of equal severity tell the two apart.
+Within a source, the source cannot give the class away. The pooled AUROC also compares pictures of different sources,
+and these comparisons explain its excess over the AUROC within sources (Zech et al., PLoS Med 2018; 15: e1002683). So
+does case mix: a source with many and severe cases and one with few and mild ones give an honest network the same
+excess. Only pictures of equal severity tell the two apart.
 """
 
 from typing import Any
@@ -163,7 +163,7 @@ def _missing(reason: str) -> dict[str, Figure]:
 
 TEST = AuditTest(
     "gap",
-    "Does the network do worse where the hospital is the same?",
+    "Does the network do worse where the source is the same?",
     LIMIT,
     lambda task: len(task.pairs),
     "source",

@@ -88,11 +88,11 @@ def in_words(figure: Figure, digits: int = 2, counts: bool = False) -> str:
     if not figure.known:
         return f"unknown ({figure.reason})"
     of = f", {figure.counts}" if counts and figure.counts else ""
-    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f}{of})"
+    return f"{figure.value:z.{digits}f} ({figure.low:z.{digits}f} to {figure.high:z.{digits}f}{of})"
 
 
 def in_percent(figure: Figure) -> str:
     """``12 % (8 to 17)``, or ``unknown (why)``."""
     if not figure.known:
         return f"unknown ({figure.reason})"
-    return f"{100 * figure.value:.0f} % ({100 * figure.low:.0f} to {100 * figure.high:.0f})"
+    return f"{100 * figure.value:z.0f} % ({100 * figure.low:z.0f} to {100 * figure.high:z.0f})"
