@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 SOURCES ?=
 TASK ?=
+FIGURES ?=
 export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run paper test check bench audit-check clean
+.PHONY: help install demo run paper test check bench audit-check figures clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +70,10 @@ bench: install ## speed of images and training against the paper's and the ceili
 
 audit-check: install ## shortcuts planted on purpose: does the audit find them, and nothing where there is none?
 	$(BIN)/python benchmarks/audit_check.py
+
+figures: $(VENV)/tested ## measure the tables of README and docs again: make figures SOURCES=folder [FIGURES="lungs coverage"]
+	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make figures SOURCES=folder" >&2; exit 2; }
+	$(BIN)/python benchmarks/figures.py --sources "$(SOURCES)" $(FIGURES)
 
 clean: ## empty data/ and results/, but for the sides of the split and the ledger of test sets; .venv stays
 	test ! -d data || find data -mindepth 1 ! -path data/metadata ! -path data/metadata/sides.csv -delete

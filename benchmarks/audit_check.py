@@ -20,6 +20,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,13 @@ import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from scipy.stats import binomtest
+from tables import table, track
 
 import cxrflow
 from cxrflow.audit.audit import audit
 from cxrflow.audit.context import Audited
+from cxrflow.audit.registry import TESTS
 from cxrflow.audit.words import FOUND
 from cxrflow.dataset import Dataset
 from cxrflow.engines import LocalEngine
@@ -125,9 +126,24 @@ def main() -> None:
                 found.append(checked(seed, name, params, asked.out.with_suffix("") / f"{seed}-{name}"))
                 write_json(asked.out, summary(found, params))
         shutil.rmtree(_drawn(asked.out, seed), ignore_errors=True)
-    counted = summary(found, params)
+    print_summary(summary(found, params))
+
+
+def print_summary(counted: dict[str, Any]) -> None:
+    """Print what each test found under each condition, and the two rates."""
+    rows = []
+    for name, of in counted["per_condition"].items():
+        reads = f"{min(of['reads']):.2f} to {max(of['reads']):.2f}"
+        planted = "planted" if CONDITIONS[name].planted else "none"
+        rows.append((f"`{name}`", planted, of["networks"], of["alarms"], *of["found_by"].values(), reads))
+    tests = [f"{number}. {name}" for number, name in enumerate(TESTS, 1)]
+    table(("condition", "shortcut", "networks", "alarm", *tests, "reads"), rows)
+    rates = []
     for rate in ("hit_rate", "false_alarm_rate"):
-        Console().print(f"{rate} {counted[rate]}, {counted['counts'][rate]}")
+        if counts := counted["counts"][rate]:
+            of, interval = f"{counts['alarms']} of {counts['networks']}", f"{counts['low']:.2f} to {counts['high']:.2f}"
+            rates.append((rate.replace("_", " "), f"{counted[rate]:.2f}", of, interval))
+    table(("", "rate", "networks with an alarm", "exact 95 % interval"), rates)
 
 
 def small(params: Params) -> Params:
@@ -153,7 +169,7 @@ def checked(seed: int, name: str, params: Params, folder: Path) -> dict[str, Any
     key = digest([params.model_dump(), PATIENTS, seed, name, code])
     if done.exists() and (kept := json.loads(done.read_text()))["key"] == key:
         return kept["found"]
-    Console().print(f"[bold]seed {seed}, {name}[/bold]")
+    print(f"seed {seed}, {name}", file=sys.stderr)
     drawn = drawings(seed, _drawn(folder.parent.with_suffix(".json"), seed))
     lungs = lungs_of(drawn, params.images, _drawn(folder.parent.with_suffix(".json"), seed) / "lungs.npy")
     dataset = stored(seed, CONDITIONS[name], params, drawn, lungs)

@@ -21,6 +21,7 @@ from pathlib import Path
 import pydicom
 from bad_inputs import Outcome, inputs, resident, state
 from pydicom.data import get_testdata_files
+from tables import table
 
 from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import LeftOut
@@ -81,12 +82,10 @@ def main() -> int:
             if options.all:
                 print(f"{name} -> {outcome.fate}: {words}", flush=True)
     columns = (*_FATES, "not as expected")
-    print(f"| kind | inputs | {' | '.join(columns)} |\n|---|---|---|---|---|---|")
-    for kind, found in counts.items():
-        print(f"| {kind} | {found.total()} | {' | '.join(str(found[fate] or '') for fate in columns)} |")
-    total = sum(counts.values(), Counter())
-    print(f"| all | {total.total()} | {' | '.join(str(total[fate]) for fate in columns)} |")
-    print(f"\nMost memory: {peak[0]:.0f} MB ({peak[1]}). Slowest: {slowest[0]:.1f} s ({slowest[1]}).")
+    every = [*counts.items(), ("all", sum(counts.values(), Counter()))]
+    rows = [(kind, found.total(), *(found[fate] or "" for fate in columns)) for kind, found in every]
+    table(("kind", "inputs", *columns), rows)
+    print(f"Most memory: {peak[0]:.0f} MB ({peak[1]}). Slowest: {slowest[0]:.1f} s ({slowest[1]}).")
     print(*wrong, sep="\n")
     _pydicoms_own_files()
     return 1 if wrong else 0
@@ -102,9 +101,7 @@ def _pydicoms_own_files() -> None:
                 found["read"] += 1
             except LeftOut as reason:
                 found[f"left out: {str(reason).split('(')[0].strip()}"] += 1
-    print("\n| pydicom's own files | count |\n|---|---|")
-    for text, count in found.most_common():
-        print(f"| {text} | {count} |")
+    table(("pydicom's own files", "count"), found.most_common())
 
 
 if __name__ == "__main__":

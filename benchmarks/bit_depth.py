@@ -26,6 +26,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tables import table
 
 from cxrflow.errors import LeftOut
 from cxrflow.images.registry import prepare_image
@@ -80,13 +81,14 @@ def main() -> None:
     asked = parser.parse_args()
     prepared = {way: np.stack(images) for way, images in stored(asked.folder, asked.images, asked.contrast).items()}
     pictures = len(prepared[PLAIN])
-    print(f"| stored as ({pictures} radiographs) | AUROC against {PLAIN} | mean difference of the prepared pictures |")
-    print("|---|---|---|")
+    rows = []
     plain = features(prepared.pop(PLAIN))
     for way, images in prepared.items():
         other = features(images)
         difference = 255 * np.abs(other[:, : _SMALL**2] - plain[:, : _SMALL**2]).mean()
-        print(f"| {way} | {told(plain, other):.3f} | {difference:.2f} grey levels |")
+        rows.append((way, f"{told(plain, other):.3f}", f"{difference:.2f} grey levels"))
+    said = f"stored as ({pictures} radiographs)", f"AUROC against {PLAIN}", "mean difference of the prepared pictures"
+    table(said, rows)
 
 
 def stored(folder: Path, count: int, contrast: Sequence[float]) -> dict[str, list[np.ndarray]]:

@@ -7,7 +7,7 @@ its epochs stand for those of a network. Three procedures:
 
     val, chosen  one network; val (3 of 16 groups) chooses the epoch, fits the temperature and calibrates
     val, last    the same without the choice of an epoch
-    folds        four networks, each leaves out a fold (training.folds: 4) and takes its last epoch; CV+
+    4 folds      four networks, each leaves out a fold (training.folds: 4) and takes its last epoch; CV+
 
 Printed are, on new patients: the share of images whose set holds the true class (wanted: 0.90), a mean over classes and
 draws with its standard error; the mean size of the sets; and specificity and sensitivity at the threshold chosen for a
@@ -15,6 +15,9 @@ specificity of 0.95.
 """
 
 import argparse
+import itertools
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +25,7 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from tables import table, track
 
 from cxrflow.bundle import PredictionSets
 from cxrflow.evaluation.conformal import fit_cross_sets, fit_sets
@@ -127,25 +131,33 @@ def by_folds(study: Study, new: Study, rng: Generator) -> Answer:
     return answer(fit_cross_sets(known, fold, FOLDS, COVERAGE), known, np.stack(asked))
 
 
+PROCEDURES: dict[str, Callable[[Study, Study, Generator], Answer]] = {
+    "val, chosen": partial(by_val, choose=True),
+    "val, last": partial(by_val, choose=False),
+    "4 folds": by_folds,
+}
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=200)
     asked = parser.parse_args()
-    print("| groups a class | procedure | coverage | size | specificity | sensitivity |\n|---|---|---|---|---|---|")
-    for groups in GROUPS:
-        for name in ("val, chosen", "val, last", "folds"):
-            rows = []
-            for number in range(asked.draws):
-                rng = np.random.default_rng([groups, number])
-                study, new = draw(groups, rng), draw(NEW, rng, most=1)
-                said = by_folds(study, new, rng) if name == "folds" else by_val(study, new, rng, name == "val, chosen")
-                covered, ill = said.held[np.arange(len(new.truth)), new.truth], new.truth == 0
-                size = said.held.sum(axis=1).mean()
-                rows.append((covered.mean(), size, 1 - said.called[~ill].mean(), said.called[ill].mean()))
-            mean, error = np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1) / np.sqrt(asked.draws)
-            covered_in, size, *called = (f"{m:.3f} ({e:.3f})" for m, e in zip(mean, error, strict=True))
-            print(f"| {groups} | {name} | {covered_in} | {size[:4]} | {' | '.join(called)} |", flush=True)
+    shown = []
+    for groups, name in track(list(itertools.product(GROUPS, PROCEDURES)), "coverage"):
+        rows = []
+        for number in range(asked.draws):
+            rng = np.random.default_rng([groups, number])
+            study, new = draw(groups, rng), draw(NEW, rng, most=1)
+            said = PROCEDURES[name](study, new, rng)
+            covered, ill = said.held[np.arange(len(new.truth)), new.truth], new.truth == 0
+            size = said.held.sum(axis=1).mean()
+            rows.append((covered.mean(), size, 1 - said.called[~ill].mean(), said.called[ill].mean()))
+        mean, error = np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1) / np.sqrt(asked.draws)
+        covered_in, size, *called = (f"{m:.3f} ({e:.3f})" for m, e in zip(mean, error, strict=True))
+        shown.append((groups, name, covered_in, size[:4], *called))
+    first = "groups of each class in train and val", "procedure"
+    table((*first, "coverage", "classes in a set", "specificity", "sensitivity"), shown)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from numpy.random import Generator
 from PIL import Image
 from pydicom.data import get_testdata_files
 from pydicom.uid import DigitalXRayImageStorageForPresentation
+from tables import table
 
 from cxrflow.engines import Limits, LocalEngine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
@@ -218,14 +219,17 @@ def main() -> None:
                 spent += all_seconds
             number += _BATCH
             minutes = (spent + time.process_time()) / 60
-            print(f"{sum(counts.values()):,} inputs, {minutes:.1f} minutes, {len(wrong)} wrong", flush=True)
-    print("\n| format | inputs | read | left out | stopped | left out with its worker | another error |")
-    print("|---|---|---|---|---|---|---|")
-    for extension in sorted({extension for extension, _ in counts}):
-        row = [counts[extension, name] for name in ("read", "left out", "stopped", "left out with its worker")]
-        row.append(counts[extension, "ANOTHER ERROR"])
-        print(f"| {extension} | {sum(row):,} | " + " | ".join(f"{count:,}" for count in row) + " |")
-    print(f"\nSlowest: {slowest[0]:.2f} s (input {slowest[1]}).")
+            said = f"{sum(counts.values()):,} inputs, {minutes:.1f} minutes, {len(wrong)} wrong"
+            print(said, file=sys.stderr, flush=True)
+    outcomes = ("read", "left out", "stopped", "left out with its worker", "ANOTHER ERROR")
+    found = {
+        extension: [counts[extension, outcome] for outcome in outcomes]
+        for extension in sorted({extension for extension, _ in counts})
+    }
+    found["all"] = [sum(column) for column in zip(*found.values(), strict=True)]
+    rows = [(name, f"{sum(row):,}", *(f"{count:,}" if count else "" for count in row)) for name, row in found.items()]
+    table(("format", "inputs", *outcomes), rows)
+    print(f"Slowest: {slowest[0]:.2f} s (input {slowest[1]}).")
     print(f"Largest memory of a worker: {largest[0]:.0f} MiB (input {largest[1]}).")
     sys.exit(1 if wrong else 0)
 

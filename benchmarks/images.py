@@ -20,8 +20,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from paper_order import prepare
-from rich.console import Console
-from rich.table import Table
+from tables import table
 
 from cxrflow.engines import LocalEngine
 from cxrflow.files import write_json
@@ -75,15 +74,19 @@ def main() -> None:
     }
     kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     write_json(asked.out, kept | bench)
-    table = Table("", "paper's order, images/s", "cxrflow, images/s", "decoding alone", "speed-up", "of decoding")
-    for name, row in figures.items():
-        ratios = f"{row['ours'] / row['paper']:.1f}", f"{row['ours'] / row['decoding']:.0%}"
-        table.add_row(name, *(f"{row[key]:.0f}" for key in ("paper", "ours", "decoding")), *ratios)
-    Console().print(table)
+    names = {"224": "224 pixels, CLAHE", "480_opencv": "480 pixels, CLAHE, OpenCV lungs"}
+    rates = {names[key]: tuple(row[way] for way in ("paper", "ours", "decoding")) for key, row in figures.items()}
+    table(
+        (f"{len(files):,} files", *(f"({way}) images/s" for way in "abc"), "(b) / (a)", "(b) / (c)"),
+        [(name, *(f"{r:.0f}" for r in (a, b, c)), f"{b / a:.1f}", f"{b / c:.0%}") for name, (a, b, c) in rates.items()],
+    )
     far = bench["images"]["difference_224"]
-    Console().print(
-        f"Prepared pictures differ from the paper's order by {far['grey_levels']:.1f} grey levels on average "
-        f"(correlation {far['correlation']:.3f}); with order: equalise_first by {far['grey_levels_same_order']:.1f}."
+    table(
+        ("difference from (a), 224 pixels, 100 files", "grey levels of 255", "correlation"),
+        [
+            ("(b)", f"{far['grey_levels']:.1f}", f"{far['correlation']:.3f}"),
+            ("(b) with `images.order: equalise_first`", f"{far['grey_levels_same_order']:.1f}", ""),
+        ],
     )
 
 

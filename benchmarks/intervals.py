@@ -9,10 +9,8 @@ from two normal distributions whose distance gives the AUROC, with a component s
 import sys
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 from scipy import stats
+from tables import table, track
 
 from cxrflow.statistics.intervals import Question, aurocs, proportion
 from cxrflow.statistics.resampling import Bootstrap
@@ -50,18 +48,19 @@ def holds_area(rng: np.random.Generator, setting: tuple[int, int, int, float], a
 
 def main(draws: int = 2000) -> None:
     """Print two tables of coverage, standard error sqrt(0.05 * 0.95 / draws); AUROC has a fifth of the draws."""
-    rng, console = np.random.default_rng(0), Console()
-    table = Table("groups", "images in a group", "correlation", *(f"p = {p}" for p in SHARES), title="Proportions")
+    rng = np.random.default_rng(0)
+    first = ("groups", "images in a group", "correlation")
+    rows = []
     for groups, most, correlation in track(PROPORTIONS, "proportions"):
         held = [np.mean([holds_share(rng, groups, most, correlation, p) for _ in range(draws)]) for p in SHARES]
-        table.add_row(str(groups), f"1 to {most}", str(correlation), *(f"{share:.3f}" for share in held))
-    console.print(table)
-    table = Table("groups", "images in a group", "correlation", *(f"AUROC {a}" for a in AREAS), title="AUROC")
+        rows.append((groups, f"1 to {most}", correlation, *(f"{share:.3f}" for share in held)))
+    table((*first, *(f"proportion {p}" for p in SHARES)), rows)
+    rows = []
     for setting in track(AUROCS, "AUROC"):
         yes, no, most, correlation = setting
         held = [np.mean([holds_area(rng, setting, area, 200) for _ in range(max(draws // 5, 1))]) for area in AREAS]
-        table.add_row(f"{yes} + {no}", f"1 to {most}", str(correlation), *(f"{share:.3f}" for share in held))
-    console.print(table)
+        rows.append((f"{yes} + {no}", f"1 to {most}", correlation, *(f"{share:.3f}" for share in held)))
+    table((*first, *(f"AUROC {a}" for a in AREAS)), rows)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from tables import table, track
 
 from cxrflow.engines import LocalEngine
 from cxrflow.files import Root, write_json
@@ -49,12 +47,13 @@ def main() -> None:
     write_json(asked.out / "dice.json", figures)
     cv2.imwrite(str(asked.out / "test.png"), sheet(tiles))
     cv2.imwrite(str(asked.out / "elsewhere.png"), sheet(elsewhere(built.records, built.root)))
-    table = Table("lungs", "images", "mean", "median", "10th percentile", "least", "empty")
-    for name, f in figures.items():
-        table.add_row(
-            name, str(f["images"]), *(f"{f[k]:.3f}" for k in ("mean", "median", "p10", "least")), str(f["empty"])
-        )
-    Console().print(table)
+    table(
+        ("Dice coefficient", "images", "mean", "median", "10th percentile", "least", "empty"),
+        [
+            (name, f["images"], *(f"{f[k]:.3f}" for k in ("mean", "median", "p10", "least")), f["empty"])
+            for name, f in figures.items()
+        ],
+    )
 
 
 def compare(rows: pd.DataFrame, root: Root) -> tuple[dict[str, dict[str, float]], list[np.ndarray]]:

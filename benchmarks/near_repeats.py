@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
+from tables import table
 
 from cxrflow.engines import LocalEngine
 from cxrflow.metadata.build import FINGERPRINTS, build_records
@@ -145,10 +146,11 @@ def found_again(radiographs: dict[int, np.ndarray], prints: list[bytes], groups:
             there = agreement([copies[n]], [near_hash(prints[position])])[0] >= SAME
             back = agreement([prints[position]], [near_hash(copies[n])])[0] >= SAME
             counts[k] += (1, paired[n], there, back, wrong[n])
-    print("| change | strength | tried | paired | trained on original | trained on copy | false pairs |")
-    print("|---|---|---|---|---|---|---|")
-    for (kind, strength, _), row in zip(kinds, counts.tolist(), strict=True):
-        print(f"| {kind} | {strength} | {' | '.join(map(str, row))} |")
+    columns = "change", "strength", "one group", "bundle: original trained on", "bundle: copy trained on", "false pairs"
+    rows = []
+    for (kind, strength, _), (tried, paired, *rest) in zip(kinds, counts.tolist(), strict=True):
+        rows.append((kind, strength, f"{paired} of {tried}", *rest))
+    table(columns, rows)
 
 
 def false_pairs(prints: list[bytes], names: list[str], pictures: np.ndarray, pairs: np.ndarray) -> None:
@@ -191,8 +193,9 @@ def at_scale(prints: list[bytes], images: int) -> None:
     wall, cpu = time.monotonic() - start, time.process_time() - cpu
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     repeats = sum((k - 1, k) in pairs for k in range(99, images, 100))
-    print(f"{images:,} images: {wall:.0f} s ({cpu:.0f} s of CPU), {grown / 2**20:.1f} GiB more memory; "
-          f"{repeats} of {images // 100} repeats found, {len(pairs) - repeats} other pairs.")  # fmt: skip
+    columns = "images", "seconds (processor time)", "memory beside the thumbnails", "repeats found", "other pairs"
+    took, found = f"{wall:,.0f} ({cpu:,.0f})", f"{repeats:,} of {images // 100:,}"
+    table(columns, [(f"{images:,}", took, f"{grown / 2**20:.1f} GiB", found, f"{len(pairs) - repeats:,}")])
 
 
 def main() -> None:

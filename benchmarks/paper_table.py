@@ -15,13 +15,13 @@ import argparse
 import hashlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
+from tables import table
 
 from cxrflow.bundle_files import read_bundle
 from cxrflow.dataset import Dataset
@@ -74,7 +74,8 @@ def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]
     settings = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
     # DVC refuses the name of an experiment that an earlier, interrupted run has left behind.
     subprocess.run(["dvc", "exp", "remove", "--quiet", experiment], check=False, stderr=subprocess.DEVNULL)
-    subprocess.run(["dvc", "exp", "run", "--name", experiment, *settings, "evaluation"], check=True)
+    command = ["dvc", "exp", "run", "--name", experiment, *settings, "evaluation"]
+    subprocess.run(command, check=True, stdout=sys.stderr)
     return json.loads(Path("results/evaluation/metrics.json").read_text())
 
 
@@ -121,15 +122,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/paper"))
     asked = parser.parse_args()
     task = load_params(Path("params.yaml")).task
-    table = Table(
-        task.positive_name, "protocol", "sensitivity", "specificity", "PPV here", "PPV at 2.8 %", "macro AUROC"
-    )
+    rows: list[tuple[str, ...]] = []
     for name in asked.rows:
         *_, sensitivity, precision = ROWS[name]
         specificity = 1 - sensitivity * PREVALENCE * (1 / precision - 1) / (1 - PREVALENCE)
-        table.add_row(
-            name, "paper, its figures", f"{sensitivity}", f"{specificity:.3f}", f"{precision}", f"{precision}", ""
-        )
+        rows.append((f"{name}: paper", f"{sensitivity}", f"{specificity:.3f}", f"{precision}", f"{precision}", ""))
         place = asked.out / f"{name}-{asked.epochs}-{asked.shrink}-{digest(str(asked.sources.resolve()))[:8]}"
         if not (place / "honest.json").exists():
             write_json(place / "honest.json", honest(name, asked.sources, asked.epochs, asked.shrink))
@@ -143,13 +140,12 @@ def main() -> None:
                 key: Figure.from_dict(test[task.positive][key]) for key in ("sensitivity", "specificity", "ppv")
             }
             restated = ppv_at(PREVALENCE, of_class["sensitivity"].value, of_class["specificity"].value)
-            called = {"honest": "ours: patients grouped, val chooses", "leaky": "the paper's: its leak, not a result"}[
-                protocol
-            ]
-            figures = (in_words(figure, 3) for figure in of_class.values())
-            macro = in_words(Figure.from_dict(test["macro_auroc"]), 3)
-            table.add_row("", called, *figures, f"{restated:.2f}", macro)
-    Console().print(table)
+            figures = (in_words(figure) for figure in of_class.values())
+            macro = in_words(Figure.from_dict(test["macro_auroc"]))
+            called = {"honest": "honest", "leaky": "its protocol: its leak, not a result"}[protocol]
+            rows.append((called, *figures, f"{restated:.2f}", macro))
+    columns = "sensitivity", "specificity", "PPV here", "PPV at 2.8 %", "macro AUROC"
+    table((f"{task.positive_name}, {asked.epochs} epochs", *columns), rows)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tables import table
+
 PROJECT = Path(__file__).parents[1]
 #: Prints the peaks of the resident memory of the process and of its largest child, in kB, as its last line.
 _RUN = """
@@ -49,19 +51,22 @@ def run(root: Path, out: Path, engine: str) -> tuple[float, int, int]:
 
 
 def main() -> None:
-    """Print a line for each table and run."""
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="+", type=int)
     parser.add_argument("--engine", default="local", choices=["local", "spark"])
-    parser.add_argument("--runs", default=2, type=int)
     asked = parser.parse_args()
-    print(f"{'rows':>12} {'run':>3} {'seconds':>8} {'peak MB':>8} {'JVM':>8}")
+    lines = []
     for rows in asked.rows:
         with tempfile.TemporaryDirectory() as folder:
             write_table(Path(folder) / "root" / "hospital", rows)
-            for number in range(1, asked.runs + 1):
+            found = []
+            for _ in range(2):
                 seconds, peak, jvm = run(Path(folder) / "root", Path(folder) / "out", asked.engine)
-                print(f"{rows:>12,} {number:>3} {seconds:>8.0f} {peak:>8,} {jvm:>8,}", flush=True)
+                of_jvm = f"; {jvm:,}" if asked.engine == "spark" else ""
+                found.append(f"{peak:,}{of_jvm} ({seconds:,.0f} s)")
+            lines.append((f"{rows:,}", *found))
+    table(("rows", "first run", "second run"), lines)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
+from tables import table
 
 from cxrflow.engines import LocalEngine
 from cxrflow.images.prepare import prepare_images
@@ -54,15 +53,15 @@ def main() -> None:
     if asked.into:
         print(prepare_repeated(asked.folder, asked.counts[0], asked.into))
         return
-    table = Table("images", "seconds", "ms an image", "peak memory, MiB", "of a worker, MiB")
+    rows = []
     for count in asked.counts:
         with tempfile.TemporaryDirectory() as out:
             row = _run(asked.folder, count, out)
-            table.add_row(f"{count:,}", row[0], f"{1000 * float(row[0]) / count:.2f}", *row[1:])
+            rows.append((f"{count:,}", row[0], f"{1000 * float(row[0]) / count:.2f}", *row[1:]))
             if count == asked.counts[0]:
                 row = _run(asked.folder, count + 10, out)
-                table.add_row(f"10 more than {count:,}", row[0], "", *row[1:])
-    Console().print(table)
+                rows.append((f"10 added to those {count:,}: only 10 are decoded", row[0], "", *row[1:]))
+    table(("images", "seconds", "ms an image", "peak memory, MiB", "of its largest worker, MiB"), rows)
 
 
 def _run(folder: Path, count: int, out: str) -> list[str]:

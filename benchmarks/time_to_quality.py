@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from rich.console import Console
+from tables import table
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_json
@@ -65,16 +65,23 @@ def main() -> None:
     kept = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     figures = {"time_to_quality": ratio, "time_to_quality_runs": runs}
     write_json(asked.out, kept | {"training": kept.get("training", {}) | figures})
-    for run in runs:
+    rows = []
+    for seed, run in enumerate(runs, 1):
         best = max(reached for _, reached in run["courses"]["ours"])
         took = run["seconds"]["ours"]
-        said = f"in {took:.0f} s" if took else f"not reached in {run['courses']['ours'][-1][0]:.0f} s"
-        Console().print(
-            f"The paper's recipe: macro AUROC {run['target_val_macro_auroc']:.3f} on val in "
-            f"{run['seconds']['paper']:.0f} s; ours: {said} (its best: {best:.3f})."
-        )
+        ours = f"{took:.0f} s" if took else f"not in {run['courses']['ours'][-1][0]:.0f} s"
+        target = f"{run['target_val_macro_auroc']:.3f}"
+        rows.append((seed, target, f"{run['seconds']['paper']:.0f} s", ours, f"{best:.3f}"))
+    columns = (
+        "seed",
+        "best macro AUROC on val of the paper's recipe",
+        "reached after",
+        "ours reaches it after",
+        "our best",
+    )
+    table(columns, rows)
     if ratio:
-        Console().print(f"{ratio:.1f} times shorter.")
+        print(f"{ratio:.1f} times sooner.")
 
 
 def prepare(folder: Path, sources: Path, over: dict[str, Any]) -> None:

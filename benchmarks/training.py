@@ -17,6 +17,7 @@ import argparse
 import itertools
 import json
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -28,7 +29,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
-from rich.console import Console
+from tables import table
 from torch.utils.data import DataLoader
 
 from cxrflow.bundle import Network
@@ -95,13 +96,17 @@ def measure(data: RadiographBatches, model: str, batch: int) -> dict[str, Any]:
     seconds = {name: times[1:] for name, times in turns.seconds.items()}  # the first round allocates
     rates = {name: _BATCHES * batch / statistics.median(times) for name, times in seconds.items()}
     share = rates["training"] / rates["ceiling"]
-    said = f"{model} at {STEPS.size}, batches of {batch}: {rates['training']:.1f} images/s, {share:.1%} of a fixed "
-    said += f"tensor's {rates['ceiling']:.1f}; {rates['channels_last']:.1f} without Lightning"
+    rows = [
+        ("training: Lightning's loop on stored images, balanced batches, augmentation, moving average", "training"),
+        ("forward, backward and step of the same network on one fixed random tensor", "ceiling"),
+        ("forward, backward and step on stored images with augmentation", "channels_last"),
+    ]
     if ON_GPU:
-        said += f"; compiled {rates['compiled']:.1f} on the fixed tensor, after {first:.0f} s"
+        rows.append((f"the fixed tensor after `torch.compile`, whose first step took {first:.0f} s", "compiled"))
     else:
-        said += f", {rates['channels_last'] / rates['plain']:.2f} times plain layout's {rates['plain']:.1f}"
-    Console().print(f"{said}.", soft_wrap=True)
+        rows.append(("the same in contiguous instead of channels-last layout", "plain"))
+    columns = f"{model} at {STEPS.size}, batches of {batch}", "images/s", "of the fixed tensor"
+    table(columns, [(said, f"{rates[key]:,.1f}", f"{rates[key] / rates['ceiling']:.1%}") for said, key in rows])
     extra = {"seconds_to_compile": first} if ON_GPU else {"speedup_plain": rates["channels_last"] / rates["plain"]}
     return {"per_second": rates, "share_of_ceiling": share, **extra}
 
@@ -117,7 +122,7 @@ def scores_per_second(data: RadiographBatches, model: str) -> float:
     begun = time.perf_counter()
     network.probabilities(images, len(TASK.order))
     rate = _SCORED / (time.perf_counter() - begun)
-    Console().print(f"{model} at {STEPS.size}: scores of {rate:.0f} images/s", soft_wrap=True)
+    table(("network", "scores, images/s"), [(f"{model} at {STEPS.size}", f"{rate:,.0f}")])
     return rate
 
 
@@ -147,7 +152,7 @@ class _Turns(lightning.Callback):
             started = _now()
             loop.steps(_BATCHES)
             self.seconds[name].append(_now() - started)
-        print(f"training loops: round {len(self.seconds['training'])} of {1 + _ROUNDS}")
+        print(f"training loops: round {len(self.seconds['training'])} of {1 + _ROUNDS}", file=sys.stderr)
         self._begun = _now()
 
 

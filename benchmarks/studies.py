@@ -1,0 +1,165 @@
+"""Runs a study of many trainings, or the whole flow on real collections, and prints its tables.
+
+    python benchmarks/studies.py {leaks,mitigation,real} FOLDER [--out results/figures]
+
+FOLDER holds collections as for `make run`. The study has a project of its own, OUT/NAME, with its parameters, images
+and results; an interrupted study resumes there. Prints
+
+    leaks       the table of each leak (params/short.yaml over real.yaml, 12 epochs)
+    mitigation  the mitigations, then each source left out of training, under "cropped to the lungs" (short over real)
+    real        with params/real.yaml, out of fold and on the test split: the networks beside a table without a pixel;
+                then the tests of the audit; then the aims, out of fold
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tables import table
+
+from cxrflow.files import write_whole
+from cxrflow.params_file import load_params
+from cxrflow.statistics.figure import Figure, in_words
+from cxrflow.task import Task
+
+PROJECT = Path(__file__).parents[1]
+_CXRFLOW = Path(sys.executable).with_name("cxrflow")
+#: What `params/real.yaml` aims at on the sample of six collections (docs/training.md); AUROCs but for the last two.
+_AIMS = {
+    ("covid-chestxray", "covid_vs_pneumonia"): 0.73,
+    ("covid-chestxray", "covid_vs_normal"): 0.76,
+    ("rsna", "normal_vs_pneumonia"): 0.88,
+    ("nih", "normal_vs_pneumonia"): 0.84,
+}
+
+
+def project(place: Path, sources: Path, overrides: list[str], **training: Any) -> Task:
+    """A project in ``place`` with the parameters of this one, some overrides, and changes of the section training.
+    Returns its task."""
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    params |= {"overrides": overrides, "sources": {"root": str(sources), "collections": None}}
+    over = {path.name: path.read_bytes() for path in (PROJECT / "params").glob("*.yaml")}
+    last = yaml.safe_load(over[f"{overrides[-1]}.yaml"])
+    last["training"] |= training
+    over[f"{overrides[-1]}.yaml"] = yaml.safe_dump(last).encode()
+    for name, content in {"../params.yaml": yaml.safe_dump(params).encode(), **over}.items():
+        path = (place / "params" / name).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    return load_params(place / "params.yaml").task
+
+
+def cxrflow(place: Path, *arguments: str) -> None:
+    """Run a command in a project, what it prints on standard error."""
+    subprocess.run([_CXRFLOW, *arguments], cwd=place, check=True, stdout=sys.stderr)
+
+
+def found(place: Path, file: str) -> Any:
+    """What a command has written as JSON below results."""
+    return json.loads((place / "results" / file).read_text())
+
+
+def words(figure: dict[str, Any], digits: int = 2) -> str:
+    """A figure of a JSON file, in words."""
+    return in_words(Figure.from_dict(figure), digits)
+
+
+def leaks(place: Path, sources: Path) -> None:
+    """Each leak: macro AUROC, that of the positive class, and pairs within sources; the first row is the figure itself,
+    the others are differences from it."""
+    task = project(place, sources, ["real", "short"], epochs=12, early_stopping_epochs=12)
+    cxrflow(place, "leaks", "--sources", str(sources))
+    pairs = {f"{a}_vs_{b}": f"{task.names[a]} against {task.names[b]}, within sources" for a, b in task.pairs}
+    columns = {"macro_auroc": "macro AUROC", "positive_auroc": f"{task.positive_name} AUROC", **pairs}
+    rows = [
+        (name, of["shared"], *(words(of["figures"][key]["difference" if number else "figure"], 3) for key in columns))
+        for number, (name, of) in enumerate(found(place, "leaks/metrics.json")["by_leak"].items())
+    ]
+    table(("", "test images that share a group with training", *columns.values()), rows)
+
+
+def mitigation(place: Path, sources: Path) -> None:
+    """Each mitigation; then sources left out, under one of them, and below the same networks where they know the
+    source."""
+    task = project(place, sources, ["real", "short"])
+    cxrflow(place, "mitigation", "--sources", str(sources))
+    each = found(place, "mitigation/metrics.json")
+    pairs = {f"{a}_vs_{b}": f"{task.names[a]} against {task.names[b]}" for a, b in task.pairs}
+    columns = [f"{said}, {where}" for said in pairs.values() for where in ("within sources", "sources left out")]
+    table(
+        ("", "macro AUROC, pooled", *columns),
+        [
+            (name, words(of["pooled"]), *(words(of[where][pair]) for pair in pairs for where in ("within", "left_out")))
+            for name, of in each.items()
+        ],
+    )
+    cropped = "cropped to the lungs"
+    left_out = found(place, f"mitigation/{cropped.replace(' ', '-')}/leave-one-out/metrics.json")
+    rows = [(source, *(_counted(of[pair]) for pair in pairs)) for source, of in left_out["sources"].items()]
+    rows.append(("all, images of one source alone", *(words(left_out["all"][pair]) for pair in pairs)))
+    known = "**the same network where it knows the source**"
+    rows.append((known, *(words(each[cropped]["within"][pair]) for pair in pairs)))
+    table(("left out", *pairs.values()), rows)
+
+
+def _counted(figure: dict[str, Any]) -> str:
+    return words(figure) if figure["value"] is None else f"{words(figure)}, {figure['n']} images"
+
+
+def real(place: Path, sources: Path) -> None:
+    """The settings for real data, out of fold and once on test."""
+    task = project(place, sources, ["real"])
+    for stage in ("metadata", "images", "training", "evaluation", "explanation", "audit"):
+        cxrflow(place, stage)
+    cxrflow(place, "cross-validate", "--folds", "5")
+    test, out_of_fold = found(place, "evaluation/metrics.json"), found(place, "cross-validation/metrics.json")
+    sides = ((out_of_fold, "within_folds"), (test, "by_source"))
+    rows = [
+        ("all sources, macro AUROC: **the networks**", *(words(m["test"]["macro_auroc"]) for m, _ in sides)),
+        ("**no pixel**, only source, view, age and sex", *(words(m["baseline"]["macro_auroc"]) for m, _ in sides)),
+    ]
+    for source, pair in _AIMS:
+        a, b = (task.names[name] for name in pair.split("_vs_"))
+        rows.append((f"within {source}, {a} against {b}", *(words(m[key][source][pair]) for m, key in sides)))
+    counts = (f"{side}, {m['n']} images" for side, (m, _) in zip(("out of fold", "test split"), sides, strict=True))
+    table(("", *counts), rows)
+    tests = found(place, "audit/audit.json")["tests"].values()
+    table(
+        ("test", "verdict", "figures"),
+        [(f"{n}. {test['question']}", test["verdict"], test["words"]) for n, test in enumerate(tests, 1)],
+    )
+    macro, ece = out_of_fold["test"]["macro_auroc"], out_of_fold["calibration"]["ece"]
+    at = out_of_fold["at_specificity"]
+    reached = [
+        (f"{source}, {pair.replace('_vs_', ' against ')}", words(out_of_fold["within_folds"][source][pair]), aim)
+        for (source, pair), aim in _AIMS.items()
+    ]
+    sensitivity = f"sensitivity at specificity {at['wanted']}, off the ROC curve"
+    more = (
+        ("macro AUROC", words(macro), 0.90),
+        (sensitivity, words(at["roc"]), 0.40),
+        ("ECE, at most", f"{ece:.3f}", 0.05),
+    )
+    table(("out of fold", "reached", "aim"), [*reached, *more])
+
+
+STUDIES: dict[str, Callable[[Path, Path], None]] = {"leaks": leaks, "mitigation": mitigation, "real": real}
+
+
+def main() -> None:
+    """Run a study."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("results/figures"))
+    asked = parser.parse_args()
+    STUDIES[asked.study](asked.out.resolve() / asked.study, asked.folder.resolve())
+
+
+if __name__ == "__main__":
+    main()
