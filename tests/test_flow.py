@@ -111,7 +111,7 @@ def test_the_report_holds_everything_itself(project: Path) -> None:
         assert there in page
     for outside in ('src="http', 'href="http', "url(http", "@import", "<script src", "fetch("):
         assert outside not in page
-    assert page.count("data:image/png;base64,") >= 4
+    assert page.count("data:image/webp;base64,") >= 4
     assert page.count("<svg") == 11 + len(CLASSES)
     assert 1 <= page.count("data-restated=") <= 6  # PPV and NPV at three operating points, where something is called
 

@@ -130,7 +130,7 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
     named |= {Path(path).name for path in records.path} | {"table.csv"}
     named |= {str(place) for place in (root, out, tmp_path, PROJECT, Path.home() / "x", Path.cwd())}
     assert len(named) > 3 * IMAGES
-    visible = re.sub(r'"data:image/png;base64,[^"]+"', "", html.unescape(page))
+    visible = re.sub(r'"data:image/webp;base64,[^"]+"', "", html.unescape(page))
     assert not [name for name in named if name in visible]
     key = pd.read_csv(out / "key.csv").set_index("on the page")["stands for"]
     shown = [key[said] for said in re.findall(r'alt="Radiograph and heat map of (image \d+)"', page)]
@@ -142,7 +142,7 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
     assert set(re.findall(r'href="#([\w-]+)"', page)) <= ids
     assert not {"audit", "training"} & ids
     assert "The audit, the training curves" in page
-    pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
+    pictures = re.findall(r'<img src="data:image/webp;base64,([^"]+)"', page)
     assert len(pictures) == page.count("<img") == len(list((out / "explanation").glob("*.png"))) > 0
     for picture in pictures:
         assert cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR) is not None

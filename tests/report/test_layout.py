@@ -124,7 +124,7 @@ def test_every_figure_is_numbered_explained_and_to_be_had_as_it_is_shown(page: s
     }), "*"))"""
     (files,) = in_browser(page, click, (1280,), tmp_path)
     taken = dict(files)
-    assert len(taken) == len(files) == 12
+    assert len(taken) == len(files) == 13
     for name, address in taken.items():
         kind = "image/svg+xml" if name.endswith(".svg") else "text/csv"
         assert address.startswith(f"data:{kind};charset=utf-8,")

@@ -1,13 +1,17 @@
 """What the report prints for any task, and what it says where a stage has not run."""
 
 import ast
+import base64
 import html
+import io
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -21,9 +25,9 @@ from cxrflow.model_card import CARD
 from cxrflow.params import Params
 from cxrflow.passport import MET, TOLD
 from cxrflow.report import filters
-from cxrflow.report.figures import tables
+from cxrflow.report.figures import audited, tables
 from cxrflow.report.page import write_report
-from cxrflow.report.read import fates_of, with_figures
+from cxrflow.report.read import fates_of, read_picture, with_figures
 from cxrflow.state import read_sealed, write_sealed
 from cxrflow.statistics.figure import Figure, missing
 from cxrflow.task import Task
@@ -43,6 +47,32 @@ def test_a_figure_shows_its_interval_or_its_reason_and_escapes_it() -> None:
     assert '<b>0.500</b> <span class="interval">0.250 to 0.755</span>' in filters.figure(Figure(0.5, 0.25, 0.755), 3)
     assert "&lt;script&gt;" in filters.figure(missing("<script>"))
     assert "<script>" not in filters.figure(missing("<script>"))
+
+
+def test_every_figure_of_the_audit_is_in_its_csv() -> None:
+    deep = {"c,d": missing("none"), "e": [None, Figure(1, 1, 1)], "f": 0.5}
+    swaps = {"figures": {"a": Figure(0.5, 0.25, 0.75, 4, 3), "b": deep}}
+    read = pd.read_csv(io.StringIO(audited({"tests": {"swaps": swaps, "gap": {"figures": {}}}})))
+    assert list(read.columns) == ["test", "figure", "value", "low", "high", "images", "groups"]
+    assert read.iloc[0].tolist() == ["swaps", "a", 0.5, 0.25, 0.75, 4, 3]
+    assert read.iloc[1, :2].tolist() == ["swaps", "b / c,d"]
+    assert read.iloc[1, 2:].isna().all()
+    assert read.figure.tolist() == ["a", "b / c,d", "b / e / 2"]
+
+
+def test_a_picture_on_the_page_looks_as_it_was_written(tmp_path: Path) -> None:
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, 32:64, 1], picture[:, 64:] = 200, np.arange(64, dtype=np.uint8)[:, None, None] * 4
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    head, content = read_picture(tmp_path / "picture.png").split(",")
+    assert head == "data:image/webp;base64"
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == picture.shape
+    assert np.abs(shown.astype(int) - picture).mean() < 4
+    whole = (tmp_path / "picture.png").read_bytes()
+    (tmp_path / "picture.png").write_bytes(whole[:33] + b"\0" * 20 + whole[53:])  # its first chunk of pixels
+    with pytest.raises(CxrflowError, match="damaged"):
+        read_picture(tmp_path / "picture.png")
 
 
 def test_a_restated_figure_carries_its_numbers_in_full() -> None:
@@ -163,7 +193,7 @@ def test_the_parts_of_the_page_are_there_in_their_order(shown: tuple[Task, Path,
     assert re.search(r'<section id="cannot-tell">\s*<details>', page)
     assert page.index('class="answer"') < page.index("<nav")
     assert page.count("<svg") == page.count("</svg>") == 11 + len(task.order)
-    assert page.count("data:image/png;base64,") == 2 + len(task.order)
+    assert page.count("data:image/webp;base64,") == 2 + len(task.order)
     assert page.count("data-restated=") == 5  # of three operating points, one PPV is unknown
     assert "None" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
 

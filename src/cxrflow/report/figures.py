@@ -1,7 +1,7 @@
 """Figures of the page: plots as part of it, and their numbers as CSV, to be taken from it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cxrflow.statistics.figure import Figure
 from cxrflow.task import Task
 
 _ID = re.compile(r'(\bid="|url\(#|href="#)')
+_OF_FIGURE = ("value", "low", "high", "images", "groups")
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 
 
@@ -45,16 +46,33 @@ def tables(figures: Mapping[str, Any], curves: Mapping[str, Any], task: Task) ->
     within += [(source, pair, found) for source, pairs in figures["by_source"].items() for pair, found in pairs.items()]
     sure = [("reliability", row["confidence"], row["right"]) for row in figures["calibration"]["bins"]]
     sure += [("risk", row["answered"], row["risk"]) for row in figures["abstention"]]
-    of_figure = ["value", "low", "high", "images", "groups"]
     return {
         "confusion": _csv(
             [(task.order[a], task.order[b], *(part[a][b] for part in shares)) for a, b in cells],
             ["true", "predicted", "images", "share_of_true", "share_of_predicted"],
         ),
         "curves": _csv(points, ["class", "curve", "x", "y", "low", "high"]),
-        "within": _csv([(*at, *_parts(found)) for *at, found in within], ["source", "pair", *of_figure]),
-        "calibration": _csv([(*at, *_parts(found)) for *at, found in sure], ["curve", "x", *of_figure]),
+        "within": _csv([(*at, *_parts(found)) for *at, found in within], ["source", "pair", *_OF_FIGURE]),
+        "calibration": _csv([(*at, *_parts(found)) for *at, found in sure], ["curve", "x", *_OF_FIGURE]),
     }
+
+
+def audited(audit: Mapping[str, Any]) -> str:
+    """Every figure of the audit as CSV: its test, where it stands in ``audit.json``, and its parts.
+
+    audit  contents of ``audit.json``, typed
+    """
+    found = [(test, *each) for test, result in audit["tests"].items() for each in _named(result["figures"])]
+    rows = [(test, " / ".join(names), *_parts(figure)) for test, names, figure in found]
+    return _csv(rows, ["test", "figure", *_OF_FIGURE])
+
+
+def _named(value: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Figure]]:
+    if isinstance(value, Figure):
+        yield names, value
+    elif isinstance(value, (Mapping, list)):
+        for name, each in value.items() if isinstance(value, Mapping) else enumerate(value, start=1):
+            yield from _named(each, *names, str(name))
 
 
 def plots(folder: Path, task: Task) -> dict[str, list[Markup]]:

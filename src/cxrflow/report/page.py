@@ -25,7 +25,7 @@ from cxrflow.params import Params
 from cxrflow.passport import described
 from cxrflow.records import are_drawn
 from cxrflow.report.answer import answer
-from cxrflow.report.figures import plots, tables, training
+from cxrflow.report.figures import audited, plots, tables, training
 from cxrflow.report.filters import environment
 from cxrflow.report.key import KEY, Key
 from cxrflow.report.read import (
@@ -59,7 +59,7 @@ class _Run:
     steps          picture of each of the image steps (``data:`` URL)
     curves         of each network the training curves (``panels``, SVG) and their numbers (``csv``)
     audit          contents of ``audit.json``
-    audit_figures  forest plot of the audit (SVG)
+    audit_figures  forest plot of the audit (SVG); ``audit_csv``, its numbers and the audit's others
     audit_heat     heat maps of the audit (``data:`` URL)
     """
 
@@ -68,6 +68,7 @@ class _Run:
     curves: list[dict[str, Any]]
     audit: dict[str, Any]
     audit_figures: Markup
+    audit_csv: str
     audit_heat: str
 
 
@@ -117,6 +118,7 @@ def write_report(params: Params, results: Path) -> Path:
             for k, network in enumerate(bundle.networks, start=1)
         ],
         audit=audit,
+        audit_csv=audited(with_figures(audit)),
         audit_figures=read_svg(results / "audit" / "audit.svg"),
         audit_heat=read_picture(results / "audit" / "where.png"),
     )

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
 from jinja2 import UndefinedError
 from markupsafe import Markup
@@ -21,6 +23,7 @@ from cxrflow.task import Task
 _STAGES = ("metadata", "images", "training", "evaluation", "explanation", "audit")
 COUNT = number(0, whole=True)
 _NAMED = text(required=True)
+_QUALITY = 90  # of WebP, of 100
 SHARES = {"split": one_of(*SPLITS), "source": _NAMED, "label": _NAMED, "images": COUNT, "groups": COUNT}
 FATES = {"source": _NAMED, "fate": _NAMED, "rows": COUNT}
 OVERLAP = dict.fromkeys(COLUMNS, COUNT) | {"collection": _NAMED, "other": _NAMED}
@@ -52,11 +55,15 @@ def read_svg(path: Path) -> Markup:
 
 
 def read_picture(path: Path) -> str:
-    """A PNG, whole, as a ``data:`` URL."""
+    """A PNG, whole, as a ``data:`` URL of a WebP, with which a page of radiographs is a tenth as large."""
     content = read_bytes(path, remedy(path))
-    if not content.startswith(b"\x89PNG\r\n\x1a\n") or content[-8:-4] != b"IEND":
+    picture = None
+    if content.startswith(b"\x89PNG\r\n\x1a\n") and content[-8:-4] == b"IEND":
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
         raise damaged(path)
-    return "data:image/png;base64," + base64.b64encode(content).decode()
+    smaller = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1]
+    return "data:image/webp;base64," + base64.b64encode(smaller.tobytes()).decode()
 
 
 def damaged(path: Path) -> CxrflowError:
