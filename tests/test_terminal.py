@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from rich.table import Table
 
-from cxrflow.terminal import console, remark, say, set_quiet, time_left, track
+from cxrflow.terminal import console, print_fitting, remark, say, set_quiet, time_left, track
 
 CELL = "a cell of a table " * 15
 
@@ -51,6 +51,19 @@ print("width", console().width)
         [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, check=True
     )
     assert f"width {width}" in os.read(ours, 1000).decode()
+
+
+@pytest.mark.parametrize(("width", "heads"), [(77, "figure"), (78, "B - A"), (67, "figure")])
+def test_a_table_of_figures_breaks_no_interval(capsys, monkeypatch, width: int, heads: str) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    figures = [f"0.{k}00 (0.{k}00 to 0.{k}00)" for k in range(2, 5)]
+    rows = [(["one [b]"], figures[:2]), (["two"], figures[1:])]
+    print_fitting("Title", ["label " * 4], ["B - A", "specificity"], rows)  # 78 wide, in rows 67
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line for line in lines if heads in line]
+    assert sum(line.count(figure) for line in lines for figure in figures) == 4
+    assert any("one [b]" in line for line in lines)
 
 
 def test_quiet_leaves_results_alone(capsys) -> None:

@@ -1,17 +1,22 @@
 """What commands print: results, and what ``--quiet`` leaves out, progress bars and remarks on the work."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from rich import progress
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Column, Table
 
 from cxrflow.text import clean
 
 Item = TypeVar("Item")
 #: Width of what is no terminal, in characters: a table in a file or a pipe is neither wrapped nor cut.
 _UNBOUNDED = 10_000
+#: Width of a value with its interval, in characters.
+INTERVAL = len("0.742 (0.603 to 0.845,")
 
 
 class _Printed:
@@ -32,6 +37,29 @@ def console() -> Console:
     """Standard output, as wide as the terminal or as COLUMNS says, else unbounded."""
     found = Console()
     return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=_UNBOUNDED)
+
+
+def print_fitting(
+    title: str, labels: Sequence[str], shown: Sequence[str], rows: Sequence[tuple[Sequence[str], Sequence[str]]]
+) -> None:
+    """Print a table with a column for each figure or, if the screen is too narrow for their intervals, with a row for
+    each.
+
+    labels  headings of what stands before the figures
+    shown   names of the figures
+    rows    what stands before the figures, and these in words
+    """
+    screen, first = console(), [escape(label) for label in labels]
+    table = Table(*first, *map(escape, shown), title=escape(title))
+    for named, figures in rows:
+        table.add_row(*map(escape, (*named, *figures)))
+    if Measurement.get(screen, screen.options.update(max_width=_UNBOUNDED), table).maximum > screen.width:
+        table = Table(*first, "figure", Column("value", min_width=INTERVAL), title=escape(title))
+        for named, figures in rows:
+            for position, cells in enumerate(zip(shown, figures, strict=True)):
+                table.add_row(*map(escape, (*(named if position == 0 else [""] * len(named)), *cells)))
+            table.add_section()
+    screen.print(table)
 
 
 def say(text: str) -> None:

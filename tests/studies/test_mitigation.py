@@ -12,7 +12,7 @@ import pytest
 
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
-from cxrflow.statistics.figure import Figure, to_json
+from cxrflow.statistics.figure import Figure, in_words, to_json
 from cxrflow.studies import mitigation as module
 from cxrflow.studies.mitigation import MITIGATIONS, mitigation, print_mitigation, with_mitigation
 from cxrflow.task import Task
@@ -71,8 +71,11 @@ def test_every_figure_is_where_it_belongs(
         assert found[name]["within"][f"{high}_vs_{low}"].value == 1
         assert not found[name]["within"][f"{first}_vs_{high}"].known
         assert found[name]["left_out"][f"{first}_vs_{high}"] == figure
+    monkeypatch.setenv("COLUMNS", "80")
     print_mitigation(found, task)
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().out
+    assert printed.count(in_words(figure, 3)) == 2 * len(names) * len(task.pairs)  # none is broken
+    printed = " ".join(printed.split())
     assert "sources left out" in printed
     assert printed.count("against") == len(task.pairs)
 

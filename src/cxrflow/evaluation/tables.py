@@ -1,23 +1,17 @@
 """The figures as tables on a terminal."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Column, Table
 
 from cxrflow.evaluation.learned import called_one_class
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.task import Task
-from cxrflow.terminal import console
+from cxrflow.terminal import INTERVAL, console, print_fitting
 
 #: Figures of each class against the rest.
 PER_CLASS = ("sensitivity", "specificity", "ppv", "auroc")
-#: Width of a value with its interval, in characters.
-_INTERVAL = len("0.742 (0.603 to 0.845,")
-_ANY_WIDTH = 10_000
 _SHOWN_AT_A_POINT = ("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_prevalence")
 
 
@@ -26,16 +20,16 @@ def print_figures(figures: dict[str, Any], task: Task) -> None:
     and within each source."""
     screen = console()
     test = figures["test"]
-    rows = [((task.names[name],), [_said(test[name][figure]) for figure in PER_CLASS]) for name in task.order]
+    rows = [((task.names[name],), [_words(test[name][figure]) for figure in PER_CLASS]) for name in task.order]
     shown = ("sensitivity", "specificity", "PPV", "AUROC")
-    screen.print(_fitting(screen, "Test set, 95 % intervals by group", ("class",), shown, rows))
+    print_fitting("Test set, 95 % intervals by group", ("class",), shown, rows)
     screen.print(f"Macro AUROC {_said(test['macro_auroc'])}, accuracy {_said(test['accuracy'])}")
     baseline = figures["baseline"]["macro_auroc"]
     screen.print(f"Without a pixel (source, view, age, sex): macro AUROC {_said(baseline)}")
     if called := called_one_class(figures["confusion"]["counts"], task):
         screen.print(f"[bold]Note: {escape(called)}.[/bold]")
     if points := figures.get("operating_points"):
-        screen.print(_operating_points(screen, points, figures["prevalence"], task))
+        _print_operating_points(points, figures["prevalence"], task)
     if read := figures.get("at_specificity"):
         screen.print(
             f"{escape(task.positive_name)} at the threshold that gives a specificity of {read['wanted']:g} on images "
@@ -50,7 +44,7 @@ def print_figures(figures: dict[str, Any], task: Task) -> None:
         )
     titles = {"by_source": "Within each source", "within_folds": "Within each source and fold"}
     for key in (key for key in titles if key in figures):
-        within = Table("source", "pair", Column("AUROC", min_width=_INTERVAL), "images", title=titles[key])
+        within = Table("source", "pair", Column("AUROC", min_width=INTERVAL), "images", title=titles[key])
         for source, pairs in figures[key].items():
             for pair, figure in pairs.items():
                 images = str(figure.n) if figure.known else ""
@@ -65,42 +59,20 @@ def pair_in_words(pair: str, task: Task) -> str:
     return " vs ".join(task.names[name] for name in pair.split("_vs_"))
 
 
-def _operating_points(screen: Console, points: dict[str, dict[str, Any]], prevalence: float, task: Task) -> Table:
+def _print_operating_points(points: dict[str, dict[str, Any]], prevalence: float, task: Task) -> None:
     title = f"Operating points chosen on images left out of training; PPV and NPV at a prevalence of {prevalence:g}"
     rows = []
     for name, point in points.items():
         threshold = "" if point["threshold"] is None else f"{point['threshold']:.3f}"
         wanted = "" if point["wanted"] is None else f" {point['wanted']:g}"
-        rows.append(((f"{name}{wanted}", threshold), [_said(point[figure]) for figure in _SHOWN_AT_A_POINT]))
+        rows.append(((f"{name}{wanted}", threshold), [_words(point[figure]) for figure in _SHOWN_AT_A_POINT]))
     shown = ("sensitivity", "specificity", "PPV", "NPV")
-    return _fitting(screen, title, (f"{task.positive_name} called at", "from"), shown, rows)
+    print_fitting(title, (f"{task.positive_name} called at", "from"), shown, rows)
 
 
-def _fitting(
-    screen: Console,
-    title: str,
-    labels: Sequence[str],
-    shown: Sequence[str],
-    rows: Sequence[tuple[Sequence[str], Sequence[str]]],
-) -> Table:
-    """A table with a column for each figure or, if the screen is too narrow for their intervals, with a row for each.
-
-    labels  headings of what stands before the figures
-    rows    what stands there, and the figures as markup
-    """
-    first = [escape(label) for label in labels]
-    wide = Table(*first, *shown, title=title)
-    for named, cells in rows:
-        wide.add_row(*map(escape, named), *cells)
-    if Measurement.get(screen, screen.options.update(max_width=_ANY_WIDTH), wide).maximum <= screen.width:
-        return wide
-    narrow = Table(*first, "figure", Column("value", min_width=_INTERVAL), title=title)
-    for named, cells in rows:
-        for position, (figure, cell) in enumerate(zip(shown, cells, strict=True)):
-            narrow.add_row(*(map(escape, named) if position == 0 else [""] * len(named)), figure, cell)
-        narrow.add_section()
-    return narrow
+def _words(figure: Figure) -> str:
+    return in_words(figure, digits=3, counts=True)
 
 
 def _said(figure: Figure) -> str:
-    return escape(in_words(figure, digits=3, counts=True))
+    return escape(_words(figure))

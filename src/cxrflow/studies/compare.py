@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
@@ -22,7 +21,7 @@ from cxrflow.statistics.figure import in_words, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
-from cxrflow.terminal import console
+from cxrflow.terminal import print_fitting, say
 
 
 @dataclass(frozen=True)
@@ -88,21 +87,21 @@ def compare_collections(comparison: Comparison, sources: Sources, metadata: Meta
 
 def print_comparison(result: dict[str, Any], task: Task) -> None:
     """Print the result of ``compare_stored`` or ``compare_collections``."""
-    table = Table("", "A", "B", "B - A")
-    table.title = f"{result['n']:,} images of {result['groups']:,} groups, 95 % intervals"
+    title = f"{result['n']:,} images of {result['groups']:,} groups, 95 % intervals"
     names = {
         "macro_auroc": "macro AUROC",
         "positive_auroc": f"{task.positive_name} AUROC",
         "sensitivity": f"{task.positive_name} sensitivity at the wanted specificity",
         "specificity": f"{task.positive_name} specificity there",
     }
-    for name, said in names.items():
-        table.add_row(said, *(in_words(result["figures"][name][which], 3) for which in ("a", "b", "difference")))
-    screen = console()
-    screen.print(table)
+    rows = [
+        ([said], [in_words(result["figures"][name][which], 3) for which in ("a", "b", "difference")])
+        for name, said in names.items()
+    ]
+    print_fitting(title, [""], ["A", "B", "B - A"], rows)
     for name, bundle in result["bundles"].items():
         about = f" Overlap with training: {bundle['overlap']}" if bundle["overlap"] else ""
-        screen.print(f"{name.upper()}: {bundle['folder']}{about}", markup=False, soft_wrap=True)
+        say(f"{name.upper()}: {bundle['folder']}{about}")
 
 
 def _unseen(records: pd.DataFrame, comparison: Comparison, root: Root) -> pd.Series:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
@@ -26,7 +26,7 @@ from cxrflow.statistics.scored import Scored
 from cxrflow.statistics.within import within_sources
 from cxrflow.studies.folds import enter_together, one_process, only_trained, train_or_val
 from cxrflow.task import Task
-from cxrflow.terminal import console, remark
+from cxrflow.terminal import INTERVAL, console, remark
 from cxrflow.training.train import train
 
 #: Minimum number of training groups of a class; figures of a class with fewer are missing.
@@ -113,7 +113,13 @@ def leave_one_out(
 
 def print_leave_one_out(found: dict[str, Any], task: Task) -> None:
     """Print the result of ``leave_one_out``, a row for each source and pair."""
-    table = Table("left out", "pair", "AUROC", "images", title="Each source scored by a network that never saw it")
+    table = Table(
+        "left out",
+        "pair",
+        Column("AUROC", min_width=INTERVAL),
+        "images",
+        title="Each source scored by a network that never saw it",
+    )
     for name, of_source in chain(found["sources"].items(), [("all, each within itself", found["all"])]):
         for position, (a, b) in enumerate(task.pairs):
             figure = of_source[f"{a}_vs_{b}"]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
-from rich.table import Table
 
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
@@ -23,7 +22,7 @@ from cxrflow.studies.cross_validate import cross_validate
 from cxrflow.studies.folds import kept_records, reading_all
 from cxrflow.studies.leave_one_out import leave_one_out
 from cxrflow.task import Task
-from cxrflow.terminal import console, remark
+from cxrflow.terminal import print_fitting, remark
 
 #: What each mitigation changes in the sections images and training; each is compared with ``none``.
 MITIGATIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -102,11 +101,11 @@ def print_mitigation(found: dict[str, Any], task: Task) -> None:
     for a, b in task.pairs:
         pair = f"{a}_vs_{b}"
         title = f"{task.names[a]} against {task.names[b]}: AUROC, 95 % intervals by group"
-        table = Table("mitigation", "macro AUROC, pooled", "within sources", "sources left out", title=title)
+        rows = []
         for name, figures in found.items():
             shown = figures["pooled"], figures["within"][pair], figures["left_out"][pair]
-            table.add_row(name, *(in_words(figure, 3) for figure in shown))
-        console().print(table)
+            rows.append(([name], [in_words(figure, 3) for figure in shown]))
+        print_fitting(title, ["mitigation"], ["macro AUROC, pooled", "within sources", "sources left out"], rows)
 
 
 def _by_source_and_fold(predictions: Path, params: Params) -> Scored:
