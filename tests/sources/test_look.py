@@ -53,6 +53,16 @@ def test_published_collections_with_their_tables_files_and_unknown_words(make_ti
     assert "collection rsna stage_2_train_labels.csv" in text
 
 
+def test_the_masks_of_the_demo_are_no_collection(make_tiny, said) -> None:
+    demo = make_tiny("nih").write().parent
+    for kind in ("lungs", "opacity"):
+        (demo / "truth" / kind).mkdir(parents=True)
+        (demo / "truth" / kind / "1.png").write_bytes(PNG)
+    assert "truth" not in said(demo)
+    (demo / "truth" / "opacity").rename(demo / "truth" / "masks")  # of somebody else
+    assert "truth" in said(demo)
+
+
 def test_a_collection_that_cannot_be_read_does_not_end_the_look(make_tiny, said) -> None:
     for name in ("nih", "rsna"):
         folder = make_tiny(name).write()

@@ -12,6 +12,7 @@ from cxrflow.columns import REQUIRED, Columns
 from cxrflow.errors import CxrflowError, LeftOut, one_line
 from cxrflow.files import write_whole
 from cxrflow.folders import counted, is_of_the_system
+from cxrflow.records import TRUTH, are_drawn
 from cxrflow.sources import read_collections, recognise, rsna, source_name, starter, table, tables
 from cxrflow.sources.account import Account
 from cxrflow.sources.by_name import ByName
@@ -66,7 +67,8 @@ def _print_folder(folder: Path, options: Options, write: bool) -> bool | None:
 
 def _folders(folder: Path) -> list[Path]:
     inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    return [path for path in inner if not is_of_the_system(path.name)]
+    masks = TRUTH if are_drawn(folder) else None  # of drawings; no collection
+    return [path for path in inner if not is_of_the_system(path.name) and path.name != masks]
 
 
 def _print_collection(collection: Collection, folder: Path, options: Options, write: bool) -> bool:
