@@ -1,5 +1,6 @@
 """Measured tables of the documentation: each has a command, and a command's output becomes its tables."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,11 @@ def test_every_table_of_the_documentation_has_a_command_and_every_command_a_tabl
         assert numbers == list(range(1, len(numbers) + 1)), name
         assert (PROJECT / measured.command.split()[0]).is_file()
         assert all((PROJECT / path).exists() for path in figures.paths_of(name)), name
+
+
+def test_every_script_finds_what_it_imports(figures: ModuleType) -> None:
+    for script in sorted({measured.command.split()[0] for measured in figures.MEASURED.values()}):
+        assert "main" in runpy.run_path(str(PROJECT / script)), script
 
 
 def test_tables_are_replaced_and_nothing_else(figures: ModuleType, project: Path, capfd) -> None:
