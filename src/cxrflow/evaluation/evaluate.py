@@ -26,7 +26,7 @@ from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import leave_out_seen, met_before, seen_before, thumbnails_of
 from cxrflow.evaluation.slices import slices
 from cxrflow.evaluation.subgroups import subgroups
-from cxrflow.files import write_json, write_whole
+from cxrflow.files import remove, write_json, write_whole
 from cxrflow.images.prepare import prepare_all
 from cxrflow.metadata import stage
 from cxrflow.metadata.build import FINGERPRINTS, Built, build_records
@@ -183,6 +183,9 @@ def _draw(figures: dict[str, Any], scored: Scored, out: Path) -> None:
     }
     for name, picture in pictures.items():
         write_whole(out / "plots" / f"{name}.svg", picture)
+    for path in (out / "plots").glob("*.svg"):  # of an earlier evaluation there, of other classes
+        if path.stem not in pictures:
+            remove(path)
     write_sealed(out / "curves.json", to_json(drawn))
 
 
