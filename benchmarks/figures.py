@@ -12,30 +12,35 @@ A measured table stands in a page between two comments, with a last line that sa
     <!-- end -->
 
 ``lungs`` is a key of MEASURED; ``lungs 2`` is the second table that its command prints. FOLDER holds collections as for
-`make run`. A table states the commit that it was measured on, so what it is measured with must be committed. Commands
-run one after the other, since most measure time; a page is written as soon as its command has ended, and what a command
-prints is kept in ``results/figures``. --list says which tables are of the code as it is.
+`make run`. A table states the commit that it was measured on, so its code and the parameters must be committed.
+Commands run one after the other, since most measure time; a page is written as soon as its command has ended, and what
+a command prints is kept in ``results/figures``. --list says which tables are of the code as it is. Without names, all
+are measured but those that run only if they are named.
 """
 
 import argparse
+import ast
 import datetime
-import os
 import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tables import table
 
+from cxrflow.engines import cores
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_whole
 
 PROJECT = Path(__file__).parents[1]
-_BLOCK = re.compile(r"<!-- measured: (?P<name>[\w-]+)(?: (?P<number>\d+))? -->\n(?P<held>.*?)<!-- end -->", re.S)
+_BEGIN = "<!-- measured: "
+_BLOCK = re.compile(
+    rf"{_BEGIN}(?P<name>[\w-]+)(?: (?P<number>\d+))? -->\n(?P<held>(?:(?!<!-- (?:measured|end)).)*)<!-- end -->", re.S
+)
 _TABLE = re.compile(r"(?:^\|.*\n)+", re.M)
 _COMMIT = re.compile(r"^Measured .*?, commit (?P<commit>[0-9a-f]{7,40}),", re.M)
 _SOURCES = "FOLDER"
@@ -47,35 +52,47 @@ class Measurement:
 
     command  after `python`, with FOLDER where it takes the folder of collections
     minutes  about how long it takes on two cores
-    code     what it measures, in src/cxrflow: a change there makes the table one of older code
+    resumes  whether it takes up what an earlier run has left; then the time of the last run says nothing
+    asks     why it runs only if it is named; else None
+    whole    whether it runs cxrflow's commands, and so depends on all of the package
     """
 
     command: str
     minutes: int
-    code: tuple[str, ...]
+    resumes: bool = False
+    asks: str | None = None
+    whole: bool = False
 
 
-_FILES = ("reading", "metadata", "sources")
-_NETWORKS = ("images", "lungs", "models", "training", "evaluation", "statistics", *_FILES)
+def _study(name: str, minutes: int, asks: str | None = None) -> Measurement:
+    return Measurement(f"benchmarks/studies.py {name} {_SOURCES}", minutes, resumes=True, asks=asks, whole=True)
+
+
 MEASURED = {
-    "audit-check": Measurement("benchmarks/audit_check.py", 180, ("audit", "synthetic", *_NETWORKS)),
-    "bad-input": Measurement("benchmarks/bad_input.py", 5, (*_FILES, "params.py")),
-    "bit-depth": Measurement(f"benchmarks/bit_depth.py {_SOURCES}", 3, ("reading", "images")),
-    "coverage": Measurement("benchmarks/coverage.py", 15, ("evaluation", "statistics")),
-    "frontal": Measurement(f"benchmarks/frontal.py {_SOURCES}", 20, ("reading",)),
-    "fuzz": Measurement("benchmarks/fuzz.py --minutes 60", 35, ("reading", "params.py")),
-    "images": Measurement(f"benchmarks/images.py {_SOURCES}", 6, ("reading", "images")),
-    "intervals": Measurement("benchmarks/intervals.py 1000", 3, ("statistics",)),
-    "leaks": Measurement(f"benchmarks/studies.py leaks {_SOURCES}", 60, ("studies", *_NETWORKS)),
-    "lungs": Measurement(f"benchmarks/lungs.py {_SOURCES}", 3, ("reading", "images", "lungs")),
-    "many-images": Measurement(f"benchmarks/scale.py {_SOURCES}", 8, ("reading", "images")),
-    "many-rows": Measurement("benchmarks/rows.py 20000 1000000 10000000", 45, _FILES),
-    "mitigation": Measurement(f"benchmarks/studies.py mitigation {_SOURCES}", 60, ("studies", *_NETWORKS)),
-    "near-repeats": Measurement(f"benchmarks/near_repeats.py {_SOURCES} --images 30000", 15, _FILES),
-    "paper": Measurement(f"benchmarks/paper_table.py --sources {_SOURCES}", 90, _NETWORKS),
-    "real": Measurement(f"benchmarks/studies.py real {_SOURCES}", 240, ("audit", "studies", *_NETWORKS)),
-    "training": Measurement(f"benchmarks/training.py {_SOURCES}", 5, ("training", "models")),
-    "verdicts": Measurement("benchmarks/verdicts.py 400", 5, ("audit", "statistics")),
+    "audit-check": Measurement("benchmarks/audit_check.py", 120, resumes=True),
+    "bad-input": Measurement("benchmarks/bad_input.py", 5, whole=True),
+    "bit-depth": Measurement(f"benchmarks/bit_depth.py {_SOURCES}", 3),
+    "coverage": Measurement("benchmarks/coverage.py", 15),
+    "frontal": Measurement(f"benchmarks/frontal.py {_SOURCES}", 20),
+    "fuzz": Measurement("benchmarks/fuzz.py --minutes 60", 35),
+    "images": Measurement(f"benchmarks/images.py {_SOURCES}", 6),
+    "intervals": Measurement("benchmarks/intervals.py 1000", 3),
+    "leaks": _study("leaks", 60),
+    "lungs": Measurement(f"benchmarks/lungs.py {_SOURCES}", 3),
+    "many-images": Measurement(f"benchmarks/scale.py {_SOURCES}", 8),
+    "many-rows": Measurement("benchmarks/rows.py 20000 1000000 10000000", 45, whole=True),
+    "mitigation": _study("mitigation", 60),
+    "near-repeats": Measurement(f"benchmarks/near_repeats.py {_SOURCES} --images 100000", 60),
+    "paper": Measurement(
+        f"benchmarks/paper_table.py --sources {_SOURCES} --epochs 2",
+        70,
+        resumes=True,
+        asks="it replaces the run in data and results",
+        whole=True,
+    ),
+    "real": _study("real", 240, asks="it looks at the test split again"),
+    "training": Measurement(f"benchmarks/training.py {_SOURCES}", 5),
+    "verdicts": Measurement("benchmarks/verdicts.py 400", 5),
 }
 
 
@@ -90,9 +107,10 @@ class Block:
 
 
 def blocks(project: Path) -> Iterator[Block]:
-    """The measured tables of the pages, in order. Raises CxrflowError for a name that is not in MEASURED."""
+    """The measured tables of the pages, in order. Raises CxrflowError for a name that is not in MEASURED, and as
+    ``_found``."""
     for page in pages(project):
-        for found in _BLOCK.finditer(page.read_text(encoding="utf-8")):
+        for found in _found(page.read_text(encoding="utf-8"), page):
             name, commit = found["name"], _COMMIT.search(found["held"])
             if name not in MEASURED:
                 raise CxrflowError(f"{page}: no command measures {name}; those there are: {', '.join(MEASURED)}.")
@@ -104,23 +122,66 @@ def pages(project: Path) -> list[Path]:
     return [project / "README.md", *sorted((project / "docs").glob("*.md"))]
 
 
-def rewritten(page: str, name: str, printed: str, measured: str) -> str:
-    """A page with the tables of ``name`` in what its command printed, each followed by the line ``measured``.
+def _found(text: str, page: Path) -> list[re.Match[str]]:
+    """The blocks of a page. Raises CxrflowError if one has no end."""
+    found = list(_BLOCK.finditer(text))
+    if len(found) != text.count(_BEGIN):
+        raise CxrflowError(f"{page}: a table that is measured has no `<!-- end -->` after it; add that line.")
+    return found
 
-    Raises CxrflowError if fewer tables are printed than the page has places for.
+
+def rewritten(text: str, page: Path, name: str, printed: str, measured: str) -> str:
+    """The text of a page with the tables of ``name`` in what its command printed, each followed by ``measured``.
+
+    Raises CxrflowError if fewer tables are printed than the page has places for, and as ``blocks``.
     """
-    printed_tables = _TABLE.findall(printed)
+    tables = _TABLE.findall(printed)
+    for found in reversed(_found(text, page)):
+        if found["name"] == name:
+            number = int(found["number"] or 1)
+            if number > len(tables):
+                raise CxrflowError(f"{name}: printed {len(tables)} tables, and {page} has a place for number {number}.")
+            first = found[0].partition("\n")[0]
+            new = f"{first}\n{tables[number - 1]}\n{measured}\n<!-- end -->"
+            text = text[: found.start()] + new + text[found.end() :]
+    return text
 
-    def place(found: re.Match[str]) -> str:
-        if found["name"] != name:
-            return found[0]
-        number = int(found["number"] or 1)
-        if number > len(printed_tables):
-            raise CxrflowError(f"{name}: printed {len(printed_tables)} tables, and a page asks for number {number}.")
-        first = found[0].partition("\n")[0]
-        return f"{first}\n{printed_tables[number - 1]}\n{measured}\n<!-- end -->"
 
-    return _BLOCK.sub(place, page)
+def paths_of(name: str, project: Path) -> list[str]:
+    """What a table is measured with, relative to the project: its script, what that imports of the project, with the
+    files beside it that are no code, and the parameters."""
+    measured = MEASURED[name]
+    script = project / measured.command.split()[0]
+    needed = imported([script], project)
+    beside = {path for file in needed if file.parent != script.parent for path in file.parent.iterdir()}
+    needed |= {path for path in beside if path.is_file() and path.suffix not in (".py", ".pyc")}
+    paths = sorted(f"{path.relative_to(project)}" for path in needed)
+    return [*(["src/cxrflow"] if measured.whole else []), *paths, "params.yaml", "params"]
+
+
+def imported(files: Iterable[Path], project: Path) -> set[Path]:
+    """The files, and those of the project that they import, directly or not, wherever in the code that stands."""
+    found: set[Path] = set()
+    todo = list(files)
+    while todo:
+        file = todo.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names, roots = [], [project / "src", project / "benchmarks"]
+            if isinstance(node, ast.ImportFrom):
+                parts = [*filter(None, [node.module])]
+                names = [".".join(parts), *(".".join([*parts, each.name]) for each in node.names)]
+                roots = [file.parents[node.level - 1]] if node.level else roots
+            elif isinstance(node, ast.Import):
+                names = [each.name for each in node.names]
+            for root in roots:
+                places = [root.joinpath(*name.split(".")) for name in names if name]
+                todo += [
+                    path for at in places for path in (at.with_suffix(".py"), at / "__init__.py") if path.is_file()
+                ]
+    return found
 
 
 def changed(paths: Sequence[str], project: Path, since: str) -> bool:
@@ -129,10 +190,14 @@ def changed(paths: Sequence[str], project: Path, since: str) -> bool:
     return subprocess.run(command, cwd=project, check=False, stderr=subprocess.DEVNULL).returncode != 0
 
 
-def paths_of(name: str) -> list[str]:
-    """What a table is measured with: its script and the code that it measures."""
-    measured = MEASURED[name]
-    return [measured.command.split()[0], *(f"src/cxrflow/{part}" for part in measured.code)]
+def _check_committed(name: str, project: Path) -> None:
+    command = ["git", "status", "--porcelain", "--", *paths_of(name, project)]
+    done = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise CxrflowError(f"{name}: a measured table states its commit; measure in a git checkout.")
+    if done.stdout:
+        differ = ", ".join(line[3:] for line in done.stdout.splitlines())
+        raise CxrflowError(f"{name}: not as committed: {differ}; commit or restore first.")
 
 
 def measure(name: str, sources: Path | None, project: Path) -> None:
@@ -142,48 +207,47 @@ def measure(name: str, sources: Path | None, project: Path) -> None:
     Raises CxrflowError if the code is not committed, the command fails, or a table is absent; no page is changed then.
     """
     measured = MEASURED[name]
-    if changed(paths_of(name), project, "HEAD"):
-        raise CxrflowError(f"{name}: {', '.join(paths_of(name))} have changes that are not committed; commit first.")
+    _check_committed(name, project)
     folder = [] if sources is None else [str(sources)]
     arguments = [part for word in shlex.split(measured.command) for part in (folder if word == _SOURCES else [word])]
     kept = project / "results" / "figures" / f"{name}.txt"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    started, printed = time.monotonic(), ""
-    with subprocess.Popen([sys.executable, *arguments], cwd=project, stdout=subprocess.PIPE, text=True) as process:
+    started, place = time.monotonic(), _place(project)
+    with (
+        kept.open("w", encoding="utf-8") as file,
+        subprocess.Popen([sys.executable, *arguments], cwd=project, stdout=subprocess.PIPE, text=True) as process,
+    ):
         for line in process.stdout or ():
             print(line, end="", flush=True)
-            printed += line
-    write_whole(kept, printed.encode())
+            file.write(line)
+            file.flush()
     if process.returncode:
         raise CxrflowError(f"{name}: `python {shlex.join(arguments)}` ended with status {process.returncode}.")
-    write_pages(name, printed, _said(measured, time.monotonic() - started, project), project)
+    took = "" if measured.resumes else f", {_duration(time.monotonic() - started)}"
+    write_pages(name, kept.read_text(encoding="utf-8"), f"{place}{took}: `python {measured.command}`", project)
 
 
 def write_pages(name: str, printed: str, measured: str, project: Path) -> None:
     """Write the tables of ``name`` into every page that has a place for them. Raises CxrflowError as ``rewritten``."""
     texts = {page: page.read_text(encoding="utf-8") for page in pages(project)}
-    new = {page: rewritten(text, name, printed, measured) for page, text in texts.items()}
+    new = {page: rewritten(text, page, name, printed, measured) for page, text in texts.items()}
     for page, text in new.items():
         if text != texts[page]:
             write_whole(page, text.encode())
 
 
-def _said(measured: Measurement, seconds: float, project: Path) -> str:
-    """The last line of a measured table."""
+def _place(project: Path) -> str:
+    """When, on which commit and machine a table is measured."""
     asked = ["git", "rev-parse", "--short=7", "HEAD"]
     commit = subprocess.run(asked, cwd=project, check=True, capture_output=True, text=True).stdout.strip()
-    took = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
-    today = datetime.datetime.now(tz=datetime.UTC)
-    return (
-        f"Measured {today.day} {today:%B %Y}, commit {commit}, {len(os.sched_getaffinity(0))} cores ({_processor()}), "
-        f"{took}: `python {measured.command}`"
-    )
-
-
-def _processor() -> str:
-    about = Path("/proc/cpuinfo")
+    about, today = Path("/proc/cpuinfo"), datetime.datetime.now(tz=datetime.UTC)
     named = re.search(r"^model name\s*:\s*(.+)$", about.read_text(), re.M) if about.exists() else None
-    return named[1] if named else "unknown processor"
+    processor = named[1] if named else "unknown processor"
+    return f"Measured {today.day} {today:%B %Y}, commit {commit}, {cores()} cores ({processor})"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
 
 
 def main() -> int:
@@ -193,12 +257,14 @@ def main() -> int:
     parser.add_argument("--sources", type=Path, help="folder of collections")
     parser.add_argument("--list", action="store_true", help="which tables are of the code as it is")
     asked = parser.parse_args()
-    names = asked.names or list(MEASURED)
-    if unknown := set(names) - set(MEASURED):
+    if unknown := set(asked.names) - set(MEASURED):
         parser.error(f"nothing is called {min(unknown)}; those there are: {', '.join(MEASURED)}")
     if asked.list:
-        print_state(names)
+        print_state(asked.names or list(MEASURED), PROJECT)
         return 0
+    for name in [] if asked.names else [name for name in MEASURED if MEASURED[name].asks]:
+        print(f"{name}: only if it is named, because {MEASURED[name].asks}", file=sys.stderr)
+    names = asked.names or [name for name in MEASURED if not MEASURED[name].asks]
     if any(_SOURCES in MEASURED[name].command for name in names) and asked.sources is None:
         parser.error("name the folder that holds the collections: --sources FOLDER")
     failed = 0
@@ -212,14 +278,14 @@ def main() -> int:
     return failed
 
 
-def print_state(names: Sequence[str]) -> None:
+def print_state(names: Sequence[str], project: Path) -> None:
     """Print each measured table, its page, and whether it is of the code as it is."""
     rows = []
-    for block in blocks(PROJECT):
+    for block in blocks(project):
         if block.name in names:
-            old = block.commit is None or changed(paths_of(block.name), PROJECT, block.commit)
+            old = block.commit is None or changed(paths_of(block.name, project), project, block.commit)
             state = "older code" if old else "this code"
-            place = f"{block.page.relative_to(PROJECT)}"
+            place = f"{block.page.relative_to(project)}"
             rows.append((block.name, block.number, place, block.commit or "", state, MEASURED[block.name].minutes))
     table(("name", "table", "page", "commit", "of", "minutes"), rows)
 

@@ -221,14 +221,15 @@ def main() -> None:
             minutes = (spent + time.process_time()) / 60
             said = f"{sum(counts.values()):,} inputs, {minutes:.1f} minutes, {len(wrong)} wrong"
             print(said, file=sys.stderr, flush=True)
-    outcomes = ("read", "left out", "stopped", "left out with its worker", "ANOTHER ERROR")
+    outcomes = {"read": "read", "left out": "left out", "stopped": "stops", "left out with its worker": "worker lost"}
+    outcomes |= {"ANOTHER ERROR": "another error"}
     found = {
         extension: [counts[extension, outcome] for outcome in outcomes]
         for extension in sorted({extension for extension, _ in counts})
     }
     found["all"] = [sum(column) for column in zip(*found.values(), strict=True)]
     rows = [(name, f"{sum(row):,}", *(f"{count:,}" if count else "" for count in row)) for name, row in found.items()]
-    table(("format", "inputs", *outcomes), rows)
+    table(("format", "inputs", *outcomes.values()), rows)
     print(f"Slowest: {slowest[0]:.2f} s (input {slowest[1]}).")
     print(f"Largest memory of a worker: {largest[0]:.0f} MiB (input {largest[1]}).")
     sys.exit(1 if wrong else 0)

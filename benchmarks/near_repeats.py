@@ -2,9 +2,9 @@
 
     python benchmarks/near_repeats.py SOURCES [--rounds 2] [--images 100000]
 
-SOURCES is a folder of collections. Prints, as docs/repeats.md has them: each change, and how many changed copies are
-found by the metadata stage (``paired``) and, by the near hash of the original or of the copy, by a bundle (``trained
-on``); the most alike images of different groups; time and memory for ``images`` drawn images.
+SOURCES is a folder of collections. Prints a table of changes, with how many changed copies are found by the metadata
+stage (in one group with the original) and, by the near hash of the original or of the copy, by a bundle; the most alike
+images of different groups; and time and memory for ``images`` mixtures of two images each.
 """
 
 import argparse

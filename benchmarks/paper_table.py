@@ -3,12 +3,12 @@
     python benchmarks/paper_table.py --sources FOLDER [--epochs 4] [--shrink 1] [--rows NAME ...]
                                      [--out results/paper]
 
-Run it in a checkout of the project; afterwards params.yaml is as the last experiment set it. The honest protocol is
+Run it in a checkout of the project, whose run in data and results it replaces. The honest protocol is
 `dvc exp run` with the parameters of the paper's iteration (children kept): patients are grouped, the epoch is chosen on
 val, the test set is scored once. The paper's protocol splits by image (80 % train; the honest rows train on 65 %),
 chooses the epoch on the test set and augments test images at random; its gain is the size of the leak, not a result.
 ``--shrink 2`` trains on pictures of half the paper's side, a quarter of the work, for machines on which the full size
-takes a day. Finished rows are not run again; after a change of code or recipe, name another ``--out``.
+takes a day. Rows that the same code has finished are not run again.
 """
 
 import argparse
@@ -23,10 +23,11 @@ import numpy as np
 import torch
 from tables import table
 
+import cxrflow
 from cxrflow.bundle_files import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.evaluation.metrics import evaluate
-from cxrflow.files import digest, write_json
+from cxrflow.files import code_digest, digest, write_json, write_whole
 from cxrflow.models.model import to_input
 from cxrflow.params_file import load_params
 from cxrflow.statistics.figure import Figure, in_words, to_json
@@ -48,6 +49,7 @@ ROWS = {
 RATE, RATES = 2e-4, {"covidnet_small": 2e-5}
 #: Side of the paper's pictures, pixels.
 SIZES = {"iteration1": 224, "iteration2": 480}
+_DVC = str(Path(sys.executable).with_name("dvc"))
 #: Share of COVID-19 in the paper's test set.
 PREVALENCE = 0.028
 
@@ -73,8 +75,8 @@ def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]
     experiment = f"paper-{name}-{epochs}-{shrink}"
     settings = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
     # DVC refuses the name of an experiment that an earlier, interrupted run has left behind.
-    subprocess.run(["dvc", "exp", "remove", "--quiet", experiment], check=False, stderr=subprocess.DEVNULL)
-    command = ["dvc", "exp", "run", "--name", experiment, *settings, "evaluation"]
+    subprocess.run([_DVC, "exp", "remove", "--quiet", experiment], check=False, stderr=subprocess.DEVNULL)
+    command = [_DVC, "exp", "run", "--name", experiment, *settings, "evaluation"]
     subprocess.run(command, check=True, stdout=sys.stderr)
     return json.loads(Path("results/evaluation/metrics.json").read_text())
 
@@ -113,7 +115,7 @@ def _in_workspace(name: str, sources: Path, epochs: int, shrink: int) -> bool:
 
 
 def main() -> None:
-    """Run what is missing, print, write."""
+    """Run what is missing, print, write; the parameters are at the end as they were."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=4)
@@ -121,13 +123,24 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="rows to run and show")
     parser.add_argument("--out", type=Path, default=Path("results/paper"))
     asked = parser.parse_args()
+    before = {path: path.read_bytes() for path in (Path("params.yaml"), *Path("params").glob("*.yaml"))}
+    try:
+        print_rows(asked)
+    finally:  # the experiments have changed them
+        for path, content in before.items():
+            write_whole(path, content)
+
+
+def print_rows(asked: argparse.Namespace) -> None:
+    """Run what is missing, print the table."""
     task = load_params(Path("params.yaml")).task
     rows: list[tuple[str, ...]] = []
     for name in asked.rows:
         *_, sensitivity, precision = ROWS[name]
         specificity = 1 - sensitivity * PREVALENCE * (1 / precision - 1) / (1 - PREVALENCE)
         rows.append((f"{name}: paper", f"{sensitivity}", f"{specificity:.3f}", f"{precision}", f"{precision}", ""))
-        place = asked.out / f"{name}-{asked.epochs}-{asked.shrink}-{digest(str(asked.sources.resolve()))[:8]}"
+        key = digest([str(asked.sources.resolve()), code_digest(Path(cxrflow.__file__).parent, ["."])])
+        place = asked.out / f"{name}-{asked.epochs}-{asked.shrink}-{key[:8]}"
         if not (place / "honest.json").exists():
             write_json(place / "honest.json", honest(name, asked.sources, asked.epochs, asked.shrink))
         if not (place / "leaky.json").exists():
