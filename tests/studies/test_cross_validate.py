@@ -17,6 +17,13 @@ from cxrflow.studies.cross_validate import cross_validate
 from cxrflow.task import Task
 
 
+def expected_error(sure: np.ndarray, right: np.ndarray, classes: int) -> float:
+    """The expected calibration error over ten bins of [1 / classes, 1], bin by bin."""
+    place = np.minimum(((sure - 1 / classes) / (1 - 1 / classes) * 10).astype(int), 9)
+    here = [place == b for b in set(place)]
+    return sum(abs(right[bin].mean() - sure[bin].mean()) * bin.mean() for bin in here)
+
+
 def within_folds(table: pd.DataFrame, a: str, b: str) -> float:
     """The share of pairs of images of classes a and b of one fold that are in the right order, counted one by one."""
     won = pairs = 0.0
@@ -90,7 +97,11 @@ def test_two_classes_and_four_have_their_own_figures(
         assert figures["within_folds"]["x"][f"{a}_vs_{b}"].value == pytest.approx(within_folds(table, a, b))
     assert figures["at_specificity"]["sensitivity"].n == 30
     assert figures["at_specificity"]["specificity"].n == 30 * (len(task.order) - 1)
-    assert figures["baseline"]["macro_auroc"].known
+    blind, difference = (figures["baseline"][key] for key in ("macro_auroc", "difference"))
+    assert difference.value == pytest.approx(figures["test"]["macro_auroc"].value - blind.value)
+    sure = table[list(task.order)].to_numpy()
+    answered = sure.argmax(axis=1) == task.numbers(table.label)
+    assert figures["calibration"]["ece"] == pytest.approx(expected_error(sure.max(axis=1), answered, len(task.order)))
 
 
 def test_children_are_learned_from_in_every_fold_and_scored_in_none(

@@ -5,6 +5,9 @@ class away, and a network can learn to recognise the collection (DeGrave et al.,
 610-619).
 """
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,11 +19,23 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.differences import differences
+from cxrflow.statistics.figure import missing
 from cxrflow.statistics.resampling import too_few_groups
+from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
 
 _NAMED = ["source", "view", "sex"]
 _FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Probabilities without a pixel, float (n, classes), or None with a reason; and the data they were learned from."""
+
+    probabilities: NDArray[np.float64] | None
+    reason: str
+    learned_from: str
 
 
 def fit_baseline(train: pd.DataFrame) -> Pipeline:
@@ -73,6 +88,17 @@ def cross_fitted_baseline(table: pd.DataFrame, task: Task, seed: int) -> tuple[N
             return None, f"all {task.names[absent[0]]} images are in one of the {_FOLDS} folds"
         probabilities[fold] = baseline_probabilities(fit_baseline(table.iloc[rest]), table.iloc[fold], task)
     return probabilities, ""
+
+
+def beside(scored: Scored, baseline: Baseline) -> dict[str, Any]:
+    """The baseline's ``macro_auroc`` on the scored images, the network's minus that (``difference``), from the same
+    resamples of groups, and ``learned_from``."""
+    if baseline.probabilities is None:
+        unknown = missing(baseline.reason)
+        return {"macro_auroc": unknown, "difference": unknown, "learned_from": baseline.learned_from}
+    table = replace(scored, probabilities=baseline.probabilities)
+    compared = differences(table, scored, (None, None))["macro_auroc"]
+    return {"macro_auroc": compared["a"], "difference": compared["difference"], "learned_from": baseline.learned_from}
 
 
 def _features(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,23 +1,27 @@
 """Score a test set once, record the look in the ledger, and write figures, predictions and plots."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import curve_plots, plots
-from cxrflow.evaluation.baseline import baseline_probabilities, cross_fitted_baseline, fit_baseline
+from cxrflow.evaluation.baseline import (
+    Baseline,
+    baseline_probabilities,
+    beside,
+    cross_fitted_baseline,
+    fit_baseline,
+)
 from cxrflow.evaluation.calibration import abstention, calibration
 from cxrflow.evaluation.card import card_section
 from cxrflow.evaluation.conformal import set_figures
 from cxrflow.evaluation.curves import curves
-from cxrflow.evaluation.differences import differences
 from cxrflow.evaluation.ledger import LEDGER, enter, test_set_hash
 from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate
@@ -38,18 +42,9 @@ from cxrflow.params import Evaluation, Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import write_records
 from cxrflow.state import write_sealed
-from cxrflow.statistics.figure import Figure, missing, to_json
+from cxrflow.statistics.figure import Figure, to_json
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
-
-
-@dataclass(frozen=True)
-class _Baseline:
-    """Probabilities without a pixel, float (n, classes), or None with a reason; and the data they were learned from."""
-
-    probabilities: NDArray[np.float64] | None
-    reason: str
-    learned_from: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class _TestSet:
 
     images: Dataset
     held: pd.DataFrame
-    baseline: _Baseline
+    baseline: Baseline
     said: str
 
 
@@ -82,7 +77,7 @@ def evaluate_split(predictor: Predictor, dataset: Dataset, params: Evaluation, o
     # Children who are used for training only (metadata.paediatric: train) do not count as another hospital.
     if (held.split[children] == "train").all():
         held = held[~children]
-    baseline = _Baseline(blind, "", "the training images' table rows")
+    baseline = Baseline(blind, "", "the training images' table rows")
     return _score(predictor, _TestSet(test, held, baseline, "the split *test*"), params, out, out / LEDGER)
 
 
@@ -121,7 +116,7 @@ def evaluate_collections(
     # The overlap of the collections does not depend on what a bundle has seen.
     stage.write_tables(evaluated, collection_overlap(built.table, built.near), out / "metadata")
     blind, reason = cross_fitted_baseline(dataset.records, task, params.evaluation.seed)
-    baseline = _Baseline(blind, reason, "the other four fifths of these collections' groups")
+    baseline = Baseline(blind, reason, "the other four fifths of these collections' groups")
     said = f"the kept images of {', '.join(dict.fromkeys(dataset.records.source))}"
     test_set = _TestSet(dataset, dataset.records, baseline, said)
     return _score(predictor, test_set, params.evaluation, out, ledger), evaluated, dataset
@@ -143,7 +138,7 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     failed = images.where(scored.predicted != scored.truth)
     figures["slices"] = slices(scored, predictor.features(failed))
     figures["cannot_tell"] = cannot_tell(figures, scored, test_set.held)
-    figures["baseline"] = _beside(scored, test_set.baseline)
+    figures["baseline"] = beside(scored, test_set.baseline)
     figures["test_set"] = {
         "hash": test_hash,
         "bundle": bundle.digests["weights"],
@@ -159,16 +154,6 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     write_sealed(out / "metrics.json", to_json(figures))
     write_json(out / "summary.json", summary(figures))
     return figures
-
-
-def _beside(scored: Scored, baseline: _Baseline) -> dict[str, Any]:
-    """The macro AUROC of the baseline, and the network's minus that, from the same resamples of groups."""
-    if baseline.probabilities is None:
-        unknown = missing(baseline.reason)
-        return {"macro_auroc": unknown, "difference": unknown, "learned_from": baseline.learned_from}
-    table = replace(scored, probabilities=baseline.probabilities)
-    compared = differences(table, scored, (None, None))["macro_auroc"]
-    return {"macro_auroc": compared["a"], "difference": compared["difference"], "learned_from": baseline.learned_from}
 
 
 def _draw(figures: dict[str, Any], scored: Scored, out: Path) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrflow.dataset import Dataset
-from cxrflow.evaluation.baseline import cross_fitted_baseline
+from cxrflow.evaluation.baseline import Baseline, beside, cross_fitted_baseline
+from cxrflow.evaluation.calibration import calibration
 from cxrflow.evaluation.curves import curves
 from cxrflow.evaluation.ledger import test_set_hash
-from cxrflow.evaluation.metrics import evaluate, macro_auroc
+from cxrflow.evaluation.metrics import evaluate
 from cxrflow.evaluation.operating import score_left_out, threshold_for_specificity
 from cxrflow.evaluation.predictions import write_predictions
 from cxrflow.evaluation.seen import seen_before
@@ -22,7 +23,7 @@ from cxrflow.metadata.groups import folds_of
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.records import are_drawn
-from cxrflow.statistics.figure import Figure, missing, to_json
+from cxrflow.statistics.figure import Figure, to_json
 from cxrflow.statistics.intervals import proportion
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
@@ -56,6 +57,7 @@ def cross_validate(
                         ROC curve of the scored images
     ``sharpness``       of bundles of several networks: that of ``training.sharpness``, ``in_use``, and the one that
                         ``fits``, which minimises the cross-entropy of the images that are not of the split test
+    ``calibration``     as of an evaluation
     ``baseline``, ``test_set`` (hash, bundle: digest of all networks, overlap) and ``folds``.
     Raises CxrflowError as ``train``, and if ``torchrun`` started several processes.
     """
@@ -87,12 +89,8 @@ def cross_validate(
     scored = Scored(task, usable.records, probabilities, bootstrap)
     figures = evaluate(scored)
     blind, reason = cross_fitted_baseline(usable.records, task, bootstrap.seed)
-    figures["baseline"] = {
-        "macro_auroc": missing(reason)
-        if blind is None
-        else macro_auroc(Scored(task, usable.records, blind, bootstrap)),
-        "learned_from": "the other four fifths of the groups",
-    }
+    figures["calibration"] = calibration(scored)
+    figures["baseline"] = beside(scored, Baseline(blind, reason, "the other four fifths of the groups"))
     figures["test_set"] = {
         "hash": test_set_hash(usable.records),
         "bundle": together,
