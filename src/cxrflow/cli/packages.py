@@ -14,7 +14,7 @@ commands = typer.Typer()
 
 @command(commands, "Maintain", "cxrflow doctor", "cxrflow doctor --json")
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False) -> None:
-    """Show what this machine has, and what is missing for which extra; exit status 1 if for cxrflow itself."""
+    """Show what this machine has and what each extra lacks; exit status 1 if cxrflow itself lacks something."""
     from cxrflow.doctor import checks, print_checks
 
     if not print_checks(checks([DATA, RESULTS]), as_json):

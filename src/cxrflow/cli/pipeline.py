@@ -79,7 +79,7 @@ def demo(params: ParamsFile = PARAMS) -> None:
     write_demo(DATA / "demo", load_params(params).demo)
 
 
-@command(commands, "Flow", "cxrflow metadata", "cxrflow metadata --sources export --out look")
+@command(commands, "Flow", "cxrflow metadata", "cxrflow metadata --sources export --out results/look")
 @alone_in(DATA / "metadata")
 def metadata(
     params: ParamsFile = PARAMS,

@@ -27,7 +27,7 @@ commands = typer.Typer()
     commands,
     "Use",
     "cxrflow predict scan.dcm folder",
-    "cxrflow predict folder --bundle results/training/bundle --out predictions.csv",
+    "cxrflow predict folder --bundle results/training/bundle --out results/predictions.csv",
 )
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Image files, DICOM files, or folders of them.")],
