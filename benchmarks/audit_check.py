@@ -136,7 +136,7 @@ def print_summary(counted: dict[str, Any]) -> None:
         reads = f"{min(of['reads']):.2f} to {max(of['reads']):.2f}"
         planted = "planted" if CONDITIONS[name].planted else "none"
         rows.append((f"`{name}`", planted, of["networks"], of["alarms"], *of["found_by"].values(), reads))
-    tests = [f"{number}. {name}" for number, name in enumerate(TESTS, 1)]
+    tests = [f"{number}. {name.replace('_', ' ')}" for number, name in enumerate(TESTS, 1)]
     table(("condition", "shortcut", "networks", "alarm", *tests, "reads"), rows)
     rates = []
     for rate in ("hit_rate", "false_alarm_rate"):
