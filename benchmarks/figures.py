@@ -69,16 +69,16 @@ def _study(name: str, minutes: int, asks: str | None = None) -> Measurement:
 
 
 MEASURED = {
-    "audit-check": Measurement("benchmarks/audit_check.py", 120, resumes=True),
-    "bad-input": Measurement("benchmarks/bad_input.py", 5, whole=True),
-    "bit-depth": Measurement(f"benchmarks/bit_depth.py {_SOURCES}", 3),
-    "coverage": Measurement("benchmarks/coverage.py", 15),
+    "audit-check": Measurement("benchmarks/audit_check.py", 90, resumes=True),
+    "bad-input": Measurement("benchmarks/bad_input.py", 1, whole=True),
+    "bit-depth": Measurement(f"benchmarks/bit_depth.py {_SOURCES}", 1),
+    "coverage": Measurement("benchmarks/coverage.py", 3),
     "frontal": Measurement(f"benchmarks/frontal.py {_SOURCES}", 20),
     "fuzz": Measurement("benchmarks/fuzz.py --minutes 60", 35),
     "images": Measurement(f"benchmarks/images.py {_SOURCES}", 6),
-    "intervals": Measurement("benchmarks/intervals.py 1000", 3),
+    "intervals": Measurement("benchmarks/intervals.py 1000", 1),
     "leaks": _study("leaks", 60),
-    "lungs": Measurement(f"benchmarks/lungs.py {_SOURCES}", 3),
+    "lungs": Measurement(f"benchmarks/lungs.py {_SOURCES}", 1),
     "many-images": Measurement(f"benchmarks/scale.py {_SOURCES}", 8),
     "many-rows": Measurement("benchmarks/rows.py 20000 1000000 10000000", 45, whole=True),
     "mitigation": _study("mitigation", 60),
@@ -92,7 +92,7 @@ MEASURED = {
     ),
     "real": _study("real", 240, asks="it looks at the test split again"),
     "training": Measurement(f"benchmarks/training.py {_SOURCES}", 5),
-    "verdicts": Measurement("benchmarks/verdicts.py 400", 5),
+    "verdicts": Measurement("benchmarks/verdicts.py 400", 2),
 }
 
 
