@@ -23,7 +23,7 @@ from paper_order import prepare
 from tables import table
 
 from cxrflow.engines import LocalEngine
-from cxrflow.files import write_json
+from cxrflow.files import Root, write_json
 from cxrflow.images.prepare import prepare_images
 from cxrflow.images.registry import prepare_image
 from cxrflow.params import Images
@@ -124,12 +124,12 @@ def measure(files: list[Path], root: Path, engine: LocalEngine, steps: Images) -
         out = Path(folder)
         work: dict[str, Callable[[int], object]] = {
             "paper": lambda k: [prepare(p, steps.size, steps.lungs != "none", out / "image.png") for p in files],
-            "ours": lambda k: prepare_images(records, root, steps, engine, out / f"ours{k}"),
+            "ours": lambda k: prepare_images(records, Root(root), steps, engine, out / f"ours{k}"),
             "decoding": lambda k: list(engine.map(decode_grey, [str(p) for p in files])),
         }
         for k, name in enumerate((["paper"] + ["ours", "decoding"] * _REPEATS) * _ROUNDS):
             if name != "paper":  # start the worker processes and their imports before the clock starts
-                prepare_images(records[:32], root, steps, engine, out / f"awake{k}")
+                prepare_images(records[:32], Root(root), steps, engine, out / f"awake{k}")
             started = time.perf_counter()
             work[name](k)
             seconds[name].append(time.perf_counter() - started)

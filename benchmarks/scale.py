@@ -19,6 +19,7 @@ import pandas as pd
 from tables import table
 
 from cxrflow.engines import LocalEngine
+from cxrflow.files import Root
 from cxrflow.images.prepare import prepare_images
 from images import STEPS, radiographs
 
@@ -32,7 +33,7 @@ def prepare_repeated(folder: Path, count: int, out: Path) -> str:
     paths = files.iloc[number % len(files)].reset_index(drop=True)
     records = pd.DataFrame({"image_id": ids, "path": paths, "content_hash": ids, "turned": False})
     started = time.perf_counter()
-    prepare_images(records, folder, STEPS, LocalEngine(), out)
+    prepare_images(records, Root(folder), STEPS, LocalEngine(), out)
     seconds = time.perf_counter() - started
     workers = max(LocalEngine().map(peak, [None] * 200))
     return f"{seconds:.1f} {peak(None):.1f} {workers:.1f}"

@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader
 from cxrflow.bundle import Network
 from cxrflow.dataset import Dataset
 from cxrflow.engines import LocalEngine
-from cxrflow.files import write_json
+from cxrflow.files import Root, write_json
 from cxrflow.images.prepare import prepare_images
 from cxrflow.models import find_model
 from cxrflow.models.model import to_input
@@ -130,7 +130,7 @@ def stored(root: Path, count: int, out: Path) -> RadiographBatches:
     """Real images, prepared and stored, with random classes: speed does not depend on them."""
     files = [f"{p.relative_to(root)}" for p in radiographs(root)[:count]]
     records = pd.DataFrame({"image_id": files, "path": files, "content_hash": files, "turned": False})
-    store = prepare_images(records, root, STEPS, LocalEngine(), out / "images")
+    store = prepare_images(records, Root(root), STEPS, LocalEngine(), out / "images")
     labels = np.random.default_rng(0).choice(TASK.order, len(files))
     return RadiographBatches(Dataset.join(records.assign(label=labels), store, TASK))
 
