@@ -14,8 +14,8 @@ A measured table stands in a page between two comments, with a last line that sa
 ``lungs`` is a key of MEASURED; ``lungs 2`` is the second table that its command prints. FOLDER holds collections as for
 `make run`. A table states the commit that it was measured on, so its code and the parameters must be committed.
 Commands run one after the other, since most measure time; a page is written as soon as its command has ended, and what
-a command prints is kept in ``results/figures``. --list says which tables are of the code as it is. Without names, all
-are measured but those that run only if they are named.
+a command prints is kept in ``results/figures``. --list says which tables were measured on the current code. Without
+names, all are measured but those that run only if they are named.
 """
 
 import argparse
@@ -255,7 +255,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURED))
     parser.add_argument("--sources", type=Path, help="folder of collections")
-    parser.add_argument("--list", action="store_true", help="which tables are of the code as it is")
+    parser.add_argument("--list", action="store_true", help="which tables were measured on the current code")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(MEASURED):
         parser.error(f"nothing is called {min(unknown)}; those there are: {', '.join(MEASURED)}")
@@ -279,7 +279,7 @@ def main() -> int:
 
 
 def print_state(names: Sequence[str], project: Path) -> None:
-    """Print each measured table, its page, and whether it is of the code as it is."""
+    """Print each measured table, its page, and whether it was measured on the current code."""
     rows = []
     for block in blocks(project):
         if block.name in names:
