@@ -42,7 +42,7 @@ def decode_grey(path: str) -> int:
     """Only decode one file to grey, with the fastest decoder. Returns its number of pixels."""
     content = Path(path).read_bytes()
     if is_dicom(content):
-        return read_dicom(content).size
+        return read_dicom(content).grey.size
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH).size
 
 
