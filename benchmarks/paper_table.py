@@ -47,6 +47,8 @@ ROWS = {
 #: The paper's learning rate; at it COVID-Net learned nothing here (docs/paper.md), so its authors' takes its place
 #: (Wang and Wong 2020, section 2.4).
 RATE, RATES = 2e-4, {"covidnet_small": 2e-5}
+#: Share of the epochs at the full learning rate, a tenth of which follows: seven of the paper's eight.
+_FULL_RATE = 7 / 8
 #: Side of the paper's pictures, pixels.
 SIZES = {"iteration1": 224, "iteration2": 480}
 _DVC = str(Path(sys.executable).with_name("dvc"))
@@ -71,6 +73,8 @@ def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]
         f"{over}:training.epochs": str(epochs),
         f"{over}:images.size": str(SIZES[iteration] // shrink),
         f"{over}:training.learning_rate": str(RATES.get(model, RATE)),
+        f"{over}:training.schedule.step_epochs": str(max(1, round(epochs * _FULL_RATE))),
+        f"{over}:training.early_stopping_epochs": str(epochs),
     }
     experiment = f"paper-{name}-{epochs}-{shrink}"
     settings = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
