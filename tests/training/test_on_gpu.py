@@ -1,16 +1,23 @@
 """What a GPU does otherwise: pixels that lie on the card, and the network as CUDA graphs."""
 
 import copy
+import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as lightning
 import torch
 from torch.nn.functional import cross_entropy
 
 from cxrflow.models import find_model
-from cxrflow.training.data import RadiographBatches, without_waiting
+from cxrflow.params import Params
+from cxrflow.training.callbacks import MovingAverage
+from cxrflow.training.checkpoints import precision
+from cxrflow.training.data import RadiographBatches, loader, without_waiting
 from cxrflow.training.graphed import GraphedNetwork
+from cxrflow.training.module import TrainingModule
 
 CPU = torch.device("cpu")
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -41,6 +48,46 @@ def test_a_graphed_network_learns_as_the_network_itself() -> None:
     assert losses == pytest.approx(expected, rel=1e-5)
     for name, value in plain.items():
         torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)
+
+
+class Watched(lightning.Callback):
+    """PyTorch warns of every wait for the GPU from the third step of a training on; the first one captures graphs."""
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+        torch.cuda.set_sync_debug_mode("warn" if batch_idx > 1 else "default")
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@on_gpu
+@pytest.mark.filterwarnings("ignore")
+def test_no_step_of_a_training_waits_for_the_gpu(params: Params) -> None:
+    random = np.random.default_rng(0)
+    store = SimpleNamespace(images=random.integers(0, 256, (64, 64, 64)).astype(np.uint8))
+    held = SimpleNamespace(store=store, rows=np.arange(64), truth=np.arange(64) % 3)
+    batches = RadiographBatches(held).on(torch.device("cuda"))  # type: ignore[arg-type]
+    training = params.training.model_copy(update={"gradient_clip": 5.0, "average": 0.99})
+    module = TrainingModule(find_model("resnet18").build(1, 3), params.task, training, 1, (0.5, 0.25))
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="gpu",
+        devices=1,
+        precision=precision(),
+        gradient_clip_val=training.gradient_clip,
+        deterministic="warn",
+        callbacks=[MovingAverage(0.99), Watched()],
+    )
+    eight = [list(range(first, first + 16)) for first in [0, 16, 32, 48] * 2]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(module, loader(batches, eight))  # type: ignore[arg-type]
+    waits = [f"{each.filename}:{each.lineno}" for each in caught if "synchroniz" in str(each.message).lower()]
+    assert waits == []
 
 
 def test_a_network_that_cannot_be_captured_is_called_itself(
