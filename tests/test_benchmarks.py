@@ -1,0 +1,67 @@
+"""The measurements of speed run on a few images, so that they do not break unseen between two measurements."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pydicom import examples
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def folder(drawn: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG, a JPEG and a DICOM file of a folder of collections."""
+    folder = tmp_path_factory.mktemp("collections")
+    cv2.imwrite(str(folder / "a.png"), drawn[0])
+    cv2.imwrite(str(folder / "b.jpg"), drawn[1])
+    slice_ = examples.ct
+    slice_.Modality = "DX"
+    slice_.save_as(folder / "c.dcm")
+    return folder
+
+
+def run(name: str, *arguments: str | Path) -> str:
+    command = [sys.executable, BENCHMARKS / name, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=arguments[0]).stdout
+
+
+def test_images_are_prepared_in_both_orders_and_only_decoded(folder: Path, tmp_path: Path) -> None:
+    printed = run("images.py", folder, "--out", tmp_path / "bench.json")
+    assert printed.count("| 224 pixels, CLAHE |") == 1
+    found = json.loads((tmp_path / "bench.json").read_text())["images"]
+    assert found["count"] == 3
+    assert all(rate > 0 for of_size in found["per_second"].values() for rate in of_size.values())
+    assert (tmp_path / "bench-order.png").exists()
+
+
+def test_many_images_are_prepared_and_a_few_added(folder: Path) -> None:
+    rows = [line.split(" | ") for line in run("scale.py", folder, "--counts", "5").splitlines()[2:4]]
+    assert rows[0][0] == "| 5"
+    assert rows[1][0].startswith("| 10 added to those 5")
+    assert all(float(row[3]) > 50 for row in rows)  # MiB of a process that has imported NumPy and OpenCV
+
+
+def test_training_is_compared_with_a_fixed_tensor(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    training = importlib.import_module("training")
+    try:
+        monkeypatch.setattr(training, "_ROUNDS", 1)
+        monkeypatch.setattr(training, "_BATCHES", 1)
+        monkeypatch.setattr(training, "RUNS", [("resnet18", 2)])
+        monkeypatch.setattr(training, "STEPS", training.STEPS.model_copy(update={"size": 64}))
+        monkeypatch.setattr(sys, "argv", ["training.py", str(folder), "--out", str(tmp_path / "bench.json")])
+        training.main()
+    finally:
+        for name in ("training", "images", "paper_order", "tables"):
+            del sys.modules[name]
+    assert "| resnet18 at 64, batches of 2 |" in capsys.readouterr().out
+    found = json.loads((tmp_path / "bench.json").read_text())["training"]["resnet18, batches of 2"]
+    assert set(found["per_second"]) == {"training", "ceiling", "channels_last", "plain"}
