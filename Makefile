@@ -24,6 +24,7 @@ install: $(VENV)/installed ## install into .venv (done by the other tasks)
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cxrflow needs Python 3.11 or newer; name one: make demo PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV), a few minutes; PyTorch alone is several gigabytes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[imagenet]'
 	touch $@
 
@@ -39,12 +40,14 @@ $(VENV)/tested: $(VENV)/installed
 demo: install .dvc/config.local ## the whole pipeline on built-in synthetic radiographs
 	cxrflow configure --sources data/demo
 	dvc repro report
+	@echo "Nothing was sent anywhere: DVC has no remote unless you set one."
 	@echo "Report: $(abspath results/report/index.html)"
 
 run: install .dvc/config.local ## the whole pipeline on real collections: make run SOURCES=folder [TASK=pneumonia]
 	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make run SOURCES=folder" >&2; exit 2; }
 	cxrflow configure --sources "$(SOURCES)" --overrides real $(if $(TASK),--overrides "$(TASK)")
 	dvc repro report
+	@echo "Nothing was sent anywhere: DVC has no remote unless you set one."
 	@echo "Report: $(abspath results/report/index.html)"
 
 paper: install .dvc/config.local ## the paper's table by DVC experiments, honest and leaky: make paper SOURCES=folder

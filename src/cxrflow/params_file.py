@@ -17,13 +17,15 @@ from cxrflow.yaml_files import read_yaml
 _PURPOSE = "parameter file"
 
 
-def load_params(path: Path) -> Params:
-    """Read ``path``, apply the overrides ``params/<name>.yaml`` that it lists, in that order, and validate.
+def load_params(path: Path, overrides: list[str] | None = None) -> Params:
+    """Read ``path``, apply the overrides ``params/<name>.yaml`` that it lists, or those given, in that order, and
+    validate.
 
     A ``task`` in an override replaces the whole task and clears the loss weights, which are given per class.
     Raises CxrflowError with the file and the key that is missing, unknown or out of range.
     """
-    return _checked(path, read_yaml(path, _PURPOSE))
+    values = read_yaml(path, _PURPOSE)
+    return _checked(path, values | {"overrides": overrides} if overrides else values)
 
 
 def _checked(path: Path, values: dict[str, Any]) -> Params:

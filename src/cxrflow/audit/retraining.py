@@ -29,6 +29,7 @@ from cxrflow.params import IMAGENET, SCRATCH, Images, Params, Training, members_
 from cxrflow.predictor import Predictor
 from cxrflow.statistics.figure import Figure, in_words, missing
 from cxrflow.statistics.scored import Scored
+from cxrflow.terminal import remark
 from cxrflow.training.train import train
 
 #: Limit of the macro AUROC on test of the network trained without lungs.
@@ -87,6 +88,7 @@ def score_variant(context: Audited, pictures: Pictures, variant: str) -> Figure:
     figures: list[Figure] = []
     for k in range(VARIANTS[variant]):
         seeded = short.model_copy(update={"seed": short.seed + k})
+        remark(f"Audit, test 3: a small network is trained {variant} ({k + 1} of {VARIANTS[variant]})")
         try:
             train(dataset, steps, seeded, folder / str(k))
         except CxrflowError as error:

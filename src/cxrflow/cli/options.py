@@ -60,7 +60,7 @@ def alone_in(folder: Path | None = None) -> Callable[[Callable[Given, Done]], Ca
     return decorate
 
 
-def load(path: Path, engine: str | None = None) -> Params:
-    """The parameters in ``path``, with ``engine`` replaced if given."""
-    params = load_params(path)
+def load(path: Path, engine: str | None = None, overrides: list[str] | None = None) -> Params:
+    """The parameters in ``path``, with ``engine`` and the names of the overrides replaced if given."""
+    params = load_params(path, overrides)
     return params.model_copy(update={"engine": engine}) if engine else params

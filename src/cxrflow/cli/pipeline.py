@@ -79,13 +79,21 @@ def demo(params: ParamsFile = PARAMS) -> None:
     write_demo(DATA / "demo", load_params(params).demo)
 
 
-@command(commands, "Flow", "cxrflow metadata", "cxrflow metadata --sources export --out results/look")
+@command(
+    commands,
+    "Flow",
+    "cxrflow metadata --sources export --out results/look",
+    "cxrflow metadata --sources export --overrides pneumonia --out results/look",
+)
 @alone_in(DATA / "metadata")
 def metadata(
     params: ParamsFile = PARAMS,
     sources: Annotated[str | None, typer.Option(help="Overrides sources.root in the parameter file.")] = None,
     files: Annotated[
         Literal["required", "ignored"] | None, typer.Option(help="ignored: count records without reading images.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option(help="Override file in params/, in place of those in the parameter file.")
     ] = None,
     engine: EngineName = None,
     out: Annotated[Path | None, typer.Option(help="One folder for all output.")] = None,
@@ -94,7 +102,7 @@ def metadata(
     from cxrflow.engines import open_engine
     from cxrflow.metadata import stage
 
-    loaded = load(params, engine)
+    loaded = load(params, engine, overrides)
     where = loaded.sources.model_copy(update={"root": sources} if sources else {})
     how = loaded.metadata.model_copy(update={"files": files} if files else {})
     with open_engine(loaded) as opened:

@@ -163,9 +163,11 @@ def forest(panels: Sequence[tuple[Sequence[Row], float, tuple[float, float] | No
             bottom = top - (height - _AXIS) * _ROW_INCHES
             axes = canvas.add_axes((0.02, bottom / inches, 0.96, (top - bottom) / inches))
             top -= height * _ROW_INCHES
-            axes.axvline(none, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
             place = 0.0
             for name, figure, colour in rows:
+                if figure is not None and figure.known:  # elsewhere the line would cross words
+                    dashed: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 0}
+                    axes.vlines(none, place, place + _ROW, color=FAINT, **dashed)
                 _forest_row(axes, place, (name, figure, colour), letters)
                 place += _TITLE if figure is None else _ROW
             axes.set(ylim=(place, 0), xlabel=label)

@@ -42,7 +42,8 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
     Writes reconciliation, shares, overlap (table and figure) and summary into ``results``, and ``records.csv`` and the
     remembered sides of the split into ``data``.
     Raises CxrflowError as ``build_records`` does, and if a class has too few groups; in the latter case ``results`` is
-    complete, but neither records nor sides are written.
+    complete, but no sides are written, and no records, with which a later stage would go on, unless ``data`` and
+    ``results`` are one folder, to look at.
     """
     built = build_records(sources, metadata, task, engine, data)
     facts = summary(built)
@@ -57,10 +58,13 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
     overlap = collection_overlap(built.table, built.near)
     print_overlap(overlap)
     write_tables(built, overlap, results)
+    if data == results:
+        write_records(built.parts(), data / "records.csv")
     check_classes(groups_of_classes(built.table), task, why_left_out(built))
     if built.sides is not None:
         write_sides(built.sides.parts(), data / SIDES)
-    write_records(built.parts(), data / "records.csv")
+    if data != results:
+        write_records(built.parts(), data / "records.csv")
     return built
 
 
@@ -137,6 +141,12 @@ def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
     )
     for sentence in facts["unknown_patients"]:
         screen.print(sentence, markup=False)
+    if minors := facts["under_18"]:
+        screen.print(
+            f"Kept images of people listed as under 18: {minors:,}; metadata.paediatric is about "
+            "collections of children only.",
+            markup=False,
+        )
 
 
 def print_moved(sides: Sides) -> None:

@@ -53,6 +53,8 @@ def answer(
     if why is not None:
         told = f"This test set does not show that it tells {names} apart by their pixels: "
         told += f"{'; '.join(filter(None, (called, why)))}."
+        if not network.known and (pairs := _pairs_within(figures["by_source"], task)):
+            told += f" What it can show: {pairs}."
         gain = baseline["difference"]
         no = alarm or called or (network.known and network.high <= CHANCE) or (gain.known and gain.high <= 0)
         return Answer(NO if no else UNTOLD, told, against)
@@ -70,6 +72,16 @@ def answer(
     else:
         told += ", but within no single source does this test set show that it tells any two classes apart."
     return Answer(NO if alarm else IN_PART if against or not_held else YES, told, against)
+
+
+def _pairs_within(by_source: dict[str, dict[str, Figure]], task: Task) -> str:
+    """The AUROC of each pair of classes within each source, in words; empty if none is known."""
+    return "; ".join(
+        f"within {source} {task.names[a]} against {task.names[b]}, AUROC {in_words(figure)}"
+        for source, pairs in by_source.items()
+        for a, b in task.pairs
+        if (figure := pairs.get(f"{a}_vs_{b}")) is not None and figure.known
+    )
 
 
 def within_sources(
@@ -112,8 +124,9 @@ def _against(figures: dict[str, Any], task: Task, audit: dict[str, Any] | None, 
         tests = len(audit["tests"])
         said.append(f"for {untold} of the audit's {tests} tests it cannot be told whether there is a shortcut")
     met = {pair for pairs in figures["by_source"].values() for pair in pairs}
-    if apart := [(a, b) for a, b in task.pairs if f"{a}_vs_{b}" not in met]:
-        pairs = _listed([f"{task.names[a]} and {task.names[b]}" for a, b in apart])
+    there = {name for name in task.order if figures["test"][name]["sensitivity"].known}
+    if apart := [(a, b) for a, b in task.pairs if {a, b} <= there and f"{a}_vs_{b}" not in met]:
+        pairs = ", nor both ".join(f"{task.names[a]} and {task.names[b]}" for a, b in apart)
         said.append(f"no source of the test set has both {pairs}, so the collection may give the class away")
     if not figures["baseline"]["difference"].known:
         reason = figures["baseline"]["difference"].reason

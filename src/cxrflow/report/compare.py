@@ -64,6 +64,8 @@ def write_comparison(a: Path, b: Path, out: Path) -> Path:
 
 
 def _read(folder: Path) -> _Side:
+    if (folder / "index.html").exists() and not (folder / "training").exists():
+        raise CxrflowError(f"{folder}: no run, but a page beside its figures; --compare takes the results of two runs.")
     # The file is the result of the overrides that it names; they are not applied again.
     params = Params.model_validate(read_yaml(folder / "params.yaml", "file of resolved parameters"))
     bundle = read_description(folder / "training" / "bundle")

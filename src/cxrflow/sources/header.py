@@ -97,8 +97,9 @@ class Layout:
     def sentence(self) -> str | None:
         """Which columns were taken for which, in words; None if all have the plain names of their roles."""
         pairs = {"path": self.path.strip("{}") if self.path.count("{") == 1 else self.path} | self.named
-        said = [f"{role} = {column}" for role, column in pairs.items() if plain(column) != role]
-        return f"{self.table.name} is read as {', '.join(said)}" if said else None
+        if all(plain(column) == role for role, column in pairs.items()):
+            return None
+        return f"{self.table.name} is read as {', '.join(f'{role} = {column}' for role, column in pairs.items())}"
 
 
 def layout_of(table: Path, header: Sequence[str], columns: Columns, where: str) -> Layout:

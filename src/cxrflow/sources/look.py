@@ -93,6 +93,9 @@ def _print_collection(collection: Collection, folder: Path, options: Options, wr
             there = [account.layout.table] if account else list(table.headers_in(folder))
             for path in there:
                 _print_starter(folder, path, by_name, options, write and len(there) == 1)
+        elif write:
+            there_is = (folder / COLUMNS_FILE).is_file()
+            _say(f"  {COLUMNS_FILE} is there already" if there_is else f"  All is read; it needs no {COLUMNS_FILE}")
     return readable
 
 
@@ -238,6 +241,8 @@ def _written(path: Path, content: str, write: bool) -> None:
     if write and not path.exists():
         write_whole(path, content.encode("utf-8", "surrogateescape"))
         _say(f"  Written: {name_text(path)}. Check it, and look again.")
+    elif write:
+        _say(f"  {path.name} is there already, and was not changed.")
     elif write:
         _say(f"  {name_text(path)} is there; it stays as it is.")
     else:

@@ -53,9 +53,9 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     patients = read_patients(folder)
     if patients is None and options.rsna_without_patients == "stop":
         raise CxrflowError(
-            f"{folder}: {MAPPING} is absent; without it nobody knows which images are of one person, and one person's "
-            f"images get onto several sides of the split: put {URL} there, or accept that with "
-            "sources.rsna_without_patients: accept."
+            f"{folder}: neither {PUBLISHED_MAPPING} nor {MAPPING} is there; without it nobody knows which images are "
+            "of one person, and one person's images get onto several sides of the split: put "
+            f"{URL} there, or accept that with sources.rsna_without_patients: accept."
         )
     for key in track(named, "rsna: headers", disable=not options.with_files):
         published = " | ".join(sorted(named[key]))
