@@ -159,9 +159,14 @@ def test_a_class_on_every_side_passes(count) -> None:
 
 
 @pytest.mark.parametrize("label", FOUR)
-@pytest.mark.parametrize(
-    ("sides", "groups", "none"), [(["train", "val"], 2, "test"), (["val"], 1, "train, test"), ([], 0, "val")]
-)
+@pytest.mark.parametrize(("sides", "groups", "none"), [(["train", "val"], 2, "test"), (["val"], 1, "train, test")])
 def test_a_class_with_too_few_groups_stops_at_once(label, sides, groups, none) -> None:
     with pytest.raises(CxrflowError, match=rf"class {label} has {groups} groups.*none in .*{none}"):
         check_classes(counted(**(dict.fromkeys(FOUR, ALL) | {label: sides})), task(*FOUR))
+
+
+@pytest.mark.parametrize("why", ["", "Of the 3 rows left out, most for these reasons: unknown label (3 rows)."])
+def test_a_class_without_an_image_is_said_to_have_none(why: str) -> None:
+    with pytest.raises(CxrflowError, match="no image of class c is kept") as stopped:
+        check_classes(counted(**(dict.fromkeys(FOUR, ALL) | {"c": []})), task(*FOUR), why)
+    assert str(stopped.value).endswith(f"a task of your own.{why and f' {why}'}")

@@ -108,7 +108,14 @@ def test_too_few_groups_stop_the_stage_once_the_rows_are_accounted_for(
     assert "\n" not in str(stopped.value)
     assert "kept: covid" in capsys.readouterr().out
     assert not list((tmp_path / "data").glob("*.csv"))  # neither records nor sides
-    with pytest.raises(CxrflowError, match="class covid has 0 groups"):
+    with pytest.raises(CxrflowError, match="too few to split"):
+        stage.run(sources, params, task, engine, tmp_path / "look", tmp_path / "look")
+    assert len(read_records(tmp_path / "look" / "records.csv")) == len(rows)  # to be looked at
+    assert not (tmp_path / "look" / "sides.csv").exists()
+    own([row for row in rows if row[1] != "covid"], {})
+    with pytest.raises(CxrflowError, match=r"no image of class covid is kept, and the task needs one; .* pneumonia"):
+        stage.run(sources, params, task, engine, tmp_path / "o", tmp_path / "o")
+    with pytest.raises(CxrflowError, match="no image of class covid is kept"):
         stage.run(Sources(root=str(own([], {})), collections=None), how, task, engine, tmp_path / "d", tmp_path / "r")
 
 

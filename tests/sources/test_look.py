@@ -194,3 +194,11 @@ def test_the_exit_status_tells_whether_all_can_be_read(root, files, status) -> N
     done = CliRunner().invoke(app, ["sources", str(root(files))])
     assert done.exit_code == status, done.output
     assert ("cannot be read: " in done.output) == ("mine/columns.yaml" in files or "mine/b.csv" in files)
+
+
+def test_it_is_said_why_nothing_is_written(root, said) -> None:
+    folder = root({"table.csv": "path,label,patient\na.png,normal,p1\n", "a.png": PNG})
+    assert "All is read; it needs no columns.yaml" in said(folder, write=True)
+    assert "columns.yaml" not in said(folder)
+    (folder / "columns.yaml").write_text("patient: patient\n")
+    assert "columns.yaml is there already" in said(folder, write=True)

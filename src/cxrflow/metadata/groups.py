@@ -122,11 +122,11 @@ def check_classes(counted: pd.DataFrame, task: Task, left_out: str = "") -> None
     """
     for label in task.order:
         groups = counted[counted.label == label].set_index("split").groups
-        if groups.empty and left_out:
+        if groups.empty:
             raise CxrflowError(
                 f"metadata: no image of class {label} is kept, and the task needs one; if your images show none, ask "
-                "another question: `--overrides pneumonia` here, TASK=pneumonia with make run, or a task of your own. "
-                f"{left_out}"
+                "another question: `--overrides pneumonia` here, TASK=pneumonia with make run, or a task of your own."
+                f"{left_out and f' {left_out}'}"
             )
         if empty := [side for side in SPLITS if groups.get(side, 0) == 0]:
             raise CxrflowError(
