@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from tables import table
 
 from cxrflow.engines import cores
@@ -185,9 +186,19 @@ def imported(files: Iterable[Path], project: Path) -> set[Path]:
 
 
 def changed(paths: Sequence[str], project: Path, since: str) -> bool:
-    """Whether any of the paths differs, in the working tree, from the commit ``since``; also if there is none such."""
-    command = ["git", "diff", "--quiet", since, "--", *paths]
-    return subprocess.run(command, cwd=project, check=False, stderr=subprocess.DEVNULL).returncode != 0
+    """Whether any of the paths differs, in the working tree, from the commit ``since``; also if there is none such. A
+    YAML file differs if its values do: comments say how to choose them, and measure nothing."""
+    command = ["git", "diff", "--name-only", "--relative", since, "--", *paths]
+    done = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
+    return done.returncode != 0 or any(_differs(name, project, since) for name in done.stdout.splitlines())
+
+
+def _differs(name: str, project: Path, since: str) -> bool:
+    path = project / name
+    shown = subprocess.run(["git", "show", f"{since}:./{name}"], cwd=project, check=False, capture_output=True)
+    if path.suffix != ".yaml" or shown.returncode or not path.exists():
+        return True
+    return bool(yaml.safe_load(shown.stdout) != yaml.safe_load(path.read_bytes()))
 
 
 def _check_committed(name: str, project: Path) -> None:

@@ -119,6 +119,7 @@ def test_tables_are_replaced_and_nothing_else(figures: ModuleType, project: Path
         ("src/cxrflow/images/weights.onnx", True),
         ("benchmarks/lungs.py", True),
         ("params.yaml", True),
+        ("params.yaml", False),
     ],
 )
 def test_a_table_is_of_older_code_once_what_it_was_measured_with_changes(
@@ -126,7 +127,8 @@ def test_a_table_is_of_older_code_once_what_it_was_measured_with_changes(
 ) -> None:
     figures.measure("lungs", Path("somewhere"), project)
     capsys.readouterr()
-    (project / path).write_text((project / path).read_text() + "\n")
+    values = path == "params.yaml" and older
+    (project / path).write_text((project / path).read_text() + ("more: 1\n" if values else "\n"))
     figures.print_state(["lungs"], project)
     states = [line.split(" | ")[4] for line in capsys.readouterr().out.splitlines()[2:] if line]
     assert states == ["older code" if older else "this code"] * 2
