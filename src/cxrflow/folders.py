@@ -14,7 +14,9 @@ from cxrflow.reading.kinds import is_dicomdir
 from cxrflow.reading.picture import is_picture
 from cxrflow.text import clean, name_text
 
+#: Reasons why a file cannot be read; after the second stands its other name.
 BROKEN_LINK = "link to a file that is not there (if git-annex or DataLad manages it, fetch it first)"
+SAME_FILE = "the same file as"
 #: Kinds of what is passed over, beside extensions.
 NO_EXTENSION, OF_THE_SYSTEM, DICOMDIR = "without extension", "of the operating system (._*, .DS_Store, ...)", "DICOMDIR"
 SPECIAL, HIDDEN, AGAIN = "devices, FIFOs and sockets", "hidden folders", "folders searched already"
@@ -31,10 +33,16 @@ _SHOWN = 12
 
 
 class Found(NamedTuple):
-    """A file that a search took for an image: its path, and the reason if it cannot be read."""
+    """A file that a search took for an image.
+
+    path      of the file
+    left_out  the reason if it cannot be read, or has been found before
+    again     whether it has been found before, under another name
+    """
 
     path: Path
     left_out: str | None = None
+    again: bool = False
 
 
 class Search:
@@ -127,7 +135,7 @@ class Search:
     def _once(self, path: Path, status: os.stat_result) -> Found:
         key = _identity(path, status)
         if (before := self._files.get(key)) is not None:
-            return Found(path, f"the same file as {before}")
+            return Found(path, f"{SAME_FILE} {before}", again=True)
         self._files[key] = name_text(path)
         return Found(path)
 

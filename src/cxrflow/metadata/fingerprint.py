@@ -19,7 +19,7 @@ from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
 from cxrflow.metadata.near_hash import near_hash
-from cxrflow.reading import read, to_uint8
+from cxrflow.reading import read, read_content, to_uint8
 from cxrflow.terminal import track
 
 #: Side of the thumbnails on which near repeats are found (pixels).
@@ -63,15 +63,15 @@ def fingerprint(item: tuple[Root, str]) -> Fingerprint:
     """Fingerprint of the file ``item = (root, path)``, path as in records."""
     root, relative = item
     try:
-        path = root.file(relative)
-        reading = read(path)
+        content = read_content(root.file(relative))
+        reading = read(content)
         if blank(reading.grey):
             raise LeftOut(BLANK)
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
     except LeftOut as reason:
         return Fingerprint(None, None, None, None, None, None, str(reason))
     small = thumbnail(to_uint8(reading.grey)).tobytes()
-    return Fingerprint(content, near_hash(small), small, reading.frontal, reading.turned, reading.note, None)
+    hashed = hashlib.sha256(content).hexdigest()
+    return Fingerprint(hashed, near_hash(small), small, reading.frontal, reading.turned, reading.note, None)
 
 
 def blank(grey: np.ndarray) -> bool:

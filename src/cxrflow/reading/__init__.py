@@ -30,31 +30,47 @@ EXTENSIONS = (
 # fmt: on
 
 
+class Identity(NamedTuple):
+    """Where a DICOM image belongs: UIDs of its study, series and itself (PS3.3 C.7.2.1, C.7.3.1, C.12.1); empty where
+    the header gives none."""
+
+    study: str
+    series: str
+    instance: str
+
+
 class Decoded(NamedTuple):
     """An image as its file and header define it.
 
-    grey  uint8 or uint16 (height, width)
-    note  what the header declares and reading did not apply, or None
+    grey      uint8 or uint16 (height, width)
+    shape     height and width of the picture as shown upright, or of the stored DICOM pixels; those of ``grey`` differ
+              where pixels are not square
+    note      what the header declares and reading did not apply, or None
+    identity  of a DICOM image; else None
     """
 
     grey: np.ndarray
+    shape: tuple[int, int]
     note: str | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A radiograph as read.
 
-    grey     uint8 or uint16 (height, width), air dark
-    frontal  score in [0, 1] for an upright frontal chest radiograph (frontal.py)
-    turned   whether the file stores it inverted; ``grey`` is corrected
-    note     as in Decoded
+    grey            uint8 or uint16 (height, width), air dark
+    frontal         score in [0, 1] for an upright frontal chest radiograph (frontal.py)
+    turned          whether the file stores it inverted; ``grey`` is corrected
+    shape, note, identity  as in Decoded
     """
 
     grey: np.ndarray
     frontal: float
     turned: bool
+    shape: tuple[int, int]
     note: str | None
+    identity: Identity | None
 
 
 def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
@@ -68,36 +84,38 @@ def read_radiograph(path: Path, turned: bool | None = None) -> np.ndarray:
     return invert(grey) if turned else grey
 
 
-def read(path: Path) -> Reading:
-    """Read one file, run the frontal check, and correct the image if it is an inverted radiograph.
+def read(source: Path | bytes) -> Reading:
+    """Read a file, or its content, run the frontal check, and correct the image if it is an inverted radiograph.
 
     Raises LeftOut with the reason if the file is absent, empty, damaged, too large or not a single grey image.
     """
-    grey, note = decode_noted(path)
-    return Reading(*turn(grey), note)
+    grey, shape, note, identity = decode_noted(source)
+    return Reading(*turn(grey), shape, note, identity)
 
 
-def decode(path: Path) -> np.ndarray:
-    """The image in one file, uint8 or uint16 (height, width); ``decode_noted`` without the note."""
-    return decode_noted(path).grey
+def decode(source: Path | bytes) -> np.ndarray:
+    """The image in one file, uint8 or uint16 (height, width); ``decode_noted`` without the rest."""
+    return decode_noted(source).grey
 
 
-def decode_noted(path: Path) -> Decoded:
-    """The image in one file, grey values as defined by the file and its header.
+def decode_noted(source: Path | bytes) -> Decoded:
+    """The image in a file, or in its content, grey values as defined by the file and its header.
 
     The format is recognised by the content, not by the name. Raises LeftOut as ``read`` does, and nothing else except
     an interruption: decoders fail in every way on a damaged or hostile file, and their result is checked (guard.py).
     """
-    content = read_content(path)
+    content = source if isinstance(source, bytes) else read_content(source)
+    check_length(len(content))
     with guarded("file"):
         content = unpacked(content, LARGEST_FILE)
         if not is_dicom(content) or is_dicomdir(content):
-            return Decoded(checked(read_picture(content)))
+            grey = checked(read_picture(content))
+            return Decoded(grey, grey.shape)
     from cxrflow.reading.dicom import read_dicom  # pydicom takes a quarter of a second to import
 
     with guarded("file"):
-        grey, note = read_dicom(content)
-        return Decoded(checked(grey), note and clean(note))
+        found = read_dicom(content)
+        return found._replace(grey=checked(found.grey), note=found.note and clean(found.note))
 
 
 def read_content(path: Path) -> bytes:
@@ -109,15 +127,20 @@ def read_content(path: Path) -> bytes:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise LeftOut("not a file")
-        if status.st_size == 0:
-            raise LeftOut("file is empty")
-        if status.st_size > LARGEST_FILE:
-            raise LeftOut(f"file is larger than {LARGEST_FILE // 1024**2} MiB")
+        check_length(status.st_size)
         return path.read_bytes()
     except FileNotFoundError:
         raise LeftOut("file is absent") from None
     except (OSError, ValueError) as error:  # ValueError: the name holds a NUL character
         raise LeftOut(f"file cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+
+
+def check_length(length: int) -> None:
+    """Raise LeftOut if a file of so many bytes is empty or larger than LARGEST_FILE."""
+    if length == 0:
+        raise LeftOut("file is empty")
+    if length > LARGEST_FILE:
+        raise LeftOut(f"file is larger than {LARGEST_FILE // 1024**2} MiB")
 
 
 def is_dicom(content: bytes) -> bool:

@@ -15,7 +15,7 @@ from pydicom.tag import Tag
 from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
 from cxrflow.errors import LeftOut
-from cxrflow.reading import Decoded
+from cxrflow.reading import Decoded, Identity
 from cxrflow.reading.attributes import numbers, raw, text, whole
 from cxrflow.reading.codestream import check_frame
 from cxrflow.reading.guard import guarded
@@ -31,6 +31,8 @@ _PROJECTION = ("CR", "DX", "DR", "RG", "RF", "OT")
 _CHEST = re.compile(r"CHEST|THORA|TORA|TÓRA|LUNG|RIB|BRUSTKORB|HEART|STERNUM|CLAVICLE")
 #: PhotometricInterpretation of grey images; where it is absent or has no digit, 0 is black.
 _GREY = ("", "MONOCHROME", "MONOCHROME1", "MONOCHROME2")
+#: A UID (PS3.5, 9.1), if it has at most 64 characters.
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 #: Bits a pixel cell can have (PS3.5, 8.1.1).
 _BITS = (1, 8, 16, 32, 64)
 _TRANSFORMATIONS = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "WindowCenter", "VOILUTSequence")
@@ -71,7 +73,15 @@ def _decoded(data: Dataset) -> Decoded:
         grey = np.iinfo(grey.dtype).max - grey
     if padding is not None:
         grey[padding] = 0
-    return Decoded(_with_square_pixels(grey, data, notes), "; ".join(dict.fromkeys(notes)) or None)
+    square = _with_square_pixels(grey, data, notes)
+    return Decoded(square, grey.shape, "; ".join(dict.fromkeys(notes)) or None, identity(data))
+
+
+def identity(data: Dataset) -> Identity:
+    """The UIDs of an image by its header; one with other characters than those of UIDs (PS3.5, 9.1),
+    or too long, counts as absent."""
+    found = (text(data, keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
+    return Identity(*(uid if len(uid) <= 64 and _UID.fullmatch(uid) else "" for uid in found))
 
 
 def _check(data: Dataset) -> None:

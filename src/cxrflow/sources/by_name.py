@@ -65,7 +65,7 @@ class ByName:
     def _images(self) -> dict[str, list[str]]:
         images: dict[str, list[str]] = {}
         start = len(str(self._folder)) + 1
-        for path, left_out in Search(self._follow_links).images([self._folder]):
+        for path, left_out, _ in Search(self._follow_links).images([self._folder]):
             if left_out is None:
                 images.setdefault(_stem(path.name), []).append(str(path)[start:])
         return images

@@ -90,7 +90,7 @@ class Files:
     def unlisted(self) -> Counter[str]:
         """Images of the folder that ``find`` has not been asked for, by top folder and extension: ``images/*.png``."""
         counts: Counter[str] = Counter()
-        for path, left_out in Search(self.follow_links).images([self.folder]):
+        for path, left_out, _ in Search(self.follow_links).images([self.folder]):
             folder = str(path.parent)[len(str(self.folder)) + 1 :]
             listing = self._listing(folder)
             if left_out is None and not (listing and listing.names.get(path.name)):
