@@ -34,7 +34,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.models import MODELS
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Params
-from cxrflow.predict import predict_files
+from cxrflow.predict import Outputs, predict_files
 from cxrflow.predictor import NO_NUMBER, Predictor, Views
 
 NAN, INF = float("nan"), float("inf")
@@ -202,7 +202,7 @@ def test_predict_leaves_out_an_image_without_numbers(
         return scores
 
     monkeypatch.setattr(Predictor, "scores_by_fold", fails)
-    counts = predict_files(folder, [tmp_path / "0.png", tmp_path / "1.png"], tmp_path / "out.csv")
+    counts = predict_files(folder, [tmp_path / "0.png", tmp_path / "1.png"], Outputs(tmp_path / "out.csv"))
     table = pd.read_csv(tmp_path / "out.csv")
     assert (counts.scored, counts.left_out) == (1, 1)
     assert table.left_out.tolist()[1] == NO_NUMBER

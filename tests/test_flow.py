@@ -194,10 +194,11 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
     shutil.copy(dicom, folder / "a.dcm")
     shutil.copy(picture, folder / "b.png")
     (folder / "c.png").write_text("no picture")
-    run(project, "cxrflow", "predict", "some", str(picture), "--out", "scores.csv")
+    run(project, "cxrflow", "predict", "some", str(picture), "--out", "scores.csv", "--paths", status=3)
     table = pd.read_csv(project / "scores.csv")
     decided = ["positive_at_specificity", "positive_at_cost_ratio", "prediction_set"]
-    assert table.columns.tolist() == ["path", *CLASSES, "prediction", *decided, "frontal", "flag", "note", "left_out"]
+    known = ["frontal", "flag", "note", "left_out"]
+    assert table.columns.tolist() == ["image", "path", *CLASSES, "prediction", *decided, *known]
     chosen = json.loads((project / "results/training/bundle/thresholds.json").read_text())
     for name, point in chosen["thresholds"].items():
         at, scores = table[f"positive_at_{name}"], table[TASK["positive"]]

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from cxrflow.cli.use import SOME_LEFT_OUT
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.reading import read
 
@@ -94,7 +95,7 @@ class Run:
             status, words = call(*self.command)
             if status == 1 or (status == 2 and "\n" not in words.strip()):
                 return Outcome("stops", words)
-            if status != 0:
+            if status not in (0, SOME_LEFT_OUT):
                 return Outcome("traceback", f"exit status {status}: {words}")
             if not self.table:
                 return Outcome("read", words)

@@ -1,7 +1,7 @@
 """cxrflow: from the raw files of chest-radiograph collections to a trustworthy classifier.
 
-Research software, not a diagnostic device. The Python interface is ``Predictor`` and two exceptions: ``CxrflowError``
-stops a run, ``LeftOut`` says why one image cannot be used.
+Research software, not a diagnostic device. The Python interface is ``Predictor``, which gives ``result.Result``s, and
+two exceptions: ``CxrflowError`` stops a run, ``LeftOut`` says why one image cannot be used.
 """
 
 from typing import TYPE_CHECKING, Any

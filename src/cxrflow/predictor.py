@@ -3,19 +3,24 @@
 Imports are kept light for scoring single files: no pandas (data sets), captum (heat maps) or training code.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from cxrflow import __version__
 from cxrflow.bundle_files import read_bundle
 from cxrflow.errors import CxrflowError
-from cxrflow.images.file import prepare_file
+from cxrflow.files import digest
+from cxrflow.images.file import LeftOutFile, PreparedFile, Source, prepare_source, try_source
 from cxrflow.network import LoadedNetwork
+from cxrflow.result import Result, decided, described, looked
 from cxrflow.task import Task
+from cxrflow.text import name_text
 
 if TYPE_CHECKING:
     from cxrflow.dataset import Dataset
@@ -26,6 +31,10 @@ NO_NUMBER = "the network gives no number"
 #: Prepared images, uint8: an array (n, size, size), or (size, size) of one image, for each of the bundle's image
 #: steps; with a single set of image steps, the array alone.
 Views = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
+#: Number of images that are scored at once.
+BATCH = 64
+_Item = tuple[str, PreparedFile | LeftOutFile]
+_Any = TypeVar("_Any")
 
 
 class Predictor:
@@ -56,15 +65,61 @@ class Predictor:
         other.networks = [network.with_module(change(network)) for network in self.networks]
         return other
 
-    def prepare(self, path: Path | str) -> tuple[NDArray[np.uint8], ...]:
-        """Read one file (PNG, JPEG, TIFF, BMP, WebP, DICOM) and apply each of the bundle's image steps: uint8 (size,
-        size) each.
+    def prepare(self, source: Source | str) -> tuple[NDArray[np.uint8], ...]:
+        """Read one radiograph and apply each of the bundle's image steps: uint8 (size, size) each.
 
+        source  a file (PNG, JPEG, TIFF, BMP, WebP, DICOM), the content of one, or a grey picture, uint8 or uint16
+                (height, width), air dark
         An inverted radiograph is corrected first. Raises LeftOut with the reason if the file cannot be used. Declared
         sizes are checked before decoding, but this process has no limits of memory and time as a worker process of
         ``cxrflow predict`` has: read files of unknown origin with that.
         """
-        return prepare_file(self.bundle.steps, Path(path)).images
+        return prepare_source(self.bundle.steps, Path(source) if isinstance(source, str) else source).images
+
+    def results(self, sources: Iterable[Source | str], look: bool = False) -> Iterator[Result]:
+        """The answer for each radiograph, in their order; for one that cannot be used, the reason (``left_out``).
+
+        sources  as for ``prepare``; read in this process, without limits of memory and time
+        look     also where the networks looked, for the predicted class (``Result.look``; None where a network's heat
+                 is not finite)
+        Raises TypeError for a single radiograph.
+        """
+        if isinstance(sources, (str, Path, bytes, np.ndarray)):
+            raise TypeError("several radiographs are expected; put a single one into a list")
+        given = (Path(source) if isinstance(source, str) else source for source in sources)
+        steps = self.bundle.steps
+        read = ((name_text(each) if isinstance(each, Path) else "", try_source(steps, each)) for each in given)
+        return self.results_of(read, look)
+
+    def results_of(self, prepared: Iterable[_Item], look: bool = False, first: int = 1) -> Iterator[Result]:
+        """As ``results``, of files that are prepared: their path as name text, and what ``try_source`` gives.
+
+        first  number of the first file (``Result.image``)
+        """
+        bundle = {"bundle": digest(self.bundle.model_dump(mode="json")), "purpose": self.bundle.purpose}
+        numbers = itertools.count(first)
+        for batch in batches(prepared, BATCH):
+            read = [file for _, file in batch if isinstance(file, PreparedFile)]
+            views = [np.stack(view) for view in zip(*(file.images for file in read), strict=True)]
+            scores = iter(self.scores_by_fold(views).swapaxes(0, 1) if read else ())
+            for path, file in batch:
+                fields = described(next(numbers), path, file) | bundle | {"cxrflow": __version__}
+                if isinstance(file, PreparedFile):
+                    fields |= self._answer(file, next(scores), look)
+                yield Result(**fields)
+
+    def _answer(self, file: PreparedFile, by_fold: NDArray[np.float64], look: bool) -> dict[str, Any]:
+        """Fields of ``Result``."""
+        if not np.isfinite(by_fold).all():
+            return {"left_out": NO_NUMBER, "frontal": None, "flags": (), "note": None}
+        fields = decided(self.bundle, by_fold)
+        if look:
+            try:
+                heats = self.heat_maps(file.images, fields["prediction"])
+            except CxrflowError:  # an image without a heat map has scores all the same
+                return fields
+            fields["look"] = looked(fields["prediction"], file, heats, self.bundle.views)
+        return fields
 
     def scores(self, views: Views) -> NDArray[np.float64]:
         """Calibrated probabilities of prepared images by all networks together (``Bundle.pooled``).
@@ -168,6 +223,13 @@ class Predictor:
         folds = np.array([network.about.fold or 0 for network in networks or self.networks])
         stacked = np.stack(each)
         return np.stack([stacked[folds == fold].mean(axis=0) for fold in np.unique(folds)])
+
+
+def batches(items: Iterable[_Any], size: int) -> Iterator[list[_Any]]:
+    """The items in lists of ``size``; the last may be shorter."""
+    remaining = iter(items)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def _said(task: Task) -> str:

@@ -20,7 +20,8 @@ _PATIENCE = 3.0
 
 @contextmanager
 def only_run(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
-    """Context for a command that writes into ``folder``: checks that it can, and that no other run does.
+    """Context for a command that writes into ``folder``, or the one file of that name: checks that it can, and that no
+    other run does.
 
     The lock is a file beside the folder, ``.<name>.lock``, which names the process that holds it. It vanishes with that
     process, however it ends. Half-written files of earlier runs in the folder are removed.
@@ -35,7 +36,7 @@ def only_run(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
     lock = FileLock(path, mode=0o644)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
+        if folder.is_dir():
             tempfile.TemporaryFile(dir=folder).close()
         lock.acquire(timeout=patience)
         path.write_text(f"process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}")

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from cxrflow.explanation.explain import _choose, overlay
+from cxrflow.explanation.explain import _choose
+from cxrflow.explanation.overlay import overlay
 
 
 def test_overlay_leaves_cold_places_as_they_are() -> None:

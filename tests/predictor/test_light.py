@@ -27,11 +27,11 @@ bundle, picture, out, *heavy = sys.argv[1:]
 import cxrflow.images.file
 worker = [name for name in ("torch", *heavy) if name in sys.modules]
 from cxrflow.predictor import Predictor
-from cxrflow.predict import predict_files
+from cxrflow.predict import Outputs, predict_files
 
 predictor = Predictor(bundle)
 scores = predictor.scores(predictor.prepare(picture))[0].round(6).tolist()
-said = str(predict_files(Path(bundle), [Path(picture)], Path(out)))
+said = str(predict_files(Path(bundle), [Path(picture)], Outputs(Path(out))))
 print(json.dumps([worker, scores, said, [name for name in heavy if name in sys.modules]]))
 """
 

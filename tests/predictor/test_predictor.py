@@ -113,13 +113,15 @@ def test_another_question_and_other_image_steps_are_refused(
         Predictor(bundle_of(task, images=demo_params.images.model_copy(update={"size": 48}))).score(dataset)
 
 
-def test_the_example_in_the_readme_runs(bundle_of: Callable[..., Path], task: Task, drawn, tmp_path: Path) -> None:
+def test_the_example_in_the_readme_runs(
+    bundle_of: Callable[..., Path], task: Task, drawn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     (example,) = [part.split("```")[0] for part in readme.split("```python\n")[1:]]
     Image.fromarray(drawn[0]).save(tmp_path / "scan.png")
     example = example.replace("results/training/bundle", str(bundle_of(task)))
     held: dict[str, Any] = {}
     exec(example.replace("scan.dcm", str(tmp_path / "scan.png")), held)  # noqa: S102
-    assert held["scores"].sum() == pytest.approx(1)
-    (heat,) = held["heat"]
-    assert heat.shape == held["views"][0].shape
+    assert sum(held["result"].scores.values()) == pytest.approx(1)
+    assert held["result"].prediction in capsys.readouterr().out
+    assert held["heat"].shape == drawn[0].shape

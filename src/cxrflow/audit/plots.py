@@ -13,7 +13,7 @@ from cxrflow.audit.words import CLEAR, FOUND, SIGNS, YES
 from cxrflow.evaluation.learned import CHANCE
 from cxrflow.evaluation.plots import INK, SOFT, Kind, Row
 from cxrflow.evaluation.plots import forest as draw
-from cxrflow.explanation.explain import overlay
+from cxrflow.explanation.overlay import overlay
 from cxrflow.statistics.figure import Figure
 
 _COLOURS = {FOUND: "#C8553D", CLEAR: "#3A7D7C", YES: "#3A7D7C"}

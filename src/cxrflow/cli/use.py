@@ -21,29 +21,61 @@ from cxrflow.terminal import say
 from cxrflow.text import name_text
 
 commands = typer.Typer()
+#: Exit status of a prediction that scored some of the files and left out others.
+SOME_LEFT_OUT = 3
 
 
 @command(
     commands,
     "Use",
     "cxrflow predict scan.dcm folder",
-    "cxrflow predict folder --bundle results/training/bundle --out results/predictions.csv",
+    "cxrflow predict folder --out results/predictions.csv --paths --json results/predictions.jsonl --heatmaps pictures",
 )
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Image files, DICOM files, or folders of them.")],
     bundle: BundleFolder = BUNDLE,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
+    json: Annotated[Path | None, typer.Option(help="Write the results as JSON lines, too, into this file.")] = None,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Write a picture of each image into this folder, the heat map over it.")
+    ] = None,
+    with_paths: Annotated[
+        bool, typer.Option("--paths", help="Name files by their paths, too, not by their SHA-256 alone.")
+    ] = False,
     member: Annotated[int | None, typer.Option(help="Use one network of the bundle alone, from 1.")] = None,
 ) -> None:
-    """Score radiographs with a bundle; exit status 1 if none could be scored. Research software: not for diagnosis."""
+    """Score radiographs with a bundle. Research software: not for diagnosis.
+
+    Exit status 3 if some files could not be scored or drawn, 1 if none could be scored. An interrupted prediction
+    resumes.
+    """
     from cxrflow.engines import LocalEngine
 
     LocalEngine().start()  # a worker process starts while this one imports PyTorch
-    from cxrflow.predict import predict_files
+    from cxrflow.outputs.words import DRAWN
+    from cxrflow.predict import Outputs, predict_files
 
-    counts = predict_files(bundle, paths, out, member)
+    counts = predict_files(bundle, paths, Outputs(out, json, heatmaps, with_paths), member)
     say(f"{name_text(out)}: {counts}")
-    if not counts.scored:
+    if counts.drawn:
+        say(DRAWN)
+    if counts.failed or not counts.scored:
+        raise typer.Exit(SOME_LEFT_OUT if counts.scored else 1)
+
+
+@command(commands, "Use", "cxrflow explain scan.dcm", "cxrflow explain scan.png --out seen.png")
+def explain(
+    image: Annotated[Path, typer.Argument(help="An image file or DICOM file.")],
+    bundle: BundleFolder = BUNDLE,
+    out: Annotated[Path, typer.Option(help="Picture to write: the heat map over the radiograph.")] = Path("heat.png"),
+) -> None:
+    """Explain one radiograph: scores in words, and a heat map over it. Research software: not for diagnosis."""
+    from cxrflow.predict import explain_file
+
+    result, words = explain_file(bundle, image, out)
+    for line in words:
+        say(line)
+    if result.left_out is not None:
         raise typer.Exit(1)
 
 

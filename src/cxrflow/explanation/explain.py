@@ -13,6 +13,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.explanation.heat import HeatMaps
 from cxrflow.explanation.inside import Inside, figures, measure
 from cxrflow.explanation.masks import Masks
+from cxrflow.explanation.overlay import overlay
 from cxrflow.files import write_whole
 from cxrflow.params import Explanation
 from cxrflow.predictor import Predictor
@@ -82,18 +83,6 @@ def predicted_images(dataset: Dataset, predictions: pd.DataFrame) -> Dataset:
     if (without := ~test.isin(predictions.image_id)).any():
         raise CxrflowError(f"predictions: none is given for the test image {test[without].iloc[0]}; {_REMEDY}.")
     return shown
-
-
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """A picture with a heat map over it.
-
-    image  uint8 (size, size); heat  float (size, size) in [0, 1]
-    Returns uint8 (size, size, 3), BGR: the unchanged picture where the heat is 0, more colour with more heat.
-    """
-    colour = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO).astype(np.float32)
-    share = 0.6 * heat[..., None] ** 0.8
-    grey = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR).astype(np.float32)
-    return np.asarray(np.rint(grey * (1 - share) + colour * share), np.uint8)
 
 
 def _choose(rows: pd.DataFrame, label: str, right: bool, count: int) -> pd.DataFrame:

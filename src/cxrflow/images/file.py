@@ -3,6 +3,7 @@
 Every worker process imports this module, so it imports neither torch nor pandas.
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,37 +15,85 @@ from cxrflow.files import Root
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.steps import Prepared
 from cxrflow.params import Images
-from cxrflow.reading import read, read_radiograph
+from cxrflow.reading import Identity, Reading, read, read_content, read_radiograph
+from cxrflow.reading.frontal import turn
+from cxrflow.reading.guard import checked, guarded
+
+#: A radiograph: a file, the content of one, or a grey picture, uint8 or uint16 (height, width), air dark.
+Source = Path | bytes | np.ndarray
 
 
 class PreparedFile(NamedTuple):
-    """The prepared images of a file.
+    """A radiograph of a file, its content or an array, prepared.
 
-    images   uint8 (size, size), one for each of several image steps
-    frontal  score in [0, 1] for a frontal chest radiograph
-    turned   whether the file stores it inverted; ``images`` are corrected
-    note     what its header declares and reading did not apply, or None
+    views     one for each of several image steps
+    frontal, turned, shape, note, identity  as in ``reading.Reading``
+    sha256    of the file's content, or of an array's shape, dtype and pixels, hexadecimal
     """
 
-    images: tuple[np.ndarray, ...]
+    views: tuple[Prepared, ...]
     frontal: float
     turned: bool
+    shape: tuple[int, int]
     note: str | None
+    identity: Identity | None
+    sha256: str
+
+    @property
+    def images(self) -> tuple[np.ndarray, ...]:
+        """The prepared images: uint8 (size, size), one for each of the image steps."""
+        return tuple(view.image for view in self.views)
 
 
-def prepare_file(steps: Sequence[Images], path: Path) -> PreparedFile:
-    """Read a file once, correct it if inverted, and apply each of the image steps. Raises LeftOut with the reason."""
-    reading = read(path)
-    images = tuple(prepare_image(reading.grey, each).image for each in steps)
-    return PreparedFile(images, reading.frontal, reading.turned, reading.note)
+class LeftOutFile(NamedTuple):
+    """A radiograph that is left out: the reason, and the SHA-256 of its content if that could be read."""
+
+    reason: str
+    sha256: str | None = None
 
 
-def try_file(steps: Sequence[Images], path: Path) -> PreparedFile | str:
-    """As ``prepare_file``, but returns the reason why a file is left out."""
+def prepare_source(steps: Sequence[Images], source: Source) -> PreparedFile:
+    """Read a radiograph once, correct it if inverted, and apply each of the image steps.
+
+    Raises LeftOut with the reason.
+    """
+    prepared = try_source(steps, source)
+    if isinstance(prepared, LeftOutFile):
+        raise LeftOut(prepared.reason)
+    return prepared
+
+
+def try_source(steps: Sequence[Images], source: Source) -> PreparedFile | LeftOutFile:
+    """As ``prepare_source``, but returns the reason why a radiograph is left out."""
+    sha256 = None
     try:
-        return prepare_file(steps, path)
+        content = read_content(source) if isinstance(source, Path) else source
+        sha256 = hashlib.sha256(_bytes_of(content)).hexdigest()
+        reading = read(content) if isinstance(content, bytes) else _of_array(content)
+        return PreparedFile(
+            tuple(prepare_image(reading.grey, each) for each in steps),
+            reading.frontal,
+            reading.turned,
+            reading.shape,
+            reading.note,
+            reading.identity,
+            sha256,
+        )
     except LeftOut as reason:
-        return str(reason)
+        return LeftOutFile(str(reason), sha256)
+
+
+def _bytes_of(content: bytes | np.ndarray) -> bytes:
+    """Of an array its shape, dtype and pixels."""
+    if isinstance(content, bytes):
+        return content
+    return f"{content.shape} {content.dtype.str} ".encode() + content.tobytes()
+
+
+def _of_array(grey: np.ndarray) -> Reading:
+    with guarded("array"):
+        grey = checked(grey)
+        return Reading(*turn(grey), grey.shape, None, None)
 
 
 def try_record(root: Root, steps: Images, record: tuple[str, bool]) -> Prepared | str:

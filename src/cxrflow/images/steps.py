@@ -78,6 +78,15 @@ def shrink(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
+def kept_by_shrink(side: int, size: int) -> int:
+    """How many of the rows, and columns, of a square of ``side`` pixels are in what ``shrink`` makes of it: each
+    halving drops an odd last one."""
+    halvings = 0
+    while side >> halvings >= 1.5 * size:
+        halvings += 1
+    return side >> halvings << halvings
+
+
 def stretch(image: np.ndarray) -> np.ndarray:
     """Stretch the contrast of a uint8 image linearly: its 1st percentile becomes black, its 99th white.
 
