@@ -38,6 +38,8 @@ Tiny = tuple[Dataset, Images]
 # How long an example takes says something of the machine, nothing of the code.
 settings.register_profile("cxrflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("cxrflow")
+# What a shell runs in the background ignores Ctrl-C, and so would every command that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

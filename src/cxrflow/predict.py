@@ -104,8 +104,10 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
     predictor = Predictor(bundle, member)
     states = [state_of(file) for file in files]
     with ExitStack() as stack:
-        for out in [*outputs.files, *([outputs.heatmaps] if outputs.heatmaps else [])]:
-            stack.enter_context(only_run(out))
+        for out in outputs.files:
+            stack.enter_context(only_run(out, of_file=True))
+        if outputs.heatmaps:
+            stack.enter_context(only_run(outputs.heatmaps))
         journal = stack.enter_context(open_journal(outputs.table, _key(predictor, outputs)))
         done, discarded = journal.resume(states)
         if done or discarded:

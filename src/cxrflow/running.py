@@ -19,14 +19,14 @@ _PATIENCE = 3.0
 
 
 @contextmanager
-def only_run(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
-    """Context for a command that writes into ``folder``, or the one file of that name: checks that it can, and that no
-    other run does.
+def only_run(folder: Path, patience: float = _PATIENCE, of_file: bool = False) -> Iterator[None]:
+    """Context for a command that writes into ``folder``: checks that it can, and that no other run does.
 
     The lock is a file beside the folder, ``.<name>.lock``, which names the process that holds it. It vanishes with that
     process, however it ends. Half-written files of earlier runs in the folder are removed.
 
     patience  how long to wait for another run (seconds)
+    of_file   the command writes the one file ``folder``
     Raises CxrflowError if another run uses the folder, or the folder cannot be written.
     """
     given, folder = folder, Path(os.path.abspath(folder))
@@ -36,7 +36,7 @@ def only_run(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
     lock = FileLock(path, mode=0o644)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.is_dir():
+        if folder.exists() and not of_file:
             tempfile.TemporaryFile(dir=folder).close()
         lock.acquire(timeout=patience)
         path.write_text(f"process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}")
