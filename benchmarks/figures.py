@@ -91,6 +91,7 @@ MEASURED = {
         asks="it takes a GPU, and replaces the run in data and results",
         whole=True,
     ),
+    "predictions": Measurement("benchmarks/predictions.py", 2, whole=True),
     "real": _study("real", 240, asks="it looks at the test split again"),
     "training": Measurement(f"benchmarks/training.py {_SOURCES}", 5),
     "verdicts": Measurement("benchmarks/verdicts.py 400", 2),

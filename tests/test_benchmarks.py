@@ -26,13 +26,13 @@ def folder(drawn: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def run(name: str, *arguments: str | Path) -> str:
+def run(name: str, *arguments: str | Path, cwd: Path) -> str:
     command = [sys.executable, BENCHMARKS / name, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=arguments[0]).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd).stdout
 
 
 def test_images_are_prepared_in_both_orders_and_only_decoded(folder: Path, tmp_path: Path) -> None:
-    printed = run("images.py", folder, "--out", tmp_path / "bench.json")
+    printed = run("images.py", folder, "--out", tmp_path / "bench.json", cwd=tmp_path)
     assert printed.count("| 224 pixels, CLAHE |") == 1
     found = json.loads((tmp_path / "bench.json").read_text())["images"]
     assert found["count"] == 3
@@ -41,10 +41,18 @@ def test_images_are_prepared_in_both_orders_and_only_decoded(folder: Path, tmp_p
 
 
 def test_many_images_are_prepared_and_a_few_added(folder: Path) -> None:
-    rows = [line.split(" | ") for line in run("scale.py", folder, "--counts", "5").splitlines()[2:4]]
+    rows = [line.split(" | ") for line in run("scale.py", folder, "--counts", "5", cwd=folder).splitlines()[2:4]]
     assert rows[0][0] == "| 5"
     assert rows[1][0].startswith("| 10 added to those 5")
     assert all(float(row[3]) > 50 for row in rows)  # MiB of a process that has imported NumPy and OpenCV
+
+
+def test_many_files_are_predicted(tmp_path: Path) -> None:
+    (row,) = run("predictions.py", "--counts", "5", cwd=tmp_path).splitlines()[2:3]
+    scored, seconds, _, memory = (float(cell) for cell in row.strip("| ").split(" | "))
+    assert scored == 5
+    assert seconds > 0
+    assert memory > 100  # MiB, with PyTorch
 
 
 def test_training_is_compared_with_a_fixed_tensor(
