@@ -88,7 +88,7 @@ def score_variant(context: Audited, pictures: Pictures, variant: str) -> Figure:
     figures: list[Figure] = []
     for k in range(VARIANTS[variant]):
         seeded = short.model_copy(update={"seed": short.seed + k})
-        remark(f"Audit, test 3: a small network is trained {variant} ({k + 1} of {VARIANTS[variant]})")
+        remark(f"Audit, test 3, {variant}: training small network {k + 1} of {VARIANTS[variant]}")
         try:
             train(dataset, steps, seeded, folder / str(k))
         except CxrflowError as error:
