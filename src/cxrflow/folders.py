@@ -14,7 +14,7 @@ from cxrflow.reading.kinds import is_dicomdir
 from cxrflow.reading.picture import is_picture
 from cxrflow.text import clean, name_text
 
-#: Reasons why a file cannot be read; after the second stands its other name.
+#: Reasons for leaving out a file; SAME_FILE is followed by the other name.
 BROKEN_LINK = "link to a file that is not there (if git-annex or DataLad manages it, fetch it first)"
 SAME_FILE = "the same file as"
 #: Kinds of what is passed over, beside extensions.

@@ -34,7 +34,7 @@ Views = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 #: Number of images that are scored at once.
 BATCH = 64
 _Item = tuple[str, PreparedFile | LeftOutFile]
-_Any = TypeVar("_Any")
+Each = TypeVar("Each")
 
 
 class Predictor:
@@ -225,7 +225,7 @@ class Predictor:
         return np.stack([stacked[folds == fold].mean(axis=0) for fold in np.unique(folds)])
 
 
-def batches(items: Iterable[_Any], size: int) -> Iterator[list[_Any]]:
+def batches(items: Iterable[Each], size: int) -> Iterator[list[Each]]:
     """The items in lists of ``size``; the last may be shorter."""
     remaining = iter(items)
     while batch := list(itertools.islice(remaining, size)):

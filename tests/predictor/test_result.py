@@ -58,7 +58,7 @@ def test_a_point_is_found_again_where_it_was_drawn(
 def test_a_point_of_a_turned_or_cropped_picture_is_found_again(
     demo_params: Params, drawn: list[np.ndarray], orientation: int
 ) -> None:
-    """Through reading, which turns by EXIF, and the crop to the lungs: in the picture as it is shown."""
+    """A picture that EXIF turns upright, cropped to the lungs: found in the upright picture."""
     steps = demo_params.images.model_copy(
         update={"size": 64, "equalise": "none", "lungs": "learned", "lungs_use": "crop"}
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cxrflow.bundle import Bundle
 from cxrflow.result import Result
 
-#: What is said of a bundle that was trained on drawings.
+#: Warning for a bundle that was trained on drawings.
 DRAWN = "The bundle was trained on drawings: what it says of real radiographs means nothing."
 #: How an operating point was chosen, by its name in a bundle.
 _CHOSEN = {
