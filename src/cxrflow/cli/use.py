@@ -28,8 +28,7 @@ SOME_LEFT_OUT = 3
 @command(
     commands,
     "Use",
-    "cxrflow predict scan.dcm folder",
-    "cxrflow predict folder --out results/predictions.csv --paths --json results/predictions.jsonl --heatmaps pictures",
+    "cxrflow predict scan.dcm folder --out predictions.csv --json predictions.jsonl --heatmaps pictures",
     "cxrflow predict study --dicom results/dicom --dicom-kinds sr,sc --fhir results/bundles.ndjson",
 )
 def predict(

@@ -141,10 +141,11 @@ def without_study(source: Dataset) -> bool:
 
 
 def _uid(data: Dataset, keyword: str, source: Dataset) -> str:
-    found = text(data, keyword) or text(data.file_meta, f"MediaStorage{keyword}")
+    of_file = keyword.startswith("SOP")
+    found = text(data, keyword) or (text(data.file_meta, f"MediaStorage{keyword}") if of_file else "")
     if _PLAUSIBLE.fullmatch(found):
         return found
-    if keyword.startswith("SOP"):
+    if of_file:
         raise LeftOut(f"DICOM header gives no {keyword}, which results refer to")
     return _uuid(source.SOPInstanceUID, keyword)
 
