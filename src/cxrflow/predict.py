@@ -66,7 +66,7 @@ class Counts:
         said = f"{self.scored:,} images scored, {self.flagged:,} of them flagged, {self.left_out:,} left out"
         said += f"; no picture of {self.undrawn:,}" if self.undrawn else ""
         if self.unfiled:
-            said += f"; no DICOM objects of {self.unfiled:,}, of which {self.no_dicom:,} are no DICOM"
+            said += f"; no DICOM objects of {self.unfiled:,} files, {self.no_dicom:,} of them not DICOM"
         return f"{said}; passed over: {self.passed_over}" if self.passed_over else said
 
 

@@ -64,7 +64,7 @@ def test_each_dicom_image_has_its_objects_and_others_are_counted(
     counts = predict_files(bundle_of(two_classes), [folder], outputs)
     said = str(counts)
     assert said.startswith("4 images scored, ")
-    assert said.endswith("2 left out; no DICOM objects of 2, of which 2 are no DICOM")
+    assert said.endswith("2 left out; no DICOM objects of 2 files, 2 of them not DICOM")
     assert (counts.unfiled, counts.no_dicom, counts.failed) == (2, 2, 4)
     scored = [digest(folder / f"Doe{number}.dcm") for number in (1, 2, 3)]
     expected = {f"{each}-{kind}.dcm" for each in scored for kind in ("sr", "sc", "map")}
