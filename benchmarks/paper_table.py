@@ -24,7 +24,7 @@ import torch
 from tables import table
 
 import cxrflow
-from cxrflow.bundle_files import read_bundle
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.evaluation.metrics import evaluate
 from cxrflow.files import code_digest, digest, write_json, write_whole

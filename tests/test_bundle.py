@@ -16,7 +16,6 @@ from cxrflow.bundle_files import (
     DESCRIPTION,
     THRESHOLDS,
     patient_digest,
-    read_bundle,
     read_description,
     read_trained_on,
     seen_rows,
@@ -24,6 +23,7 @@ from cxrflow.bundle_files import (
     write_bundle,
     write_description,
 )
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.models import MODELS

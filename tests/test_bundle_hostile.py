@@ -23,13 +23,13 @@ from cxrflow.bundle_files import (
     THRESHOLDS,
     TRAINED_ON,
     graph_file,
-    read_bundle,
     read_description,
     read_trained_on,
     seen_rows,
     weights_file,
     write_bundle,
 )
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.models import MODELS
 from cxrflow.models.stored import STORED, StoredNetwork

@@ -6,25 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import nn
 
 from cxrflow.bundle import FORMAT, Bundle, Network
 from cxrflow.csv_files import to_csv
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import write_json, write_whole
 from cxrflow.findings import find_finding
-from cxrflow.models import find_model
-from cxrflow.models.model import to_input
-from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import problems_in
-from cxrflow.state import read_bytes, read_json, read_table, text
+from cxrflow.state import read_json, read_table, text
 
-if TYPE_CHECKING:  # scoring files does without pandas
+if TYPE_CHECKING:  # scoring files does without pandas, and by ONNX Runtime without PyTorch
     import pandas as pd
+    from torch import nn
 
 DESCRIPTION, TRAINED_ON = "bundle.json", "trained_on.csv"
 #: Chosen after training, in a file of its own: another choice leaves the networks and their dependents unchanged.
@@ -32,8 +26,7 @@ THRESHOLDS = "thresholds.json"
 _CHOSEN = {"thresholds", "prediction_sets"}
 #: Fields of a network that formats 1 and 2, with a single one, had in the description itself.
 _OF_NETWORK = ("model", "images", "mean", "std", "temperature", "epoch", "validation")
-_MOST_GRAPH = 2**28
-_RESTORE = "train the bundle again or restore the file"
+RESTORE = "train the bundle again or restore the file"
 
 
 def weights_file(number: int) -> str:
@@ -59,12 +52,16 @@ def seen_rows(used: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(columns)
 
 
-def write_bundle(folder: Path, modules: Sequence[nn.Module], bundle: Bundle, seen: "pd.DataFrame") -> None:
+def write_bundle(folder: Path, modules: Sequence["nn.Module"], bundle: Bundle, seen: "pd.DataFrame") -> None:
     """Write a bundle.
 
     modules  one for each of ``bundle.networks``
     seen     all images that the weights were trained on, from ``seen_rows``; written as TRAINED_ON
     """
+    from safetensors.torch import save
+
+    from cxrflow.models.stored import StoredNetwork
+
     networks, files = [], {}
     for number, (network, module) in enumerate(zip(bundle.networks, modules, strict=True)):
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
@@ -112,7 +109,7 @@ def read_description(folder: Path) -> Bundle:
     """
     if not (folder / DESCRIPTION).exists():
         raise CxrflowError(f"{folder}: no bundle there ({DESCRIPTION} is absent); train one or name another folder.")
-    values, file = read_json(folder / DESCRIPTION, _RESTORE), folder / DESCRIPTION
+    values, file = read_json(folder / DESCRIPTION, RESTORE), folder / DESCRIPTION
     if isinstance(number := values.get("format"), int) and number > FORMAT:
         raise CxrflowError(f"{file}: format {number} is newer than this version's {FORMAT}; update cxrflow.")
     if number == 1:
@@ -121,80 +118,22 @@ def read_description(folder: Path) -> Bundle:
         values = _from_format_2(values)
     apart, weights = folder / THRESHOLDS, None
     if apart.exists():
-        chosen = read_json(apart, _RESTORE)
+        chosen = read_json(apart, RESTORE)
         weights = chosen.pop("weights", None)  # bundles from before this key lack it
         if other := [key for key in chosen if key not in _CHOSEN]:
-            raise CxrflowError(f"{apart}: {one_line(other[0], 40)} is not one of its keys; {_RESTORE}.")
+            raise CxrflowError(f"{apart}: {one_line(other[0], 40)} is not one of its keys; {RESTORE}.")
         values = values | chosen
     try:
         bundle = Bundle.model_validate_json(json.dumps(values))
     except ValidationError as error:
         problem = problems_in(error, Bundle)
         wrong = apart if apart.exists() and problem.startswith(tuple(_CHOSEN)) else file
-        raise CxrflowError(f"{wrong}: not a bundle of this version ({problem}); {_RESTORE}.") from None
+        raise CxrflowError(f"{wrong}: not a bundle of this version ({problem}); {RESTORE}.") from None
     except (ValueError, RecursionError):  # half a surrogate pair, or nested too deeply
-        raise CxrflowError(f"{file}: damaged, not a JSON object; {_RESTORE}.") from None
+        raise CxrflowError(f"{file}: damaged, not a JSON object; {RESTORE}.") from None
     if weights not in (None, bundle.digests.get("weights")):
-        raise CxrflowError(f"{apart}: chosen for other weights than those of this bundle; {_RESTORE}.")
+        raise CxrflowError(f"{apart}: chosen for other weights than those of this bundle; {RESTORE}.")
     return bundle
-
-
-def read_bundle(folder: Path) -> tuple[Bundle, list[nn.Module]]:
-    """A bundle's description and its networks, on the CPU, in evaluation mode.
-
-    Raises CxrflowError as ``read_description`` does, and if weights are damaged or of another network, if one of them
-    is no finite number, or if a network gives no number for a black image.
-    """
-    bundle = read_description(folder)
-    if weights_digest(bundle.networks) != bundle.digests.get("weights"):
-        raise CxrflowError(f"{folder / DESCRIPTION}: digests.weights is not that of its networks; {_RESTORE}.")
-    return bundle, [_read(folder, bundle, number) for number in range(len(bundle.networks))]
-
-
-def _read(folder: Path, bundle: Bundle, number: int) -> nn.Module:
-    network, classes, file = bundle.networks[number], len(bundle.task.order), folder / weights_file(number)
-    module = _build(folder, bundle, number)
-    if isinstance(module, StoredNetwork) and len(module.order) != classes:
-        raise CxrflowError(
-            f"{folder / DESCRIPTION}: the network has {len(module.order)} outputs, not one for each of the classes "
-            f"{', '.join(bundle.task.order)}; import it again."
-        )
-    try:
-        content = file.read_bytes()
-        state = load(content)
-        module.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        raise CxrflowError(
-            f"{file}: weights are absent, damaged or of another network ({reason}); {_RESTORE}."
-        ) from None
-    if hashlib.sha256(content).hexdigest() != network.weights:
-        raise CxrflowError(f"{file}: weights are not those that {DESCRIPTION} describes; restore them.")
-    for name, tensor in module.state_dict().items():
-        if state[name].dtype != tensor.dtype:
-            raise CxrflowError(f"{file}: {name} holds {state[name].dtype}, not {tensor.dtype}; {_RESTORE}.")
-        if not torch.isfinite(tensor).all():
-            raise CxrflowError(f"{file}: {name} holds values that are no finite numbers; {_RESTORE}.")
-    if isinstance(module, StoredNetwork) and sorted(module.order.tolist()) != list(range(classes)):
-        raise CxrflowError(f"{file}: order does not name each output once; import the network again.")
-    _try(module.eval(), network, classes, folder)
-    return module
-
-
-@torch.inference_mode()
-def _try(module: nn.Module, network: Network, classes: int, folder: Path) -> None:
-    """Raise CxrflowError unless the network gives finite numbers, one for each class, for a black image."""
-    size, planes = network.images.size, network.images.channels
-    try:
-        logits = module(to_input(torch.zeros(1, 1, size, size), planes, network.mean, network.std))
-        answers = tuple(logits.shape) == (1, classes) and bool(torch.isfinite(logits).all())
-        reason = "it gives no number for each class"
-    except Exception as error:  # a stored graph can raise anything
-        answers, reason = False, one_line(str(error))
-    if not answers:
-        raise CxrflowError(
-            f"{folder}: the network cannot be used on {planes} x {size} x {size} images ({reason}); {_RESTORE}."
-        )
 
 
 def _from_format_2(values: dict[str, Any]) -> dict[str, Any]:
@@ -219,30 +158,6 @@ def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != "classes"} | {"task": task}
 
 
-def gradcam_layer(network: Network, module: nn.Module) -> nn.Module:
-    """The layer of a bundle's network that Grad-CAM uses."""
-    if isinstance(module, StoredNetwork):
-        return module.gradcam_layer
-    return find_model(network.model).gradcam_layer(module, network.images.size)
-
-
-def _build(folder: Path, bundle: Bundle, number: int) -> nn.Module:
-    network = bundle.networks[number]
-    if network.model != STORED:
-        try:
-            return find_model(network.model).architecture(network.images.channels, len(bundle.task.order))
-        except CxrflowError as error:
-            raise CxrflowError(f"{folder / DESCRIPTION}: model: {error}") from None
-    file = folder / graph_file(number)
-    graph = read_bytes(file, "import the network again", _MOST_GRAPH)
-    if hashlib.sha256(graph).hexdigest() != network.graph:
-        raise CxrflowError(f"{file}: not the graph that {DESCRIPTION} describes; import it again.")
-    try:
-        return StoredNetwork(graph)
-    except CxrflowError as error:
-        raise CxrflowError(f"{file}: {error}") from None
-
-
 def seen_csv(seen: "pd.DataFrame") -> bytes:
     """The content of TRAINED_ON for rows from ``seen_rows``."""
     return to_csv(seen)
@@ -262,7 +177,7 @@ def read_seen(path: Path, sha256: str | None) -> "pd.DataFrame":
     """A table of ``seen_csv``; ``sha256`` is its digest, None where none was kept."""
     kinds = {"split": text("[a-z]+", required=True)}
     kinds |= dict.fromkeys(("content_hash", "near_hash", "patient"), text("[0-9a-f]+"))
-    table = read_table(path, kinds, f"what was trained on is unknown: {_RESTORE}")
+    table = read_table(path, kinds, f"what was trained on is unknown: {RESTORE}")
     if sha256 not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
-        raise CxrflowError(f"{path}: not the table that was written with the weights; {_RESTORE}.")
+        raise CxrflowError(f"{path}: not the table that was written with the weights; {RESTORE}.")
     return table

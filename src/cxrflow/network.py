@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from cxrflow.bundle import Network
-from cxrflow.bundle_files import gradcam_layer
+from cxrflow.bundle_networks import gradcam_layer
 from cxrflow.models.model import to_input
 
 _BATCH = 64

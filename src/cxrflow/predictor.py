@@ -1,29 +1,33 @@
 """Scores and heat maps of images by a bundle, for evaluation, explanation and prediction alike.
 
-Imports are kept light for scoring single files: no pandas (data sets), captum (heat maps) or training code.
+Imports are kept light for scoring single files: no pandas (data sets), captum (heat maps) or training code, and PyTorch
+only where it scores or explains.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from cxrflow import __version__
-from cxrflow.bundle_files import read_bundle
+from cxrflow.bundle_files import read_description
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest
 from cxrflow.images.file import LeftOutFile, PreparedFile, Source, prepare_source, try_source
-from cxrflow.network import LoadedNetwork
+from cxrflow.onnx_file import open_onnx
 from cxrflow.result import Result, decided, described, looked
 from cxrflow.task import Task
 from cxrflow.text import name_text
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from cxrflow.dataset import Dataset
+    from cxrflow.network import LoadedNetwork
 
 #: Reason for leaving out an image.
 NO_NUMBER = "the network gives no number"
@@ -38,30 +42,49 @@ Each = TypeVar("Each")
 
 
 class Predictor:
-    """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``networks``."""
+    """Uses one bundle. Attributes: ``folder``, ``bundle`` (its description), ``networks``.
+
+    ``results`` are scored by ONNX Runtime, where the bundle holds its ONNX file (onnx_file.py) and there is no GPU; all
+    else, such as evaluation, by PyTorch. The scores of both differ by less than 1e-4.
+    """
 
     def __init__(self, folder: Path | str, member: int | None = None, features: Path | None = None) -> None:
-        """Load the bundle in ``folder``, onto the GPU if there is one.
+        """Open the bundle in ``folder``, and load its networks onto the GPU if there is one; where ONNX Runtime scores,
+        they are loaded when they are needed.
 
         member    use this network of the bundle alone, from 1
         features  cache of the features of frozen backbones (training/features.py), from which data sets are scored
         Raises CxrflowError as ``read_bundle`` does, and if there is no such network.
         """
-        self.folder, self._features = Path(folder), features
-        self.bundle, modules = read_bundle(self.folder)
-        self.networks = [LoadedNetwork(*each) for each in zip(self.bundle.networks, modules, strict=True)]
+        self.folder, self._features, self._member = Path(folder), features, member
+        self._whole = self.bundle = read_description(self.folder)
         if member is not None:
-            if not 1 <= member <= len(modules):
-                raise CxrflowError(f"{folder}: the bundle has no network {member}, only 1 to {len(modules)}.")
-            self.networks = [self.networks[member - 1]]
+            if not 1 <= member <= len(self.bundle.networks):
+                raise CxrflowError(
+                    f"{folder}: the bundle has no network {member}, only 1 to {len(self.bundle.networks)}."
+                )
             # What was chosen for all networks together does not hold for one.
-            update = {"networks": (self.networks[0].about.model_copy(update={"fold": None}),), "sharpness": 1.0}
-            self.bundle = self.bundle.model_copy(update=update | {"thresholds": {}, "prediction_sets": None})
+            alone = self.bundle.networks[member - 1].model_copy(update={"fold": None})
+            update = {"networks": (alone,), "sharpness": 1.0, "thresholds": {}, "prediction_sets": None}
+            self.bundle = self.bundle.model_copy(update=update)
+        self._onnx = None if member is not None or features else open_onnx(self.folder, self.bundle)
+        if self._onnx is None:
+            self.networks  # noqa: B018  damaged weights are refused before any work
 
-    def with_modules(self, change: Callable[[LoadedNetwork], nn.Module]) -> "Predictor":
+    @cached_property
+    def networks(self) -> list["LoadedNetwork"]:
+        """The networks, loaded. Raises CxrflowError as ``read_networks`` does."""
+        from cxrflow.bundle_networks import read_networks
+        from cxrflow.network import LoadedNetwork
+
+        modules = read_networks(self.folder, self._whole)
+        loaded = [LoadedNetwork(*each) for each in zip(self._whole.networks, modules, strict=True)]
+        return loaded if self._member is None else [loaded[self._member - 1]]
+
+    def with_modules(self, change: Callable[["LoadedNetwork"], "nn.Module"]) -> "Predictor":
         """The same bundle with other modules of the same architectures, such as some with random weights."""
         other = object.__new__(Predictor)
-        other.folder, other.bundle, other._features = self.folder, self.bundle, None
+        other.folder, other.bundle, other._features, other._onnx = self.folder, self.bundle, None, None
         other.networks = [network.with_module(change(network)) for network in self.networks]
         return other
 
@@ -101,7 +124,7 @@ class Predictor:
         for batch in batches(prepared, BATCH):
             read = [file for _, file in batch if isinstance(file, PreparedFile)]
             views = [np.stack(view) for view in zip(*(file.images for file in read), strict=True)]
-            scores = iter(self.scores_by_fold(views).swapaxes(0, 1) if read else ())
+            scores = iter((self._onnx or self).scores_by_fold(views).swapaxes(0, 1) if read else ())
             for path, file in batch:
                 fields = described(next(numbers), path, file) | bundle | {"cxrflow": __version__}
                 if isinstance(file, PreparedFile):
@@ -143,7 +166,7 @@ class Predictor:
         return self._by_fold([network.probabilities(stacked[k], self._classes) for k, network in self.by_view])
 
     @property
-    def by_view(self) -> list[tuple[int, LoadedNetwork]]:
+    def by_view(self) -> list[tuple[int, "LoadedNetwork"]]:
         """Each network, with the position in ``bundle.steps`` of its image steps."""
         return list(zip(self.bundle.views, self.networks, strict=True))
 
@@ -207,7 +230,7 @@ class Predictor:
     def _classes(self) -> int:
         return len(self.bundle.task.order)
 
-    def _score(self, network: LoadedNetwork, dataset: "Dataset") -> NDArray[np.float64]:
+    def _score(self, network: "LoadedNetwork", dataset: "Dataset") -> NDArray[np.float64]:
         prepared = dataset.of(network.about.images)
         if self._features is not None and network.about.frozen:
             from cxrflow.training.features import features_of
@@ -217,7 +240,7 @@ class Predictor:
         return np.concatenate(parts) if parts else np.empty((0, self._classes))
 
     def _by_fold(
-        self, each: Sequence[NDArray[np.float64]], networks: Sequence[LoadedNetwork] | None = None
+        self, each: Sequence[NDArray[np.float64]], networks: "Sequence[LoadedNetwork] | None" = None
     ) -> NDArray[np.float64]:
         """The mean over the networks of each fold; ``each`` has the probabilities of ``networks`` (default: all)."""
         folds = np.array([network.about.fold or 0 for network in networks or self.networks])

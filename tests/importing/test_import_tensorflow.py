@@ -21,16 +21,8 @@ from safetensors.torch import load_file
 from scipy.special import softmax
 
 from cxrflow import cli
-from cxrflow.bundle_files import (
-    DESCRIPTION,
-    gradcam_layer,
-    graph_file,
-    read_bundle,
-    read_trained_on,
-    seen_rows,
-    weights_file,
-    write_bundle,
-)
+from cxrflow.bundle_files import DESCRIPTION, graph_file, read_trained_on, seen_rows, weights_file, write_bundle
+from cxrflow.bundle_networks import gradcam_layer, read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.evaluate import evaluate_collections
 from cxrflow.evaluation.tables import print_figures

@@ -12,7 +12,8 @@ import torch
 
 import cxrflow
 from cxrflow.bundle import Bundle, Network
-from cxrflow.bundle_files import read_bundle, seen_rows, write_bundle
+from cxrflow.bundle_files import seen_rows, write_bundle
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.models.stored import STORED, StoredNetwork

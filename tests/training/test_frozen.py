@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from cxrflow.bundle_files import read_bundle
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.operating import choose_left_out

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from cxrflow.bundle import Network
-from cxrflow.bundle_files import read_bundle, read_description, write_bundle
+from cxrflow.bundle_files import read_description, write_bundle
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.operating import choose_left_out, score_left_out, threshold_for_specificity

@@ -15,7 +15,8 @@ from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.transforms.functional import normalize
 
 from cxrflow.bundle import Bundle, Network
-from cxrflow.bundle_files import read_bundle, read_description, read_trained_on
+from cxrflow.bundle_files import read_description, read_trained_on
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.models import MODELS, find_model

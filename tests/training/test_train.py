@@ -21,7 +21,8 @@ from timm.utils import ModelEmaV3
 from torch.nn.functional import cross_entropy, softmax
 from torch.optim.swa_utils import AveragedModel
 
-from cxrflow.bundle_files import read_bundle, read_trained_on
+from cxrflow.bundle_files import read_trained_on
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Images, Training

@@ -136,6 +136,7 @@ def training(params: ParamsFile = PARAMS) -> None:
     """Train, or resume an interrupted training, and write the bundle of the epoch selected on val."""
     from cxrflow.dataset import Dataset
     from cxrflow.evaluation.operating import choose_left_out
+    from cxrflow.exporting.export import try_export
     from cxrflow.records import are_drawn
     from cxrflow.training.train import train
 
@@ -146,6 +147,7 @@ def training(params: ParamsFile = PARAMS) -> None:
     if bundle is None:  # only DDP rank 0 continues
         return
     choose_left_out(BUNDLE, dataset, loaded.evaluation)
+    try_export(BUNDLE)  # what `cxrflow predict` scores by
     for network in bundle.networks:
         on = "val" if network.fold is None else f"fold {network.fold + 1}, left out"
         chosen = "" if network.frozen else f"epoch {network.epoch + 1}, "

@@ -7,8 +7,11 @@ import typer
 
 from cxrflow.cli.options import (
     BUNDLE,
+    IMAGES,
     LEDGER,
     PARAMS,
+    RECORDS,
+    RESULTS,
     BundleFolder,
     EngineName,
     LedgerFile,
@@ -17,12 +20,14 @@ from cxrflow.cli.options import (
     command,
     load,
 )
+from cxrflow.params_file import load_params
 from cxrflow.terminal import say
 from cxrflow.text import name_text
 
 commands = typer.Typer()
 #: Exit status of a prediction that scored some of the files and left out others.
 SOME_LEFT_OUT = 3
+INT8 = RESULTS / "export" / "int8.onnx"
 
 
 @command(
@@ -96,6 +101,33 @@ def explain(
         say(line)
     if result.left_out is not None:
         raise typer.Exit(1)
+
+
+@command(commands, "Use", "cxrflow export", "cxrflow export --bundle bundle --out model.onnx", "cxrflow export --int8")
+def export(
+    bundle: BundleFolder = BUNDLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(help=f"ONNX file to write: model.onnx in the bundle's folder, or with --int8 {INT8}."),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="8-bit weights and activations, and what they change on val.")
+    ] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Write a bundle as one ONNX file, its image steps beside it (docs/export.md)."""
+    if int8:
+        from cxrflow.dataset import Dataset
+        from cxrflow.exporting.int8 import export_int8, print_changes
+
+        loaded = load_params(params)
+        dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
+        print_changes(export_int8(bundle, dataset, loaded.evaluation, out or INT8), out or INT8)
+        return
+    from cxrflow.exporting.export import export as write
+
+    file, difference = write(bundle, out)
+    say(f"{name_text(file)}: {file.stat().st_size / 1e6:.0f} MB; differs from PyTorch by up to {difference:.1e}")
 
 
 @command(

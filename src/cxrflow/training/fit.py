@@ -46,7 +46,17 @@ from cxrflow.training.module import CHOICE, TrainingModule, on_val
 from cxrflow.training.start import Start, begin
 from cxrflow.training.temperature import fit_temperature
 
-_CODE = ("training", "models", "bundle.py", "bundle_files.py", "dataset.py", "folds.py", "network.py", "task.py")
+_CODE = (
+    "training",
+    "models",
+    "bundle.py",
+    "bundle_files.py",
+    "bundle_networks.py",
+    "dataset.py",
+    "folds.py",
+    "network.py",
+    "task.py",
+)
 
 
 @dataclass(frozen=True)

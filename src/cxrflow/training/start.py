@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from cxrflow.bundle_files import DESCRIPTION, TRAINED_ON, read_bundle, read_seen, read_trained_on
+from cxrflow.bundle_files import DESCRIPTION, TRAINED_ON, read_seen, read_trained_on
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.models import find_model
 from cxrflow.models.model import Pretrained
