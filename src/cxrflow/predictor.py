@@ -5,6 +5,7 @@ Imports are kept light for scoring single files: no pandas (data sets), captum (
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cxrflow import __version__
-from cxrflow.bundle_files import read_bundle
+from cxrflow.bundle_files import TRAINED_ON, read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest
 from cxrflow.images.file import LeftOutFile, PreparedFile, Source, prepare_source, try_source
 from cxrflow.network import LoadedNetwork
-from cxrflow.result import Result, decided, described, looked
+from cxrflow.result import Result, compared, decided, described, looked
 from cxrflow.task import Task
 from cxrflow.text import name_text
+from cxrflow.trained_on import TrainedOn, read_trained_on
 
 if TYPE_CHECKING:
     from cxrflow.dataset import Dataset
@@ -56,7 +58,14 @@ class Predictor:
             self.networks = [self.networks[member - 1]]
             # What was chosen for all networks together does not hold for one.
             update = {"networks": (self.networks[0].about.model_copy(update={"fold": None}),), "sharpness": 1.0}
-            self.bundle = self.bundle.model_copy(update=update | {"thresholds": {}, "prediction_sets": None})
+            far = self.bundle.far if self.bundle.views[member - 1] == self.bundle.views[0] else None
+            update |= {"thresholds": {}, "prediction_sets": None, "far": far}
+            self.bundle = self.bundle.model_copy(update=update)
+
+    @cached_property
+    def trained_on(self) -> TrainedOn | None:
+        """What the bundle was trained on; None if its list is absent. Raises CxrflowError if the list is damaged."""
+        return read_trained_on(self.folder / TRAINED_ON, self.bundle.digests.get("trained_on"))
 
     def with_modules(self, change: Callable[[LoadedNetwork], nn.Module]) -> "Predictor":
         """The same bundle with other modules of the same architectures, such as some with random weights."""
@@ -102,16 +111,17 @@ class Predictor:
             read = [file for _, file in batch if isinstance(file, PreparedFile)]
             views = [np.stack(view) for view in zip(*(file.images for file in read), strict=True)]
             scores = iter(self.scores_by_fold(views).swapaxes(0, 1) if read else ())
+            seen = iter(self.trained_on.flags(read) if self.trained_on else [None] * len(read))
             for path, file in batch:
                 fields = described(next(numbers), path, file) | bundle | {"cxrflow": __version__}
                 if isinstance(file, PreparedFile):
-                    fields |= self._answer(file, next(scores), look)
+                    fields |= compared(self.bundle, file, next(seen)) | self._answer(file, next(scores), look)
                 yield Result(**fields)
 
     def _answer(self, file: PreparedFile, by_fold: NDArray[np.float64], look: bool) -> dict[str, Any]:
         """Fields of ``Result``."""
         if not np.isfinite(by_fold).all():
-            return {"left_out": NO_NUMBER, "frontal": None, "flags": (), "note": None}
+            return {"left_out": NO_NUMBER, "frontal": None, "as_far": None, "flags": (), "note": None}
         fields = decided(self.bundle, by_fold)
         if look:
             try:
