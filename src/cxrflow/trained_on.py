@@ -44,8 +44,7 @@ class TrainedOn:
 
     def flags(self, several: Sequence[PreparedFile]) -> list[str | None]:
         """For each image one of the flags, or None if it is none of these images."""
-        contrasts = np.array([file.contrast for file in several], np.float32).reshape(len(several), -1)
-        same = matches(contrasts, self.pictures) if several else ()
+        same = matches(np.array([file.contrast for file in several]), self.pictures) if several else ()
         return [
             SAME_FILE if bytes.fromhex(file.sha256) in self.files else SAME_PICTURE if is_same else None
             for file, is_same in zip(several, same, strict=True)
