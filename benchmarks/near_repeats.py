@@ -20,10 +20,10 @@ from tables import table
 
 from cxrflow.engines import LocalEngine
 from cxrflow.metadata.build import FINGERPRINTS, build_records
-from cxrflow.metadata.fingerprint import fingerprints, thumbnail
+from cxrflow.metadata.fingerprint import fingerprints
 from cxrflow.metadata.groups import components
 from cxrflow.metadata.near import near_pairs
-from cxrflow.metadata.near_hash import SAME, SIMILAR, agreement, near_hash
+from cxrflow.metadata.near_hash import SAME, SIMILAR, agreement, near_hash, thumbnail
 from cxrflow.params import Sources
 from cxrflow.params_file import load_params
 from cxrflow.reading import read_radiograph, to_uint8

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cxrflow.far import Far
 from cxrflow.params import Fraction, Images, Positive, Text, different_steps
 from cxrflow.passport import Passport, unknown
 from cxrflow.task import Task
@@ -135,6 +136,8 @@ class Bundle(BaseModel):
     sharpness         power of their mean (``pooled``)
     thresholds        operating points by name (thresholds.json); empty for an imported network
     prediction_sets   prediction sets (thresholds.json); None for an imported network
+    far               what is far from the training images, as prepared for the first network (thresholds.json); None
+                      for an imported network, for a bundle of before, and if val has too few patients
     sources           number of training and validation images of each source
     drawn             the training images are synthetic (the demo's); bundles of before do not say so
     pretrained_on     data sets on which the initial weights were trained; empty if trained from scratch
@@ -153,6 +156,7 @@ class Bundle(BaseModel):
     sharpness: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     thresholds: dict[Annotated[str, Field(pattern="^[a-z_]{1,40}$")], OperatingPoint] = {}
     prediction_sets: PredictionSets | None = None
+    far: Far | None = None
     sources: dict[str, Annotated[int, _NOT_NEGATIVE]]
     drawn: bool = False
     pretrained_on: tuple[str, ...] = ()

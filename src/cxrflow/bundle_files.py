@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # scoring files does without pandas, and by ONNX Runtime with
 DESCRIPTION, TRAINED_ON = "bundle.json", "trained_on.csv"
 #: Chosen after training, in a file of its own: another choice leaves the networks and their dependents unchanged.
 THRESHOLDS = "thresholds.json"
-_CHOSEN = {"thresholds", "prediction_sets"}
+_CHOSEN = {"thresholds", "prediction_sets", "far"}
 #: Fields of a network that formats 1 and 2, with a single one, had in the description itself.
 _OF_NETWORK = ("model", "images", "mean", "std", "temperature", "epoch", "validation")
 RESTORE = "train the bundle again or restore the file"

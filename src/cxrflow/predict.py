@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import cxrflow
 from cxrflow.bundle import Bundle
+from cxrflow.bundle_files import TRAINED_ON
 from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import CxrflowError
 from cxrflow.files import check_writable, code_digest, digest, write_whole
@@ -30,7 +31,10 @@ from cxrflow.terminal import remark, track
 from cxrflow.text import name_text
 
 #: Files of the package that a result depends on, beside the bundle.
-_CODE = ("reading", "images", "lungs", "models", "network.py", "predictor.py", "result.py", "outputs")
+_CODE = (
+    *("reading", "images", "lungs", "models", "outputs", "metadata/near.py", "metadata/near_hash.py"),
+    *("far.py", "network.py", "predictor.py", "result.py", "trained_on.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
     for out in outputs.files:
         if out.exists() and any(file.left_out is None and out.samefile(file.path) for file in files):
             raise CxrflowError(f"{name_text(out)} is one of the images; name another file.")
-    predictor = Predictor(bundle, member)
+    predictor = _opened(bundle, member)
     states = [state_of(file) for file in files]
     with ExitStack() as stack:
         for out in outputs.files:
@@ -169,7 +173,7 @@ def explain_file(bundle: Path, image: Path, out: Path) -> tuple[Result, list[str
     check_writable(out)
     if out.exists() and image.exists() and out.samefile(image):
         raise CxrflowError(f"--out {name_text(out)} is the image; name another file.")
-    predictor = Predictor(bundle)
+    predictor = _opened(bundle)
     (result,) = predictor.results_of(_prepared(predictor, [Found(image)], True), look=True)
     words = list(in_words(result, predictor.bundle))
     if result.left_out is None:
@@ -177,6 +181,16 @@ def explain_file(bundle: Path, image: Path, out: Path) -> tuple[Result, list[str
         label = predictor.bundle.task.names.get(result.prediction or "", result.prediction)
         words.append(f"No picture: {why}." if why else f"{name_text(out.absolute())}: the heat for {label}.")
     return result, words
+
+
+def _opened(bundle: Path, member: int | None = None) -> Predictor:
+    """The bundle, and a remark on what it cannot say."""
+    predictor = Predictor(bundle, member)
+    if predictor.trained_on is None:
+        remark(f"{name_text(bundle)}: {TRAINED_ON} is absent; images that were used to train it are not recognised")
+    if predictor.bundle.far is None:
+        remark(f"{name_text(bundle)}: does not say what is far from its training images; none is flagged as that")
+    return predictor
 
 
 def _key(predictor: Predictor, outputs: Outputs) -> str:

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrflow import __version__
-from cxrflow.bundle_files import read_description
+from cxrflow.bundle_files import TRAINED_ON, read_description
 from cxrflow.errors import CxrflowError
 from cxrflow.files import digest
 from cxrflow.images.file import LeftOutFile, PreparedFile, Source, prepare_source, try_source
 from cxrflow.onnx_file import open_onnx
-from cxrflow.result import Result, decided, described, looked
+from cxrflow.result import Result, compared, decided, described, looked
 from cxrflow.task import Task
 from cxrflow.text import name_text
+from cxrflow.trained_on import TrainedOn, read_trained_on
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,11 +66,17 @@ class Predictor:
                 )
             # What was chosen for all networks together does not hold for one.
             alone = self.bundle.networks[member - 1].model_copy(update={"fold": None})
-            update = {"networks": (alone,), "sharpness": 1.0, "thresholds": {}, "prediction_sets": None}
+            far = self.bundle.far if self.bundle.views[member - 1] == self.bundle.views[0] else None
+            update = {"networks": (alone,), "sharpness": 1.0, "thresholds": {}, "prediction_sets": None, "far": far}
             self.bundle = self.bundle.model_copy(update=update)
         self._onnx = None if member is not None or features else open_onnx(self.folder, self.bundle)
         if self._onnx is None:
             self.networks  # noqa: B018  damaged weights are refused before any work
+
+    @cached_property
+    def trained_on(self) -> TrainedOn | None:
+        """What the bundle was trained on; None if its list is absent. Raises CxrflowError if the list is damaged."""
+        return read_trained_on(self.folder / TRAINED_ON, self.bundle.digests.get("trained_on"))
 
     @cached_property
     def networks(self) -> list["LoadedNetwork"]:
@@ -125,16 +132,17 @@ class Predictor:
             read = [file for _, file in batch if isinstance(file, PreparedFile)]
             views = [np.stack(view) for view in zip(*(file.images for file in read), strict=True)]
             scores = iter((self._onnx or self).scores_by_fold(views).swapaxes(0, 1) if read else ())
+            seen = iter(self.trained_on.flags(read) if self.trained_on else [None] * len(read))
             for path, file in batch:
                 fields = described(next(numbers), path, file) | bundle | {"cxrflow": __version__}
                 if isinstance(file, PreparedFile):
-                    fields |= self._answer(file, next(scores), look)
+                    fields |= compared(self.bundle, file, next(seen)) | self._answer(file, next(scores), look)
                 yield Result(**fields)
 
     def _answer(self, file: PreparedFile, by_fold: NDArray[np.float64], look: bool) -> dict[str, Any]:
         """Fields of ``Result``."""
         if not np.isfinite(by_fold).all():
-            return {"left_out": NO_NUMBER, "frontal": None, "flags": (), "note": None}
+            return {"left_out": NO_NUMBER, "frontal": None, "as_far": None, "flags": (), "note": None}
         fields = decided(self.bundle, by_fold)
         if look:
             try:

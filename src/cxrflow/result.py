@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cxrflow.bundle import Bundle
+from cxrflow.far import FAR
 from cxrflow.images.file import LeftOutFile, PreparedFile
 from cxrflow.images.steps import Window, kept_by_shrink
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
@@ -61,7 +62,10 @@ class Result(BaseModel):
     positive_at     for each operating point, whether the image is positive there
     prediction_set  the classes that cannot be ruled out; None if the bundle has no prediction sets
     frontal         score in [0, 1] for a frontal chest radiograph
-    flags           warnings in words: does not look like a frontal radiograph; was stored inverted
+    as_far          share of images of new patients, such as those of val, that are at least as far from the training
+                    images (far.py); None if the bundle cannot say
+    flags           warnings in words: does not look like a frontal radiograph; was stored inverted; is far from the
+                    training data; was used to train the bundle
     note            what the file's header declares and reading did not apply
     left_out        why there is no answer; else None
     bundle          SHA-256 of the bundle's description, which holds those of its weights and thresholds; of one of
@@ -82,6 +86,7 @@ class Result(BaseModel):
     positive_at: dict[str, bool] = {}
     prediction_set: tuple[str, ...] | None = None
     frontal: float | None = None
+    as_far: float | None = None
     flags: tuple[str, ...] = ()
     note: str | None = None
     left_out: str | None = None
@@ -109,6 +114,19 @@ def decided(bundle: Bundle, by_fold: NDArray[np.float64]) -> dict[str, Any]:
     return fields
 
 
+def compared(bundle: Bundle, file: PreparedFile, seen: str | None) -> dict[str, Any]:
+    """How an image compares with the training images, as fields of ``Result``; the flags are all of its flags.
+
+    seen  a flag of trained_on.py, or None
+    """
+    flags = [*([NOT_FRONTAL] if file.frontal < FLAG else []), *([TURNED] if file.turned else [])]
+    as_far = None
+    if bundle.far:
+        as_far = bundle.far.as_far(file.images[bundle.views[0]])
+        flags += [FAR] if bundle.far.is_far(as_far) else []
+    return {"as_far": as_far, "flags": (*flags, *([seen] if seen else []))}
+
+
 def described(number: int, path: str, file: PreparedFile | LeftOutFile) -> dict[str, Any]:
     """What is known of a file before its scores, as fields of ``Result``.
 
@@ -123,7 +141,6 @@ def described(number: int, path: str, file: PreparedFile | LeftOutFile) -> dict[
         "path": path,
         **(file.identity._asdict() if file.identity else {}),
         "frontal": file.frontal,
-        "flags": (*([NOT_FRONTAL] if file.frontal < FLAG else []), *([TURNED] if file.turned else [])),
         "note": file.note,
     }
 

@@ -13,8 +13,8 @@ from cxrflow.engines import LocalEngine
 from cxrflow.errors import CxrflowError
 from cxrflow.files import Root
 from cxrflow.metadata import fingerprint as module
-from cxrflow.metadata.fingerprint import THUMBNAIL, fingerprint, fingerprints
-from cxrflow.metadata.near_hash import DIGITS
+from cxrflow.metadata.fingerprint import fingerprint, fingerprints
+from cxrflow.metadata.near_hash import DIGITS, THUMBNAIL
 
 PATHS = ["c/0.png", "c/1.png", "c/damaged.png"]
 

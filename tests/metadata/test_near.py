@@ -11,8 +11,9 @@ from scipy.sparse.csgraph import connected_components
 
 from cxrflow.files import Root
 from cxrflow.metadata import near
-from cxrflow.metadata.fingerprint import THUMBNAIL, fingerprint, thumbnail
+from cxrflow.metadata.fingerprint import fingerprint
 from cxrflow.metadata.near import correlation, near_pairs
+from cxrflow.metadata.near_hash import THUMBNAIL, thumbnail
 from cxrflow.reading import read_radiograph
 
 

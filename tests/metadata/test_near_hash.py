@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrflow.metadata.fingerprint import THUMBNAIL, thumbnail
-from cxrflow.metadata.near_hash import DIGITS, SAME, SIMILAR, agreement, near_hash
+from cxrflow.metadata.near_hash import DIGITS, SAME, SIMILAR, THUMBNAIL, agreement, near_hash, thumbnail
 
 SIDE = 18
 

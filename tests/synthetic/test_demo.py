@@ -11,9 +11,8 @@ import pydicom
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.metadata.fingerprint import thumbnail
 from cxrflow.metadata.near import near_pairs
-from cxrflow.metadata.near_hash import SAME, SIMILAR, agreement, near_hash
+from cxrflow.metadata.near_hash import SAME, SIMILAR, agreement, near_hash, thumbnail
 from cxrflow.params import Demo
 from cxrflow.reading import read, to_uint8
 from cxrflow.reading.frontal import FLAG

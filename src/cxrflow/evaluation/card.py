@@ -33,6 +33,7 @@ def card_section(figures: dict[str, Any], task: Task, test_set: str) -> str:
         _subgroups(figures, task),
         _operating_points(figures, task),
         _calibration(figures, task),
+        _far(figures["far"]),
     ]
     if unanswerable := figures["cannot_tell"]["unanswerable"]:
         said = "\n".join(f"- {inline(question)}" for question in unanswerable)
@@ -82,6 +83,16 @@ def _calibration(figures: dict[str, Any], task: Task) -> str:
         f"average and up to {perfect['p95']:.3f} 19 times in 20); Brier score "
         f"{_said(found['brier'])}.\n"
         f"- Prediction sets hold the class of a new patient's image{wanted}: {covered}."
+    )
+
+
+def _far(far: dict[str, Any]) -> str:
+    if far["share"] is None:
+        return f"- Flagged as far from the training images: {_said(far['all'])}."
+    of_source = ", ".join(f"{inline(source)} {_said(flagged)}" for source, flagged in far["by_source"].items())
+    return (
+        f"- Flagged as far from the training images (at most {far['share']:.1%} of images of patients such as those of "
+        f"val): {_said(far['all'])}; by source: {of_source}."
     )
 
 

@@ -22,6 +22,7 @@ from cxrflow.evaluation.calibration import abstention, calibration
 from cxrflow.evaluation.card import card_section
 from cxrflow.evaluation.conformal import set_figures
 from cxrflow.evaluation.curves import curves
+from cxrflow.evaluation.far import far_figures
 from cxrflow.evaluation.ledger import LEDGER, enter, test_set_hash
 from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate
@@ -134,6 +135,7 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     figures["calibration"] = calibration(scored)
     figures["abstention"] = abstention(scored)
     figures["prediction_sets"] = set_figures(scored, bundle.for_sets(by_fold), bundle.prediction_sets)
+    figures["far"] = far_figures(bundle, images)
     figures |= subgroups(scored)
     failed = images.where(scored.predicted != scored.truth)
     figures["slices"] = slices(scored, predictor.features(failed))

@@ -11,6 +11,7 @@ from cxrflow.bundle import Bundle, OperatingPoint
 from cxrflow.bundle_files import write_description
 from cxrflow.dataset import Dataset
 from cxrflow.evaluation.conformal import fit_cross_sets, fit_sets
+from cxrflow.evaluation.far import fit_far
 from cxrflow.folds import NEVER, fold_of
 from cxrflow.params import Evaluation
 from cxrflow.predictor import Predictor
@@ -34,13 +35,14 @@ def point_names(task: Task) -> dict[str, str]:
 def choose_left_out(folder: Path, dataset: Dataset, params: Evaluation) -> Bundle:
     """Choose operating points and prediction sets, and write them into the bundle in ``folder``: on the split ``val``,
     or, if its networks left out folds, on the images of train and val, each scored by the networks that had left it
-    out."""
+    out. Beside them, what is far from the training images (evaluation/far.py)."""
     predictor = Predictor(folder)
     scored, fold = score_left_out(predictor, dataset, Bootstrap(params.bootstrap, params.seed))
     folds, coverage = predictor.bundle.folds, params.set_coverage
     chosen = {
         "thresholds": choose(scored.positive_scores, scored.positive, params),
         "prediction_sets": fit_cross_sets(scored, fold, folds, coverage) if folds else fit_sets(scored, coverage),
+        "far": fit_far(dataset.of(predictor.bundle.networks[0].images)),
     }
     bundle = predictor.bundle.model_copy(update=chosen)
     write_description(folder, bundle)

@@ -14,6 +14,7 @@ from cxrflow.errors import LeftOut
 from cxrflow.files import Root
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.steps import Prepared
+from cxrflow.metadata.near_hash import contrast
 from cxrflow.params import Images
 from cxrflow.reading import Identity, Reading, read, read_content, read_radiograph
 from cxrflow.reading.frontal import turn
@@ -29,6 +30,7 @@ class PreparedFile(NamedTuple):
     views     one for each of several image steps
     frontal, turned, shape, note, identity  as in ``reading.Reading``
     sha256    of the file's content, or of an array's shape, dtype and pixels, hexadecimal
+    contrast  by which the picture is recognised in another file, float32 (places,) (metadata/near_hash.py)
     """
 
     views: tuple[Prepared, ...]
@@ -38,6 +40,7 @@ class PreparedFile(NamedTuple):
     note: str | None
     identity: Identity | None
     sha256: str
+    contrast: np.ndarray
 
     @property
     def images(self) -> tuple[np.ndarray, ...]:
@@ -78,6 +81,7 @@ def try_source(steps: Sequence[Images], source: Source) -> PreparedFile | LeftOu
             reading.note,
             reading.identity,
             sha256,
+            contrast(reading.grey),
         )
     except LeftOut as reason:
         return LeftOutFile(str(reason), sha256)

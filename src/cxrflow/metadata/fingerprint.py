@@ -18,15 +18,10 @@ import cxrflow
 from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
-from cxrflow.metadata.near_hash import near_hash
+from cxrflow.metadata.near_hash import near_hash, thumbnail
 from cxrflow.reading import read, read_content, to_uint8
 from cxrflow.terminal import track
 
-#: Side of the thumbnails on which near repeats are found (pixels).
-THUMBNAIL = 96
-#: A row or column of the image whose greys span at most this many of 255 is border; the image keeps its borders if less
-#: than this share of its rows or columns is left without them.
-_ONE_GREY, _LEAST_SHOWN = 16, 0.3
 #: Table of the cache; the name changes with the columns, so that older caches are ignored.
 _TABLE = "fingerprint_5"
 _CHUNK = 256
@@ -83,18 +78,6 @@ def blank(grey: np.ndarray) -> bool:
     low, high = np.percentile(small, (1, 99))
     _, deviation = cv2.meanStdDev(grey)
     return bool(high - low < max(_LEAST_SPREAD, _LEAST_STRUCTURE * deviation.item()))
-
-
-def thumbnail(grey: np.ndarray) -> np.ndarray:
-    """The thumbnail that near.py compares: uint8 (THUMBNAIL, THUMBNAIL), without a border of one grey around the image.
-
-    grey  uint8 (height, width)
-    Published copies of a radiograph are often framed, or padded to a square.
-    """
-    rows, columns = (np.flatnonzero(np.ptp(grey, axis=axis) > _ONE_GREY) for axis in (1, 0))
-    if len(rows) > _LEAST_SHOWN * grey.shape[0] and len(columns) > _LEAST_SHOWN * grey.shape[1]:
-        grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def fingerprints(root: Root, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:

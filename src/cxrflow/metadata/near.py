@@ -16,8 +16,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrflow.terminal import track
-
 #: Two images are near repeats if their aligned thumbnails have a correlation of at least this.
 LEAST_CORRELATION = 0.79
 #: Parts cut off at the top, bottom, left and right of an image that is looked for among the others, as shares.
@@ -72,6 +70,8 @@ def _near_unique(thumbnails: list[bytes]) -> list[tuple[int, int]]:
     """Pairs of near repeats among different thumbnails, as positions."""
     if len(thumbnails) < 2:
         return []
+    from cxrflow.terminal import track  # worker processes that need ``normalised`` alone do without it
+
     index = _index(np.stack([_descriptor(_square(content)) for content in thumbnails]))
     confirmed: dict[tuple[int, int], bool] = {}
     rows, count = np.arange(len(thumbnails)), _NEIGHBOURS

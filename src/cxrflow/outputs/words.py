@@ -38,6 +38,10 @@ def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
         at = bundle.thresholds[name]
         called = "positive" if positive else "negative"
         yield f"{named[bundle.task.positive]} {called} at the threshold {at.threshold:.2f}, {chosen(name, at)}."
+    if result.as_far is None:
+        yield "How far the image is from the training images is unknown: the bundle does not say."
+    else:
+        yield f"At least as far from the training images: {result.as_far:.1%} of new patients' images like those."
     if bundle.drawn:
         yield DRAWN
     yield result.purpose
