@@ -1,5 +1,5 @@
 // What a bundle says of one radiograph, in words; and the same of all, as lines of the list.
-import { element, probability, visible } from "./dom.js";
+import { element, probability, sentence, visible } from "./dom.js";
 
 const shownName = (about, name) => about.classes.find(each => each.name === name)?.shown ?? name;
 
@@ -18,14 +18,12 @@ export function line(entry, about) {
 /** The warnings about a radiograph: of its flags, its header, and that there is no answer. */
 export function warnings({ result, reason }) {
   if (reason || result.left_out) {
-    return [alarm("No answer.", `${capital(visible(reason ?? result.left_out))}${/[.!?]$/.test(reason ?? result.left_out) ? "" : "."}`)];
+    return [alarm("No answer.", sentence(reason ?? result.left_out))];
   }
   const made = result.flags.map(flag => alarm("Warning.", `This image ${visible(flag)}.`));
-  if (result.note) made.push(element("p", { class: "aside" }, element("b", {}, "File header: "), `${visible(result.note)}.`));
+  if (result.note) made.push(element("p", { class: "aside" }, element("b", {}, "File header: "), sentence(result.note)));
   return made;
 }
-
-const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
 
 function alarm(word, text) {
   return element("p", { class: "warning" }, element("b", {}, word), ` ${text}`);

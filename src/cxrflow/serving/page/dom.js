@@ -20,6 +20,12 @@ export function visible(text) {
   });
 }
 
+/** A text as a sentence of its own. */
+export function sentence(text) {
+  const words = visible(text);
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
+}
+
 /** A probability with two decimals, as the reports write it; never 0 or 1, which would be certainty. */
 export function probability(value) {
   return value < 0.005 ? "< 0.01" : value > 0.995 ? "> 0.99" : value.toFixed(2);

@@ -7,7 +7,7 @@ const ONLY_HERE = ["look", "words", "path"];
 /** A result for each entry of the list, also for those that got no answer; `path` is the file's name if asked for. */
 function rows(entries, about, names) {
   return entries.map(({ file, result, reason }, at) => {
-    const known = result ?? { image: "", scores: {}, flags: [], left_out: reason ?? "not scored", bundle: about.bundle };
+    const known = result ?? { image: "", scores: {}, flags: [], left_out: reason ?? "Not scored.", bundle: about.bundle };
     const kept = Object.fromEntries(Object.entries(known).filter(([field]) => !ONLY_HERE.includes(field)));
     const image = /^sha256:/.test(known.image) ? known.image : `file:${at + 1}`;
     return { ...kept, image, ...(names ? { path: file.name } : {}) };

@@ -1,6 +1,6 @@
 // The page: files in, a list of outcomes, one of them shown.
 import { answer, line, warnings } from "./answer.js";
-import { byId, element, probability, visible } from "./dom.js";
+import { byId, element, probability, sentence, visible } from "./dom.js";
 import { asCsv, asJson, save } from "./download.js";
 import { ofDrop, ofFolder } from "./files.js";
 import { markdown } from "./markdown.js";
@@ -10,6 +10,8 @@ import * as service from "./service.js";
 
 /** Files per request; what is chosen at once and not more comes with its pictures, other pictures when looked at. */
 const GROUP = 4;
+/** Bytes of a request beside its files. */
+const FORM = 4096;
 /** Pictures that are kept decoded, each some ten megabytes. */
 const KEPT = 6;
 /** A sign beside each verdict, as in audit/words.py, so that colour is never alone. */
@@ -54,6 +56,7 @@ async function run() {
     await scored(group, entries.length - first < GROUP, running.signal);
     advance(first);
   }
+  if (document.activeElement === byId("cancel")) byId("choose-files").focus(); // else the focus would be lost
   byId("progress").hidden = true;
   running = null;
   const now = entries.slice(first - 1);
@@ -64,15 +67,16 @@ async function run() {
 /** The next files to ask about, within the limits of a request. */
 function next() {
   const group = [];
+  const room = about.limits.bytes - FORM;
   let bytes = 0;
   for (const entry of entries) {
     if (entry.state !== "waiting") continue;
-    if (entry.file.size > about.limits.bytes) {
-      update(entry, { state: "done", reason: `the file is larger than ${megabytes(about.limits.bytes)}, which this server takes` });
+    if (entry.file.size > room) {
+      update(entry, { state: "done", reason: `The file is larger than the ${megabytes(about.limits.bytes)} that this server takes.` });
       continue;
     }
     bytes += entry.file.size;
-    if (group.length && (group.length >= Math.min(GROUP, about.limits.files) || bytes > about.limits.bytes)) break;
+    if (group.length && (group.length >= Math.min(GROUP, about.limits.files) || bytes > room)) break;
     group.push(entry);
   }
   return group;
@@ -95,7 +99,7 @@ async function scored(group, look, signal) {
   } catch (error) {
     if (error.name === "AbortError") {
       for (const entry of entries) {
-        if (entry.state !== "done") update(entry, { state: "done", reason: "cancelled before it was scored" });
+        if (entry.state !== "done") update(entry, { state: "done", reason: "Cancelled before it was scored." });
       }
     } else if (group.length > 1 && error.status !== 401) {
       for (const entry of group) if (!signal.aborted) await scored([entry], look, signal);
@@ -107,9 +111,9 @@ async function scored(group, look, signal) {
 
 /** What an error says to a person; what is not the server's refusal is a mistake in this page, and goes to its console. */
 function told(error) {
-  if (error instanceof service.Refused) return error.message;
+  if (error instanceof service.Refused) return sentence(error.message);
   console.error(error);
-  return "this browser could not show what the server answered";
+  return "This browser could not show what the server answered.";
 }
 
 async function answered(entry, { look, ...result }) {
@@ -225,13 +229,11 @@ function describe() {
   for (const each of about.samples) {
     const button = element("button", { type: "button" }, each.said);
     button.addEventListener("click", async () => {
-      button.disabled = true;
       try {
         await add({ files: [await service.sample(each)], passedOver: 0 });
       } catch (error) {
         say(told(error));
       }
-      button.disabled = false;
     });
     byId("samples").append(button);
   }
@@ -244,7 +246,7 @@ function describe() {
 
 function verdicts() {
   const rows = about.audit.map(({ test, verdict, text }) => element("tr", {},
-    element("th", { scope: "row" }, visible(test)),
+    element("th", { scope: "row" }, visible(test.replaceAll("_", " "))),
     element("td", {}, element("span", { class: `verdict ${verdict.replaceAll(" ", "-")}` }, `${SIGNS[verdict] ?? "?"} ${verdict}`)),
     element("td", {}, visible(text))));
   const head = element("tr", {}, ...["Question", "Verdict", "Why"].map(word => element("th", { scope: "col" }, word)));

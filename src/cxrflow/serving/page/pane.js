@@ -153,8 +153,7 @@ export class Pane {
     canvas.height = Math.max(1, Math.round(canvas.clientHeight * ratio));
     const opacity = Number(this.input("opacity").value);
     this.output("zoom").textContent = `${Math.round(100 * this.zoom)} %`;
-    this.output("level").textContent = Math.round(this.level).toLocaleString("en");
-    this.output("width").textContent = Math.round(this.width).toLocaleString("en");
+    for (const name of ["level", "width"]) this.output(name).textContent = `${Math.round(this[name] / 655.35)} %`;
     this.output("opacity").textContent = `${opacity} %`;
     canvas.classList.toggle("grabs", this.zoom > 1 || this.dragsWindow);
     if (!picture) return;
