@@ -1,12 +1,16 @@
 """``POST /predict``: the same answers as the program's, in order, with the pictures that the page shows."""
 
 import base64
+import email
+import email.policy
 import hashlib
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 from fastapi.testclient import TestClient
 
@@ -135,3 +139,38 @@ def test_the_samples_are_frontal_radiographs(client: TestClient, ask: Ask) -> No
         (result,) = ask(client, picture.content).json()["results"]
         assert (result["left_out"], result["flags"]) == (None, [])
     assert client.get("/samples/3.png").status_code == 404
+
+
+def parts(answered: Any) -> list[pydicom.Dataset]:
+    """The DICOM objects of an answer, taken apart by the standard library."""
+    head = f"Content-Type: {answered.headers['content-type']}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + answered.content, policy=email.policy.HTTP)
+    assert message.get_content_type() == "multipart/related"
+    assert message.get_param("type") == "application/dicom"
+    found = []
+    for part in message.iter_parts():
+        assert part.get_content_type() == "application/dicom"
+        found.append(pydicom.dcmread(BytesIO(part.get_payload(decode=True))))
+    return found
+
+
+def test_dicom_objects_are_of_the_study_of_the_image(client: TestClient, scan: bytes, ask: Ask) -> None:
+    (report,) = parts(ask(client, scan, headers={"Accept": 'multipart/related; type="application/dicom"'}))
+    assert (report.StudyInstanceUID, report.Modality) == ("1.2.3", "SR")
+    both = ask(client, scan, scan, format="dicom", kinds="map,sr")
+    assert both.status_code == 200
+    made = parts(both)
+    assert [each.SOPClassUID.name for each in made] == ["Comprehensive 3D SR Storage", "Parametric Map Storage"] * 2
+    assert {each.StudyInstanceUID for each in made} == {"1.2.3"}
+    assert client.post("/predict?format=dicom&kinds=pdf").status_code == 422
+
+
+def test_a_dicom_image_that_cannot_be_used_has_a_report_that_says_so(client: TestClient, scan: bytes, ask: Ask) -> None:
+    cut = scan[: scan.index(b"\xe0\x7f\x10\0")]
+    answered = ask(client, cut, format="dicom")
+    assert answered.status_code == 200
+    (report,) = parts(answered)
+    assert report.Modality == "SR"
+    nothing = ask(client, b"\0" * 128 + b"DICM", format="dicom")
+    assert nothing.status_code == 422
+    assert nothing.json()["detail"].startswith("file 1: its result cannot be made a DICOM object: ")

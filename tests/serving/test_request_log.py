@@ -56,11 +56,8 @@ def test_a_line_says_who_asked_when_about_what_and_of_which_bundle(
 def test_no_patient_data_is_written_anywhere(
     run: Any, tmp_path: Path, scan: bytes, patient: dict[str, str], ask: Any
 ) -> None:
-
-    with (
-        run("--audit-log", str(tmp_path / "requests.jsonl")) as (url, process, said),
-        httpx.Client(base_url=url) as client,
-    ):
+    log = tmp_path / "requests.jsonl"
+    with run("--audit-log", f"{log}") as (url, process, said), httpx.Client(base_url=url, timeout=60) as client:
         damaged = scan.replace(b"MONOCHROME2", b"PALETTE   X").replace(b"\x28\0\x10\0US", b"\x28\0\x10\0XX")
         assert ask(client, scan, damaged, look="true").status_code == 200
         client.get("/none/DOE^JANE?DOE^JANE", headers={"X-Request-ID": "DOE^JANE"})
