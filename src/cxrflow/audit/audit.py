@@ -79,7 +79,8 @@ def audit(context: Audited) -> Summary:
     summary = conclude(results, test, context.task, not_learned(network, gain))
     write_whole(context.out / "audit.svg", plots.forest(summary.results, network))
     write_whole(context.out / "where.png", plots.panels(context.shown, context.heat))
-    write_sealed(context.out / "audit.json", summary.to_json())
+    weights = {"weights": context.predictor.bundle.digests.get("weights")}
+    write_sealed(context.out / "audit.json", summary.to_json() | weights)
     return summary
 
 

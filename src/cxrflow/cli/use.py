@@ -1,4 +1,4 @@
-"""Use of a trained bundle: prediction and external validation."""
+"""Use of a trained bundle: prediction, external validation, the service."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +20,7 @@ from cxrflow.cli.options import (
     command,
     load,
 )
+from cxrflow.errors import CxrflowError
 from cxrflow.params_file import load_params
 from cxrflow.terminal import say
 from cxrflow.text import name_text
@@ -158,3 +159,37 @@ def validate_external(
 
 
 commands.command("evaluate", hidden=True)(validate_external)
+
+
+@command(
+    commands,
+    "Use",
+    "cxrflow serve --bundle results/training/bundle",
+    "cxrflow serve --host 0.0.0.0 --allow-host cxr.hospital.example --token-file tokens --audit-log requests.jsonl",
+)
+def serve(
+    bundle: BundleFolder = BUNDLE,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Name by which browsers may reach it; may be repeated.")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="Lines `name: token`; requests then need one.")] = None,
+    audit_log: Annotated[Path | None, typer.Option(help="Append a line of JSON for each prediction.")] = None,
+    audit: Annotated[Path | None, typer.Option(help="audit.json of the bundle, for the page.")] = None,
+    files: Annotated[int, typer.Option(min=1, max=1000, help="Files of a request, at most.")] = 20,
+    megabytes: Annotated[int, typer.Option(min=1, help="Size of a request, at most (MiB).")] = 256,
+    seconds: Annotated[float, typer.Option(min=1, help="Time for a request to arrive, and for its answer.")] = 60,
+    queue: Annotated[int, typer.Option(min=1, help="Requests at once; more are refused (429).")] = 32,
+) -> None:
+    """Serve a bundle: a web page, a REST interface, the Open Inference Protocol. Research software: not for diagnosis.
+
+    Listens on this machine alone unless told otherwise. Uploads are kept in memory and never stored.
+    """
+    try:
+        from cxrflow.serving.server import serve as run
+        from cxrflow.serving.settings import Bounds, Settings
+    except ModuleNotFoundError as error:
+        raise CxrflowError(f"serve needs {error.name}; install it with `pip install cxrflow[serve]`.") from None
+    bounds = Bounds(files, megabytes * 1024**2, seconds, queue)
+    run(bundle, Settings(host, port, tuple(allow_host or ()), token_file, audit_log, audit, bounds))

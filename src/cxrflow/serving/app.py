@@ -1,0 +1,85 @@
+"""The service as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.staticfiles import StaticFiles
+
+from cxrflow import __version__
+from cxrflow.errors import one_line
+from cxrflow.predictor import Predictor
+from cxrflow.serving import inference, rest
+from cxrflow.serving.about import about
+from cxrflow.serving.admission import Admission
+from cxrflow.serving.gate import Gate, path_of, problem
+from cxrflow.serving.metrics import Metrics
+from cxrflow.serving.request_log import RequestLog
+from cxrflow.serving.scoring import Scorer
+from cxrflow.serving.service import Service
+from cxrflow.serving.settings import Settings
+from cxrflow.serving.tokens import read_tokens
+
+_SAID = {404: "there is nothing at this path", 405: "this path has no such method"}
+
+
+def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
+    """The service of a bundle. Raises CxrflowError if its files or settings are wrong."""
+    settings.check()
+    metrics, said = Metrics(), about(predictor, settings)
+    service = Service(
+        settings,
+        predictor,
+        metrics,
+        Admission(settings.bounds, metrics),
+        Scorer(predictor, settings.bounds.of_worker, metrics),
+        said,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(
+        title="cxrflow",
+        version=__version__,
+        description=f"Scores of chest radiographs. {predictor.bundle.purpose}",
+        docs_url=None,  # would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.include_router(rest.router)
+    app.include_router(inference.router)
+    app.mount("/static", StaticFiles(directory=rest.PAGE), name="static")
+    app.openapi()["components"]["schemas"].update(inference.SCHEMAS)
+    app.add_exception_handler(HTTPException, _said)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_middleware(
+        Gate,
+        settings=settings,
+        tokens=read_tokens(settings.tokens) if settings.tokens else None,
+        requests=RequestLog(settings.requests) if settings.requests else None,
+        metrics=metrics,
+        bundle=said.bundle,
+    )
+    return app
+
+
+async def _said(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    sentence = _SAID.get(error.status_code) if error.detail in ("Not Found", "Method Not Allowed") else None
+    return problem(request.scope, error.status_code, sentence or error.detail, error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    status = 400 if path_of(request.url.path).startswith("/v2") else 422
+    return problem(request.scope, status, f"{where}: {one_line(first['msg'])}")

@@ -1,0 +1,180 @@
+"""What every request passes: who may ask, and from where; its id, its headers, its line in the log, its time.
+
+An ASGI middleware rather than several, because a request that is refused needs the same headers, log and counters as
+one that is answered.
+"""
+
+import logging
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cxrflow.serving.metrics import Metrics
+from cxrflow.serving.request_log import RequestLog
+from cxrflow.serving.settings import Settings
+from cxrflow.serving.tokens import Tokens
+
+log = logging.getLogger("cxrflow.serving")
+#: Everybody may read these: the program's own files, drawings, and whether the service works.
+_OPEN = re.compile(r"/|/static/.*|/samples/.*|/v2/health/(?:live|ready)")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_PATHS = {
+    **{path: re.compile(re.escape(path)) for path in ("/", "/about", "/predict", "/metrics", "/openapi.json")},
+    "/static": re.compile("/static/.*", re.S),
+    "/samples": re.compile("/samples/.*", re.S),
+    "/v2/health": re.compile("/v2/health/.*", re.S),
+    "/v2/infer": re.compile("/v2/models/.*/infer", re.S),
+    "/v2": re.compile("/v2(?:/.*)?", re.S),
+}
+_GONE = 499  # what nginx counts for a client that has closed the connection
+_FAILED = "the service failed; its log says where, under the id of this request"
+
+
+@dataclass
+class Asked:
+    """A request, as ``scope["asked"]``.
+
+    id      of the request: the client's X-Request-ID if it is sane, else made here
+    who     the token's name, or the client's address
+    images  what the log says of its images
+    """
+
+    id: str
+    who: str
+    images: list[dict[str, str | None]] = field(default_factory=list)
+
+
+class Gate:
+    """The middleware."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        tokens: Tokens | None,
+        requests: RequestLog | None,
+        metrics: Metrics,
+        bundle: str,
+    ) -> None:
+        self._app, self._settings, self._tokens, self._metrics = app, settings, tokens, metrics
+        self._requests, self._bundle = requests, bundle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers, started, status = Headers(scope=scope), time.perf_counter(), 0
+        given, client = headers.get("x-request-id", ""), scope.get("client")
+        asked = Asked(given if _ID.fullmatch(given) else secrets.token_hex(8), client[0] if client else "unknown")
+        scope["asked"] = asked
+
+        async def stamped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update({**_HEADERS, "X-Request-ID": asked.id})
+            await send(message)
+
+        async def logged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._log(scope, asked, message["status"])
+            await stamped(message)
+
+        try:
+            refusal = self._refusal(scope["path"], headers, asked)
+            await (problem(scope, *refusal) if refusal else self._app)(scope, receive, logged)
+        except ClientDisconnect:
+            status = status or _GONE
+        except Exception as error:
+            # Where it happened, without the message, which may hold patient data.
+            frames = traceback.extract_tb(error.__traceback__)
+            where = "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+            log.error("request %s: %s%s", asked.id, type(error).__name__, where)
+            if not status:  # else the answer has begun, and the server closes the connection
+                with suppress(OSError):
+                    self._log(scope, asked, 500)
+                await problem(scope, 500, _FAILED)(scope, receive, stamped)
+        finally:
+            path = path_of(scope["path"])
+            self._metrics.requests.labels(path, str(status)).inc()
+            self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
+
+    def _refusal(self, path: str, headers: Headers, asked: Asked) -> tuple[int, str, dict[str, str]] | None:
+        """Status, sentence and headers for a request that is not let in."""
+        host = headers.get("host", "")
+        if self._settings.loopback and _name(host) not in (*_LOOPBACK, *self._settings.names):
+            return 421, "the service is not reached by this host name; start it with --allow-host NAME", {}
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own(origin, host):
+            return 403, "the request comes from a page of another site, which may not use this service", {}
+        if self._tokens is None:
+            return None
+        name = self._tokens.name(headers.get("authorization"))
+        if name is None and not _OPEN.fullmatch(path):
+            return 401, "a token is needed: Authorization: Bearer TOKEN", {"WWW-Authenticate": 'Bearer realm="cxrflow"'}
+        asked.who = name or asked.who
+        return None
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        try:
+            there = urlsplit(origin)
+        except ValueError:
+            return False
+        return there.netloc.lower() == host.lower() or (there.hostname or "") in self._settings.names
+
+    def _log(self, scope: Scope, asked: Asked, status: int) -> None:
+        """Raises OSError if it cannot; then the request is not answered."""
+        if self._requests and (scope["method"] == "POST" or status in (401, 403, 421)):
+            self._requests.write(
+                who=asked.who,
+                request=asked.id,
+                path=path_of(scope["path"]),
+                status=status,
+                bundle=self._bundle,
+                images=asked.images,
+            )
+
+
+def problem(scope: Scope, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer that says why a request is not answered, as its part of the interface has it."""
+    if path_of(scope["path"]).startswith("/v2"):
+        return JSONResponse({"error": sentence}, status, headers)
+    return JSONResponse({"detail": sentence, "request": scope["asked"].id}, status, headers)
+
+
+def path_of(path: str) -> str:
+    """The path as counters and log name it: one of few, whatever is asked for."""
+    return next((name for name, known in _PATHS.items() if known.fullmatch(path)), "other")
+
+
+def _name(host: str) -> str:
+    """The name or address in a Host header, without its port; empty if it holds none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

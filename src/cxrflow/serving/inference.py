@@ -1,0 +1,221 @@
+"""The Open Inference Protocol, version 2, for clients of KServe, Triton and the like (``/v2``).
+
+Two models: ``cxrflow`` takes files, each in base64; ``cxrflow-prepared`` takes images that the client has prepared as
+the bundle's image steps say, one input for each of several. Both score with the same networks.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import ValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from cxrflow import __version__
+from cxrflow.errors import one_line
+from cxrflow.result import Result
+from cxrflow.serving.admission import answered_in_time
+from cxrflow.serving.request_log import logged
+from cxrflow.serving.scoring import of_tensors
+from cxrflow.serving.service import Service, service_of
+from cxrflow.serving.tensors import (
+    Failed,
+    InferenceRequest,
+    InferenceResponse,
+    Live,
+    ModelMetadata,
+    Ready,
+    ResponseOutput,
+    ServerMetadata,
+    TensorMetadata,
+    contents,
+    one_of_each,
+    pixels,
+    wrong,
+)
+from cxrflow.serving.uploads import read_body
+
+FILES, PREPARED = "cxrflow", "cxrflow-prepared"
+#: Digits of the bundle's digest that are its version.
+_DIGITS = 12
+_WHY = {
+    400: "The request is not as the protocol or the model has it, or an image cannot be used.",
+    401: "A token is needed.",
+    403: "The request comes from another site's page.",
+    404: "There is no such model or version.",
+    408: "The request did not arrive in time.",
+    413: "Too many bytes.",
+    421: "The service is not reached by this host name.",
+    429: "Too many requests at once.",
+    500: "The service failed.",
+    503: "There was no answer in time.",
+}
+Name = Annotated[str, Path(description=f"{FILES} or {PREPARED}.")]
+Version = Annotated[str, Path(description="The first digits of the bundle's digest.")]
+
+
+def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    every = sorted({*statuses, 403, 421, 500})
+    return {status: {"model": Failed, "description": _WHY[status]} for status in every}
+
+
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+
+
+@router.get("/health/live", responses=_failures())
+async def live() -> Live:
+    """Whether the server answers."""
+    return Live(live=True)
+
+
+@router.get(
+    "/health/ready",
+    responses={**_failures(), 503: {"model": Ready, "description": "Not yet, or not any more."}},
+)
+async def ready(request: Request) -> Response:
+    """Whether the networks are ready."""
+    is_ready = service_of(request).scorer.ready
+    return JSONResponse(Ready(ready=is_ready).model_dump(exclude_none=True), 200 if is_ready else 503)
+
+
+@router.get("", responses=_failures(401))
+async def server() -> ServerMetadata:
+    """The server."""
+    return ServerMetadata(name="cxrflow", version=__version__, extensions=[])
+
+
+@router.get("/models/{name}", responses=_failures(401, 404))
+@router.get("/models/{name}/versions/{version}", responses=_failures(401, 404))
+async def model(request: Request, name: Name, version: Version | None = None) -> ModelMetadata:
+    """A model: its inputs and outputs."""
+    service = service_of(request)
+    _check(service, name, version)
+    return ModelMetadata(
+        name=name,
+        versions=[_version(service)],
+        platform="cxrflow_pytorch",
+        inputs=_inputs(service, name),
+        outputs=[TensorMetadata(name=key, datatype=kind, shape=[-1, *more]) for key, kind, more in _outputs(service)],
+    )
+
+
+@router.get("/models/{name}/ready", responses=_failures(401, 404, 503))
+@router.get("/models/{name}/versions/{version}/ready", responses=_failures(401, 404, 503))
+async def model_ready(request: Request, name: Name, version: Version | None = None) -> Ready:
+    """Whether a model can be used."""
+    service = service_of(request)
+    _check(service, name, version)
+    if not service.scorer.ready:
+        raise HTTPException(503, "the networks are not ready; try again in a few seconds")
+    return Ready(name=name, ready=True)
+
+
+#: Schemas of the body of a request, which FastAPI does not know, because the body is read within limits.
+SCHEMAS: dict[str, Any] = models_json_schema(
+    [(InferenceRequest, "validation")], ref_template="#/components/schemas/{model}"
+)[1]["$defs"]
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceRequest"}}},
+    }
+}
+
+
+@router.post("/models/{name}/infer", responses=_failures(400, 401, 404, 408, 413, 429, 503), openapi_extra=_BODY)
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    responses=_failures(400, 401, 404, 408, 413, 429, 503),
+    openapi_extra=_BODY,
+)
+async def infer(request: Request, name: Name, version: Version | None = None) -> InferenceResponse:
+    """Probabilities, in the order of ``classes``; the most probable class; whether positive at each operating point."""
+    service = service_of(request)
+    _check(service, name, version)
+    if "inference-header-content-length" in request.headers:
+        raise wrong("tensors in binary are not taken; send their data as JSON (binary_data=False)")
+    bounds = service.settings.bounds
+    with service.admission.place() as place:
+        body = await read_body(request, place, bounds)
+        async with answered_in_time(bounds):
+            asked = await run_in_threadpool(_parsed, body)
+            kinds = _outputs(service)
+            wanted = _wanted(asked, [key for key, _, _ in kinds])
+            given = one_of_each(asked.inputs, _inputs(service, name), bounds.files)
+            if name == FILES:
+                results = await service.scorer.results(contents(given[0]), look=False)
+            else:
+                images = await run_in_threadpool(lambda: [pixels(each) for each in given])
+                files = [of_tensors(each) for each in zip(*images, strict=True)]
+                results = await service.scorer.results_of(files)
+    request.scope["asked"].images = logged(results)
+    for number, result in enumerate(results, 1):
+        if result.left_out is not None:
+            raise wrong(f"image {number} cannot be used: {result.left_out}")
+    outputs = [_output(service, results, key, kind, more) for key, kind, more in kinds if key in wanted]
+    return InferenceResponse(model_name=name, model_version=_version(service), id=asked.id, outputs=outputs)
+
+
+def _parsed(body: bytes) -> InferenceRequest:
+    try:
+        return InferenceRequest.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise wrong(f"{one_line(where)}: {one_line(first['msg'])}") from None
+
+
+def _wanted(asked: InferenceRequest, known: Sequence[str]) -> set[str]:
+    wanted = {each.name for each in asked.outputs} if asked.outputs else set(known)
+    if not wanted <= set(known):
+        raise wrong(f"the outputs of this model are {', '.join(known)}")
+    return wanted
+
+
+def _check(service: Service, name: str, version: str | None) -> None:
+    """Raise HTTPException 404 if there is no such model."""
+    if name not in (FILES, PREPARED):
+        raise HTTPException(404, f"the models are {FILES} and {PREPARED}")
+    if version not in (None, _version(service)):
+        raise HTTPException(404, f"the version of this model is {_version(service)}")
+
+
+def _version(service: Service) -> str:
+    return service.about.bundle[:_DIGITS]
+
+
+def _inputs(service: Service, name: str) -> list[TensorMetadata]:
+    if name == FILES:
+        return [TensorMetadata(name="file", datatype="BYTES", shape=[-1])]
+    steps = service.predictor.bundle.steps
+    names = ["image"] if len(steps) == 1 else [f"image_{number}" for number in range(1, len(steps) + 1)]
+    return [
+        TensorMetadata(name=key, datatype="UINT8", shape=[-1, each.size, each.size])
+        for key, each in zip(names, steps, strict=True)
+    ]
+
+
+def _outputs(service: Service) -> list[tuple[str, str, list[int]]]:
+    """Name, datatype, and shape of one image's, of each output."""
+    bundle = service.predictor.bundle
+    classes = [len(bundle.task.order)]
+    points = [(f"positive_at_{name}", "BOOL", list[int]()) for name in bundle.thresholds]
+    return [("probabilities", "FP64", classes), ("classes", "BYTES", classes), ("prediction", "BYTES", []), *points]
+
+
+def _output(service: Service, results: Sequence[Result], name: str, kind: str, more: list[int]) -> ResponseOutput:
+    order = service.predictor.bundle.task.order
+    values: list[Any]
+    if name == "probabilities":
+        values = [result.scores[each] for result in results for each in order]
+    elif name == "classes":
+        values = [each for _ in results for each in order]
+    elif name == "prediction":
+        values = [result.prediction for result in results]
+    else:
+        values = [result.positive_at[name.removeprefix("positive_at_")] for result in results]
+    return ResponseOutput(name=name, shape=[len(results), *more], datatype=kind, data=values)

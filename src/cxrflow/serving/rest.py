@@ -1,0 +1,190 @@
+"""The page's and the programs' interface: ``POST /predict``, ``GET /about``, samples and metrics."""
+
+import secrets
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path as File
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from cxrflow.errors import CxrflowError
+from cxrflow.outputs.dicom import KINDS, Kind, check_extra
+from cxrflow.reading import is_dicom
+from cxrflow.result import Result
+from cxrflow.serving.admission import answered_in_time
+from cxrflow.serving.answers import About, Answers, Problem, answer
+from cxrflow.serving.request_log import logged
+from cxrflow.serving.samples import jobs, sample
+from cxrflow.serving.service import Service, service_of
+from cxrflow.serving.uploads import FIELD, read_files
+from cxrflow.serving.work import Pictures, dicom_files, draw_look
+
+PAGE = File(__file__).parent / "page"
+_DICOM = "application/dicom"
+_KINDS = "|".join(KINDS)
+_WHY = {
+    400: "The form is damaged or cut.",
+    401: "A token is needed.",
+    403: "The request comes from another site's page.",
+    408: "The request did not arrive in time.",
+    413: "Too many files or bytes.",
+    415: "The body is no form, or a file that is to be answered as DICOM is none.",
+    421: "The service is not reached by this host name.",
+    429: "Too many requests at once.",
+    500: "The service failed.",
+    501: "The service cannot make DICOM objects.",
+    503: "There was no answer in time.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The answers that every path may give, and those with these statuses, for OpenAPI."""
+    every = sorted({*statuses, 401, 403, 421, 500})
+    return {status: {"model": Problem, "description": _WHY[status]} for status in every}
+
+
+router = APIRouter()
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> FileResponse:
+    """The page."""
+    return FileResponse(PAGE / "index.html")
+
+
+@router.get("/about", responses=problems())
+async def about(request: Request) -> About:
+    """What the bundle is: classes, operating points, model card, the audit's verdicts; limits; samples."""
+    return service_of(request).about
+
+
+@router.get(
+    "/samples/{number}.png",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {}}, "description": "A PNG, 8-bit grey."},
+        404: {"model": Problem, "description": "There is no such sample."},
+        422: {"model": Problem, "description": "The number is none."},
+        **problems(),
+    },
+)
+async def drawn(number: Annotated[int, Path(ge=0)]) -> Response:
+    """A drawn radiograph, which shows no person."""
+    if number >= len(jobs()):
+        raise HTTPException(404, f"there are the samples 0 to {len(jobs()) - 1}")
+    return Response(await run_in_threadpool(sample, number), media_type="image/png")
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus's text format."}, **problems()},
+)
+async def metrics(request: Request) -> Response:
+    """Counters for Prometheus."""
+    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "additionalProperties": False,
+                "properties": {
+                    FIELD: {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+                    }
+                },
+            }
+        }
+    },
+}
+
+
+@router.post(
+    "/predict",
+    response_model=Answers,
+    openapi_extra={"requestBody": _BODY},
+    responses={
+        200: {
+            "content": {"multipart/related": {"schema": {"type": "string", "contentMediaType": _DICOM}}},
+            "description": "The results in the order of the files; or DICOM objects, one part each.",
+        },
+        422: {
+            "model": Answers | Problem,
+            "description": "None of the files can be used, each with its reason; or the form holds no file.",
+        },
+        **problems(400, 408, 413, 415, 429, 501, 503),
+    },
+)
+async def predict(
+    request: Request,
+    look: Annotated[bool, Query(description="Also where the networks looked, as pictures.")] = False,
+    format: Annotated[Literal["json", "dicom"] | None, Query(description="Overrides Accept.")] = None,
+    kinds: Annotated[
+        str, Query(pattern=f"^(?:{_KINDS})(?:,(?:{_KINDS}))*$", max_length=40, description="Of DICOM objects.")
+    ] = "sr",
+) -> Response:
+    """What the bundle says of radiographs: PNG, JPEG, TIFF, BMP, WebP, DICOM. Research software: never a diagnosis."""
+    service = service_of(request)
+    as_dicom = _DICOM in request.headers.get("accept", "") if format is None else format == "dicom"
+    wanted = [kind for kind in KINDS if kind in kinds.split(",")]
+    if as_dicom:
+        _check_dicom()
+    with service.admission.place() as place:
+        contents = await read_files(request, place, service.settings.bounds)
+        if as_dicom and (number := next((n for n, each in enumerate(contents, 1) if not is_dicom(each)), None)):
+            raise HTTPException(415, f"file {number} is no DICOM file, so its result cannot be one; ask for JSON")
+        async with answered_in_time(service.settings.bounds):
+            results = await service.scorer.results(contents, look if not as_dicom else wanted != ["sr"])
+            request.scope["asked"].images = logged(results)
+            if as_dicom:
+                return await _as_dicom(service, contents, results, wanted)
+            pictures = await _pictures(service, contents, results) if look else [None] * len(results)
+        bundle = service.predictor.bundle
+        answers = [answer(result, bundle, drawn) for result, drawn in zip(results, pictures, strict=True)]
+        body = Answers(request=request.scope["asked"].id, results=answers).model_dump_json()
+    none = all(result.left_out is not None for result in results)
+    return Response(body, 422 if none else 200, media_type="application/json")
+
+
+def _check_dicom() -> None:
+    try:
+        check_extra()
+    except CxrflowError as error:
+        raise HTTPException(501, str(error)) from None
+
+
+async def _pictures(service: Service, contents: Sequence[bytes], results: Sequence[Result]) -> list[Pictures | None]:
+    looks = [(content, result.look) for content, result in zip(contents, results, strict=True) if result.look]
+    made = iter(await service.scorer.work(draw_look, looks))
+    found = [next(made) if result.look else None for result in results]
+    return [each if isinstance(each, Pictures) else None for each in found]
+
+
+async def _as_dicom(
+    service: Service, contents: Sequence[bytes], results: Sequence[Result], kinds: Sequence[Kind]
+) -> Response:
+    """The objects as multipart/related (RFC 2387), as DICOMweb has it (PS3.18, 8.6.1.2.1)."""
+    work = partial(dicom_files, service.predictor.bundle, kinds)
+    objects: list[bytes] = []
+    for number, made in enumerate(await service.scorer.work(work, list(zip(contents, results, strict=True))), 1):
+        if not isinstance(made, list):
+            why = made if isinstance(made, str) else made.reason
+            raise HTTPException(422, f"file {number}: its result cannot be made a DICOM object: {why}")
+        objects += made
+    boundary = secrets.token_hex(16)
+    parts = [f"--{boundary}\r\nContent-Type: {_DICOM}\r\n\r\n".encode() + each + b"\r\n" for each in objects]
+    body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
+    return Response(body, media_type=f'multipart/related; type="{_DICOM}"; boundary={boundary}')
