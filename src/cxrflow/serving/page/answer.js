@@ -51,11 +51,11 @@ function probabilities(result, about) {
     return element("li", {}, element("span", { class: "name" }, shown), bar, element("b", {}, probability(result.scores[name])));
   });
   const first = result.scores[sorted[0].name];
-  const of100 = Math.round(100 * first);
+  const share = first > 0.995 ? "nearly all" : `about ${Math.round(100 * first)}`;
   const calibrated = about.operating_points.length || about.coverage !== null; // else imported, and fitted on nothing here
   const meaning = !calibrated ? "Whether these probabilities are calibrated is not known." : `Calibrated: of 100 radiographs like those it was fitted on that get ${probability(first)} for a class, about ` +
-    `${of100} belong to that class. The probabilities add up to 1, because it always chooses among these ` +
-    `${sorted.length} classes, whatever a picture shows.`;
+    `${share} belong to that class. The probabilities add up to 1, because it always chooses among these ` +
+    `${sorted.length} classes, whatever a picture shows.${result.flags.length ? " See the warning above." : ""}`;
   return section("Probabilities", element("ul", { class: "bars" }, ...rows), element("p", { class: "note" }, meaning));
 }
 

@@ -22,6 +22,7 @@ const viewed = []; // entries whose picture is kept, the last one last
 let about = null;
 let chosen = null;
 let running = null; // AbortController of the requests in progress
+let over = 0; // files of folders that the run passes over
 const panes = [new Pane(pane => follow(pane)), new Pane(pane => follow(pane))];
 
 const say = words => { byId("status").textContent = words; };
@@ -30,27 +31,37 @@ const say = words => { byId("status").textContent = words; };
 
 async function add(found) {
   const { files, passedOver } = await found;
-  const over = passedOver ? `; ${passedOver} other file${passedOver > 1 ? "s" : ""} in the folder passed over` : "";
-  if (!files.length) return say(`No radiograph found${over}.`);
   if (!about) return say("The server has not said which classifier it has; reload the page.");
+  over += passedOver;
+  if (!files.length && !running) return say(`No radiograph found${passed()}.`);
   byId("results").hidden = false;
   for (const file of files) {
     const entry = { number: entries.length + 1, file, name: visible(file.name), state: "waiting" };
     entries.push(entry);
     entry.button = element("button", { type: "button", tabindex: entries.length > 1 ? -1 : 0 });
-    entry.button.addEventListener("click", () => choose(entry));
+    entry.button.addEventListener("click", () => {
+      say(`Shown: ${entry.number}. ${entry.name}: ${line(entry, about).words}`);
+      choose(entry);
+    });
     byId("list").append(element("li", {}, entry.button));
     relabel(entry);
   }
-  say(`${files.length} file${files.length > 1 ? "s" : ""} added${over}.`);
-  if (!running) await run(over);
+  if (!running) await run();
   return undefined;
+}
+
+/** What was passed over since this was last said. */
+function passed() {
+  const words = over ? `; ${over} other file${over > 1 ? "s" : ""} passed over` : "";
+  over = 0;
+  return words;
 }
 
 async function run() {
   running = new AbortController();
   const first = entries.find(entry => entry.state === "waiting").number;
   byId("progress").hidden = false;
+  advance(first);
   for (let group = next(); group.length; group = next()) {
     for (const entry of group) update(entry, { state: "asking" });
     await scored(group, entries.length - first < GROUP, running.signal);
@@ -61,7 +72,7 @@ async function run() {
   running = null;
   const now = entries.slice(first - 1);
   const without = now.filter(entry => entry.reason || entry.result.left_out).length;
-  say(`${now.length} done: ${now.length - without} scored, ${without} without an answer.`);
+  say(`${now.length} done: ${now.length - without} scored, ${without} without an answer${passed()}.`);
 }
 
 /** The next files to ask about, within the limits of a request. */
@@ -169,7 +180,7 @@ async function choose(entry) {
   byId("warnings").replaceChildren(...(entry.state === "done" ? warnings(entry) : []));
   byId("answer").replaceChildren(...(answerable ? answer(entry, about) : []));
   byId("panes").hidden = !answerable;
-  byId("comparing").hidden = !answerable || byId("compare").options.length < 2;
+  byId("comparing").hidden = !answerable || byId("compare").options.length < 3; // nothing, and itself
   for (const option of byId("compare").options) option.disabled = option.value === String(entry.number);
   if (byId("compare").value === String(entry.number)) byId("compare").value = "";
   if (answerable) await Promise.all([show(panes[0], entry), compare()]);
@@ -205,8 +216,8 @@ async function show(pane, entry) {
   if (pane.entry !== entry) return; // another was chosen meanwhile
   const { prediction, scores } = entry.result;
   const label = about.classes.find(each => each.name === prediction).shown;
-  const caption = `${entry.number}. ${entry.name}: ${label} ${probability(scores[prediction])}. Colours: where evidence for ` +
-    `${label} was found. They show what moved the score, not whether that was right.`;
+  const caption = `${entry.number}. ${entry.name}. Most probable: ${label}, ${probability(scores[prediction])}. Colours show where ` +
+    `evidence for ${label} was found: what moved the score, not whether that was right.`;
   pane.show(entry.picture ?? null, `${entry.number}. ${entry.name}`, caption, entry.picture ? "" : entry.why);
 }
 
