@@ -499,7 +499,7 @@ def test_everything_can_be_done_with_the_keyboard(new_page: Callable[..., Page])
     page.keyboard.press("Shift+ArrowLeft")
     assert (shot(page) != before).any()
     page.keyboard.press("r")
-    assert page.locator("[data-is=width]").inner_text() == "100 %"
+    playwright.expect(page.locator("[data-is=width]")).to_have_text("100 %")
     tab_to("[name=opacity]")
     page.keyboard.press("ArrowRight")
     shot(page)
