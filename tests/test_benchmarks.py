@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,20 @@ def test_many_files_are_predicted(tmp_path: Path) -> None:
     assert scored == 5
     assert seconds > 0
     assert memory > 100  # MiB, with PyTorch
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_the_service_is_put_under_load(tmp_path: Path) -> None:
+    lines = run("load.py", "--seconds", "1", "--requests", "1", cwd=tmp_path).splitlines()
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("| ")]
+    loads, memory = rows[2:6], rows[8:10]
+    assert [(row[0], row[1]) for row in loads] == [
+        ("1", "scores"), ("8", "scores"), ("32", "scores"), ("8", "with pictures")
+    ]  # fmt: skip
+    assert all(row[6:] == ["0", "0"] for row in loads)  # refused, errors
+    assert memory[0][0] == "0"
+    assert int(memory[1][0]) >= 1
+    assert all(float(row[1]) > 100 for row in memory)  # MiB, with PyTorch
 
 
 def test_training_is_compared_with_a_fixed_tensor(

@@ -4,7 +4,12 @@ Research software, not a diagnostic device. The Python interface is ``Predictor`
 two exceptions: ``CxrflowError`` stops a run, ``LeftOut`` says why one image cannot be used.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime from 1.29 on writes an identifier of the device into the home folder and reports its use to its makers,
+# unless this is set before it is imported, here and in the worker processes.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from cxrflow.errors import CxrflowError, LeftOut
 

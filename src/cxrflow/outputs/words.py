@@ -15,7 +15,7 @@ _CHOSEN = {
 
 
 def chosen(name: str, at: OperatingPoint) -> str:
-    """How the operating point of that name was chosen."""
+    """How an operating point of this name was chosen."""
     return _CHOSEN.get(name, name).format(wanted=at.wanted)
 
 

@@ -1,7 +1,5 @@
 """What the service answers, typed: the schemas of ``/openapi.json``."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict
 
 from cxrflow.bundle import Bundle
@@ -113,9 +111,6 @@ class About(BaseModel):
     audit: list[Verdict] | None
     limits: Most
     samples: list[Sample]
-
-
-DicomKind = Literal["sr", "sc", "map"]
 
 
 def answer(result: Result, bundle: Bundle, pictures: Pictures | None) -> Answer:

@@ -57,6 +57,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     app.include_router(rest.router)
     app.include_router(inference.router)
     app.mount("/static", StaticFiles(directory=rest.PAGE), name="static")
+    app.openapi()["components"]["schemas"].update(inference.SCHEMAS)
     app.add_exception_handler(HTTPException, _said)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_middleware(

@@ -111,9 +111,10 @@ class Gate:
         except ClientDisconnect:
             status = status or _GONE
         except Exception as error:
-            # Of what is raised, the message may hold patient data, a traceback holds none.
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            log.error("request %s: %s\n%s", asked.id, type(error).__name__, frames)
+            # Where it happened, without the message, which may hold patient data.
+            frames = traceback.extract_tb(error.__traceback__)
+            where = "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+            log.error("request %s: %s%s", asked.id, type(error).__name__, where)
             if not status:  # else the answer has begun, and the server closes the connection
                 with suppress(OSError):
                     self._log(scope, asked, 500)

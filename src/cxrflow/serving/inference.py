@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import ValidationError
+from pydantic.json_schema import models_json_schema
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -113,6 +114,10 @@ async def model_ready(request: Request, name: Name, version: Version | None = No
     return Ready(name=name, ready=True)
 
 
+#: Schemas of the body of a request, which FastAPI does not know, because the body is read within limits.
+SCHEMAS: dict[str, Any] = models_json_schema(
+    [(InferenceRequest, "validation")], ref_template="#/components/schemas/{model}"
+)[1]["$defs"]
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

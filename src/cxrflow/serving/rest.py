@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path as File
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,10 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from cxrflow.errors import CxrflowError
+from cxrflow.outputs.dicom import KINDS, Kind, check_extra
 from cxrflow.reading import is_dicom
 from cxrflow.result import Result
 from cxrflow.serving.admission import answered_in_time
-from cxrflow.serving.answers import About, Answers, DicomKind, Problem, answer
+from cxrflow.serving.answers import About, Answers, Problem, answer
 from cxrflow.serving.request_log import logged
 from cxrflow.serving.samples import jobs, sample
 from cxrflow.serving.service import Service, service_of
@@ -25,7 +27,7 @@ from cxrflow.serving.work import Pictures, dicom_files, draw_look
 
 PAGE = File(__file__).parent / "page"
 _DICOM = "application/dicom"
-_KINDS = "|".join(get_args(DicomKind))
+_KINDS = "|".join(KINDS)
 _WHY = {
     400: "The form is damaged or cut.",
     401: "A token is needed.",
@@ -36,6 +38,7 @@ _WHY = {
     421: "The service is not reached by this host name.",
     429: "Too many requests at once.",
     500: "The service failed.",
+    501: "The service cannot make DICOM objects.",
     503: "There was no answer in time.",
 }
 
@@ -122,7 +125,7 @@ _BODY = {
             "model": Answers | Problem,
             "description": "None of the files can be used, each with its reason; or the form holds no file.",
         },
-        **problems(400, 408, 413, 415, 429, 503),
+        **problems(400, 408, 413, 415, 429, 501, 503),
     },
 )
 async def predict(
@@ -136,13 +139,15 @@ async def predict(
     """What the bundle says of radiographs: PNG, JPEG, TIFF, BMP, WebP, DICOM. Research software: never a diagnosis."""
     service = service_of(request)
     as_dicom = _DICOM in request.headers.get("accept", "") if format is None else format == "dicom"
-    wanted = tuple(dict.fromkeys(kinds.split(","))) if as_dicom else ()
+    wanted = [kind for kind in KINDS if kind in kinds.split(",")]
+    if as_dicom:
+        _check_dicom()
     with service.admission.place() as place:
         contents = await read_files(request, place, service.settings.bounds)
         if as_dicom and (number := next((n for n, each in enumerate(contents, 1) if not is_dicom(each)), None)):
             raise HTTPException(415, f"file {number} is no DICOM file, so its result cannot be one; ask for JSON")
         async with answered_in_time(service.settings.bounds):
-            results = await service.scorer.results(contents, look if not as_dicom else {*wanted} != {"sr"})
+            results = await service.scorer.results(contents, look if not as_dicom else wanted != ["sr"])
             request.scope["asked"].images = logged(results)
             if as_dicom:
                 return await _as_dicom(service, contents, results, wanted)
@@ -154,6 +159,13 @@ async def predict(
     return Response(body, 422 if none else 200, media_type="application/json")
 
 
+def _check_dicom() -> None:
+    try:
+        check_extra()
+    except CxrflowError as error:
+        raise HTTPException(501, str(error)) from None
+
+
 async def _pictures(service: Service, contents: Sequence[bytes], results: Sequence[Result]) -> list[Pictures | None]:
     looks = [(content, result.look) for content, result in zip(contents, results, strict=True) if result.look]
     made = iter(await service.scorer.work(draw_look, looks))
@@ -162,7 +174,7 @@ async def _pictures(service: Service, contents: Sequence[bytes], results: Sequen
 
 
 async def _as_dicom(
-    service: Service, contents: Sequence[bytes], results: Sequence[Result], kinds: Sequence[str]
+    service: Service, contents: Sequence[bytes], results: Sequence[Result], kinds: Sequence[Kind]
 ) -> Response:
     """The objects as multipart/related (RFC 2387), as DICOMweb has it (PS3.18, 8.6.1.2.1)."""
     work = partial(dicom_files, service.predictor.bundle, kinds)

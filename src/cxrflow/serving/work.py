@@ -4,6 +4,7 @@ Decoders of others run here alone, under the worker's limits of memory and time.
 """
 
 import base64
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from cxrflow.bundle import Bundle
 from cxrflow.errors import LeftOut
+from cxrflow.outputs.dicom import Kind, dicom_objects
 from cxrflow.reading import read
 from cxrflow.reading.guard import guarded
 from cxrflow.result import Look, Result
@@ -81,16 +83,14 @@ def _url(picture: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(content.tobytes()).decode()
 
 
-def dicom_files(bundle: Bundle, kinds: Sequence[Any], asked: tuple[bytes, Result]) -> list[bytes] | str:
+def dicom_files(bundle: Bundle, kinds: Sequence[Kind], asked: tuple[bytes, Result]) -> list[bytes] | str:
     """The DICOM files of a result, or why they cannot be made.
 
     asked  content of the DICOM file, and its result
     """
-    from cxrflow.outputs.dicom import dicom_objects
-
     content, result = asked
     try:
-        with guarded("header"):
+        with guarded("DICOM object"):
             return [_file(made) for made in dicom_objects(result, bundle, content, kinds)]
     except LeftOut as reason:
         return str(reason)
@@ -98,5 +98,7 @@ def dicom_files(bundle: Bundle, kinds: Sequence[Any], asked: tuple[bytes, Result
 
 def _file(made: Any) -> bytes:
     file = BytesIO()
-    made.save_as(file, enforce_file_format=True)
+    with warnings.catch_warnings():  # pydicom's quote values of the header
+        warnings.simplefilter("ignore")
+        made.save_as(file, enforce_file_format=True)
     return file.getvalue()
