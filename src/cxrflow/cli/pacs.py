@@ -1,0 +1,47 @@
+"""Use by other systems of a hospital: the DICOM node, and the folders of orchestrators."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrflow.cli.options import BUNDLE, BundleFolder, command
+
+commands = typer.Typer()
+
+Kinds = Annotated[
+    str, typer.Option(help="Results to make: sr (structured report), sc (picture with the heat), map (parametric map).")
+]
+
+
+@command(
+    commands,
+    "Use",
+    "cxrflow dicom-node --to PACS@192.0.2.7:104 --host 0.0.0.0 --calling PACS",
+    name="dicom-node",
+)
+def dicom_node(
+    to: Annotated[str, typer.Option(help="Node that the results are sent to: AET@HOST:PORT.")],
+    bundle: BundleFolder = BUNDLE,
+    aet: Annotated[str, typer.Option(help="AE title of this node.")] = "CXRFLOW",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen at; 0 for any.")] = 11_112,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
+    calling: Annotated[list[str] | None, typer.Option(help="AE title that may call; repeatable. Default: any.")] = None,
+    spool: Annotated[Path, typer.Option(help="Folder that keeps what is not sent yet.")] = Path("spool"),
+    spool_gb: Annotated[float, typer.Option(help="Most that the spool may hold (GB).")] = 20.0,
+    quiet_seconds: Annotated[
+        float, typer.Option(min=0, help="Time without a new image after which a study is complete.")
+    ] = 30.0,
+    kinds: Kinds = "sr",
+) -> None:
+    """Take radiographs by C-STORE and send results to another node. Research software: not for diagnosis.
+
+    Runs until it is stopped (SIGTERM, Ctrl-C). May be killed at any moment: nothing that it acknowledged is lost.
+    """
+    from cxrflow.serving.nodes import destination, listening
+
+    called, receiver = listening(aet, host, port, calling or []), destination(to)
+    from cxrflow.serving.dicom_node import run_node
+    from cxrflow.serving.dicom_results import kinds_of
+
+    run_node(bundle, spool, called, receiver, kinds_of(kinds), quiet_seconds, round(spool_gb * 1e9))
