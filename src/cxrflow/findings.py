@@ -65,6 +65,34 @@ FINDINGS: dict[str, str] = {
     # "No Lung Opacity / Not Normal": abnormal, without an opacity that could be pneumonia.
     "abnormal without lung opacity": _RSNA,
 }
+#: Findings that a public terminology names as broadly as they are meant here: coding scheme (of DICOM PS3.16: SCT is
+#: SNOMED CT, DCM annex D), code, and its published meaning. Others keep their path as a code of cxrflow's own.
+CODES: dict[str, tuple[str, str, str]] = {
+    "no finding": ("SCT", "17621005", "Normal"),
+    "pneumonia": ("SCT", "233604007", "Pneumonia"),
+    "pneumonia/viral": ("SCT", "75570004", "Viral pneumonia"),
+    "pneumonia/viral/covid-19": ("SCT", "840539006", "COVID-19"),
+    "pneumonia/viral/sars": ("SCT", "398447004", "Severe acute respiratory syndrome"),
+    "pneumonia/viral/mers-cov": ("SCT", "651000146102", "Middle East respiratory syndrome"),
+    "pneumonia/bacterial": ("SCT", "53084003", "Bacterial pneumonia"),
+    "pneumonia/fungal": ("SCT", "233613009", "Fungal pneumonia"),
+    "pneumonia/aspiration": ("SCT", "422588002", "Aspiration pneumonia"),
+    "acute respiratory distress syndrome": ("SCT", "67782005", "Acute respiratory distress syndrome"),
+    "tuberculosis": ("SCT", "56717001", "Tuberculosis"),
+    "atelectasis": ("SCT", "46621007", "Atelectasis"),
+    "cardiomegaly": ("SCT", "8186001", "Cardiomegaly"),
+    "consolidation": ("SCT", "95436008", "Lung consolidation"),
+    "edema": ("SCT", "19242006", "Pulmonary edema"),
+    "effusion": ("SCT", "60046008", "Pleural effusion"),
+    "emphysema": ("SCT", "87433001", "Pulmonary emphysema"),
+    "fibrosis": ("SCT", "51615001", "Fibrosis of lung"),
+    "infiltration": ("DCM", "112121", "Infiltrate"),
+    "mass": ("SCT", "4147007", "Mass"),
+    "nodule": ("SCT", "27925004", "Nodule"),
+    "pneumothorax": ("SCT", "36118008", "Pneumothorax"),
+    "fracture": ("SCT", "125605004", "Fracture of bone"),
+    "lung opacity": ("DCM", "112001", "Opacity"),
+}
 #: Synonyms that users write in their own tables.
 _SYNONYMS = {
     "covid": "pneumonia/viral/covid-19",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cxrflow.bundle import Bundle
+from cxrflow.bundle import Bundle, OperatingPoint
 from cxrflow.result import Result
 
 #: Warning for a bundle that was trained on drawings.
@@ -12,6 +12,11 @@ _CHOSEN = {
     "specificity": "chosen for a specificity of {wanted:g}",
     "cost_ratio": "chosen as if a missed case cost {wanted:g} false alarms",
 }
+
+
+def chosen(name: str, at: OperatingPoint) -> str:
+    """How an operating point of this name was chosen."""
+    return _CHOSEN.get(name, name).format(wanted=at.wanted)
 
 
 def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
@@ -31,9 +36,8 @@ def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
         yield f"Cannot be ruled out (right for {bundle.prediction_sets.coverage:.0%} of new patients): {held}."
     for name, positive in result.positive_at.items():
         at = bundle.thresholds[name]
-        said = _CHOSEN.get(name, name).format(wanted=at.wanted)
         called = "positive" if positive else "negative"
-        yield f"{named[bundle.task.positive]} {called} at the threshold {at.threshold:.2f}, {said}."
+        yield f"{named[bundle.task.positive]} {called} at the threshold {at.threshold:.2f}, {chosen(name, at)}."
     if bundle.drawn:
         yield DRAWN
     yield result.purpose
