@@ -364,3 +364,45 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], A
         return network
 
     return write
+
+
+@pytest.fixture(scope="session")
+def bundle_of(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a bundle with random weights, of any task and network; its folder. ``more`` are further fields of its
+    description."""
+    import torch  # takes seconds to import
+
+    from cxrflow.bundle import Bundle, Network
+    from cxrflow.bundle_files import seen_rows, write_bundle
+    from cxrflow.models import find_model
+
+    def write(
+        task: Task, model: str = "crnn", channels: int = 1, images: Images = demo_params.images, **more: Any
+    ) -> Path:
+        torch.manual_seed(1)
+        bundle = Bundle(
+            cxrflow="0",
+            task=task,
+            networks=(
+                Network(
+                    model=model,
+                    images=images.model_copy(update={"channels": channels}),
+                    mean=0.4,
+                    std=0.2,
+                    temperature=2.0,
+                    epoch=0,
+                    validation={},
+                ),
+            ),
+            sources={},
+            digests={},
+            **more,
+        )
+        network = find_model(model).build(channels, len(task.order))
+        network.train()(torch.randn(8, channels, 48, 48))  # some statistics for batch normalisation
+        empty = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
+        folder = tmp_path_factory.mktemp("bundle")
+        write_bundle(folder, [network], bundle, seen_rows(empty))
+        return folder
+
+    return write
