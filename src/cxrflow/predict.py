@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cxrflow
+from cxrflow.bundle import Bundle
 from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import CxrflowError
 from cxrflow.files import check_writable, code_digest, digest, write_whole
 from cxrflow.folders import SAME_FILE, Found, Search, counted
 from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
+from cxrflow.outputs.dicom import NOT_DICOM, Kind
+from cxrflow.outputs.dicom_files import Filing, write_objects
+from cxrflow.outputs.fhir import fhir_lines
 from cxrflow.outputs.journal import Journal, open_journal, state_of
 from cxrflow.outputs.pictures import Drawing, draw, png_name
+from cxrflow.outputs.places import Outputs, check_places
 from cxrflow.outputs.tables import csv_table, json_lines
 from cxrflow.outputs.words import in_words
 from cxrflow.predictor import BATCH, Predictor, batches
@@ -35,6 +40,8 @@ class Counts:
     scored, flagged  images scored, and those of them with a flag
     left_out, again  files left out, and those of them that were asked about before under another name
     undrawn          images scored of which a picture was wanted and could not be drawn
+    unfiled          files of which DICOM objects were wanted and could not be made
+    no_dicom         those of them that are not DICOM
     passed_over      what the search passed over, in words
     drawn            whether the bundle was trained on drawings
     """
@@ -44,38 +51,23 @@ class Counts:
     left_out: int = 0
     again: int = 0
     undrawn: int = 0
+    unfiled: int = 0
+    no_dicom: int = 0
     passed_over: str = ""
     drawn: bool = False
 
     @property
     def failed(self) -> int:
-        """Number of files without a score, or without the picture that was wanted of them; a second name is none."""
-        return self.left_out - self.again + self.undrawn
+        """Number of files without a score, pictures not drawn, and files without DICOM objects; a second name is
+        none."""
+        return self.left_out - self.again + self.undrawn + self.unfiled
 
     def __str__(self) -> str:
         said = f"{self.scored:,} images scored, {self.flagged:,} of them flagged, {self.left_out:,} left out"
         said += f"; no picture of {self.undrawn:,}" if self.undrawn else ""
+        if self.unfiled:
+            said += f"; no DICOM objects of {self.unfiled:,}, of which {self.no_dicom:,} are no DICOM"
         return f"{said}; passed over: {self.passed_over}" if self.passed_over else said
-
-
-class Outputs(NamedTuple):
-    """Where the results of a prediction go.
-
-    table     CSV file
-    lines     file of JSON lines, or None
-    heatmaps  folder for a picture of each image, or None
-    paths     whether table and lines name the files by their paths, too; else by ``Result.image`` alone
-    """
-
-    table: Path
-    lines: Path | None = None
-    heatmaps: Path | None = None
-    paths: bool = False
-
-    @property
-    def files(self) -> list[Path]:
-        """Table and JSON lines, where asked for."""
-        return [self.table, *([self.lines] if self.lines else [])]
 
 
 def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member: int | None = None) -> Counts:
@@ -91,7 +83,7 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
     a path does not exist, or no image is found, and as ``Predictor`` does.
     """
     paths = list(paths)
-    _check(outputs, paths)
+    check_places(outputs, paths)
     search = Search()
     files = list(search.images(paths))
     passed_over = counted(search.passed_over)
@@ -106,43 +98,57 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
     with ExitStack() as stack:
         for out in outputs.files:
             stack.enter_context(only_run(out, of_file=True))
-        if outputs.heatmaps:
-            stack.enter_context(only_run(outputs.heatmaps))
+        for folder in sorted(outputs.folders):
+            stack.enter_context(only_run(folder))
         journal = stack.enter_context(open_journal(outputs.table, _key(predictor, outputs)))
         done, discarded = journal.resume(states)
         if done or discarded:
             changed = f"; {discarded:,} others are scored again, because files or options changed" if discarded else ""
             remark(f"{done:,} of {len(files):,} files are scored already{changed}")
-        undrawn = _score(predictor, list(zip(files, states, strict=True))[done:], done + 1, outputs, journal)
+        failures = _score(predictor, list(zip(files, states, strict=True))[done:], done + 1, outputs, journal)
         write_whole(outputs.table, csv_table(predictor.bundle, journal.results(), outputs.paths))
         if outputs.lines:
             write_whole(outputs.lines, json_lines(journal.results(), outputs.paths))
+        if outputs.fhir:
+            write_whole(outputs.fhir, fhir_lines(journal.by_study(), predictor.bundle, outputs.fhir_version))
         return replace(
             _counts(journal.results()),
             again=sum(file.again for file in files),
-            undrawn=undrawn,
+            undrawn=failures.undrawn,
+            unfiled=failures.unfiled,
+            no_dicom=failures.no_dicom,
             passed_over=passed_over,
             drawn=predictor.bundle.drawn,
         )
 
 
+class _Failures(NamedTuple):
+    undrawn: int = 0
+    unfiled: int = 0
+    no_dicom: int = 0
+
+
 def _score(
     predictor: Predictor, files: Sequence[tuple[Found, str]], first: int, outputs: Outputs, journal: Journal
-) -> int:
-    """Score files, draw them if asked for, and note their results. Returns the number of images without a picture.
+) -> _Failures:
+    """Score files, draw them and make DICOM objects if asked for, and note their results.
 
     files  each with its state
     first  number of the first one
     """
     prepared = _prepared(predictor, [file for file, _ in files], outputs.paths)
-    results = predictor.results_of(prepared, outputs.heatmaps is not None, first)
-    undrawn = 0
+    results = predictor.results_of(prepared, outputs.look, first)
+    undrawn = unfiled = no_dicom = 0
     for several in batches(zip(files, track(results, "predicting", total=len(files)), strict=True), BATCH):
+        found = [(file.path, result) for (file, _), result in several]
         if outputs.heatmaps:
-            undrawn += _draw([(file.path, result) for (file, _), result in several], outputs.heatmaps)
+            undrawn += _draw(found, outputs.heatmaps)
+        if outputs.dicom:
+            reasons = _file(found, predictor.bundle, outputs.kinds, outputs.dicom)
+            unfiled, no_dicom = unfiled + len(reasons), no_dicom + reasons.count(NOT_DICOM)
         for (_, state), result in several:
             journal.add(state, result)
-    return undrawn
+    return _Failures(undrawn, unfiled, no_dicom)
 
 
 def _counts(results: Iterable[Result]) -> Counts:
@@ -173,32 +179,10 @@ def explain_file(bundle: Path, image: Path, out: Path) -> tuple[Result, list[str
     return result, words
 
 
-def _check(outputs: Outputs, paths: Sequence[Path]) -> None:
-    """Raise CxrflowError if an output cannot be written, two are one file, or pictures would be among those asked
-    about."""
-    for out in outputs.files:
-        check_writable(out)
-    if outputs.lines and outputs.lines.absolute().resolve() == outputs.table.absolute().resolve():
-        raise CxrflowError(
-            f"{name_text(outputs.lines)}: is named for the CSV and for the JSON lines; name another file."
-        )
-    if (folder := outputs.heatmaps) is None:
-        return
-    if folder.exists() and not folder.is_dir():
-        raise CxrflowError(f"{name_text(folder)}: is a file; name a folder for the pictures.")
-    inside = folder.absolute().resolve()
-    for path in paths:
-        if path.is_dir() and inside.is_relative_to(path.absolute().resolve()):
-            raise CxrflowError(
-                f"{name_text(folder)}: lies in {name_text(path)}, whose images are scored; its pictures would be among "
-                "them next time. Name a folder elsewhere."
-            )
-
-
 def _key(predictor: Predictor, outputs: Outputs) -> str:
-    folder = outputs.heatmaps and str(outputs.heatmaps.absolute())
+    folders = [folder and str(folder.absolute()) for folder in (outputs.heatmaps, outputs.dicom)]
     code = code_digest(Path(cxrflow.__file__).parent, _CODE)
-    return digest([predictor.bundle.model_dump(mode="json"), folder, outputs.paths, code])
+    return digest([predictor.bundle.model_dump(mode="json"), folders, outputs.kinds, outputs.paths, code])
 
 
 def _prepared(
@@ -226,6 +210,21 @@ def _draw(several: Sequence[tuple[Path, Result]], folder: Path) -> int:
     for result, why in failed:
         remark(f"{result.image}: no picture: {why}")
     return len(failed) + len(scored) - len(looks)
+
+
+def _file(several: Sequence[tuple[Path, Result]], bundle: Bundle, kinds: tuple[Kind, ...], folder: Path) -> list[str]:
+    """Write DICOM objects of some results into a folder. Returns the reason of each file, of those that could be read,
+    that lacks one."""
+    held = [(path, result) for path, result in several if result.image.startswith("sha256:")]
+    filings = [Filing(path.absolute(), result, bundle, kinds, folder.absolute()) for path, result in held]
+    done = LocalEngine().map(write_objects, filings)
+    reasons = [
+        (result, why.reason if isinstance(why, Lost) else why) for (_, result), why in zip(held, done, strict=True)
+    ]
+    for result, why in reasons:
+        if why not in (None, NOT_DICOM):
+            remark(f"{result.image}: no DICOM objects: {why}")
+    return [why for _, why in reasons if why is not None]
 
 
 def _drawn(drawings: Sequence[Drawing]) -> list[str | None]:

@@ -1,7 +1,7 @@
 """Use of a trained bundle: prediction and external validation."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,8 +28,8 @@ SOME_LEFT_OUT = 3
 @command(
     commands,
     "Use",
-    "cxrflow predict scan.dcm folder",
-    "cxrflow predict folder --out results/predictions.csv --paths --json results/predictions.jsonl --heatmaps pictures",
+    "cxrflow predict scan.dcm folder --out predictions.csv --json predictions.jsonl --heatmaps pictures",
+    "cxrflow predict study --dicom results/dicom --dicom-kinds sr,sc --fhir results/bundles.ndjson",
 )
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Image files, DICOM files, or folders of them.")],
@@ -39,6 +39,19 @@ def predict(
     heatmaps: Annotated[
         Path | None, typer.Option(help="Write a picture of each image into this folder, the heat map over it.")
     ] = None,
+    dicom: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write results of DICOM images as DICOM objects of their study into this folder (extra pacs)."
+        ),
+    ] = None,
+    dicom_kinds: Annotated[
+        str, typer.Option(help="Which: sr (structured report), sc (picture with the heat), map (the heat itself).")
+    ] = "sr,sc,map",
+    fhir: Annotated[
+        Path | None, typer.Option(help="Write a FHIR bundle for each study, one a line, into this file.")
+    ] = None,
+    fhir_version: Annotated[Literal["R4", "R5"], typer.Option(help="Version of FHIR.")] = "R4",
     with_paths: Annotated[
         bool, typer.Option("--paths", help="Name files by their paths, too, not by their SHA-256 alone.")
     ] = False,
@@ -46,16 +59,19 @@ def predict(
 ) -> None:
     """Score radiographs with a bundle. Research software: not for diagnosis.
 
-    Exit status 3 if some files could not be scored or drawn, 1 if none could be scored. An interrupted prediction
-    resumes.
+    Exit status 3 if some files could not be scored or drawn, or have no DICOM objects, 1 if none could be scored. An
+    interrupted prediction resumes.
     """
     from cxrflow.engines import LocalEngine
 
     LocalEngine().start()  # a worker process starts while this one imports PyTorch
+    from cxrflow.outputs.dicom_files import kinds_named
+    from cxrflow.outputs.places import Outputs
     from cxrflow.outputs.words import DRAWN
-    from cxrflow.predict import Outputs, predict_files
+    from cxrflow.predict import predict_files
 
-    counts = predict_files(bundle, paths, Outputs(out, json, heatmaps, with_paths), member)
+    outputs = Outputs(out, json, heatmaps, with_paths, dicom, kinds_named(dicom_kinds), fhir, fhir_version)
+    counts = predict_files(bundle, paths, outputs, member)
     say(f"{name_text(out)}: {counts}")
     if counts.drawn:
         say(DRAWN)

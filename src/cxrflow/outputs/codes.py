@@ -1,5 +1,6 @@
 """Codes of classes and of what a result says, the same in DICOM and FHIR."""
 
+import uuid
 from typing import NamedTuple
 
 from cxrflow.findings import CODES
@@ -9,6 +10,7 @@ from cxrflow.task import Task
 PRIVATE = "99CXRFLOW"
 #: Longest meaning of a code in DICOM (PS3.3, section 8.3).
 _LONGEST = 64
+_NAMES = uuid.uuid5(uuid.NAMESPACE_DNS, "cxrflow.outputs")
 
 
 class Coded(NamedTuple):
@@ -43,3 +45,8 @@ def class_code(task: Task, name: str) -> Coded:
     if len(paths) == 1 and paths[0] in CODES:
         return Coded(*CODES[paths[0]])
     return Coded(PRIVATE, " + ".join(paths), task.names[name][:_LONGEST])
+
+
+def uuid_of(*names: str) -> uuid.UUID:
+    """The UUID that stands for these names (RFC 9562, version 5): always the same."""
+    return uuid.uuid5(_NAMES, "\n".join(names))

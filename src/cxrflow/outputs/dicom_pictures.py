@@ -8,12 +8,11 @@ from highdicom.sc import SCImage
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ComputedRadiographyImageStorage
 
 from cxrflow.bundle import Bundle
 from cxrflow.outputs import codes as ours
 from cxrflow.outputs.dicom_report import concept
-from cxrflow.outputs.dicom_source import named, uid
+from cxrflow.outputs.dicom_source import for_highdicom, named, refer, uid
 from cxrflow.outputs.pictures import drawn
 from cxrflow.reading import read
 from cxrflow.result import Look, Result
@@ -44,9 +43,9 @@ def overlay_picture(result: Result, look: Look, bundle: Bundle, source: Dataset,
         referring_physician_name=source.ReferringPhysicianName,
         **named(result, bundle, source, "sc", "heat over the image"),
     )
-    made.copy_patient_and_study_information(source)
+    made.copy_patient_and_study_information(for_highdicom(source))
     if "PatientOrientation" not in source:  # highdicom wants one, but the image says none: it is not guessed
-        made.PatientOrientation = ""
+        made.add_new("PatientOrientation", "CS", None)
     if "PixelSpacing" not in source and (ratio := _aspect(source)):
         made.PixelAspectRatio = ratio
     if "LossyImageCompression" in source:
@@ -66,11 +65,7 @@ def overlay_picture(result: Result, look: Look, bundle: Bundle, source: Dataset,
 
 def heat_map(result: Result, look: Look, bundle: Bundle, source: Dataset) -> ParametricMap:
     """The heat, float32, 0 to 1, a pixel for each of the image's."""
-    image = Dataset()
-    image.update(source)
-    # highdicom takes the geometry of an image of a class that may have several frames from functional groups, which
-    # older classes do not have. The heat is of one frame, so it is built on a class without, and named after its own.
-    image.SOPClassUID = ComputedRadiographyImageStorage
+    image = for_highdicom(source)
     image.Rows, image.Columns = look.shape
     # A projection has no place in space, but a Parametric Map must have one (PS3.3 A.75): a frame of reference of its
     # own, in which the image begins at 0 and its pixels are as large as the image says, or 1 mm.
@@ -99,22 +94,21 @@ def heat_map(result: Result, look: Look, bundle: Bundle, source: Dataset) -> Par
         **named(result, bundle, source, "map", "heat, 0 to 1"),
     )
     made.Laterality = ""
-    for element in made.iterall():
-        if element.keyword == "ReferencedSOPClassUID":
-            element.value = source.SOPClassUID
+    refer(made, source)
     return made
 
 
 def burned_in(picture: NDArray[np.uint8], about: str) -> NDArray[np.uint8]:
-    """The picture, uint8 (height, width, 3), with "research use only" and ``about`` on a black band at its bottom."""
+    """The picture, uint8 (height, width, 3), with "research use only" and ``about`` on black at its lower left."""
     height, width = picture.shape[:2]
     lines = [_BURNED_IN, about]
-    scale = min(0.9 * width / max(cv2.getTextSize(line, _FONT, 1, 2)[0][0] for line in lines), height / 600)
-    step = max(1, round(38 * scale))
-    picture[height - step * len(lines) - step // 2 :] = 0
+    scale = 0.6 * width / max(cv2.getTextSize(line, _FONT, 1, 2)[0][0] for line in lines)
+    step = max(1, round(36 * scale))
     for number, line in enumerate(lines):
-        at = (round(0.02 * width), height - step * (len(lines) - number - 1) - step // 2)
-        cv2.putText(picture, line, at, _FONT, scale, (255, 255, 255), max(1, round(2 * scale)), cv2.LINE_AA)
+        bottom = height - step * (len(lines) - number - 1) - step // 2
+        across = cv2.getTextSize(line, _FONT, scale, 2)[0][0] + step
+        picture[max(0, bottom - step * 3 // 4) : bottom + step // 2, :across] = 0
+        cv2.putText(picture, line, (step // 2, bottom), _FONT, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return picture
 
 

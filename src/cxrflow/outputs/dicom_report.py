@@ -32,7 +32,7 @@ from pydicom.sr.codedict import codes
 from cxrflow.bundle import Bundle
 from cxrflow.outputs import codes as ours
 from cxrflow.outputs.codes import Coded, class_code
-from cxrflow.outputs.dicom_source import device_uid, named, uid, without_study
+from cxrflow.outputs.dicom_source import device_uid, for_highdicom, named, refer, uid, without_study
 from cxrflow.outputs.words import DRAWN, chosen
 from cxrflow.result import Result
 
@@ -68,8 +68,8 @@ def report(result: Result, bundle: Bundle, source: Dataset) -> Comprehensive3DSR
         [TextContentItem(concept(what), said, "CONTAINS") for what, said in remarks]
     )
     content[0].ContentSequence.append(evaluations)
-    return Comprehensive3DSR(
-        evidence=[source],
+    made = Comprehensive3DSR(
+        evidence=[for_highdicom(source)],
         content=content[0],
         is_complete=True,
         is_final=False,
@@ -77,6 +77,8 @@ def report(result: Result, bundle: Bundle, source: Dataset) -> Comprehensive3DSR
         coding_schemes=[CodingSchemeIdentificationItem(ours.PRIVATE, "cxrflow", result.cxrflow)],
         **named(result, bundle, source, "sr", "classifier's report"),
     )
+    refer(made, source)
+    return made
 
 
 def concept(code: Coded) -> CodedConcept:

@@ -5,18 +5,19 @@ values of another representation; so the objects are built from a new, clean hea
 """
 
 import re
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from highdicom._standard_utils import does_iod_have_pixel_data
-from highdicom.valuerep import _check_specific_character_set
+from highdicom import SpecificCharacterSetValues
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.uid import UID, ComputedRadiographyImageStorage
 
 from cxrflow.bundle import Bundle
 from cxrflow.errors import LeftOut
+from cxrflow.outputs.codes import uuid_of
+from cxrflow.outputs.dicom import NOT_DICOM
 from cxrflow.reading import LARGEST_FILE, is_dicom
 from cxrflow.reading.attributes import numbers, raw, text, whole
 from cxrflow.reading.containers import unpacked
@@ -32,15 +33,16 @@ _ALWAYS = (
 _IF_THERE = ("IssuerOfPatientID", "PatientAge", "StudyDescription", "DeidentificationMethod")
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 #: Archives file by the characters of a UID, also if the standard would not have it so (0 before another digit).
-_UID = re.compile(r"[0-9.]{1,64}")
+_PLAUSIBLE = re.compile(r"[0-9.]{1,64}")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
-_TIME = re.compile(r"([01]\d|2[0-3]):?([0-5]\d)?:?([0-5]\d)?(\.\d{1,6})?\d*")
+_TIME = re.compile(r"([01]\d|2[0-3]):?([0-5]\d)?:?([0-5]\d)?(?:(\.\d{1,6})\d*)?")
 _ORIENTATION = re.compile(r"[APLRHF]{1,3}")
-_SIDES = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F"}
-_NAMES = uuid.uuid5(uuid.NAMESPACE_DNS, "cxrflow.outputs.dicom")
+_SEXES = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F"}
 #: UTF-8 (PS3.3 C.12.1.1.2).
 _ANY_CHARACTER = "ISO_IR 192"
+#: Sets of two bytes a character, which cannot be the first of several (PS3.3 C.12.1.1.2).
+_TWO_BYTES = ("ISO 2022 IR 87", "ISO 2022 IR 159", "ISO 2022 IR 149", "ISO 2022 IR 58")
 
 
 def read_source(content: bytes, texts: Iterable[str]) -> Dataset:
@@ -52,12 +54,12 @@ def read_source(content: bytes, texts: Iterable[str]) -> Dataset:
     """
     content = unpacked(content, LARGEST_FILE)
     if not is_dicom(content):
-        raise LeftOut("file is not DICOM")
+        raise LeftOut(NOT_DICOM)
     data, source = open_dataset(content), Dataset()
     for keyword in _UIDS:
         setattr(source, keyword, _uid(data, keyword, source))
-    if not _has_pixels(source.SOPClassUID):
-        raise LeftOut(f"SOP class {source.SOPClassUID} is not one of images")
+    if "PixelData" not in data and "Image Storage" not in (name := UID(source.SOPClassUID).name):
+        raise LeftOut(f"DICOM object is no image but {name}")
     for keyword in _ALWAYS:
         setattr(source, keyword, _value(data, keyword) or None)
     for keyword in _IF_THERE:
@@ -81,6 +83,22 @@ def read_source(content: bytes, texts: Iterable[str]) -> Dataset:
     if characters := _character_set(data, [*values, *texts]):
         source.SpecificCharacterSet = characters
     return source
+
+
+def for_highdicom(source: Dataset) -> Dataset:
+    """A copy as of a computed radiograph. highdicom looks an image's class up in a table of its own, and takes the
+    geometry of one that may have several frames from where other classes do not have it."""
+    image = Dataset()
+    image.update(source)
+    image.SOPClassUID = ComputedRadiographyImageStorage
+    return image
+
+
+def refer(made: Dataset, source: Dataset) -> None:
+    """Name the image's own class in an object that was made of ``for_highdicom``."""
+    for element in made.iterall():
+        if element.keyword == "ReferencedSOPClassUID":
+            element.value = source.SOPClassUID
 
 
 def named(result: Result, bundle: Bundle, source: Dataset, kind: str, what: str) -> dict[str, Any]:
@@ -114,7 +132,7 @@ def device_uid(result: Result) -> str:
 
 
 def _uuid(*names: str) -> str:
-    return f"2.25.{uuid.uuid5(_NAMES, chr(10).join(names)).int}"
+    return f"2.25.{uuid_of(*names).int}"
 
 
 def without_study(source: Dataset) -> bool:
@@ -123,19 +141,13 @@ def without_study(source: Dataset) -> bool:
 
 
 def _uid(data: Dataset, keyword: str, source: Dataset) -> str:
-    found = text(data, keyword) or text(data.file_meta, f"MediaStorage{keyword}")
-    if _UID.fullmatch(found):
+    of_file = keyword.startswith("SOP")
+    found = text(data, keyword) or (text(data.file_meta, f"MediaStorage{keyword}") if of_file else "")
+    if _PLAUSIBLE.fullmatch(found):
         return found
-    if keyword.startswith("SOP"):
+    if of_file:
         raise LeftOut(f"DICOM header gives no {keyword}, which results refer to")
     return _uuid(source.SOPInstanceUID, keyword)
-
-
-def _has_pixels(sop_class: str) -> bool:
-    try:
-        return bool(does_iod_have_pixel_data(sop_class))
-    except KeyError:
-        return False
 
 
 def _value(data: Dataset, keyword: str) -> str:
@@ -156,7 +168,7 @@ def _value(data: Dataset, keyword: str) -> str:
         found = _TIME.fullmatch(said)
         return "".join(part or "" for part in found.groups()) if found else ""
     if keyword == "PatientSex":
-        return _SIDES.get(said.upper(), "")
+        return _SEXES.get(said.upper(), "")
     if keyword == "PatientAge":
         return said if re.fullmatch(r"\d{3}[DWMY]", said) else ""
     return said
@@ -179,9 +191,14 @@ def _character_set(data: Dataset, texts: Iterable[str]) -> str | list[str] | Non
         return None if all(said.isascii() for said in texts) else _ANY_CHARACTER
     # An empty first value is the default set with extensions (PS3.3 C.12.1.1.2), as Japanese images have it.
     several[0] = several[0] or "ISO 2022 IR 6"
+    known, extensions = {each.value for each in SpecificCharacterSetValues}, len(several) > 1
+    if any(value not in known or value.startswith("ISO 2022") is not extensions for value in several):
+        return _ANY_CHARACTER
     try:
-        accepted, encodings = _check_specific_character_set(several), convert_encodings(several)
+        encodings = convert_encodings(several)
         fits = all(decode_bytes(encode_string(said, encodings), encodings, set()) == said for said in texts)
     except (ValueError, LookupError):
         return _ANY_CHARACTER
-    return (accepted if isinstance(accepted, str) else list(accepted)) if fits else _ANY_CHARACTER
+    if not fits or several[0] in _TWO_BYTES:
+        return _ANY_CHARACTER
+    return several if extensions else several[0]

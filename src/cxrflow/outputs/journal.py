@@ -57,7 +57,24 @@ class Journal:
         """All results so far, read from disk; their ``look`` is None."""
         self._file.seek(len(self._first))
         for line in self._file:
-            yield Result.model_validate_json(line.partition(b"\t")[2])
+            yield _result(line)
+
+    def by_study(self) -> Iterator[list[Result]]:
+        """All results so far, as ``results``, those of a study together; of an image without study, it alone. Studies
+        stand in the order of their first images."""
+        places: dict[str, list[int]] = {}
+        self._file.seek(len(self._first))
+        at = self._file.tell()
+        for line in self._file:
+            result = _result(line)
+            places.setdefault(result.study or f"{result.image} {at}", []).append(at)
+            at += len(line)
+        for several in places.values():
+            yield [self._result_at(place) for place in several]
+
+    def _result_at(self, place: int) -> Result:
+        self._file.seek(place)
+        return _result(self._file.readline())
 
 
 @contextmanager
@@ -86,6 +103,10 @@ def state_of(file: Found) -> str:
     except (OSError, ValueError):
         known = []
     return digest([name_text(file.path.absolute()), file.left_out, *known])
+
+
+def _result(line: bytes) -> Result:
+    return Result.model_validate_json(line.partition(b"\t")[2])
 
 
 def _is_whole(line: bytes, state: str) -> bool:

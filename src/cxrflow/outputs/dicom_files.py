@@ -1,0 +1,62 @@
+"""DICOM objects of results as files, written by worker processes."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cxrflow.bundle import Bundle
+from cxrflow.errors import CxrflowError, LeftOut, nearest
+from cxrflow.files import write_whole
+from cxrflow.outputs.dicom import KINDS, Kind, dicom_objects, kinds_of
+from cxrflow.reading import read_content
+from cxrflow.reading.guard import guarded
+from cxrflow.result import Result
+
+
+class Filing(NamedTuple):
+    """Objects to write: of the file ``image`` and its result, into ``folder``."""
+
+    image: Path
+    result: Result
+    bundle: Bundle
+    kinds: tuple[Kind, ...]
+    folder: Path
+
+
+def dicom_name(result: Result, kind: Kind) -> str:
+    """The name of an object's file: the digits of ``Result.image``, so that it contains no patient's name."""
+    return f"{result.image.partition(':')[2]}-{kind}.dcm"
+
+
+def write_objects(filing: Filing) -> str | None:
+    """Read the file again, and write its objects. Returns the reason if one of them cannot be made.
+
+    Raises CxrflowError if one cannot be written.
+    """
+    result, bundle = filing.result, filing.bundle
+    kinds = kinds_of(result, filing.kinds)
+    try:
+        with guarded("DICOM"):
+            made = dicom_objects(result, bundle, read_content(filing.image), kinds)
+            contents = [_content(each) for each in made]
+    except LeftOut as reason:
+        return str(reason)
+    for kind, content in zip(kinds, contents, strict=True):
+        write_whole(filing.folder / dicom_name(result, kind), content)
+    return None if result.left_out is not None or len(kinds) == len(filing.kinds) else "no finite heat"
+
+
+def kinds_named(names: str) -> tuple[Kind, ...]:
+    """The kinds in a text such as ``sr,sc``, each once. Raises CxrflowError for another word, or none."""
+    words: Sequence[str] = list(dict.fromkeys(word.strip() for word in names.split(",")))
+    if others := [word for word in words if word not in KINDS]:
+        near = nearest(others[0], KINDS)
+        raise CxrflowError(f"--dicom-kinds: {others[0]!r} is none of sr, sc, map{near}; separate several by commas.")
+    return tuple(kind for kind in KINDS if kind in words)
+
+
+def _content(made: object) -> bytes:
+    file = io.BytesIO()
+    made.save_as(file, enforce_file_format=True)  # type: ignore[attr-defined]
+    return file.getvalue()
