@@ -1,11 +1,15 @@
 """Use by other systems of a hospital: the DICOM node, and the folders of orchestrators."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxrflow.cli.options import BUNDLE, BundleFolder, command
+from cxrflow.cli.use import SOME_LEFT_OUT
+from cxrflow.terminal import say
+from cxrflow.text import name_text
 
 commands = typer.Typer()
 
@@ -38,10 +42,30 @@ def dicom_node(
 
     Runs until it is stopped (SIGTERM, Ctrl-C). May be killed at any moment: nothing that it acknowledged is lost.
     """
+    from cxrflow.outputs.dicom_files import kinds_named
     from cxrflow.serving.nodes import destination, listening
 
     called, receiver = listening(aet, host, port, calling or []), destination(to)
     from cxrflow.serving.dicom_node import run_node
-    from cxrflow.serving.dicom_results import kinds_of
 
-    run_node(bundle, spool, called, receiver, kinds_of(kinds), quiet_seconds, round(spool_gb * 1e9))
+    run_node(bundle, spool, called, receiver, kinds_named(kinds), quiet_seconds, round(spool_gb * 1e9))
+
+
+@command(commands, "Use", "cxrflow folder-job --bundle bundle --kinds sr,sc", name="folder-job")
+def folder_job(
+    bundle: Annotated[Path, typer.Option(envvar="CXRFLOW_BUNDLE", help="Folder of the bundle.")] = BUNDLE,
+    kinds: Kinds = "sr",
+) -> None:
+    """Score the DICOM files of one folder, and write DICOM results into another: one job of an orchestrator.
+
+    The environment names the folders: CXRFLOW_IN and CXRFLOW_OUT, or MERCURE_IN_DIR and MERCURE_OUT_DIR. Exit status 3
+    if some files could not be scored, 1 if none could be scored.
+    """
+    from cxrflow.outputs.dicom_files import kinds_named
+    from cxrflow.serving.folder_job import folders, run_job
+
+    images, results = folders(os.environ)
+    job = run_job(bundle, images, results, kinds_named(kinds))
+    say(f"{name_text(results)}: {job}")
+    if job.left_out or not job.scored:
+        raise typer.Exit(SOME_LEFT_OUT if job.scored else 1)

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from cxrflow.engines import LocalEngine, Lost
-from cxrflow.errors import CxrflowError, one_line
 from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
 from cxrflow.outputs.dicom import Kind
 from cxrflow.predictor import BATCH, Predictor, batches
@@ -25,17 +24,6 @@ class Made(NamedTuple):
     result: Result
     objects: Sequence[bytes]
     reason: str | None = None
-
-
-def kinds_of(text: str) -> tuple[Kind, ...]:
-    """The kinds of DICOM objects in a list with commas, such as ``sr,sc``. Raises CxrflowError for any other word."""
-    known = {str(kind): kind for kind in get_args(Kind)}
-    words = [word.strip() for word in text.split(",")]
-    if wrong := [word for word in words if word not in known]:
-        raise CxrflowError(
-            f"kinds of results: {one_line(wrong[0], 40) or 'nothing'} is none; name one or more of {', '.join(known)}."
-        )
-    return tuple(dict.fromkeys(known[word] for word in words))
 
 
 def dicom_results(predictor: Predictor, kinds: Sequence[Kind], paths: Sequence[Path]) -> Iterator[Made]:

@@ -1,13 +1,14 @@
 """Work of the worker processes: a result as encoded DICOM objects. It imports neither torch nor pandas."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from cxrflow.bundle import Bundle
 from cxrflow.errors import LeftOut
 from cxrflow.outputs.dicom import Kind, dicom_objects
+from cxrflow.outputs.dicom_files import encoded
 from cxrflow.reading import read_content
+from cxrflow.reading.guard import guarded
 from cxrflow.result import Result
 
 
@@ -19,12 +20,7 @@ def encoded_objects(bundle: Bundle, kinds: Sequence[Kind], item: tuple[Path, Res
     """
     path, result = item
     try:
-        objects = dicom_objects(result, bundle, read_content(path), kinds)
+        with guarded("DICOM"):
+            return [encoded(each) for each in dicom_objects(result, bundle, read_content(path), kinds)]
     except LeftOut as reason:
         return str(reason)
-    encoded = []
-    for each in objects:
-        file = io.BytesIO()
-        each.save_as(file, enforce_file_format=True)
-        encoded.append(file.getvalue())
-    return encoded

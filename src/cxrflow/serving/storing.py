@@ -150,7 +150,7 @@ def _status(event: evt.Event, spool: Spool) -> int:
     """Raises Full, and LeftOut if it cannot be understood."""
     assert isinstance(event.request, C_STORE)  # noqa: S101
     stream = event.request.DataSet or io.BytesIO()
-    if isinstance(stream, _Discarded):
+    if isinstance(stream, _Discarded) or len(stream.getbuffer()) > LARGEST:
         raise Full(f"it has more than {LARGEST / 1e6:,.0f} MB")
     with guarded("DICOM header"):
         meta = event.file_meta
