@@ -29,7 +29,7 @@ from cxrflow.text import clean
 LOG = logging.getLogger(__name__)
 
 #: SOP classes of what reading takes for a radiograph. Of the multi-frame ones it reads objects of one frame.
-CLASSES = (
+SOP_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography
     "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray, for presentation
     "1.2.840.10008.5.1.4.1.1.1.1.1",  # Digital X-Ray, for processing
@@ -82,7 +82,7 @@ def listen(listening: Listening, spool: Spool) -> tuple[AE, int]:
     entity.maximum_associations, entity.maximum_pdu_size = ASSOCIATIONS, _PDU
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _PATIENCE
     entity.add_supported_context(Verification)
-    for sop_class in CLASSES:
+    for sop_class in SOP_CLASSES:
         entity.add_supported_context(sop_class, transfer_syntaxes())
     handlers: list[evt.EventHandlerType] = [
         (evt.EVT_CONN_OPEN, _limit_pdus),
