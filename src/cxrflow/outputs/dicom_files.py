@@ -39,7 +39,7 @@ def write_objects(filing: Filing) -> str | None:
     try:
         with guarded("DICOM"):
             made = dicom_objects(result, bundle, read_content(filing.image), kinds)
-            contents = [_content(each) for each in made]
+            contents = [encoded(each) for each in made]
     except LeftOut as reason:
         return str(reason)
     for kind, content in zip(kinds, contents, strict=True):
@@ -52,11 +52,12 @@ def kinds_named(names: str) -> tuple[Kind, ...]:
     words: Sequence[str] = list(dict.fromkeys(word.strip() for word in names.split(",")))
     if others := [word for word in words if word not in KINDS]:
         near = nearest(others[0], KINDS)
-        raise CxrflowError(f"--dicom-kinds: {others[0]!r} is none of sr, sc, map{near}; separate several by commas.")
+        raise CxrflowError(f"kinds of objects: {others[0]!r} is none of sr, sc, map{near}; separate several by commas.")
     return tuple(kind for kind in KINDS if kind in words)
 
 
-def _content(made: object) -> bytes:
+def encoded(made: object) -> bytes:
+    """A DICOM object as the content of a file."""
     file = io.BytesIO()
     made.save_as(file, enforce_file_format=True)  # type: ignore[attr-defined]
     return file.getvalue()

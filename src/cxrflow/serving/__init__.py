@@ -1,1 +1,1 @@
-"""The bundle as a service: a web page, a REST interface, the Open Inference Protocol."""
+"""A bundle for other systems: web page, REST interface, Open Inference Protocol, DICOM node, orchestrators' folders."""

@@ -1,0 +1,48 @@
+"""From DICOM files to DICOM results, for the DICOM node and for the folders of orchestrators."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from cxrflow.engines import LocalEngine, Lost
+from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
+from cxrflow.outputs.dicom import Kind
+from cxrflow.predictor import BATCH, Predictor, batches
+from cxrflow.result import Result
+from cxrflow.serving.dicom_work import encoded_objects
+
+
+class Made(NamedTuple):
+    """What was made of one DICOM file.
+
+    result   of the bundle; with its reason if the image was left out
+    objects  DICOM files: of a left out image a report that says so
+    reason   why there are none, else None
+    """
+
+    result: Result
+    objects: Sequence[bytes]
+    reason: str | None = None
+
+
+def dicom_results(predictor: Predictor, kinds: Sequence[Kind], paths: Sequence[Path]) -> Iterator[Made]:
+    """Score DICOM files and make the DICOM objects of their results, in the order of the files.
+
+    Files are read, and objects made, in guarded worker processes: no header or pixel data is decoded in this one.
+    """
+    engine = LocalEngine()
+    read = engine.map(partial(try_source, predictor.bundle.steps), [path.absolute() for path in paths])
+    results = predictor.results_of((("", _prepared(each)) for each in read), look=set(kinds) != {"sr"})
+    make = partial(encoded_objects, predictor.bundle, kinds)
+    for batch in batches(zip(paths, results, strict=True), BATCH):
+        objects = engine.map(make, [(path.absolute(), result) for path, result in batch])
+        for (_, result), made in zip(batch, objects, strict=True):
+            if isinstance(made, list):
+                yield Made(result, made)
+            else:
+                yield Made(result, (), made.reason if isinstance(made, Lost) else made)
+
+
+def _prepared(file: PreparedFile | LeftOutFile | Lost) -> PreparedFile | LeftOutFile:
+    return LeftOutFile(file.reason) if isinstance(file, Lost) else file
