@@ -68,7 +68,7 @@ def export_int8(folder: Path, dataset: Dataset, params: Evaluation, out: Path) -
     exact = with_metadata(model, metadata(bundle))
     at = np.unique(np.linspace(0, len(val) - 1, _CALIBRATED).astype(int))
     sets = [val.where(at).of(steps).pixels() for steps in bundle.steps]
-    quantised = _quantise(exact, bundle, sets)
+    quantised = quantise(exact, bundle, sets)
     fold = fold_of(dataset, bundle.folds) if bundle.folds else np.where(dataset.records.split == "val", 0, NEVER)
     used, fold = dataset.where(fold >= 0), fold[fold >= 0]
     found = {}
@@ -92,7 +92,7 @@ def export_int8(folder: Path, dataset: Dataset, params: Evaluation, out: Path) -
     return said
 
 
-def _quantise(content: bytes, bundle: Bundle, sets: list[NDArray[np.uint8]]) -> Any:
+def quantise(content: bytes, bundle: Bundle, sets: list[NDArray[np.uint8]]) -> Any:
     """The graph with int8 weights and activations (``onnx.ModelProto``).
 
     sets  the images that determine the ranges, for each of the bundle's image steps
@@ -156,15 +156,13 @@ def _figures(
     be that of networks that were trained on these."""
     scored = Scored(bundle.task, used.records, chosen, Bootstrap(20, params.seed))  # the intervals are not used
     rows, truth = np.arange(len(used)), used.truth
-    figures: dict[str, Any] = evaluate(scored) | {
+    figures: dict[str, Any] = evaluate(scored)["test"] | {
         "operating_points": figures_at_points(scored, bundle, params.prevalence),
         "calibration": calibration(scored),
         "log_loss": float(-np.log(np.maximum(chosen[rows, truth], 1e-7)).mean()),
     }
     if bundle.prediction_sets and not bundle.folds:
         figures["prediction_sets"] = set_figures(scored, bundle.for_sets(by_fold), bundle.prediction_sets)
-    for left_out in ("by_source", "confusion", "n", "groups"):
-        figures.pop(left_out)
     for constant in ("bins", "ece_if_calibrated"):
         figures["calibration"].pop(constant)
     given = ("threshold", "wanted", "prevalence", "on_val", "least")
