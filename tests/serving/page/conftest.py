@@ -95,8 +95,7 @@ class Opened:
     def show_everything(self) -> None:
         """What the page can show at once: two radiographs, a file without an answer, everything unfolded."""
         self.sample(0)
-        self.sample(1)
-        self.give(("broken.png", b"\x89PNG\r\n\x1a\n"))
+        self.give(("Long_" * 20 + ".png", sample(1)), ("broken.png", b"\x89PNG\r\n\x1a\n"))
         self.lines(3)
         self.locator("#compare").select_option(index=2)
         self.seen(1)
