@@ -186,7 +186,7 @@ def test_a_failure_says_nothing_of_the_inside(
     assert "request mine: RuntimeError" in caplog.text
     assert "in fail" in caplog.text  # where
     assert "DOE" not in caplog.text
-    assert client.app.state.service.admission.requests == 0
+    assert client.app.state.admission.requests == 0
 
 
 def test_an_answer_that_takes_too_long_is_given_up(

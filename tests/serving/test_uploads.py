@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
@@ -122,7 +124,7 @@ def test_without_a_declared_length_reading_stops_at_the_limit(served: Served) ->
     answered = client.portal.call(send)
     assert answered.status_code == 413
     assert sent <= 300_000
-    assert client.app.state.service.admission.bytes == 0
+    assert client.app.state.admission.bytes == 0
 
 
 def test_a_form_that_does_not_arrive_is_given_up(served: Served) -> None:
@@ -147,7 +149,7 @@ def test_a_form_that_does_not_arrive_is_given_up(served: Served) -> None:
 def held(served: Served) -> Iterator[TestClient]:
     """A service that has as many requests as it may."""
     client = served(queue=1)
-    with client.app.state.service.admission.place():
+    with client.app.state.admission.place():
         yield client
 
 
@@ -162,8 +164,42 @@ def test_beyond_the_queue_requests_are_refused_and_told_when_to_try_again(
 
 def test_all_requests_together_hold_bounded_bytes(served: Served, pictures: list[bytes], ask: Ask) -> None:
     client = served(bytes=1_000_000)
-    with client.app.state.service.admission.place() as other:
-        other.bytes, client.app.state.service.admission.bytes = 4_000_000, 4_000_000
+    with client.app.state.admission.place() as other:
+        other.bytes, client.app.state.admission.bytes = 4_000_000, 4_000_000
         assert ask(client, pictures[0]).status_code == 429
-    assert client.app.state.service.admission.bytes == 0
+    assert client.app.state.admission.bytes == 0
     assert ask(client, pictures[0]).status_code == 200
+
+
+def test_an_answer_that_is_not_taken_is_given_up(served: Served, pictures: list[bytes]) -> None:
+    client = served(seconds=0.5)
+    body, headers = encoded(pictures[:3])
+    taken: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        taken.append(message)
+        if message["type"] == "http.response.body":
+            await asyncio.sleep(30)
+
+    async def ask() -> None:
+        pairs = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+        scope = {"type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "headers": pairs,
+                 "query_string": b"look=true", "scheme": "http", "http_version": "1.1"}  # fmt: skip
+        await client.app(scope, receive, send)
+
+    started = time.monotonic()
+    client.portal.call(ask)
+    assert time.monotonic() - started < 20
+    assert taken[0]["status"] in (200, 503)  # of a machine that is busy
+    assert len(taken[1]["body"]) <= 256 * 1024
+    assert client.app.state.admission.requests == 0
+
+
+def test_large_answers_are_whole(client: TestClient, png: Callable[[np.ndarray], bytes], ask: Ask) -> None:
+    noise = png(np.random.default_rng(0).integers(0, 256, (700, 700)).astype(np.uint8))
+    answered = ask(client, noise, look="true")
+    assert len(answered.content) == int(answered.headers["content-length"]) > 3 * 256 * 1024
+    assert answered.json()["results"][0]["look"]["width"] == 700

@@ -28,17 +28,10 @@ _SAID = {404: "there is nothing at this path", 405: "this path has no such metho
 
 
 def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
-    """The service of a bundle. Raises CxrflowError if its files or settings are wrong."""
-    settings.check()
+    """The service of a bundle. Raises CxrflowError as ``Settings.check`` and ``about``."""
     metrics, said = Metrics(), about(predictor, settings)
-    service = Service(
-        settings,
-        predictor,
-        metrics,
-        Admission(settings.bounds, metrics),
-        Scorer(predictor, settings.bounds.of_worker, metrics),
-        said,
-    )
+    scorer = Scorer(predictor, settings.bounds.of_worker, metrics)
+    service = Service(settings, predictor, metrics, scorer, said)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,7 +46,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.state.service = service
+    app.state.service, app.state.admission = service, Admission(settings.bounds, metrics)
     app.include_router(rest.router)
     app.include_router(inference.router)
     app.mount("/static", StaticFiles(directory=rest.PAGE), name="static")
@@ -65,6 +58,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
         settings=settings,
         tokens=read_tokens(settings.tokens) if settings.tokens else None,
         requests=RequestLog(settings.requests) if settings.requests else None,
+        admission=app.state.admission,
         metrics=metrics,
         bundle=said.bundle,
     )

@@ -4,21 +4,24 @@ An ASGI middleware rather than several, because a request that is refused needs 
 one that is answered.
 """
 
+import asyncio
 import logging
 import re
 import secrets
 import time
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cxrflow.serving.admission import Admission, Place
 from cxrflow.serving.metrics import Metrics
 from cxrflow.serving.request_log import RequestLog
 from cxrflow.serving.settings import Settings
@@ -50,6 +53,9 @@ _PATHS = {
     "/v2/infer": re.compile("/v2/models/.*/infer", re.S),
     "/v2": re.compile("/v2(?:/.*)?", re.S),
 }
+_PREDICTIONS = ("/predict", "/v2/infer")
+#: Bytes that are given to the server at a time: what a slow client has not taken yet is held here, and counted.
+_PIECE = 256 * 1024
 _GONE = 499  # what nginx counts for a client that has closed the connection
 _FAILED = "the service failed; its log says where, under the id of this request"
 
@@ -61,11 +67,13 @@ class Asked:
     id      of the request: the client's X-Request-ID if it is sane, else made here
     who     the token's name, or the client's address
     images  what the log says of its images
+    place   of one for a prediction
     """
 
     id: str
     who: str
     images: list[dict[str, str | None]] = field(default_factory=list)
+    place: Place | None = None
 
 
 class Gate:
@@ -77,11 +85,12 @@ class Gate:
         settings: Settings,
         tokens: Tokens | None,
         requests: RequestLog | None,
+        admission: Admission,
         metrics: Metrics,
         bundle: str,
     ) -> None:
-        self._app, self._settings, self._tokens, self._metrics = app, settings, tokens, metrics
-        self._requests, self._bundle = requests, bundle
+        self._app, self._settings, self._tokens, self._requests = app, settings, tokens, requests
+        self._admission, self._metrics, self._bundle = admission, metrics, bundle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -92,13 +101,18 @@ class Gate:
         given, client = headers.get("x-request-id", ""), scope.get("client")
         asked = Asked(given if _ID.fullmatch(given) else secrets.token_hex(8), client[0] if client else "unknown")
         scope["asked"] = asked
+        loop, late = asyncio.get_running_loop(), 0.0
 
         async def stamped(message: Message) -> None:
-            nonlocal status
+            nonlocal status, late
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, late = message["status"], loop.time() + self._settings.bounds.seconds
                 MutableHeaders(scope=message).update({**_HEADERS, "X-Request-ID": asked.id})
-            await send(message)
+            try:
+                async with asyncio.timeout_at(late):
+                    await _in_pieces(message, send)
+            except TimeoutError:
+                raise ClientDisconnect from None
 
         async def logged(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -106,8 +120,13 @@ class Gate:
             await stamped(message)
 
         try:
-            refusal = self._refusal(scope["path"], headers, asked)
-            await (problem(scope, *refusal) if refusal else self._app)(scope, receive, logged)
+            with ExitStack() as held:
+                try:
+                    self._let_in(scope, headers, asked, held)
+                    answer: ASGIApp = self._app
+                except HTTPException as refused:
+                    answer = problem(scope, refused.status_code, refused.detail, refused.headers)
+                await answer(scope, receive, logged)
         except ClientDisconnect:
             status = status or _GONE
         except Exception as error:
@@ -124,21 +143,24 @@ class Gate:
             self._metrics.requests.labels(path, str(status)).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
 
-    def _refusal(self, path: str, headers: Headers, asked: Asked) -> tuple[int, str, dict[str, str]] | None:
-        """Status, sentence and headers for a request that is not let in."""
-        host = headers.get("host", "")
+    def _let_in(self, scope: Scope, headers: Headers, asked: Asked, held: ExitStack) -> None:
+        """Raise HTTPException for a request that is not let in. One for a prediction gets a place until it is answered.
+
+        held  gives the place back
+        """
+        path, host, origin = scope["path"], headers.get("host", ""), headers.get("origin")
         if self._settings.loopback and _name(host) not in (*_LOOPBACK, *self._settings.names):
-            return 421, "the service is not reached by this host name; start it with --allow-host NAME", {}
-        origin = headers.get("origin")
+            raise HTTPException(421, "the service is not reached by this host name; start it with --allow-host NAME")
         if origin is not None and not self._is_own(origin, host):
-            return 403, "the request comes from a page of another site, which may not use this service", {}
-        if self._tokens is None:
-            return None
-        name = self._tokens.name(headers.get("authorization"))
-        if name is None and not _OPEN.fullmatch(path):
-            return 401, "a token is needed: Authorization: Bearer TOKEN", {"WWW-Authenticate": 'Bearer realm="cxrflow"'}
-        asked.who = name or asked.who
-        return None
+            raise HTTPException(403, "the request comes from a page of another site, which may not use this service")
+        if self._tokens is not None:
+            name = self._tokens.name(headers.get("authorization"))
+            if name is None and not _OPEN.fullmatch(path):
+                challenge = {"WWW-Authenticate": 'Bearer realm="cxrflow"'}
+                raise HTTPException(401, "a token is needed: Authorization: Bearer TOKEN", challenge)
+            asked.who = name or asked.who
+        if scope["method"] == "POST" and path_of(path) in _PREDICTIONS:
+            asked.place = held.enter_context(self._admission.place())
 
     def _is_own(self, origin: str, host: str) -> bool:
         try:
@@ -158,6 +180,15 @@ class Gate:
                 bundle=self._bundle,
                 images=asked.images,
             )
+
+
+async def _in_pieces(message: Message, send: Send) -> None:
+    body = message.get("body", b"")
+    for start in range(0, len(body) - _PIECE, _PIECE):
+        await send({"type": message["type"], "body": body[start : start + _PIECE], "more_body": True})
+    if len(body) > _PIECE:
+        message = {**message, "body": body[(len(body) - 1) // _PIECE * _PIECE :]}
+    await send(message)
 
 
 def problem(scope: Scope, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

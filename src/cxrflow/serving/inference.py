@@ -21,7 +21,7 @@ from cxrflow.result import Result
 from cxrflow.serving.admission import answered_in_time
 from cxrflow.serving.request_log import logged
 from cxrflow.serving.scoring import of_tensors
-from cxrflow.serving.service import Service, service_of
+from cxrflow.serving.service import Service, asked_of, service_of
 from cxrflow.serving.tensors import (
     Failed,
     InferenceRequest,
@@ -138,26 +138,25 @@ async def infer(request: Request, name: Name, version: Version | None = None) ->
     _check(service, name, version)
     if "inference-header-content-length" in request.headers:
         raise wrong("tensors in binary are not taken; send their data as JSON (binary_data=False)")
-    bounds = service.settings.bounds
-    with service.admission.place() as place:
-        body = await read_body(request, place, bounds)
-        async with answered_in_time(bounds):
-            asked = await run_in_threadpool(_parsed, body)
-            kinds = _outputs(service)
-            wanted = _wanted(asked, [key for key, _, _ in kinds])
-            given = one_of_each(asked.inputs, _inputs(service, name), bounds.files)
-            if name == FILES:
-                results = await service.scorer.results(contents(given[0]), look=False)
-            else:
-                images = await run_in_threadpool(lambda: [pixels(each) for each in given])
-                files = [of_tensors(each) for each in zip(*images, strict=True)]
-                results = await service.scorer.results_of(files)
-    request.scope["asked"].images = logged(results)
+    (asked, place), bounds = asked_of(request), service.settings.bounds
+    body = await read_body(request, place, bounds)
+    async with answered_in_time(bounds):
+        wants = await run_in_threadpool(_parsed, body)
+        kinds = _outputs(service)
+        wanted = _wanted(wants, [key for key, _, _ in kinds])
+        given = one_of_each(wants.inputs, _inputs(service, name), bounds.files)
+        if name == FILES:
+            results = await service.scorer.results(contents(given[0]), look=False)
+        else:
+            images = await run_in_threadpool(lambda: [pixels(each) for each in given])
+            files = [of_tensors(each) for each in zip(*images, strict=True)]
+            results = await service.scorer.results_of(files)
+    asked.images = logged(results)
     for number, result in enumerate(results, 1):
         if result.left_out is not None:
             raise wrong(f"image {number} cannot be used: {result.left_out}")
     outputs = [_output(service, results, key, kind, more) for key, kind, more in kinds if key in wanted]
-    return InferenceResponse(model_name=name, model_version=_version(service), id=asked.id, outputs=outputs)
+    return InferenceResponse(model_name=name, model_version=_version(service), id=wants.id, outputs=outputs)
 
 
 def _parsed(body: bytes) -> InferenceRequest:

@@ -21,7 +21,7 @@ from cxrflow.serving.admission import answered_in_time
 from cxrflow.serving.answers import About, Answers, Problem, answer
 from cxrflow.serving.request_log import logged
 from cxrflow.serving.samples import jobs, sample
-from cxrflow.serving.service import Service, service_of
+from cxrflow.serving.service import Service, asked_of, service_of
 from cxrflow.serving.uploads import FIELD, read_files
 from cxrflow.serving.work import Pictures, dicom_files, draw_look
 
@@ -142,19 +142,19 @@ async def predict(
     wanted = [kind for kind in KINDS if kind in kinds.split(",")]
     if as_dicom:
         _check_dicom()
-    with service.admission.place() as place:
-        contents = await read_files(request, place, service.settings.bounds)
-        if as_dicom and (number := next((n for n, each in enumerate(contents, 1) if not is_dicom(each)), None)):
-            raise HTTPException(415, f"file {number} is no DICOM file, so its result cannot be one; ask for JSON")
-        async with answered_in_time(service.settings.bounds):
-            results = await service.scorer.results(contents, look if not as_dicom else wanted != ["sr"])
-            request.scope["asked"].images = logged(results)
-            if as_dicom:
-                return await _as_dicom(service, contents, results, wanted)
-            pictures = await _pictures(service, contents, results) if look else [None] * len(results)
-        bundle = service.predictor.bundle
-        answers = [answer(result, bundle, drawn) for result, drawn in zip(results, pictures, strict=True)]
-        body = Answers(request=request.scope["asked"].id, results=answers).model_dump_json()
+    asked, place = asked_of(request)
+    contents = await read_files(request, place, service.settings.bounds)
+    if as_dicom and (number := next((n for n, each in enumerate(contents, 1) if not is_dicom(each)), None)):
+        raise HTTPException(415, f"file {number} is no DICOM file, so its result cannot be one; ask for JSON")
+    async with answered_in_time(service.settings.bounds):
+        results = await service.scorer.results(contents, look if not as_dicom else wanted != ["sr"])
+        asked.images = logged(results)
+        if as_dicom:
+            return await _as_dicom(service, contents, results, wanted)
+        pictures = await _pictures(service, contents, results) if look else [None] * len(results)
+    bundle = service.predictor.bundle
+    answers = [answer(result, bundle, drawn) for result, drawn in zip(results, pictures, strict=True)]
+    body = Answers(request=asked.id, results=answers).model_dump_json()
     none = all(result.left_out is not None for result in results)
     return Response(body, 422 if none else 200, media_type="application/json")
 

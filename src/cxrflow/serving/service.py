@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from cxrflow.predictor import Predictor
-from cxrflow.serving.admission import Admission
+from cxrflow.serving.admission import Place
 from cxrflow.serving.answers import About
+from cxrflow.serving.gate import Asked
 from cxrflow.serving.metrics import Metrics
 from cxrflow.serving.scoring import Scorer
 from cxrflow.serving.settings import Settings
@@ -21,7 +22,6 @@ class Service:
     settings: Settings
     predictor: Predictor
     metrics: Metrics
-    admission: Admission
     scorer: Scorer
     about: About
 
@@ -33,6 +33,13 @@ class Service:
             yield
         finally:
             self.scorer.stop()
+
+
+def asked_of(request: Request) -> tuple[Asked, Place]:
+    """What the gate knows of a request for a prediction, and its place."""
+    asked: Asked = request.scope["asked"]
+    assert asked.place  # noqa: S101
+    return asked, asked.place
 
 
 def service_of(request: Request) -> Service:

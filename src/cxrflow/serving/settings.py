@@ -7,6 +7,8 @@ from typing import NamedTuple
 from cxrflow.engines import LIMITS
 from cxrflow.errors import CxrflowError
 from cxrflow.reading.pixels import LARGEST_IMAGE
+from cxrflow.serving.request_log import RequestLog
+from cxrflow.serving.tokens import read_tokens
 from cxrflow.workers import Limits
 
 #: The bodies of all requests together take at most so many times what one may.
@@ -70,7 +72,11 @@ class Settings(NamedTuple):
             return False
 
     def check(self) -> None:
-        """Raise CxrflowError if a limit is not positive."""
+        """Raise CxrflowError if a limit is not positive, the tokens cannot be read, or the log cannot be written."""
         for name, value in self.bounds._asdict().items():
             if not value > 0:
                 raise CxrflowError(f"serve: {name} is {value:g}; it must be positive.")
+        if self.tokens:
+            read_tokens(self.tokens)
+        if self.requests:
+            RequestLog(self.requests)
