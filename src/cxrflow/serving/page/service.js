@@ -35,7 +35,7 @@ async function ask(path, options = {}) {
     }
     if (response.status !== 401) return response;
     if (token === used) token = await askForToken(used !== null);
-    if (token === null) throw new Refused("The server asks for a token, and none was given.", 401);
+    if (token === null) throw new Refused("The server asks for a token, and none was given; reload the page to try again.", 401);
   }
 }
 
