@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_many_files_are_predicted(tmp_path: Path) -> None:
     assert scored == 5
     assert seconds > 0
     assert memory > 100  # MiB, with PyTorch
+
+
+def test_studies_go_through_a_dicom_node(tmp_path: Path) -> None:
+    if not shutil.which("dcmdump"):
+        pytest.skip("dcmtk is not installed")
+    printed = run("node.py", "--studies", "3", "--kills", "0", "--minutes", "3", cwd=tmp_path)
+    assert "| 3 | 3 | 0 | 3 | 0 |" in printed
 
 
 def test_training_is_compared_with_a_fixed_tensor(
