@@ -27,7 +27,7 @@ import pydicom
 from bad_inputs.state import write_bundle
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
-from tables import table, track
+from tables import table
 
 from cxrflow.synthetic.drawing import draw
 from cxrflow.synthetic.layouts import plan
@@ -149,10 +149,11 @@ class Run:
 
     def studies(self) -> set[str]:
         """The StudyInstanceUIDs that the destination holds."""
-        return {
-            str(pydicom.dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
-            for path in self.received.iterdir()
-        }
+        found = set()
+        for path in self.received.iterdir():
+            with suppress(Exception):  # being written
+                found.add(str(pydicom.dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID))
+        return found
 
 
 def main() -> None:
@@ -175,7 +176,7 @@ def main() -> None:
         started, end = time.monotonic(), time.monotonic() + 60 * asked.minutes
         waiting, acknowledged = list(uids), set[str]()
         try:
-            for _ in track(iter(lambda: bool(waiting) and time.monotonic() < end, False), "sending"):
+            while waiting and time.monotonic() < end:
                 sent = run.send(waiting[:_AT_ONCE])
                 acknowledged |= {uids[path] for path in sent}
                 if len(sent) < len(waiting[:_AT_ONCE]):
@@ -190,7 +191,7 @@ def main() -> None:
             received = run.studies()
             objects = len(list(run.received.iterdir()))
             time.sleep(1)
-            left = len([path for path in run.spool.rglob("*.dcm")])
+            left = len(list(run.spool.rglob("*.dcm")))
         finally:
             run.over.set()
             for thread in threads:

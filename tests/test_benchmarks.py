@@ -70,6 +70,13 @@ def test_the_service_is_put_under_load(tmp_path: Path) -> None:
     assert all(float(row[1]) > 100 for row in memory)  # MiB, with PyTorch
 
 
+def test_studies_go_through_a_dicom_node(tmp_path: Path) -> None:
+    if not shutil.which("dcmdump"):
+        pytest.skip("dcmtk is not installed")
+    printed = run("node.py", "--studies", "3", "--kills", "0", "--minutes", "3", cwd=tmp_path)
+    assert "| 3 | 3 | 0 | 3 | 0 |" in printed
+
+
 def test_training_is_compared_with_a_fixed_tensor(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

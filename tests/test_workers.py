@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from cxrflow.engines import Limits, LocalEngine, Lost, cores
@@ -28,6 +29,8 @@ def misbehave(what: str) -> str | int:
         return len(bytearray(700_000_000))
     elif what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "stopped":
+        os.kill(os.getpid(), signal.SIGTERM)
     elif what == "killed once" and not Path("killed once").exists():
         Path("killed once").touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -62,6 +65,11 @@ def test_a_worker_that_another_killed_works_on(tmp_path: Path, monkeypatch) -> N
     os.kill(int(idle), signal.SIGKILL)
     assert worker.run(pickled(misbehave), ["a"], LIMITS) == ["a"]
     worker.kill()
+
+
+def test_the_stop_of_a_service_takes_no_file_from_a_worker() -> None:
+    """systemd sends SIGTERM to every process of a service; what its workers then lost would count as unreadable."""
+    assert Worker().run(cloudpickle.dumps(misbehave), ["stopped"], LIMITS) == ["stopped"]
 
 
 def test_a_worker_that_keeps_memory_is_replaced() -> None:

@@ -170,7 +170,8 @@ def worker_of_thread() -> Worker:
 def serve(descriptor: int) -> None:
     """The work of a worker process: results of what comes through the pipe, until the other end is closed."""
     pipe = Connection(descriptor)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; its workers end with it
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C, or the stop of a service, is the parent's
+        signal.signal(number, signal.SIG_IGN)  # its workers end with it; until then, none of their files is lost
     _die_with_parent()
     import cv2
     import onnxruntime  # noqa: F401  before the memory is measured

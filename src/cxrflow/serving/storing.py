@@ -38,6 +38,11 @@ SOP_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture
     "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word Secondary Capture
 )
+#: SOP classes of cxrflow's own results, beside Secondary Capture: an archive that forwards everything sends them back.
+_RESULTS = (
+    "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
+    "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+)
 #: Largest image that is accepted (bytes); it is held in memory while it arrives.
 LARGEST = 128 * 1024**2
 #: Associations at a time.
@@ -50,7 +55,7 @@ _PATIENCE = 60
 _HEAD = 1024**2
 #: Archives file by the characters of a UID, also if PS3.5, 9.1, would not have it so (0 before another digit).
 _UID = re.compile(r"[0-9.]{1,64}")
-#: Manufacturer of cxrflow's own objects, which an archive that forwards everything sends back.
+#: Manufacturer of cxrflow's own objects.
 MANUFACTURER = "cxrflow"
 _STUDY = Tag("StudyInstanceUID")
 #: Answers to C-STORE (PS3.4, B.2.3).
@@ -82,7 +87,7 @@ def listen(listening: Listening, spool: Spool) -> tuple[AE, int]:
     entity.maximum_associations, entity.maximum_pdu_size = ASSOCIATIONS, _PDU
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _PATIENCE
     entity.add_supported_context(Verification)
-    for sop_class in SOP_CLASSES:
+    for sop_class in (*SOP_CLASSES, *_RESULTS):
         entity.add_supported_context(sop_class, transfer_syntaxes())
     handlers: list[evt.EventHandlerType] = [
         (evt.EVT_CONN_OPEN, _limit_pdus),
@@ -165,6 +170,9 @@ def _status(event: evt.Event, spool: Spool) -> int:
     study = digest_of(study_uid)[:SHOWN]
     if text(header, "Manufacturer") == MANUFACTURER.upper():
         LOG.info("study %s: a result of cxrflow came back, and is not scored", study)
+    elif text(header, "SOPClassUID") in _RESULTS:
+        LOG.warning("study %s: an object was refused: it is no image", study)
+        return NOT_OF_THE_CLASS
     elif not spool.accept(study_uid, [begin, stream.getbuffer()]):
         LOG.info("study %s: an image came again", study)
     return SUCCESS

@@ -123,7 +123,11 @@ def test_hostile_headers_are_refused_or_kept_but_stop_nothing(spool, listening, 
 
 def test_our_own_results_are_acknowledged_and_dropped(spool, listening, store, radiograph, caplog) -> None:
     port = listening(spool)
+    report = "1.2.840.10008.5.1.4.1.1.88.34"
     assert ACKNOWLEDGED in store(port, radiograph(1, Manufacturer="cxrflow"))
+    assert ACKNOWLEDGED in store(port, radiograph(1, Manufacturer="cxrflow", SOPClassUID=report), options=["-R"])
+    assert held(spool) == []
+    assert ACKNOWLEDGED not in store(port, radiograph(1, Manufacturer="another", SOPClassUID=report), options=["-R"])
     assert held(spool) == []
     assert "a result of cxrflow came back" in caplog.text
 
