@@ -74,6 +74,7 @@ MEASURED = {
     "bad-input": Measurement("benchmarks/bad_input.py", 1, whole=True),
     "bit-depth": Measurement(f"benchmarks/bit_depth.py {_SOURCES}", 1),
     "coverage": Measurement("benchmarks/coverage.py", 3),
+    "far": Measurement(f"benchmarks/far.py {_SOURCES}", 15),
     "frontal": Measurement(f"benchmarks/frontal.py {_SOURCES}", 4),
     "fuzz": Measurement("benchmarks/fuzz.py --minutes 60", 35),
     "images": Measurement(f"benchmarks/images.py {_SOURCES}", 6),

@@ -31,6 +31,7 @@ from cxrflow.bundle_files import (
 )
 from cxrflow.bundle_networks import read_bundle
 from cxrflow.errors import CxrflowError
+from cxrflow.far import LENGTH, Far
 from cxrflow.models import MODELS
 from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.params import Params
@@ -64,6 +65,13 @@ def written(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Pa
         digests={},
         thresholds={"specificity": OperatingPoint(wanted=0.98, threshold=0.5, sensitivity=0.9, specificity=0.98)},
         prediction_sets=PredictionSets(coverage=0.9, least=dict(zip(task.order, (0.1, 0.2, 0.3), strict=True))),
+        far=Far(
+            share=0.02,
+            mean=(0.0,) * LENGTH,
+            whiten=((1.0,) * LENGTH,) * LENGTH,
+            distances=(1.0, 2.0, 3.0),
+            weights=(0.25,) * 3,
+        ),
     )
     used = {
         "split": ["train", "val"],
@@ -123,6 +131,12 @@ def read_description_digest(folder: Path) -> str:
         (THRESHOLDS, "thresholds.specificity.sensitivity", 2), (THRESHOLDS, "thresholds.specificity.wanted", 0),
         (THRESHOLDS, "thresholds", {"=cmd": None}), (THRESHOLDS, "prediction_sets.least.covid", NAN),
         (THRESHOLDS, "prediction_sets.least.other", 0.5), (THRESHOLDS, "prediction_sets.least", {}),
+        *((THRESHOLDS, f"far.{key}", value) for key, value in (
+            ("share", NAN), ("share", 2), ("mean", [0.0]), ("mean", [INF] * LENGTH), ("whiten", [[1.0]] * LENGTH),
+            ("whiten", "no"), ("distances", [3.0, 2.0, 1.0]), ("distances", [NAN] * 3), ("weights", [0.9] * 3),
+            ("weights", [0.1]), ("more", 1),
+        )),
+        (THRESHOLDS, "far", []), (THRESHOLDS, "far", {"share": 0.02}),
         (THRESHOLDS, "prediction_sets.coverage", 7), (THRESHOLDS, "temperature", 1), (THRESHOLDS, "weights", "ab" * 32),
     ],
 )  # fmt: skip
@@ -238,13 +252,18 @@ def places(values: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [at, *(place for key, value in inner for place in places(value, (*at, key)))]
 
 
+def some_places(values: Any) -> list[tuple[Any, ...]]:
+    """All but the whole; of the many numbers of a list only the first two."""
+    return [place for place in places(values)[1:] if all(not isinstance(key, int) or key < 2 for key in place)]
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_changed_description_is_read_or_one_sentence(folder: Path, written: Path, data: st.DataObject) -> None:
     """Also where it is read: what is chosen by it is finite and of the task."""
     for file in (DESCRIPTION, THRESHOLDS):
         values = json.loads((written / file).read_text())
-        for place in data.draw(st.lists(st.sampled_from(places(values)[1:]), max_size=2)):
+        for place in data.draw(st.lists(st.sampled_from(some_places(values)), max_size=2)):
             holder = values
             with suppress(LookupError, TypeError):  # another change has replaced what held it
                 for key in place[:-1]:
@@ -261,6 +280,7 @@ def test_any_changed_description_is_read_or_one_sentence(folder: Path, written: 
     else:
         said = bundle.name
         assert all(np.isfinite([each.mean, each.std, each.temperature]).all() for each in bundle.networks)
+        assert bundle.far is None or 0 <= bundle.far.as_far(np.zeros((32, 32), np.uint8)) <= 1
         sets = bundle.prediction_sets
         assert sets is None or set(sets.least or sets.left_out) == set(bundle.task.order)
     assert said.isprintable()

@@ -54,7 +54,7 @@ class Far(BaseModel):
         if any(len(row) != LENGTH for row in self.whiten):
             raise ValueError(f"whiten must have rows of {LENGTH} numbers")
         if len(self.distances) != len(self.weights) or list(self.distances) != sorted(self.distances):
-            raise ValueError("distances must ascend, each with its weight")
+            raise ValueError("distances must ascend, and weights be as many")
         if not 0 < sum(self.weights) < 1:
             raise ValueError("weights must add up to less than 1")
         return self

@@ -98,6 +98,8 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
         if out.exists() and any(file.left_out is None and out.samefile(file.path) for file in files):
             raise CxrflowError(f"{name_text(out)} is one of the images; name another file.")
     predictor = _opened(bundle, member)
+    if predictor.bundle.far is None:
+        remark(f"{name_text(bundle)}: does not say what is far from its training images; none is flagged as that")
     states = [state_of(file) for file in files]
     with ExitStack() as stack:
         for out in outputs.files:
@@ -184,12 +186,10 @@ def explain_file(bundle: Path, image: Path, out: Path) -> tuple[Result, list[str
 
 
 def _opened(bundle: Path, member: int | None = None) -> Predictor:
-    """The bundle, and a remark on what it cannot say."""
+    """The bundle, and a remark if its list of training images is absent."""
     predictor = Predictor(bundle, member)
     if predictor.trained_on is None:
         remark(f"{name_text(bundle)}: {TRAINED_ON} is absent; images that were used to train it are not recognised")
-    if predictor.bundle.far is None:
-        remark(f"{name_text(bundle)}: does not say what is far from its training images; none is flagged as that")
     return predictor
 
 

@@ -23,6 +23,7 @@ from cxrflow.task import Task
 from cxrflow.text import name_of
 
 LEAST = {"clear": 1.0, "air": 0.0}
+DECIDED = ("prediction", "frontal", "as_far", "flag", "note", "left_out")
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_what_is_no_frontal_radiograph_is_flagged_and_inverted_ones_are_turned(
     counts = predict_files(bundle_of(task), [folder], Outputs(folder / "out.csv", paths=True))
     assert str(counts) == "3 images scored, 2 of them flagged, 1 left out"
     table = pd.read_csv(folder / "out.csv")
-    assert table.columns.tolist() == ["image", "path", *task.order, "prediction", "frontal", "flag", "note", "left_out"]
+    assert table.columns.tolist() == ["image", "path", *task.order, *DECIDED]
     flags = [None, "was stored inverted and has been corrected", "does not look like a frontal chest radiograph", None]
     assert table.flag.fillna("").tolist() == [flag or "" for flag in flags]
     assert (table.frontal >= FLAG).tolist() == [True, True, False, False]
@@ -77,7 +78,7 @@ def test_the_table_is_written_as_pandas_writes_it(
     text = f"sha256:{hashlib.sha256(b'text').hexdigest()}"
     table = pd.DataFrame([*rows, {"image": text, "path": str(paths[3])}])
     table["prediction_set"] = ["clear bacterial"] * 3 + [None]
-    table = table.join(written[["frontal", "flag", "note", "left_out"]])
+    table = table.join(written[["frontal", "as_far", "flag", "note", "left_out"]])
     expected = table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode()
     assert (folder / "out.csv").read_bytes() == expected
     monkeypatch.setattr(predicting, "BATCH", 2)
@@ -192,11 +193,12 @@ def test_one_image_is_explained_in_words_and_as_a_picture(
     command = [sys.executable, "-m", "cxrflow.cli", "explain", "--bundle", bundle]
     done = subprocess.run([*command, 'b, "inverted".png'], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    first, probabilities, held, point, purpose, picture = done.stdout.splitlines()
+    first, probabilities, held, point, far, purpose, picture = done.stdout.splitlines()
     assert first == "Warning: the image was stored inverted and has been corrected."
     assert probabilities.startswith("Probabilities: ")
     assert held == "Cannot be ruled out (right for 90% of new patients): pneumothorax."
     assert point == "pneumothorax positive at the threshold 0.00, chosen for a specificity of 0.9."
+    assert far == "How far the image is from the training images is unknown: the bundle does not say."
     assert "not for diagnosis" in purpose
     assert picture.startswith(f"{folder / 'heat.png'}: the heat for ")
     assert Image.open(folder / "heat.png").size == Image.open(folder / "a.png").size

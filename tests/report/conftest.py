@@ -77,6 +77,7 @@ def metrics(task: Task) -> dict[str, object]:
             "wanted": 0.9, "least": dict.fromkeys(task.order, 0.25), "mean_size": 1.5, "single": next(figures),
             "empty": next(figures), "coverage": {name: next(figures) for name in ("all", *task.order)},
         },
+        "far": {"share": 0.02, "all": next(figures), "by_source": {name: next(figures) for name in SOURCES}},
         "by_collection": {SOURCES[0]: part, SOURCES[1]: others},
         "by_view": {"PA": part}, "by_sex": {"F": part}, "by_age": {}, "by_day": {"day 0 to 3": part},
         "slices": {
