@@ -79,6 +79,7 @@ MEASURED = {
     "images": Measurement(f"benchmarks/images.py {_SOURCES}", 6),
     "intervals": Measurement("benchmarks/intervals.py 1000", 1),
     "leaks": _study("leaks", 60),
+    "letters": Measurement(f"benchmarks/letters.py {_SOURCES}", 6),
     "lungs": Measurement(f"benchmarks/lungs.py {_SOURCES}", 1),
     "many-images": Measurement(f"benchmarks/scale.py {_SOURCES}", 8),
     "many-rows": Measurement("benchmarks/rows.py 20000 1000000 10000000", 45, whole=True),
