@@ -5,6 +5,7 @@ post-processing (differentiable binarisation: Liao et al., AAAI 2020); ONNX Runt
 downloaded or logged. The extra ``text`` installs it. docs/burned-in-text.md says how well it finds text.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -44,6 +45,17 @@ class Place(NamedTuple):
     width: int
     height: int
     score: float
+
+
+def as_shares(places: Sequence[Place], shape: tuple[int, ...]) -> str:
+    """Places as the cell of a table: ``left,top,width,height`` in shares of the image's width and height, joined by
+    ``;``; empty if there are none.
+
+    shape  height and width of the image
+    """
+    height, width = shape
+    sides = ((p.left / width, p.top / height, p.width / width, p.height / height) for p in places)
+    return ";".join(",".join(f"{share:.5f}" for share in each) for each in sides)
 
 
 def check_installed(asked: str) -> None:
