@@ -111,7 +111,7 @@ class Predictor:
     def _answer(self, file: PreparedFile, by_fold: NDArray[np.float64], look: bool) -> dict[str, Any]:
         """Fields of ``Result``."""
         if not np.isfinite(by_fold).all():
-            return {"left_out": NO_NUMBER, "frontal": None, "flags": (), "note": None}
+            return {"left_out": NO_NUMBER, "frontal": None, "text_places": None, "flags": (), "note": None}
         fields = decided(self.bundle, by_fold)
         if look:
             try:

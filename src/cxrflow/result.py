@@ -13,6 +13,7 @@ from cxrflow.bundle import Bundle
 from cxrflow.images.file import LeftOutFile, PreparedFile
 from cxrflow.images.steps import Window, kept_by_shrink
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
+from cxrflow.reading.letters import has_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,8 @@ class Result(BaseModel):
     positive_at     for each operating point, whether the image is positive there
     prediction_set  the classes that cannot be ruled out; None if the bundle has no prediction sets
     frontal         score in [0, 1] for a frontal chest radiograph
-    flags           warnings in words: does not look like a frontal radiograph; was stored inverted
+    text_places     number of places with text burned into the picture; None if it was not looked for
+    flags           warnings in words: does not look like a frontal radiograph; was stored inverted; has text burned in
     note            what the file's header declares and reading did not apply
     left_out        why there is no answer; else None
     bundle          SHA-256 of the bundle's description, which holds those of its weights and thresholds; of one of
@@ -82,6 +84,7 @@ class Result(BaseModel):
     positive_at: dict[str, bool] = {}
     prediction_set: tuple[str, ...] | None = None
     frontal: float | None = None
+    text_places: int | None = None
     flags: tuple[str, ...] = ()
     note: str | None = None
     left_out: str | None = None
@@ -123,9 +126,19 @@ def described(number: int, path: str, file: PreparedFile | LeftOutFile) -> dict[
         "path": path,
         **(file.identity._asdict() if file.identity else {}),
         "frontal": file.frontal,
-        "flags": (*([NOT_FRONTAL] if file.frontal < FLAG else []), *([TURNED] if file.turned else [])),
+        "text_places": file.text_places,
+        "flags": tuple(_flags(file)),
         "note": file.note,
     }
+
+
+def _flags(file: PreparedFile) -> Iterator[str]:
+    if file.frontal < FLAG:
+        yield NOT_FRONTAL
+    if file.turned:
+        yield TURNED
+    if file.text_places:
+        yield has_text(file.text_places)
 
 
 def on_original(picture: NDArray[Any], window: Window, shape: tuple[int, int]) -> NDArray[Any]:

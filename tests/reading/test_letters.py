@@ -15,7 +15,7 @@ from cxrflow.reading.letters import LARGEST, PLACE, check_installed, find_text
 
 needs_extra = pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="the extra text is not installed")
 #: Corner, as left and bottom edge of the first letter in shares of the side, and the word there.
-WRITTEN = [((0.1, 0.1), "PORTABLE"), ((0.55, 0.12), "DOE JANE"), ((0.12, 0.95), "14:35")]
+WRITTEN = [((0.3, 0.5), "PORTABLE"), ((0.55, 0.12), "DOE JANE"), ((0.12, 0.95), "14:35")]
 
 
 def lettered(grey: np.ndarray, at: tuple[float, float], word: str) -> tuple[np.ndarray, tuple[int, int, int, int]]:

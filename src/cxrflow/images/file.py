@@ -18,6 +18,7 @@ from cxrflow.params import Images
 from cxrflow.reading import Identity, Reading, read, read_content, read_radiograph
 from cxrflow.reading.frontal import turn
 from cxrflow.reading.guard import checked, guarded
+from cxrflow.reading.letters import find_text
 
 #: A radiograph: a file, the content of one, or a grey picture, uint8 or uint16 (height, width), air dark.
 Source = Path | bytes | np.ndarray
@@ -29,6 +30,7 @@ class PreparedFile(NamedTuple):
     views     one for each of several image steps
     frontal, turned, shape, note, identity  as in ``reading.Reading``
     sha256    of the file's content, or of an array's shape, dtype and pixels, hexadecimal
+    text_places  number of places with text burned in (reading/letters.py); None if it was not looked for
     """
 
     views: tuple[Prepared, ...]
@@ -38,6 +40,7 @@ class PreparedFile(NamedTuple):
     note: str | None
     identity: Identity | None
     sha256: str
+    text_places: int | None = None
 
     @property
     def images(self) -> tuple[np.ndarray, ...]:
@@ -63,8 +66,11 @@ def prepare_source(steps: Sequence[Images], source: Source) -> PreparedFile:
     return prepared
 
 
-def try_source(steps: Sequence[Images], source: Source) -> PreparedFile | LeftOutFile:
-    """As ``prepare_source``, but returns the reason why a radiograph is left out."""
+def try_source(steps: Sequence[Images], source: Source, burned_in_text: bool = False) -> PreparedFile | LeftOutFile:
+    """As ``prepare_source``, but returns the reason why a radiograph is left out.
+
+    burned_in_text  whether to look for text burned into it, which needs the extra ``text``
+    """
     sha256 = None
     try:
         content = read_content(source) if isinstance(source, Path) else source
@@ -78,6 +84,7 @@ def try_source(steps: Sequence[Images], source: Source) -> PreparedFile | LeftOu
             reading.note,
             reading.identity,
             sha256,
+            len(find_text(reading.grey)) if burned_in_text else None,
         )
     except LeftOut as reason:
         return LeftOutFile(str(reason), sha256)

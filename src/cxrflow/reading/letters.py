@@ -7,7 +7,6 @@ downloaded or logged. The extra ``text`` installs it. docs/burned-in-text.md say
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,6 +46,11 @@ class Place(NamedTuple):
     score: float
 
 
+def has_text(places: int) -> str:
+    """Text of the flag of an image with so many places, at least 1."""
+    return f"has text burned into the picture ({places} place{'' if places == 1 else 's'})"
+
+
 def as_shares(places: Sequence[Place], shape: tuple[int, ...]) -> str:
     """Places as the cell of a table: ``left,top,width,height`` in shares of the image's width and height, joined by
     ``;``; empty if there are none.
@@ -71,6 +75,8 @@ def check_installed(asked: str) -> None:
 
 def detector() -> str:
     """Name of the detector's version and settings; results that are kept are of one detector."""
+    from importlib.metadata import version
+
     return f"rapidocr {version('rapidocr')} {SIDE} {PLACE} {LARGEST}"
 
 
