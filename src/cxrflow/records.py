@@ -118,6 +118,11 @@ def boxes_of(cell: str | None) -> list[Box]:
     return [Box(finding, *map(float, shares.split(","))) for finding, shares in parts]
 
 
+def places_of(cell: str | None) -> list[tuple[float, float, float, float]]:
+    """The places in a cell of ``text_boxes``: left, top, width and height, shares of the image."""
+    return [tuple(map(float, place.split(","))) for place in (cell or "").split(";") if place]  # type: ignore[misc]
+
+
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a table of COLUMNS; text has dtype ``object``, None if unknown."""
     records = list(records)
