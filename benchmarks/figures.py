@@ -80,6 +80,7 @@ MEASURED = {
     "images": Measurement(f"benchmarks/images.py {_SOURCES}", 6),
     "intervals": Measurement("benchmarks/intervals.py 1000", 1),
     "leaks": _study("leaks", 60),
+    "letters": Measurement(f"benchmarks/letters.py {_SOURCES}", 6),
     "load": Measurement("benchmarks/load.py", 10, whole=True),
     "lungs": Measurement(f"benchmarks/lungs.py {_SOURCES}", 1),
     "many-images": Measurement(f"benchmarks/scale.py {_SOURCES}", 8),

@@ -108,7 +108,14 @@ class Metadata(_Section):
 
     paediatric: Literal["leave_out", "train", "keep"]
     files: Literal["required", "ignored"]
+    burned_in_text: StrictBool = False
     split: Split
+
+    @model_validator(mode="after")
+    def _text_needs_files(self) -> "Metadata":
+        if self.burned_in_text and self.files == "ignored":
+            raise ValueError("burned_in_text looks into the image files; set files to required")
+        return self
 
 
 class Images(_Section):

@@ -25,6 +25,7 @@ from cxrflow.outputs.tables import csv_table, json_lines
 from cxrflow.outputs.words import in_words
 from cxrflow.predictor import BATCH, Predictor, batches
 from cxrflow.reading import EXTENSIONS
+from cxrflow.reading.letters import check_installed, detector
 from cxrflow.result import Result
 from cxrflow.running import only_run
 from cxrflow.terminal import remark, track
@@ -84,9 +85,12 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
     all, pictures as they are made. An interrupted prediction resumes if bundle, outputs and program are the same, up to
     the first file that is not as it was.
     Raises CxrflowError if an output cannot be written or is among the files asked about, another prediction writes it,
-    a path does not exist, or no image is found, and as ``Predictor`` does.
+    a path does not exist, no image is found, or the extra ``text`` is wanted and not installed, and as ``Predictor``
+    does.
     """
     paths = list(expanded(paths))
+    if outputs.text:
+        check_installed("--burned-in-text")
     check_places(outputs, paths)
     search = Search()
     files = list(search.images(paths))
@@ -112,7 +116,7 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
             changed = f"; {discarded:,} others are scored again, because files or options changed" if discarded else ""
             remark(f"{done:,} of {len(files):,} files are scored already{changed}")
         failures = _score(predictor, list(zip(files, states, strict=True))[done:], done + 1, outputs, journal)
-        write_whole(outputs.table, csv_table(predictor.bundle, journal.results(), outputs.paths))
+        write_whole(outputs.table, csv_table(predictor.bundle, journal.results(), outputs.paths, outputs.text))
         if outputs.lines:
             write_whole(outputs.lines, json_lines(journal.results(), outputs.paths))
         if outputs.fhir:
@@ -142,7 +146,7 @@ def _score(
     files  each with its state
     first  number of the first one
     """
-    prepared = _prepared(predictor, [file for file, _ in files], outputs.paths)
+    prepared = _prepared(predictor, [file for file, _ in files], outputs.paths, outputs.text)
     results = predictor.results_of(prepared, outputs.look, first)
     undrawn = unfiled = no_dicom = 0
     for several in batches(zip(files, track(results, "predicting", total=len(files)), strict=True), BATCH):
@@ -196,16 +200,17 @@ def _opened(bundle: Path, member: int | None = None) -> Predictor:
 def _key(predictor: Predictor, outputs: Outputs) -> str:
     folders = [folder and str(folder.absolute()) for folder in (outputs.heatmaps, outputs.dicom)]
     code = code_digest(Path(cxrflow.__file__).parent, _CODE)
-    return digest([predictor.bundle.model_dump(mode="json"), folders, outputs.kinds, outputs.paths, code])
+    looks = detector() if outputs.text else None
+    return digest([predictor.bundle.model_dump(mode="json"), folders, outputs.kinds, outputs.paths, looks, code])
 
 
 def _prepared(
-    predictor: Predictor, files: Sequence[Found], paths: bool
+    predictor: Predictor, files: Sequence[Found], paths: bool, text: bool = False
 ) -> Iterator[tuple[str, PreparedFile | LeftOutFile]]:
     """Each file's path as name text, empty unless ``paths``, and its radiograph prepared or the reason why it is left
     out."""
     to_read = [file.path.absolute() for file in files if file.left_out is None]  # workers have another working folder
-    results = LocalEngine().map(partial(try_source, predictor.bundle.steps), to_read)
+    results = LocalEngine().map(partial(try_source, predictor.bundle.steps, burned_in_text=text), to_read)
     for file in files:
         name = name_text(file.path) if paths else ""
         if file.left_out is not None:

@@ -142,7 +142,8 @@ class Predictor:
     def _answer(self, file: PreparedFile, by_fold: NDArray[np.float64], look: bool) -> dict[str, Any]:
         """Fields of ``Result``."""
         if not np.isfinite(by_fold).all():
-            return {"left_out": NO_NUMBER, "frontal": None, "as_far": None, "flags": (), "note": None}
+            unsaid = dict.fromkeys(("frontal", "as_far", "text_places", "note"))
+            return {"left_out": NO_NUMBER, "flags": (), **unsaid}
         fields = decided(self.bundle, by_fold)
         if look:
             try:

@@ -81,14 +81,28 @@ class Record:
 #: frontal       score in [0, 1] for a frontal chest radiograph (reading/frontal.py); NaN if no file was read
 #: turned        True if the file stores the image inverted, with bright air; reading corrects this
 #: note          what the file's header declares and reading did not apply, or None
+#: text_places   number of places with text burned in (reading/letters.py); NaN if it was not looked for
+#: text_boxes    these places: ``left,top,width,height`` in shares of the image, joined by ``;``; None if there are none
 #: group_id      name of the group: one patient's images, their duplicates, and the patients that these link
 #: split         side of the split, one of SPLITS; None if the row is left out
-ADDED = ("label", "content_hash", "near_hash", "frontal", "turned", "note", "group_id", "split")
+ADDED = (
+    "label",
+    "content_hash",
+    "near_hash",
+    "frontal",
+    "turned",
+    "note",
+    "text_places",
+    "text_boxes",
+    "group_id",
+    "split",
+)
 COLUMNS = (*(f.name for f in fields(Record)), *ADDED)
 FINDINGS_JOINT = ";"
-_BOX = r"[^:;\0]+:(?:[01]\.\d{5},){3}[01]\.\d{5}"
+_PLACE = r"(?:[01]\.\d{5},){3}[01]\.\d{5}"
+_BOX = rf"[^:;\0]+:{_PLACE}"
 _GIVEN = ("image_id", "source", "path")
-_NUMBERS = ("age", "day", "frontal")
+_NUMBERS = ("age", "day", "frontal", "text_places")
 _FLAGS = ("paediatric", "turned")
 _REMEDY = "run `cxrflow metadata`"
 
@@ -102,6 +116,11 @@ def boxes_of(cell: str | None) -> list[Box]:
     """The boxes in a cell that ``boxes_text`` wrote."""
     parts = [part.split(":") for part in (cell or "").split(";") if part]
     return [Box(finding, *map(float, shares.split(","))) for finding, shares in parts]
+
+
+def places_of(cell: str | None) -> list[tuple[float, float, float, float]]:
+    """The places in a cell of ``text_boxes``: left, top, width and height, shares of the image."""
+    return [tuple(map(float, place.split(","))) for place in (cell or "").split(";") if place]  # type: ignore[misc]
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -133,6 +152,7 @@ def read_records(path: Path) -> pd.DataFrame:
     kinds: dict[str, Kind] = dict.fromkeys(COLUMNS, text()) | {name: text(required=True) for name in _GIVEN}
     kinds |= dict.fromkeys(_NUMBERS, number()) | dict.fromkeys(_FLAGS, flag)
     kinds |= {"sex": one_of("M", "F"), "split": one_of(*SPLITS), "boxes": text(f"{_BOX}(?:;{_BOX})*")}
+    kinds["text_boxes"] = text(f"{_PLACE}(?:;{_PLACE})*")
     kinds |= {"content_hash": text("[0-9a-f]{64}"), "near_hash": text("[0-9a-f]{81}")}
     records = read_table(path, kinds, _REMEDY)
     if (again := records.image_id.duplicated()).any():

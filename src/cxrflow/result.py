@@ -14,6 +14,7 @@ from cxrflow.far import FAR
 from cxrflow.images.file import LeftOutFile, PreparedFile
 from cxrflow.images.steps import Window, kept_by_shrink
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
+from cxrflow.reading.letters import has_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +65,9 @@ class Result(BaseModel):
     frontal         score in [0, 1] for a frontal chest radiograph
     as_far          share of images of new patients, such as those of val, that are at least as far from the training
                     images (far.py); None if the bundle cannot say
-    flags           warnings in words: does not look like a frontal radiograph; was stored inverted; is far from the
-                    training data; was used to train the bundle
+    text_places     number of places with text burned into the picture; None if it was not looked for
+    flags           warnings in words: does not look like a frontal radiograph; was stored inverted; has text burned in;
+                    is far from the training data; was used to train the bundle
     note            what the file's header declares and reading did not apply
     left_out        why there is no answer; else None
     bundle          SHA-256 of the bundle's description, which holds those of its weights and thresholds; of one of
@@ -87,6 +89,7 @@ class Result(BaseModel):
     prediction_set: tuple[str, ...] | None = None
     frontal: float | None = None
     as_far: float | None = None
+    text_places: int | None = None
     flags: tuple[str, ...] = ()
     note: str | None = None
     left_out: str | None = None
@@ -119,8 +122,7 @@ def compared(bundle: Bundle, file: PreparedFile, seen: str | None) -> dict[str, 
 
     seen  a flag of trained_on.py, or None
     """
-    flags = [*([NOT_FRONTAL] if file.frontal < FLAG else []), *([TURNED] if file.turned else [])]
-    as_far = None
+    flags, as_far = list(_flags(file)), None
     if bundle.far:
         as_far = bundle.far.as_far(file.images[bundle.views[0]])
         flags += [FAR] if bundle.far.is_far(as_far) else []
@@ -141,8 +143,18 @@ def described(number: int, path: str, file: PreparedFile | LeftOutFile) -> dict[
         "path": path,
         **(file.identity._asdict() if file.identity else {}),
         "frontal": file.frontal,
+        "text_places": file.text_places,
         "note": file.note,
     }
+
+
+def _flags(file: PreparedFile) -> Iterator[str]:
+    if file.frontal < FLAG:
+        yield NOT_FRONTAL
+    if file.turned:
+        yield TURNED
+    if file.text_places:
+        yield has_text(file.text_places)
 
 
 def on_original(picture: NDArray[Any], window: Window, shape: tuple[int, int]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from cxrflow.audit.audit import audit
 from cxrflow.audit.context import Audited
 from cxrflow.audit.registry import TESTS
 from cxrflow.audit.verdicts import AuditTest
-from cxrflow.audit.words import SIGNS
+from cxrflow.audit.words import MOOT, SIGNS
 from cxrflow.predictor import Predictor
 from cxrflow.state import read_sealed
 from cxrflow.statistics.figure import Figure
@@ -86,7 +86,9 @@ def test_every_registered_test_keeps_the_contract_and_the_audit_writes_what_they
     told = written["tests"]["source_probe"]["figures"]["source"]
     assert set(told) == {"features", "untrained", "learned", "small picture"}
     assert all(set(parts) == {"overall", *context.task.order, "within a class"} for parts in told.values())
-    assert context.claims == sum(test.claims(context.task) for test in TESTS.values())
+    assert context.claims == sum(test.claims(context.task) for test in TESTS.values() if not test.moot(context))
+    assert written["tests"]["letters"]["verdict"] == MOOT
+    assert "text was not looked for" in written["tests"]["letters"]["words"]
 
 
 def test_the_documents_table_has_each_test_with_its_limits() -> None:

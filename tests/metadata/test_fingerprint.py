@@ -1,10 +1,12 @@
 """Fingerprints, and the cache that spares reading a file twice."""
 
 import hashlib
+import importlib.util
 import os
 import sqlite3
 from contextlib import closing
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -153,3 +155,30 @@ def test_an_interrupted_run_goes_on_where_it_stopped(root, tmp_path, engine, mon
 def test_other_processes_give_the_same(root, tmp_path, engine) -> None:
     here = fingerprints(Root(root), PATHS, engine, tmp_path / "here")
     assert fingerprints(Root(root), PATHS, LocalEngine(), tmp_path / "there") == here
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="the extra text is not installed")
+def test_text_is_looked_for_once_and_only_if_asked(root, engine, tmp_path, picture, monkeypatch) -> None:
+    named = cv2.resize(picture(1), (400, 500))
+    cv2.putText(named, "DOE JANE", (40, 250), cv2.FONT_HERSHEY_SIMPLEX, 1, 255, 2)
+    Image.fromarray(named).save(root / "c/1.png")
+    plain = fingerprints(Root(root), PATHS, engine, tmp_path / "cache")
+    assert [plain[path].text_places for path in PATHS] == [None] * 3
+    assert sorted(asked(engine)) == PATHS
+    found = fingerprints(Root(root), PATHS, engine, tmp_path / "cache", burned_in_text=True)
+    assert sorted(asked(engine)) == PATHS
+    assert [(found[path].text_places, found[path].text_boxes is None) for path in PATHS] == [
+        (0, True),
+        (1, False),
+        (None, True),
+    ]
+    left, top, width, height = map(float, found["c/1.png"].text_boxes.split(","))
+    assert left < 40 / 400
+    assert left + width > 180 / 400
+    assert top < 230 / 500 < 250 / 500 < top + height
+    assert fingerprints(Root(root), PATHS, engine, tmp_path / "cache", burned_in_text=True) == found
+    assert fingerprints(Root(root), PATHS, engine, tmp_path / "cache") == plain
+    assert asked(engine) == ["c/damaged.png"] * 2
+    monkeypatch.setattr(module, "detector", lambda: "another")
+    fingerprints(Root(root), PATHS, engine, tmp_path / "cache", burned_in_text=True)
+    assert sorted(asked(engine)) == PATHS

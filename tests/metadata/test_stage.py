@@ -1,6 +1,8 @@
 """The metadata stage: what it writes, prints and refuses."""
 
 import csv
+import importlib.util
+import re
 
 import cv2
 import numpy as np
@@ -12,8 +14,9 @@ from cxrflow.metadata import counts, rules, stage
 from cxrflow.metadata.build import build_records
 from cxrflow.metadata.fingerprint import BLANK
 from cxrflow.params import Sources
+from cxrflow.reading import letters
 from cxrflow.reading.frontal import FLAG
-from cxrflow.records import COLUMNS, Record, read_records, to_frame
+from cxrflow.records import COLUMNS, Record, read_records, to_frame, write_records
 from cxrflow.sources import tables
 from cxrflow.task import Task
 
@@ -54,6 +57,38 @@ def test_what_is_no_frontal_radiograph_is_kept_and_listed_and_inverted_ones_turn
     printed = " ".join(capsys.readouterr().out.split())
     assert "do not look like frontal radiographs (score below 0.5): 1." in printed
     assert f"mine:x.png: {score:.3f}" in printed
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="the extra text is not installed")
+def test_images_with_text_are_counted_by_source_and_class(
+    own, how, demo_params, engine, tmp_path, picture, capsys
+) -> None:
+    rows = [[f"{n}.png", LABELS[n % 2], f"p{n}"] for n in range(6)]
+    pictures = {path: cv2.resize(picture(n), (400, 500)) for n, (path, _, _) in enumerate(rows)}
+    for path in ("0.png", "2.png", "3.png"):
+        cv2.putText(pictures[path], "PORTABLE", (40, 250), cv2.FONT_HERSHEY_SIMPLEX, 1, 255, 2)
+    sources = Sources(root=str(own(rows, pictures)), collections=None)
+    looks = how.model_copy(update={"burned_in_text": True})
+    built = build_records(sources, looks, demo_params.task, engine, tmp_path, split=False)
+    assert built.records.text_places.tolist() == [1, 0, 1, 1, 0, 0]
+    assert built.records.text_boxes.notna().tolist() == [True, False, True, True, False, False]
+    stage.write_tables(built, pd.DataFrame(), tmp_path / "results")
+    with (tmp_path / "results" / "burned-in-text.csv").open() as file:
+        counted = list(csv.DictReader(file))
+    same = {"source": "mine", "images": "3", "groups": "3"}
+    assert counted == [same | {"label": "covid", "with_text": "2"}, same | {"label": "normal", "with_text": "1"}]
+    write_records(built.parts(), tmp_path / "records.csv")
+    assert read_records(tmp_path / "records.csv").text_boxes.tolist() == built.records.text_boxes.tolist()
+    stage.print_text(counts.summary(built)["burned_in_text"], demo_params.task)
+    assert re.search(r"mine .* 2 of 3 .* 1 of 3", capsys.readouterr().out)
+
+
+def test_a_missing_detector_is_said_before_any_work(how, demo_params, engine, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(letters, "find_spec", lambda _: None)
+    looks = how.model_copy(update={"burned_in_text": True})
+    with pytest.raises(CxrflowError, match=r"^metadata.burned_in_text: true: .*pip install cxrflow\[text\]"):
+        build_records(Sources(root="absent", collections=None), looks, demo_params.task, engine, tmp_path / "work")
+    assert not (tmp_path / "work").exists()
 
 
 def test_blank_images_are_left_out_and_join_nobody(own, how, demo_params, engine, tmp_path, picture) -> None:

@@ -1,6 +1,7 @@
 """Results as tables, JSON lines and pictures, and a prediction that is interrupted."""
 
 import csv
+import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from cxrflow.outputs.pictures import Drawing, draw, png_name
 from cxrflow.outputs.pictures import drawn as drawn_over
 from cxrflow.predict import Outputs, predict_files
 from cxrflow.predictor import Predictor
+from cxrflow.reading import letters
 from cxrflow.result import Look, Result
 from cxrflow.task import Task
 
@@ -41,6 +43,39 @@ def folder(drawn: list[np.ndarray], tmp_path: Path) -> Path:
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="the extra text is not installed")
+def test_text_burned_in_is_flagged_if_it_is_asked_for(
+    bundle_of: Callable[..., Path], two_classes: Task, drawn: list[np.ndarray], tmp_path: Path
+) -> None:
+    """The drawing has no marker; the other file is the same with two lines of text, which no output repeats."""
+    (tmp_path / "in").mkdir()
+    plain = np.ascontiguousarray(drawn[0][drawn[0].shape[0] // 5 :])
+    named = cv2.putText(plain.copy(), "DOE JANE", (120, 60), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2)
+    cv2.putText(named, "PORTABLE", (120, 200), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2)
+    for name, grey in (("a.png", plain), ("b.png", named)):
+        Image.fromarray(grey).save(tmp_path / "in" / name)
+    bundle, out, lines = bundle_of(two_classes), tmp_path / "o.csv", tmp_path / "o.jsonl"
+    arguments = ["predict", str(tmp_path / "in"), "--bundle", str(bundle), "--out", str(out), "--json", str(lines)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert "text_places" not in rows(out)[0]
+    asked = CliRunner().invoke(app, [*arguments, "--burned-in-text"])
+    assert asked.exit_code == 0
+    flag = "has text burned into the picture (2 places)"
+    assert [(row["text_places"], row["flag"]) for row in rows(out)] == [("0", ""), ("2", flag)]
+    results = [Result.model_validate_json(line) for line in lines.read_text().splitlines()]
+    assert [(result.text_places, result.flags) for result in results] == [(0, ()), (2, (flag,))]
+    assert "DOE" not in out.read_text() + lines.read_text() + asked.output
+
+
+def test_a_missing_detector_is_said_before_any_work(
+    bundle_of: Callable[..., Path], two_classes: Task, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "find_spec", lambda _: None)
+    with pytest.raises(CxrflowError, match=r"^--burned-in-text: .*pip install cxrflow\[text\]"):
+        predict_files(bundle_of(two_classes), [folder], Outputs(tmp_path / "o.csv", text=True))
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 def test_nobody_is_named_unless_it_is_asked_for(

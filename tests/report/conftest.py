@@ -164,6 +164,8 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
                             "hospital: 9 files were found by their name, such as mueller.png (2024/mueller.png)."],
             "files_named": ["mueller.png", "2024/mueller.png"],
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
+            "burned_in_text": [{"source": "hospital", "label": task.order[0],
+                                "images": 1200, "with_text": 7, "groups": 9}],
         })  # fmt: skip
         write_sealed(out / "evaluation" / "metrics.json", metrics(task))
         curve = {"x": [0, 1], "y": [0.1, 1], "low": [0, 0.9], "high": [0.2, 1]}

@@ -38,7 +38,7 @@ class Audited:
     out          folder for the audit's files
     ledger       file that counts looks at test sets; networks that a test trains are scored on test, too
     claims       number of figures whose intervals hold together with 95 % (``verdicts.simultaneous``); the audit sets
-                 it to that of all its tests
+                 it to that of all its tests that apply
     """
 
     predictor: Predictor

@@ -1,6 +1,6 @@
 """The tests of the audit, in the order in which they are run and shown. A new test is one file and one line here."""
 
-from cxrflow.audit import baseline, gap, retraining, sanity, source_probe, swaps, where
+from cxrflow.audit import baseline, gap, letters, retraining, sanity, source_probe, swaps, where
 from cxrflow.audit.verdicts import AuditTest
 
 TESTS: dict[str, AuditTest] = {
@@ -13,5 +13,6 @@ TESTS: dict[str, AuditTest] = {
         where.TEST,
         swaps.TEST,
         sanity.TEST,
+        letters.TEST,
     )
 }

@@ -64,6 +64,12 @@ def predict(
     with_paths: Annotated[
         bool, typer.Option("--paths", help="Name files by their paths, too, not by their SHA-256 alone.")
     ] = False,
+    burned_in_text: Annotated[
+        bool,
+        typer.Option(
+            "--burned-in-text", help="Flag text burned into the pictures, such as names; half a second for each."
+        ),
+    ] = False,
     member: Annotated[int | None, typer.Option(help="Use one network of the bundle alone, from 1.")] = None,
 ) -> None:
     """Score radiographs with a bundle. Research software: not for diagnosis.
@@ -79,7 +85,9 @@ def predict(
     from cxrflow.outputs.words import DRAWN
     from cxrflow.predict import predict_files
 
-    outputs = Outputs(out, json, heatmaps, with_paths, dicom, kinds_named(dicom_kinds), fhir, fhir_version)
+    outputs = Outputs(
+        out, json, heatmaps, with_paths, burned_in_text, dicom, kinds_named(dicom_kinds), fhir, fhir_version
+    )
     counts = predict_files(bundle, paths, outputs, member)
     say(f"{name_text(out)}: {counts}")
     if counts.drawn:

@@ -19,6 +19,7 @@ from cxrflow.params import Images
 from cxrflow.reading import Identity, Reading, read, read_content, read_radiograph
 from cxrflow.reading.frontal import turn
 from cxrflow.reading.guard import checked, guarded
+from cxrflow.reading.letters import find_text
 
 #: A radiograph: a file, the content of one, or a grey picture, uint8 or uint16 (height, width), air dark.
 Source = Path | bytes | np.ndarray
@@ -31,6 +32,7 @@ class PreparedFile(NamedTuple):
     frontal, turned, shape, note, identity  as in ``reading.Reading``
     sha256    of the file's content, or of an array's shape, dtype and pixels, hexadecimal
     contrast  by which the picture is recognised in another file, float32 (places,) (metadata/near_hash.py)
+    text_places  number of places with text burned in (reading/letters.py); None if it was not looked for
     """
 
     views: tuple[Prepared, ...]
@@ -41,6 +43,7 @@ class PreparedFile(NamedTuple):
     identity: Identity | None
     sha256: str
     contrast: np.ndarray
+    text_places: int | None = None
 
     @property
     def images(self) -> tuple[np.ndarray, ...]:
@@ -66,8 +69,11 @@ def prepare_source(steps: Sequence[Images], source: Source) -> PreparedFile:
     return prepared
 
 
-def try_source(steps: Sequence[Images], source: Source) -> PreparedFile | LeftOutFile:
-    """As ``prepare_source``, but returns the reason why a radiograph is left out."""
+def try_source(steps: Sequence[Images], source: Source, burned_in_text: bool = False) -> PreparedFile | LeftOutFile:
+    """As ``prepare_source``, but returns the reason why a radiograph is left out.
+
+    burned_in_text  whether to look for text burned into it, which needs the extra ``text``
+    """
     sha256 = None
     try:
         content = read_content(source) if isinstance(source, Path) else source
@@ -82,6 +88,7 @@ def try_source(steps: Sequence[Images], source: Source) -> PreparedFile | LeftOu
             reading.identity,
             sha256,
             contrast(reading.grey),
+            len(find_text(reading.grey)) if burned_in_text else None,
         )
     except LeftOut as reason:
         return LeftOutFile(str(reason), sha256)

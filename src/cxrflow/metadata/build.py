@@ -23,6 +23,7 @@ from cxrflow.metadata.remembered import read_sides
 from cxrflow.metadata.rows import OF_FILES, Rows, batches_of
 from cxrflow.metadata.sides import Sides, keep_sides
 from cxrflow.params import Metadata, Sources
+from cxrflow.reading.letters import check_installed
 from cxrflow.records import COLUMNS, TRUTH, typed
 from cxrflow.sources import find_collections, passed_over, read_collections, source_name, tables
 from cxrflow.sources.account import Account
@@ -103,8 +104,11 @@ def build_records(
     split   whether to split the groups; False puts all of them on the test side, as for external validation
     The rows are on disk, below ``work``; in memory are numbers of each, as ``joined`` and ``keep_sides`` say, and the
     fingerprints of image files.
-    Raises CxrflowError if a folder, a table or a column is missing, or the remembered sides are damaged.
+    Raises CxrflowError if a folder, a table or a column is missing, the remembered sides are damaged, or text is to be
+    looked for and the extra ``text`` is not installed.
     """
+    if metadata.burned_in_text:
+        check_installed("metadata.burned_in_text: true")
     home, found = find_collections(Path(sources.root), sources.collections, sources.columns)
     root = Root(home, sources.follow_links)
     if home == Path(sources.root) and (others := passed_over(home, found)):
@@ -135,7 +139,8 @@ def build_records(
     prints: dict[str, Fingerprint] = {}
     if with_files:
         paths = [path for batch in rows.read(name, ["path", "left_out"]) for path in _to_read(batch)]
-        prints, name = fingerprints(root, paths, engine, work / FINGERPRINTS), "read"
+        prints = fingerprints(root, paths, engine, work / FINGERPRINTS, metadata.burned_in_text)
+        name = "read"
         table = rows.write(name, (_with_fingerprints(batch, prints) for batch in rows.read("listed")))
     # Without a split all images are for testing, so images for training only are left out.
     children_out = metadata.paediatric == "leave_out" or (metadata.paediatric == "train" and not split)

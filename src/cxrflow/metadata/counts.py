@@ -44,6 +44,19 @@ def shares(records: Any) -> pd.DataFrame:
     return counted.sort_values(keys, key=lambda column: column.map(order) if column.name == "split" else column)
 
 
+def with_text(records: Any) -> pd.DataFrame:
+    """Kept images, and those of them with text burned in, by collection and class: columns source, label, images,
+    with_text, groups. Empty if text was not looked for.
+
+    records  Ibis table: columns source, label, left_out, text_places, group
+    """
+    looked = kept_of(records).filter(lambda t: t.text_places.notnull())
+    found = looked.group_by(["source", "label"]).agg(
+        images=looked.count(), with_text=(looked.text_places > 0).sum(), groups=looked.group.nunique()
+    )
+    return pd.DataFrame(found.to_pandas()).sort_values(["source", "label"]).reset_index(drop=True)
+
+
 def kept_of(records: Any) -> Any:
     """The rows of an Ibis table of records that are not left out."""
     return records.filter(records.left_out.isnull())
@@ -63,8 +76,9 @@ def summary(built: Built) -> dict[str, Any]:
     """Counts for the report: rows, those of every table, kept images, groups, pairs of near repeats (both kept, and
     all), the largest group and the picture that joins most of its patients; collections whose patients are not all
     known, in words; images moved to train when groups were joined; kept images that do not look frontal, worst first;
-    kept images stored inverted; of each collection, files listed in another spelling and images that no row lists; how
-    users' own tables were read, and what of all tables was not, in words, and the files that these words name.
+    kept images stored inverted; kept images with text burned in, by collection and class; of each collection, files
+    listed in another spelling and images that no row lists; how users' own tables were read, and what of all tables was
+    not, in words, and the files that these words name.
     """
     moved = built.sides.moved if built.sides else pd.DataFrame(columns=["image_id", "group_id"])
     kept = kept_of(built.table)
@@ -108,6 +122,7 @@ def summary(built: Built) -> dict[str, Any]:
             "list": [{"image_id": image_id, "frontal": round(score, 3)} for score, image_id in not_frontal],
         },
         "turned": count["turned"],
+        "burned_in_text": with_text(built.table).to_dict("records"),
         "files": {
             folder: {"respelled": files.respelled, "unlisted": dict(files.unlisted)}
             for folder, files in built.files.items()

@@ -8,7 +8,8 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,10 +21,11 @@ from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
 from cxrflow.metadata.near_hash import near_hash, thumbnail
 from cxrflow.reading import read, read_content, to_uint8
+from cxrflow.reading.letters import as_shares, detector, find_text
 from cxrflow.terminal import track
 
 #: Table of the cache; the name changes with the columns, so that older caches are ignored.
-_TABLE = "fingerprint_5"
+_TABLE = "fingerprint_6"
 _CHUNK = 256
 #: An image is blank if, at _COARSE x _COARSE pixels, its grey levels differ by less than _LEAST_SPREAD, or by less than
 #: _LEAST_STRUCTURE standard deviations of the image (an exposure without a patient is noise, which shrinking averages
@@ -42,6 +44,7 @@ class Fingerprint:
     frontal       score in [0, 1] for a frontal chest radiograph
     turned        whether the file stores it inverted, with bright air
     note          what its header declares and reading did not apply, or None
+    text          places with text burned in (``letters.as_shares``), empty if there are none; None if not looked for
     left_out      reason why the file cannot be used, or None
     """
 
@@ -51,22 +54,46 @@ class Fingerprint:
     frontal: float | None
     turned: bool | None
     note: str | None
+    text: str | None
     left_out: str | None
 
+    @property
+    def text_places(self) -> int | None:
+        """Number of places with text; None if it was not looked for."""
+        return None if self.text is None else len(self.text.split(";")) if self.text else 0
 
-def fingerprint(item: tuple[Root, str]) -> Fingerprint:
-    """Fingerprint of the file ``item = (root, path)``, path as in records."""
+    @property
+    def text_boxes(self) -> str | None:
+        """``text``, None if there are none."""
+        return self.text or None
+
+
+#: Columns of the cache that a fingerprint is made of.
+_COLUMNS = ", ".join(field.name for field in fields(Fingerprint) if field.name != "left_out")
+
+
+def unusable(reason: str) -> Fingerprint:
+    """Fingerprint of a file that cannot be used."""
+    return Fingerprint(None, None, None, None, None, None, None, reason)
+
+
+def fingerprint(item: tuple[Root, str], burned_in_text: bool = False) -> Fingerprint:
+    """Fingerprint of the file ``item = (root, path)``, path as in records.
+
+    burned_in_text  whether to look for text burned into the image
+    """
     root, relative = item
     try:
         content = read_content(root.file(relative))
         reading = read(content)
         if blank(reading.grey):
             raise LeftOut(BLANK)
+        text = as_shares(find_text(reading.grey), reading.grey.shape) if burned_in_text else None
     except LeftOut as reason:
-        return Fingerprint(None, None, None, None, None, None, str(reason))
+        return unusable(str(reason))
     small = thumbnail(to_uint8(reading.grey)).tobytes()
     hashed = hashlib.sha256(content).hexdigest()
-    return Fingerprint(hashed, near_hash(small), small, reading.frontal, reading.turned, reading.note, None)
+    return Fingerprint(hashed, near_hash(small), small, reading.frontal, reading.turned, reading.note, text, None)
 
 
 def blank(grey: np.ndarray) -> bool:
@@ -80,8 +107,11 @@ def blank(grey: np.ndarray) -> bool:
     return bool(high - low < max(_LEAST_SPREAD, _LEAST_STRUCTURE * deviation.item()))
 
 
-def fingerprints(root: Root, paths: Sequence[str], engine: Engine, cache: Path) -> dict[str, Fingerprint]:
-    """Fingerprint of every path below ``root``, taken from ``cache`` if neither the file nor the code has changed.
+def fingerprints(
+    root: Root, paths: Sequence[str], engine: Engine, cache: Path, burned_in_text: bool = False
+) -> dict[str, Fingerprint]:
+    """Fingerprint of every path below ``root``, taken from ``cache`` if neither the file nor the code has changed, and
+    with ``burned_in_text`` if the same detector has looked for text there.
 
     The cache is written as the work proceeds, so an interrupted run resumes where it stopped.
     Raises CxrflowError if the cache is damaged.
@@ -91,12 +121,12 @@ def fingerprints(root: Root, paths: Sequence[str], engine: Engine, cache: Path) 
     with _open(cache) as store:
         store.execute(
             f"create table if not exists {_TABLE} (path text primary key, state text, content_hash text,"
-            " near_hash text, thumbnail blob, frontal real, turned integer, note text)"
+            " near_hash text, thumbnail blob, frontal real, turned integer, note text, text text, detector text)"
         )
         known = {
-            path: (state, Fingerprint(content, near, thumb, frontal, bool(turned), note, None))
-            for path, state, content, near, thumb, frontal, turned, note in store.execute(
-                f"select path, state, content_hash, near_hash, thumbnail, frontal, turned, note from {_TABLE}"  # noqa: S608
+            path: (state, looked_by, Fingerprint(content, near, thumb, frontal, bool(turned), note, text, None))
+            for path, state, looked_by, content, near, thumb, frontal, turned, note, text in store.execute(
+                f"select path, state, detector, {_COLUMNS} from {_TABLE}"  # noqa: S608
             )
         }
         code = code_digest(
@@ -104,20 +134,26 @@ def fingerprints(root: Root, paths: Sequence[str], engine: Engine, cache: Path) 
             ("reading", "metadata/fingerprint.py", "metadata/near.py", "metadata/near_hash.py"),
         )
         state = {path: _state(root, path, code) for path in unique}
-        found = {path: known[path][1] for path in unique if path in known and known[path][0] == state[path]}
+        looks = detector() if burned_in_text else None
+        found = {}
+        for path in unique:
+            of_state, looked_by, cached = known.get(path, ("", None, None))
+            if cached is not None and of_state == state[path] and looks in (None, looked_by):
+                found[path] = cached if looks else replace(cached, text=None)
         todo = [path for path in unique if path not in found]
         there = root.absolute()  # Spark executors have another working directory
-        results = engine.map(fingerprint, [(there, path) for path in todo])
+        results = engine.map(partial(fingerprint, burned_in_text=burned_in_text), [(there, path) for path in todo])
         for done, (path, result) in enumerate(
             zip(todo, track(results, "reading images", total=len(todo), disable=not todo), strict=True), start=1
         ):
             if isinstance(result, Lost):
-                result = Fingerprint(None, None, None, None, None, None, result.reason)
+                result = unusable(result.reason)
             found[path] = result
             if result.left_out is None:  # unreadable files are not cached: they may be repaired later
                 store.execute(
-                    f"insert or replace into {_TABLE} values (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    (path, state[path], *astuple(result)[:-1]),
+                    f"insert or replace into {_TABLE} (path, state, detector, {_COLUMNS})"  # noqa: S608
+                    f" values ({', '.join('?' * (3 + len(astuple(result)[:-1])))})",
+                    (path, state[path], looks, *astuple(result)[:-1]),
                 )
             if done % _CHUNK == 0:
                 store.commit()

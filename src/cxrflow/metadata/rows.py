@@ -40,7 +40,7 @@ _TEXTS = (
     "left_out",
 )
 #: Columns that need the image files; null until these were read.
-OF_FILES = ("content_hash", "near_hash", "note", "frontal", "turned")
+OF_FILES = ("content_hash", "near_hash", "note", "frontal", "turned", "text_places", "text_boxes")
 
 
 class Rows:
@@ -191,7 +191,7 @@ def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatc
         for name in ("age", "day"):
             columns[name] = pa.array([getattr(record, name) for record in part], pa.float64())
         columns["paediatric"] = pa.array([record.paediatric for record in part], pa.bool_())
-        of_files = {"frontal": pa.float64(), "turned": pa.bool_()}
+        of_files = {"frontal": pa.float64(), "turned": pa.bool_(), "text_places": pa.float64()}
         columns |= {name: pa.nulls(len(part), of_files.get(name, pa.string())) for name in OF_FILES}
         yield pa.RecordBatch.from_pydict(columns)
         if len(part) < _BATCH:

@@ -20,6 +20,7 @@ from cxrflow.metadata.counts import (
     summary,
     tables_read,
     why_left_out,
+    with_text,
 )
 from cxrflow.metadata.groups import check_classes
 from cxrflow.metadata.overlap import collection_overlap, overlap_map, print_overlap
@@ -53,6 +54,7 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
     if built.sides is not None:
         print_moved(built.sides)
     print_not_frontal(facts)
+    print_text(facts["burned_in_text"], task)
     print_files(built.files)
     print_tables_read(built)
     overlap = collection_overlap(built.table, built.near)
@@ -69,11 +71,14 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
 
 
 def write_tables(built: Built, overlap: pd.DataFrame, results: Path) -> None:
-    """Write reconciliation, shares, overlap and summary into ``results``.
+    """Write reconciliation, shares, overlap and summary into ``results``, and if text was looked for, how many images
+    have some.
 
     overlap  table of ``collection_overlap``; if it is empty, no figure is written
     """
     tables = {"reconciliation": reconciliation(built.table), "shares": shares(built.table), "overlap": overlap}
+    if not (text := with_text(built.table)).empty:
+        tables["burned-in-text"] = text
     for name, table in tables.items():
         write_whole(results / f"{name}.csv", to_csv(table))
     if not overlap.empty:
@@ -185,3 +190,17 @@ def print_not_frontal(facts: dict[str, Any]) -> None:
         screen.print(f"  {image['image_id']}: {image['frontal']:.3f}", markup=False)
     if (more := flagged["images"] - _LISTED) > 0:
         screen.print(f"  and {more:,} more, in summary.json", markup=False)
+
+
+def print_text(counted: list[dict[str, Any]], task: Task) -> None:
+    """Print in how many kept images text is burned in, by collection and class; nothing if it was not looked for.
+
+    counted  rows of ``counts.with_text``
+    """
+    if not counted:
+        return
+    table = Table("collection", *(escape(task.names[name]) for name in task.order), title="Images with text burned in")
+    said = {(row["source"], row["label"]): f"{row['with_text']:,} of {row['images']:,}" for row in counted}
+    for source in dict.fromkeys(source for source, _ in said):
+        table.add_row(escape(source), *(said.get((source, name), "") for name in task.order))
+    console().print(table)

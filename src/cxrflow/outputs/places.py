@@ -19,6 +19,7 @@ class Outputs(NamedTuple):
     lines     file of JSON lines, or None
     heatmaps  folder for a picture of each image, or None
     paths     whether table and lines name the files by their paths, too; else by ``Result.image`` alone
+    text      whether to look for text burned into the pictures, which is flagged
     dicom     folder for DICOM objects of each DICOM image, or None
     kinds     of these objects
     fhir      file of FHIR bundles, one a line, or None
@@ -29,6 +30,7 @@ class Outputs(NamedTuple):
     lines: Path | None = None
     heatmaps: Path | None = None
     paths: bool = False
+    text: bool = False
     dicom: Path | None = None
     kinds: tuple[Kind, ...] = KINDS
     fhir: Path | None = None

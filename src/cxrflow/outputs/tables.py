@@ -8,20 +8,21 @@ from cxrflow.bundle import Bundle
 from cxrflow.result import Result
 from cxrflow.text import clean, inert
 
-_ABOUT = ("frontal", "as_far", "flag", "note", "left_out")
 
-
-def csv_table(bundle: Bundle, results: Iterable[Result], paths: bool) -> Iterator[bytes]:
+def csv_table(bundle: Bundle, results: Iterable[Result], paths: bool, burned_in_text: bool = False) -> Iterator[bytes]:
     """A table in parts: columns image, path if asked for, one per class, prediction, ``positive_at_<operating point>``,
-    prediction_set, frontal, as_far, flag, note, left_out.
+    prediction_set, frontal, as_far, text_places, flag, note, left_out.
 
     Numbers have six decimals, missing values are empty, several classes or flags are joined. Texts are made inert for
-    spreadsheets (text.py). ``prediction_set`` is there if the bundle has prediction sets.
+    spreadsheets (text.py). ``prediction_set`` is there if the bundle has prediction sets, and ``text_places`` with
+    ``burned_in_text``, if text was looked for.
     """
     named = ["image", *(["path"] if paths else [])]
     points = [f"positive_at_{name}" for name in bundle.thresholds]
     sets = ["prediction_set"] if bundle.prediction_sets else []
-    yield _csv([*named, *bundle.task.order, "prediction", *points, *sets, *_ABOUT])
+    text = ["text_places"] if burned_in_text else []
+    last = ["frontal", "as_far", *text, "flag", "note", "left_out"]
+    yield _csv([*named, *bundle.task.order, "prediction", *points, *sets, *last])
     for result in results:
         yield _csv(
             [
@@ -33,6 +34,7 @@ def csv_table(bundle: Bundle, results: Iterable[Result], paths: bool) -> Iterato
                 *([None if result.prediction_set is None else " ".join(result.prediction_set)] if sets else []),
                 result.frontal,
                 result.as_far,
+                *([result.text_places] if text else []),
                 "; ".join(result.flags),
                 result.note,
                 result.left_out,

@@ -15,6 +15,7 @@ import numpy as np
 from cxrflow.engines import cores
 from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
 from cxrflow.images.steps import Prepared, Window
+from cxrflow.metadata.near_hash import contrast
 from cxrflow.predictor import BATCH, Predictor
 from cxrflow.result import Result
 from cxrflow.serving.metrics import Metrics
@@ -138,4 +139,4 @@ def of_tensors(images: Sequence[np.ndarray]) -> PreparedFile:
         Prepared(image, None, Window(0, 0, side, side, side)) for image, side in zip(images, sides, strict=True)
     )
     sha256 = hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()
-    return PreparedFile(views, 1.0, False, (sides[0], sides[0]), None, None, sha256)
+    return PreparedFile(views, 1.0, False, (sides[0], sides[0]), None, None, sha256, contrast(images[0]))
