@@ -56,7 +56,7 @@ def predict(
     """
     from cxrflow.engines import LocalEngine
 
-    LocalEngine().start()  # a worker process starts while this one imports PyTorch
+    LocalEngine().start()  # a worker process starts while this one opens the bundle
     from cxrflow.outputs.words import DRAWN
     from cxrflow.predict import Outputs, predict_files
 
