@@ -65,11 +65,12 @@ check: $(VENV)/tested ## style, types, tests
 
 BENCHED = $(or $(SOURCES),$(if $(CXR_REAL_DATA),$(CXR_REAL_DATA)/sources,data/demo))
 # Without SOURCES: the real collections that the tests use, else the drawn ones.
-bench: install ## speed of images and training against the paper's and the ceiling: make bench SOURCES=folder
+bench: install ## speed of images, training and serving against the paper's and the ceiling: make bench SOURCES=folder
 	@test -n "$(SOURCES)$(CXR_REAL_DATA)" || test -d data/demo || cxrflow demo
 	$(BIN)/python benchmarks/images.py "$(BENCHED)"
 	$(BIN)/python benchmarks/training.py "$(BENCHED)"
 	$(BIN)/python benchmarks/time_to_quality.py "$(BENCHED)"
+	$(BIN)/python benchmarks/serving.py "$(BENCHED)"
 
 audit-check: install ## shortcuts planted on purpose: does the audit find them, and nothing where there is none?
 	$(BIN)/python benchmarks/audit_check.py

@@ -96,6 +96,7 @@ MEASURED = {
     ),
     "predictions": Measurement("benchmarks/predictions.py", 2, whole=True),
     "real": _study("real", 240, asks="it looks at the test split again"),
+    "serving": Measurement(f"benchmarks/serving.py {_SOURCES}", 10, whole=True),
     "training": Measurement(f"benchmarks/training.py {_SOURCES}", 5),
     "verdicts": Measurement("benchmarks/verdicts.py 400", 2),
 }

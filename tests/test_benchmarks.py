@@ -95,3 +95,23 @@ def test_training_is_compared_with_a_fixed_tensor(
     assert "| resnet18 at 64, batches of 2 |" in capsys.readouterr().out
     found = json.loads((tmp_path / "bench.json").read_text())["training"]["resnet18, batches of 2"]
     assert set(found["per_second"]) == {"training", "ceiling", "channels_last", "plain"}
+
+
+def test_three_ways_from_file_to_answer_are_compared(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    serving = importlib.import_module("serving")
+    try:
+        for name, value in {"NETWORKS": [("crnn", 48)], "_ROUNDS": 1, "_STARTS": 1}.items():
+            monkeypatch.setattr(serving, name, value)
+        monkeypatch.setattr(sys, "argv", ["serving.py", str(folder), "--out", str(tmp_path / "bench.json")])
+        serving.main()
+    finally:
+        for name in ("serving", "images", "paper_order", "tables"):
+            del sys.modules[name]
+    assert "| crnn, 48 pixels; 3 files |" in capsys.readouterr().out
+    found = json.loads((tmp_path / "bench.json").read_text())["serving"]["networks"]["crnn, 48 pixels"]
+    assert list(found) == ["PyTorch", "ONNX Runtime", "int8"]
+    assert all(value > 0 for way in found.values() for value in way.values())
+    assert found["ONNX Runtime"]["user"] < found["PyTorch"]["user"]

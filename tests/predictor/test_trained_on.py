@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrflow.bundle_files import TRAINED_ON, read_bundle, seen_rows, write_bundle
+from cxrflow.bundle_files import TRAINED_ON, seen_rows, write_bundle
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.metadata.near_hash import DIGITS, near_hash, thumbnail
 from cxrflow.predict import Outputs, predict_files

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrflow.bundle_files import read_bundle, seen_rows, write_bundle
+from cxrflow.bundle_files import seen_rows, write_bundle
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.predictor import Predictor
 from cxrflow.serving.about import about

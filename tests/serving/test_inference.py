@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from cxrflow.bundle_files import read_bundle, seen_rows, write_bundle
+from cxrflow.bundle_files import seen_rows, write_bundle
+from cxrflow.bundle_networks import read_bundle
 from cxrflow.predictor import Predictor
 
 Served = Callable[..., TestClient]

@@ -79,7 +79,7 @@ def predict(
     """
     from cxrflow.engines import LocalEngine
 
-    LocalEngine().start()  # a worker process starts while this one imports PyTorch
+    LocalEngine().start()  # a worker process starts while this one opens the bundle
     from cxrflow.outputs.dicom_files import kinds_named
     from cxrflow.outputs.places import Outputs
     from cxrflow.outputs.words import DRAWN
