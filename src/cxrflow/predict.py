@@ -15,7 +15,7 @@ from cxrflow.files import check_writable, code_digest, digest, write_whole
 from cxrflow.folders import SAME_FILE, Found, Search, counted
 from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
 from cxrflow.outputs.dicom import NOT_DICOM, Kind
-from cxrflow.outputs.dicom_files import Filing, write_objects
+from cxrflow.outputs.dicom_files import write_objects
 from cxrflow.outputs.fhir import fhir_lines
 from cxrflow.outputs.journal import Journal, open_journal, state_of
 from cxrflow.outputs.pictures import Drawing, draw, png_name
@@ -66,7 +66,7 @@ class Counts:
         said = f"{self.scored:,} images scored, {self.flagged:,} of them flagged, {self.left_out:,} left out"
         said += f"; no picture of {self.undrawn:,}" if self.undrawn else ""
         if self.unfiled:
-            said += f"; no DICOM objects of {self.unfiled:,}, of which {self.no_dicom:,} are no DICOM"
+            said += f"; no DICOM objects of {self.unfiled:,} files, {self.no_dicom:,} of them not DICOM"
         return f"{said}; passed over: {self.passed_over}" if self.passed_over else said
 
 
@@ -215,16 +215,13 @@ def _draw(several: Sequence[tuple[Path, Result]], folder: Path) -> int:
 def _file(several: Sequence[tuple[Path, Result]], bundle: Bundle, kinds: tuple[Kind, ...], folder: Path) -> list[str]:
     """Write DICOM objects of some results into a folder. Returns the reason of each file, of those that could be read,
     that lacks one."""
-    held = [(path, result) for path, result in several if result.image.startswith("sha256:")]
-    filings = [Filing(path.absolute(), result, bundle, kinds, folder.absolute()) for path, result in held]
-    done = LocalEngine().map(write_objects, filings)
-    reasons = [
-        (result, why.reason if isinstance(why, Lost) else why) for (_, result), why in zip(held, done, strict=True)
-    ]
-    for result, why in reasons:
+    held = [(path.absolute(), result) for path, result in several if result.image.startswith("sha256:")]
+    done = LocalEngine().map(partial(write_objects, bundle, kinds, folder.absolute()), held)
+    reasons = [why.reason if isinstance(why, Lost) else why for why in done]
+    for (_, result), why in zip(held, reasons, strict=True):
         if why not in (None, NOT_DICOM):
             remark(f"{result.image}: no DICOM objects: {why}")
-    return [why for _, why in reasons if why is not None]
+    return [why for why in reasons if why is not None]
 
 
 def _drawn(drawings: Sequence[Drawing]) -> list[str | None]:

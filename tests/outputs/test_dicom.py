@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import struct
 import subprocess
 import warnings
 from collections.abc import Callable
@@ -198,7 +199,7 @@ def test_the_heat_is_at_its_place_in_the_map(objects: dict[str, Dataset], look: 
 
 
 def test_the_overlay_is_what_predict_draws_with_research_use_only_burned_in(
-    objects: dict[str, Dataset], look: Look, header: Make, content_of: Make
+    objects: dict[str, Dataset], objects_of: Objects, look: Look, header: Make, content_of: Make
 ) -> None:
     picture = objects["sc"]
     assert picture.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
@@ -213,10 +214,13 @@ def test_the_overlay_is_what_predict_draws_with_research_use_only_burned_in(
     rows, columns = np.nonzero(changed)
     assert rows.min() > 220  # the text is at the bottom, over about 0.6 of the width
     assert 100 < columns.max() < 150
-    white = (picture.pixel_array[220:] > 200).all(axis=2)
-    assert 50 < white.sum() < 1500
-    colour = np.ptp(picture.pixel_array.astype(int), axis=2)
-    assert np.unravel_index(colour[:200].argmax(), colour.shape) == pytest.approx((165, 67), abs=25)
+    written = picture.pixel_array[changed]
+    assert (written < 30).all(axis=1).mean() > 0.5  # black, and white upon it
+    assert (written > 100).all(axis=1).sum() > 50
+    without_lungs = objects_of(look=Look(look.label, look.shape, look.heats, ()))["sc"]
+    colour = np.ptp(without_lungs.pixel_array[:220].astype(float), axis=2)
+    places = np.argwhere(colour > 0) + 0.5
+    assert np.average(places, axis=0, weights=colour[colour > 0]) == pytest.approx((164.8, 67.2), abs=2)
 
 
 def test_objects_are_of_the_same_patient_and_study_in_series_of_their_own(
@@ -287,6 +291,7 @@ QUIRKS: dict[str, dict[str, Any]] = {
     "no study and series": {"StudyInstanceUID": None, "SeriesInstanceUID": None},
     "pixels of a size": {"PixelSpacing": [0.15, 0.15], "LossyImageCompression": "01"},
     "another class": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.3"},  # of several frames, without functional groups
+    "turned": {"PatientOrientation": ["L", "FF"]},
     "private class": {"SOPClassUID": "1.2.826.0.1.3680043.8.498.1"},
 }
 
@@ -339,10 +344,9 @@ def test_names_keep_their_characters_and_where_possible_their_character_set(obje
         if "PatientName" not in theirs:  # it is in a sequence
             continue
         data = header(SpecificCharacterSet=theirs.get("SpecificCharacterSet", ""), PatientName=theirs.PatientName)
-        made = objects_of(data)
-        for each in made.values():
-            assert str(each.PatientName) == str(theirs.PatientName).strip(), path
-        kept += made["sr"].SpecificCharacterSet == theirs.get("SpecificCharacterSet")
+        made = objects_of(data, look=None)["sr"]
+        assert str(made.PatientName) == str(theirs.PatientName).strip(), path
+        kept += made.SpecificCharacterSet == theirs.get("SpecificCharacterSet")
     assert kept >= 10
 
 
@@ -369,7 +373,7 @@ def test_files_that_are_no_images_are_refused_in_one_sentence(
         (report, "DICOM object is no image but "),
         (content_of(no_uid), "gives no SOPInstanceUID"),
         (content_of(header(SOPInstanceUID="1.2.3 4")), "gives no SOPInstanceUID"),
-        (content_of(header())[:200], ""),
+        (content_of(header())[:140], "gives no SOPClassUID"),
     ):
         with pytest.raises(LeftOut, match=why):
             dicom_objects(result_of(content), bundle, content, KINDS)
@@ -402,35 +406,31 @@ KEYWORDS = (
 )
 
 
-@settings(max_examples=40)
-@given(
-    st.dictionaries(
-        st.sampled_from(KEYWORDS),
-        st.tuples(st.sampled_from(["LO", "UN", "SQ", "US"]), st.binary(max_size=80)),
-        max_size=6,
-    )
-)
+ELEMENTS = st.tuples(st.sampled_from(KEYWORDS), st.sampled_from(["LO", "UN", "SQ", "US"]), st.binary(max_size=80))
+
+
+def encoded(keyword: str, vr: str, value: bytes) -> bytes:
+    """An element of any representation and value in explicit little endian (PS3.5, 7.1.2)."""
+    tag = pydicom.tag.Tag(keyword)
+    value = b"\xfe\xff\x00\xe0\0\0\0\0" if vr == "SQ" else value + b" " * (len(value) % 2)
+    length = struct.pack("<2xI", len(value)) if vr in ("SQ", "UN") else struct.pack("<H", len(value))
+    return struct.pack("<HH", tag.group, tag.element) + vr.encode() + length + value
+
+
+@settings(max_examples=25)
+@given(st.lists(ELEMENTS, max_size=6))
 def test_no_header_crashes(
-    bundle: Bundle, header: Make, content_of: Make, result_of: Make, changed: dict[str, tuple[str, bytes]]
+    bundle: Bundle, header: Make, content_of: Make, result_of: Make, elements: list[tuple[str, str, bytes]]
 ) -> None:
-    """Values of any bytes and of any representation: the objects are made and can be read, or one sentence says why
-    not."""
-    data = header()
-    for keyword, (vr, value) in changed.items():
-        held: Any = value if vr == "UN" else [Dataset()] if vr == "SQ" else len(value) if vr == "US" else None
-        data.pop(keyword, None)
-        if vr == "LO":
-            tag = pydicom.tag.Tag(keyword)
-            data[tag] = pydicom.dataelem.RawDataElement(tag, "LO", len(value), value, 0, False, True)
-        else:
-            data.add_new(keyword, vr, held)
-    content = content_of(data)
+    """Values of any bytes and of any representation: the objects are made and can be read, or the header cannot be
+    opened, or names no class."""
+    content = content_of(header()) + b"".join(encoded(*element) for element in elements)
     made, why = [], ""
     try:
-        made = dicom_objects(result_of(content), bundle, content, ["sr", "map"])
+        made = dicom_objects(result_of(content), bundle, content, KINDS)
     except LeftOut as reason:
         why = str(reason)
-    assert made or "gives no SOPClassUID" in why
+    assert made or why.startswith(("DICOM header is damaged", "DICOM header gives no SOPClassUID"))
     for each in map(_read_back, made):
         assert each.SeriesDescription.startswith("Research use only")
         str(each)

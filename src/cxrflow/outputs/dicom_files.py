@@ -1,9 +1,10 @@
 """DICOM objects of results as files, written by worker processes."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from cxrflow.bundle import Bundle
 from cxrflow.errors import CxrflowError, LeftOut, nearest
@@ -13,15 +14,8 @@ from cxrflow.reading import read_content
 from cxrflow.reading.guard import guarded
 from cxrflow.result import Result
 
-
-class Filing(NamedTuple):
-    """Objects to write: of the file ``image`` and its result, into ``folder``."""
-
-    image: Path
-    result: Result
-    bundle: Bundle
-    kinds: tuple[Kind, ...]
-    folder: Path
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 def dicom_name(result: Result, kind: Kind) -> str:
@@ -29,22 +23,23 @@ def dicom_name(result: Result, kind: Kind) -> str:
     return f"{result.image.partition(':')[2]}-{kind}.dcm"
 
 
-def write_objects(filing: Filing) -> str | None:
-    """Read the file again, and write its objects. Returns the reason if one of them cannot be made.
+def write_objects(bundle: Bundle, wanted: tuple[Kind, ...], folder: Path, about: tuple[Path, Result]) -> str | None:
+    """Read a file again, and write the objects of its result into a folder.
 
-    Raises CxrflowError if one cannot be written.
+    about  the file and its result, of the bundle described
+    Returns the reason if one of the objects cannot be made. Raises CxrflowError if one cannot be written.
     """
-    result, bundle = filing.result, filing.bundle
-    kinds = kinds_of(result, filing.kinds)
+    image, result = about
+    kinds = kinds_of(result, wanted)
     try:
         with guarded("DICOM"):
-            made = dicom_objects(result, bundle, read_content(filing.image), kinds)
+            made = dicom_objects(result, bundle, read_content(image), kinds)
             contents = [_content(each) for each in made]
     except LeftOut as reason:
         return str(reason)
     for kind, content in zip(kinds, contents, strict=True):
-        write_whole(filing.folder / dicom_name(result, kind), content)
-    return None if result.left_out is not None or len(kinds) == len(filing.kinds) else "no finite heat"
+        write_whole(folder / dicom_name(result, kind), content)
+    return None if result.left_out is not None or len(kinds) == len(wanted) else "no finite heat"
 
 
 def kinds_named(names: str) -> tuple[Kind, ...]:
@@ -56,7 +51,9 @@ def kinds_named(names: str) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in words)
 
 
-def _content(made: object) -> bytes:
+def _content(made: "Dataset") -> bytes:
     file = io.BytesIO()
-    made.save_as(file, enforce_file_format=True)  # type: ignore[attr-defined]
+    with warnings.catch_warnings():  # they may quote the header
+        warnings.simplefilter("ignore")
+        made.save_as(file, enforce_file_format=True)
     return file.getvalue()

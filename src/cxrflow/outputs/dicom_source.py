@@ -6,6 +6,7 @@ values of another representation; so the objects are built from a new, clean hea
 
 import re
 from collections.abc import Iterable
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
@@ -88,8 +89,7 @@ def read_source(content: bytes, texts: Iterable[str]) -> Dataset:
 def for_highdicom(source: Dataset) -> Dataset:
     """A copy as of a computed radiograph. highdicom looks an image's class up in a table of its own, and takes the
     geometry of one that may have several frames from where other classes do not have it."""
-    image = Dataset()
-    image.update(source)
+    image = deepcopy(source)
     image.SOPClassUID = ComputedRadiographyImageStorage
     return image
 
