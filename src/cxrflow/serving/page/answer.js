@@ -12,7 +12,8 @@ export function line(entry, about) {
   if (result.left_out) return { kind: "failed", words: `No answer: ${visible(result.left_out)}` };
   const words = `${shownName(about, result.prediction)} ${probability(result.scores[result.prediction])}`;
   const warned = result.flags.length;
-  return { kind: warned ? "warned" : "scored", words: warned ? `${words} · ${warned} warning${warned > 1 ? "s" : ""}` : words };
+  if (!warned) return { kind: "scored", words };
+  return { kind: "warned", words: `${words} · ${warned} warning${warned > 1 ? "s" : ""}` };
 }
 
 /** The warnings about a radiograph: of its flags, its header, and that there is no answer. */
@@ -21,7 +22,8 @@ export function warnings({ result, reason }) {
     return [alarm("No answer.", sentence(reason ?? result.left_out))];
   }
   const made = result.flags.map(flag => alarm("Warning.", `This image ${visible(flag)}.`));
-  if (result.note) made.push(element("p", { class: "aside" }, element("b", {}, "File header: "), sentence(result.note)));
+  if (!result.note) return made;
+  made.push(element("p", { class: "aside" }, element("b", {}, "File header: "), sentence(result.note)));
   return made;
 }
 
@@ -48,15 +50,17 @@ function probabilities(result, about) {
     const bar = element("span", { class: "bar" }, element("span"));
     bar.firstChild.style.setProperty("--share", result.scores[name]);
     bar.firstChild.style.setProperty("--class", color);
-    return element("li", {}, element("span", { class: "name" }, shown), bar, element("b", {}, probability(result.scores[name])));
+    const number = element("b", {}, probability(result.scores[name]));
+    return element("li", {}, element("span", { class: "name" }, shown), bar, number);
   });
   const first = result.scores[sorted[0].name];
-  const of100 = Math.round(100 * first);
-  const calibrated = about.operating_points.length || about.coverage !== null; // else imported, and fitted on nothing here
-  const meaning = !calibrated ? "Whether these probabilities are calibrated is not known." : `Calibrated: of 100 radiographs like those it was fitted on that get ${probability(first)} for a class, about ` +
-    `${of100} belong to that class. The probabilities add up to 1, because it always chooses among these ` +
-    `${sorted.length} classes, whatever a picture shows.`;
-  return section("Probabilities", element("ul", { class: "bars" }, ...rows), element("p", { class: "note" }, meaning));
+  const share = first > 0.995 ? "nearly all" : `about ${Math.round(100 * first)}`;
+  const meaning = `Calibrated: of 100 radiographs like those it was fitted on that get ${probability(first)} for a ` +
+    `class, ${share} belong to that class. The probabilities add up to 1, because it always chooses among these ` +
+    `${sorted.length} classes, whatever a picture shows.${result.flags.length ? " See the warning above." : ""}`;
+  const imported = !about.operating_points.length && about.coverage === null; // nothing was fitted on images here
+  const note = imported ? "Whether these probabilities are calibrated is not known." : meaning;
+  return section("Probabilities", element("ul", { class: "bars" }, ...rows), element("p", { class: "note" }, note));
 }
 
 function decisions(result, about) {
@@ -64,27 +68,33 @@ function decisions(result, about) {
   const score = result.scores[about.positive];
   const rows = about.operating_points.map(point => {
     const is = result.positive_at[point.name];
-    return element("li", {},
-      element("span", { class: is ? "called positive" : "called" }, is ? "● positive" : "○ negative"),
-      ` for ${positive}: ${probability(score)} is ${is ? "at least" : "below"} the threshold ${point.threshold.toFixed(2)}, ${point.words}.`,
-      element("small", {}, ` On val: sensitivity ${point.sensitivity.toFixed(2)}, specificity ${point.specificity.toFixed(2)}; optimistic, because selected there.`));
+    const [threshold, sensitivity, specificity] = [point.threshold, point.sensitivity, point.specificity].map(
+      each => each.toFixed(2));
+    const called = element("span", { class: is ? "called positive" : "called" }, is ? "● positive" : "○ negative");
+    const why = `${probability(score)} is ${is ? "at least" : "below"} the threshold ${threshold}, ${point.words}.`;
+    const onVal = ` On val: sensitivity ${sensitivity}, specificity ${specificity}; optimistic, because selected ` +
+      "there.";
+    return element("li", {}, called, ` for ${positive}: ${why}`, element("small", {}, onVal));
   });
   return section(`${positive}: positive or negative`, element("ul", { class: "points" }, ...rows));
 }
 
 function set(result, about) {
   const held = result.prediction_set.map(name => shownName(about, name));
-  const words = held.length ? held.join(", ") : "no class: each is less probable here than for nearly all radiographs of that class";
-  const meaning = `A list made like this holds the right class for ${Math.round(100 * about.coverage)} % of new patients, if ` +
-    "they are like those it was fitted on.";
-  return section("Cannot be ruled out", element("p", { class: "set" }, words), element("p", { class: "note" }, meaning));
+  const none = "no class: each is less probable here than for nearly all radiographs of that class";
+  const meaning = `A list made like this holds the right class for ${Math.round(100 * about.coverage)} % of new ` +
+    "patients, if they are like those it was fitted on.";
+  return section("Cannot be ruled out",
+    element("p", { class: "set" }, held.join(", ") || none), element("p", { class: "note" }, meaning));
 }
 
 function identity(result) {
+  const frontal = result.frontal === null ? "not known" : `score ${result.frontal.toFixed(2)} of 0 to 1`;
   const rows = [
     ["Image", result.image],
-    ["Looks like a frontal chest radiograph", result.frontal === null ? "not known" : `score ${result.frontal.toFixed(2)} of 0 to 1`],
+    ["Looks like a frontal chest radiograph", frontal],
     ["Bundle", result.bundle],
   ].map(([term, words]) => [element("dt", {}, term), element("dd", {}, words)]);
-  return element("details", { class: "identity" }, element("summary", {}, "Digests and frontal score"), element("dl", {}, ...rows.flat()));
+  const summary = element("summary", {}, "Digests and frontal score");
+  return element("details", { class: "identity" }, summary, element("dl", {}, ...rows.flat()));
 }

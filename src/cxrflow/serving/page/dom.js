@@ -15,8 +15,9 @@ export const byId = id => document.getElementById(id);
 /** Text whose controls, line breaks and bidirectional overrides are visible as \u202e, as cxrflow/text.py does it. */
 export function visible(text) {
   return String(text).replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}]/gu, character => {
+    if ("\u200c\u200d".includes(character)) return character; // the joiners of emoji and of Persian and Indic words
     const code = character.codePointAt(0).toString(16);
-    return "\u200c\u200d".includes(character) ? character : code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`;
+    return code.length > 4 ? `\\U${code.padStart(8, "0")}` : `\\u${code.padStart(4, "0")}`;
   });
 }
 

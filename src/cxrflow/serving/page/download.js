@@ -7,7 +7,8 @@ const ONLY_HERE = ["look", "words", "path"];
 /** A result for each entry of the list, also for those that got no answer; `path` is the file's name if asked for. */
 function rows(entries, about, names) {
   return entries.map(({ file, result, reason }, at) => {
-    const known = result ?? { image: "", scores: {}, flags: [], left_out: reason ?? "Not scored.", bundle: about.bundle };
+    const none = { image: "", scores: {}, flags: [], left_out: reason ?? "Not scored.", bundle: about.bundle };
+    const known = result ?? none;
     const kept = Object.fromEntries(Object.entries(known).filter(([field]) => !ONLY_HERE.includes(field)));
     const image = /^sha256:/.test(known.image) ? known.image : `file:${at + 1}`;
     return { ...kept, image, ...(names ? { path: file.name } : {}) };
@@ -22,11 +23,11 @@ export function asCsv(entries, about, names) {
   const classes = about.classes.map(each => each.name);
   const points = about.operating_points.map(each => each.name);
   const sets = about.coverage === null ? [] : ["prediction_set"];
-  const head = ["image", ...(names ? ["path"] : []), ...classes, "prediction", ...points.map(each => `positive_at_${each}`),
-    ...sets, "frontal", "flag", "note", "left_out"];
+  const named = names ? ["image", "path"] : ["image"];
+  const at = points.map(each => `positive_at_${each}`);
+  const head = [...named, ...classes, "prediction", ...at, ...sets, "frontal", "flag", "note", "left_out"];
   const lines = rows(entries, about, names).map(row => [
-    row.image,
-    ...(names ? [row.path] : []),
+    ...named.map(name => row[name]),
     ...classes.map(name => row.scores?.[name]),
     row.prediction,
     ...points.map(name => row.positive_at?.[name]),

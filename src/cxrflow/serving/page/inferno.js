@@ -20,4 +20,6 @@ const HEX = [
 ].join("");
 
 /** 256 colours, each [red, green, blue], from no evidence to most. */
-export const INFERNO = Array.from({ length: 256 }, (_, at) => [0, 2, 4].map(part => parseInt(HEX.substr(6 * at + part, 2), 16)));
+export const INFERNO = Array.from({ length: 256 }, (_, colour) => (
+  [0, 2, 4].map(part => 6 * colour + part).map(first => parseInt(HEX.slice(first, first + 2), 16))
+));

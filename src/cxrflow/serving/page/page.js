@@ -1,67 +1,81 @@
 // The page: files in, a list of outcomes, one of them shown.
 import { answer, line, warnings } from "./answer.js";
-import { byId, element, probability, sentence, visible } from "./dom.js";
+import { describe, megabytes } from "./classifier.js";
+import { byId, element, visible } from "./dom.js";
 import { asCsv, asJson, save } from "./download.js";
 import { ofDrop, ofFolder } from "./files.js";
-import { markdown } from "./markdown.js";
-import { Pane } from "./pane.js";
-import { decoded } from "./picture.js";
 import * as service from "./service.js";
+import { empty, keep, view } from "./viewer.js";
 
 /** Files per request; what is chosen at once and not more comes with its pictures, other pictures when looked at. */
 const GROUP = 4;
 /** Bytes of a request beside its files. */
 const FORM = 4096;
-/** Pictures that are kept decoded, each some ten megabytes. */
-const KEPT = 6;
-/** A sign beside each verdict, as in audit/words.py, so that colour is never alone. */
-const SIGNS = { "shortcut found": "✗", "no shortcut found": "✓", "cannot be told": "?", "does not apply": "–", yes: "✓" };
 
 const entries = []; // { number, file, name, state, result, reason, picture, button }
-const viewed = []; // entries whose picture is kept, the last one last
 let about = null;
 let chosen = null;
 let running = null; // AbortController of the requests in progress
-const panes = [new Pane(pane => follow(pane)), new Pane(pane => follow(pane))];
+let over = 0; // files of folders that were passed over
 
 const say = words => { byId("status").textContent = words; };
 
 // ---- files in
 
-async function add(found) {
-  const { files, passedOver } = await found;
-  const over = passedOver ? `; ${passedOver} other file${passedOver > 1 ? "s" : ""} in the folder passed over` : "";
-  if (!files.length) return say(`No radiograph found${over}.`);
-  if (!about) return say("The server has not said which classifier it has; reload the page.");
+/** Add files to the list, and have them scored. */
+async function add({ files, passedOver }) {
+  if (!about) {
+    say("The server has not said which classifier it has; reload the page.");
+    return;
+  }
+  over += passedOver;
+  if (!files.length) {
+    if (!running) say(`No radiograph found${passed()}.`);
+    return;
+  }
   byId("results").hidden = false;
   for (const file of files) {
     const entry = { number: entries.length + 1, file, name: visible(file.name), state: "waiting" };
     entries.push(entry);
     entry.button = element("button", { type: "button", tabindex: entries.length > 1 ? -1 : 0 });
-    entry.button.addEventListener("click", () => choose(entry));
+    entry.button.addEventListener("click", () => {
+      say(`Shown: ${entry.number}. ${entry.name}: ${line(entry, about).words}`);
+      choose(entry);
+    });
     byId("list").append(element("li", {}, entry.button));
     relabel(entry);
   }
-  say(`${files.length} file${files.length > 1 ? "s" : ""} added${over}.`);
-  if (!running) await run(over);
-  return undefined;
+  if (!running) await run();
+}
+
+/** What was passed over since this was last said. */
+function passed() {
+  const words = over ? `; ${over} other file${over > 1 ? "s" : ""} passed over` : "";
+  over = 0;
+  return words;
 }
 
 async function run() {
   running = new AbortController();
   const first = entries.find(entry => entry.state === "waiting").number;
   byId("progress").hidden = false;
-  for (let group = next(); group.length; group = next()) {
+  advance(first);
+  const { signal } = running;
+  for (let group = next(); group.length && !signal.aborted; group = next()) {
     for (const entry of group) update(entry, { state: "asking" });
-    await scored(group, entries.length - first < GROUP, running.signal);
+    await scored(group, entries.length - first < GROUP, signal);
     advance(first);
   }
   if (document.activeElement === byId("cancel")) byId("choose-files").focus(); // else the focus would be lost
   byId("progress").hidden = true;
   running = null;
+  if (entries.some(entry => entry.state === "waiting")) { // added after a cancelled run
+    await run();
+    return;
+  }
   const now = entries.slice(first - 1);
   const without = now.filter(entry => entry.reason || entry.result.left_out).length;
-  say(`${now.length} done: ${now.length - without} scored, ${without} without an answer.`);
+  if (now.length) say(`${now.length} done: ${now.length - without} scored, ${without} without an answer${passed()}.`);
 }
 
 /** The next files to ask about, within the limits of a request. */
@@ -72,7 +86,8 @@ function next() {
   for (const entry of entries) {
     if (entry.state !== "waiting") continue;
     if (entry.file.size > room) {
-      update(entry, { state: "done", reason: `The file is larger than the ${megabytes(about.limits.bytes)} that this server takes.` });
+      const most = megabytes(about.limits.bytes);
+      update(entry, { state: "done", reason: `The file is larger than the ${most} that this server takes.` });
       continue;
     }
     bytes += entry.file.size;
@@ -82,43 +97,37 @@ function next() {
   return group;
 }
 
-const megabytes = bytes => `${Math.floor(bytes / 2 ** 20)} MiB`;
-
 function advance(first) {
   const now = entries.slice(first - 1);
   const done = now.filter(entry => entry.state === "done").length;
   Object.assign(byId("bar"), { max: now.length, value: done });
-  say(`${done} of ${now.length} done.`);
+  if (now.length) say(`${done} of ${now.length} done.`);
 }
 
-/** Ask about some files. If together they are refused, ask about each, so that one cannot keep others from an answer. */
+/** Ask about some files. If together they are refused, ask about each: one keeps no other from its answer. */
 async function scored(group, look, signal) {
   try {
     const results = await service.score(group.map(entry => entry.file), look, signal);
-    for (const [at, result] of results.entries()) await answered(group[at], result);
+    for (const [at, { look: seen, ...result }] of results.entries()) {
+      if (seen) await keep(group[at], seen);
+      update(group[at], { state: "done", result });
+    }
   } catch (error) {
-    if (error.name === "AbortError") {
-      for (const entry of entries) {
-        if (entry.state !== "done") update(entry, { state: "done", reason: "Cancelled before it was scored." });
-      }
-    } else if (group.length > 1 && error.status !== 401) {
+    if (signal.aborted) return; // what it leaves is marked as cancelled
+    if (group.length > 1 && error.status !== 401) {
       for (const entry of group) if (!signal.aborted) await scored([entry], look, signal);
     } else {
-      for (const entry of group) update(entry, { state: "done", reason: told(error) });
+      for (const entry of group) update(entry, { state: "done", reason: service.told(error) });
     }
   }
 }
 
-/** What an error says to a person; what is not the server's refusal is a mistake in this page, and goes to its console. */
-function told(error) {
-  if (error instanceof service.Refused) return sentence(error.message);
-  console.error(error);
-  return "This browser could not show what the server answered.";
-}
-
-async function answered(entry, { look, ...result }) {
-  if (look) keep(entry, await decoded(look));
-  update(entry, { state: "done", result });
+/** Stop asking; what has no answer yet stays listed. */
+function cancel() {
+  running?.abort();
+  for (const entry of entries) {
+    if (entry.state !== "done") update(entry, { state: "done", reason: "Cancelled before it was scored." });
+  }
 }
 
 // ---- the list
@@ -137,10 +146,18 @@ function relabel(entry) {
   const { kind, words } = line(entry, about);
   entry.button.className = kind;
   entry.button.replaceChildren(
-    element("span", { class: "file" }, `${entry.number}. `, element("bdi", {}, entry.name)), element("span", { class: "said" }, words));
+    element("span", { class: "file" }, `${entry.number}. `, element("bdi", {}, entry.name)),
+    element("span", { class: "said" }, words),
+  );
   if (entry.state !== "done" || entry.option || !entry.result?.scores || entry.result.left_out) return;
   entry.option = element("option", { value: entry.number }, `${entry.number}. ${entry.name}`);
   byId("compare").append(entry.option);
+  offer();
+}
+
+/** Offer to compare, if there is something else to compare with. */
+function offer() {
+  byId("comparing").hidden = byId("panes").hidden || byId("compare").options.length < 3; // nothing, and itself
 }
 
 byId("list").addEventListener("keydown", event => {
@@ -159,7 +176,8 @@ function tabTo(entry) {
 
 // ---- one outcome, or two
 
-async function choose(entry) {
+/** Show what is known of an entry. */
+function choose(entry) {
   chosen = entry;
   tabTo(entry);
   for (const each of entries) each.button.toggleAttribute("aria-current", each === entry);
@@ -169,118 +187,46 @@ async function choose(entry) {
   byId("warnings").replaceChildren(...(entry.state === "done" ? warnings(entry) : []));
   byId("answer").replaceChildren(...(answerable ? answer(entry, about) : []));
   byId("panes").hidden = !answerable;
-  byId("comparing").hidden = !answerable || byId("compare").options.length < 2;
+  offer();
   for (const option of byId("compare").options) option.disabled = option.value === String(entry.number);
   if (byId("compare").value === String(entry.number)) byId("compare").value = "";
-  if (answerable) await Promise.all([show(panes[0], entry), compare()]);
+  if (answerable) compare();
 }
 
-async function compare() {
-  const other = entries[Number(byId("compare").value) - 1];
-  byId("panes").replaceChildren(panes[0].figure, ...(other ? [panes[1].figure] : []));
-  byId("panes").classList.toggle("two", Boolean(other));
-  if (other) await show(panes[1], other);
-  if (other) follow(panes[0]);
-}
-
-function follow(pane) {
-  const other = panes.find(each => each !== pane);
-  if (byId("linked").checked && other?.figure.isConnected) other.follow(pane);
-}
-
-/** Show the picture of an entry, asking for it if it is not kept. */
-async function show(pane, entry) {
-  if (pane.entry === entry && pane.picture && pane.picture === entry.picture) return;
-  pane.entry = entry;
-  if (!entry.picture) {
-    pane.show(null, entry.name, "", "Loading the picture …");
-    try {
-      const [{ look }] = await service.score([entry.file], true);
-      if (look) keep(entry, await decoded(look));
-      else entry.why = "There is no heat map of this radiograph.";
-    } catch (error) {
-      entry.why = `No picture: ${told(error)}`;
-    }
-  } else keep(entry, entry.picture);
-  if (pane.entry !== entry) return; // another was chosen meanwhile
-  const { prediction, scores } = entry.result;
-  const label = about.classes.find(each => each.name === prediction).shown;
-  const caption = `${entry.number}. ${entry.name}: ${label} ${probability(scores[prediction])}. Colours: where evidence for ` +
-    `${label} was found. They show what moved the score, not whether that was right.`;
-  pane.show(entry.picture ?? null, `${entry.number}. ${entry.name}`, caption, entry.picture ? "" : entry.why);
-}
-
-function keep(entry, picture) {
-  entry.picture = picture;
-  if (viewed.includes(entry)) viewed.splice(viewed.indexOf(entry), 1);
-  viewed.push(entry);
-  while (viewed.length > KEPT) viewed.shift().picture = null;
-}
-
-// ---- what the page says of the classifier
-
-function describe() {
-  const names = about.classes.map(each => each.shown);
-  byId("lead").replaceChildren(element("b", {}, visible(about.name)), ` tells ${names.slice(0, -1).join(", ")} and ${names.at(-1)} apart on ` +
-    "frontal chest radiographs. Each answer comes with what speaks against it.");
-  byId("drawn").hidden = !about.drawn;
-  byId("limits").textContent += ` Up to ${megabytes(about.limits.bytes)} and ${Math.round(about.limits.pixels / 1e6)} megapixels each. ` +
-    "They are sent to this server alone, without their names, and are not stored.";
-  for (const each of about.samples) {
-    const button = element("button", { type: "button" }, each.said);
-    button.addEventListener("click", async () => {
-      try {
-        await add({ files: [await service.sample(each)], passedOver: 0 });
-      } catch (error) {
-        say(told(error));
-      }
-    });
-    byId("samples").append(button);
-  }
-  byId("samples").hidden = !about.samples.length;
-  byId("card").lastElementChild.replaceChildren(about.model_card ? markdown(about.model_card, 3) : "This bundle has no model card.");
-  byId("audit").lastElementChild.replaceChildren(about.audit ? verdicts() : "No audit of this bundle is at hand: nothing is known " +
-    "of whether it sees the disease or the hospital.");
-  byId("foot").textContent = `cxrflow ${about.cxrflow}, bundle ${about.bundle.slice(0, 12)}. ${about.purpose}`;
-}
-
-function verdicts() {
-  const rows = about.audit.map(({ test, verdict, text }) => element("tr", {},
-    element("th", { scope: "row" }, visible(test.replaceAll("_", " "))),
-    element("td", {}, element("span", { class: `verdict ${verdict.replaceAll(" ", "-")}` }, `${SIGNS[verdict] ?? "?"} ${verdict}`)),
-    element("td", {}, visible(text))));
-  const head = element("tr", {}, ...["Question", "Verdict", "Why"].map(word => element("th", { scope: "col" }, word)));
-  return element("table", { class: "verdicts" }, element("thead", {}, head), element("tbody", {}, ...rows));
-}
+const compare = () => view(chosen, entries[Number(byId("compare").value) - 1], about);
 
 // ---- events
 
-const chosenFiles = (input, found) => {
-  const picked = found(input.files);
-  input.value = "";
-  add(picked);
+const singly = files => ({ files: [...files], passedOver: 0 });
+const picked = (input, found) => {
+  const files = found(input.files);
+  input.value = ""; // so that the same can be chosen again
+  add(files);
 };
 byId("choose-files").addEventListener("click", () => byId("files").click());
 byId("choose-folder").addEventListener("click", () => byId("folder").click());
-byId("files").addEventListener("change", event => chosenFiles(event.target, files => ({ files: [...files], passedOver: 0 })));
-byId("folder").addEventListener("change", event => chosenFiles(event.target, ofFolder));
+byId("files").addEventListener("change", event => picked(event.target, singly));
+byId("folder").addEventListener("change", event => picked(event.target, ofFolder));
 for (const name of ["dragenter", "dragover", "dragleave", "drop"]) {
   addEventListener(name, event => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     byId("drop").classList.toggle("over", name === "dragenter" || name === "dragover");
-    if (name === "drop") add(ofDrop(event.dataTransfer));
+    if (name === "drop") ofDrop(event.dataTransfer).then(add, () => say("What was dropped cannot be read."));
   });
 }
-byId("cancel").addEventListener("click", () => running?.abort(new DOMException("cancelled", "AbortError")));
+byId("cancel").addEventListener("click", cancel);
 byId("compare").addEventListener("change", compare);
-byId("csv").addEventListener("click", () => save(asCsv(entries, about, byId("names").checked), "results.csv", "text/csv"));
-byId("json").addEventListener("click", () => save(asJson(entries, about, byId("names").checked), "results.json", "application/json"));
+for (const [name, written, type] of [["csv", asCsv, "text/csv"], ["json", asJson, "application/json"]]) {
+  byId(name).addEventListener("click", () => {
+    save(written(entries, about, byId("names").checked), `results.${name}`, type);
+  });
+}
 byId("clear").addEventListener("click", () => {
-  running?.abort(new DOMException("cancelled", "AbortError"));
-  entries.length = viewed.length = 0;
+  cancel();
+  entries.length = 0;
   chosen = null;
-  for (const pane of panes) pane.show(null, "");
+  empty();
   byId("list").replaceChildren();
   byId("compare").replaceChildren(byId("compare").options[0]);
   byId("results").hidden = byId("chosen").hidden = true;
@@ -290,7 +236,7 @@ byId("clear").addEventListener("click", () => {
 
 try {
   about = await service.about();
-  describe();
+  describe(about, each => service.sample(each).then(file => add(singly([file])), error => say(service.told(error))));
 } catch (error) {
-  byId("lead").textContent = told(error);
+  byId("lead").textContent = service.told(error);
 }

@@ -17,7 +17,9 @@ export class Pane {
     this.pointers = new Map();
     this.whole();
     drawScale(this.figure.querySelector(".scale"));
-    for (const input of this.figure.querySelectorAll("input")) input.addEventListener("input", () => this.changed(input));
+    for (const input of this.figure.querySelectorAll("input")) {
+      input.addEventListener("input", () => this.changed(input));
+    }
     for (const button of this.figure.querySelectorAll("[data-do]")) {
       button.addEventListener("click", () => this.do(button.dataset.do));
     }
@@ -38,7 +40,8 @@ export class Pane {
     this.figure.classList.toggle("empty", !picture);
     for (const control of this.figure.querySelectorAll(".tools :is(input, button)")) control.disabled = !picture;
     this.input("lungs").disabled = !picture?.lungs;
-    this.input("lungs").nextElementSibling.textContent = picture && !picture.lungs ? "No lungs are looked for" : "Lung outline";
+    const lungs = picture && !picture.lungs ? "No lungs are looked for" : "Lung outline";
+    this.input("lungs").nextElementSibling.textContent = lungs;
     this.grey = null;
     this.reset();
   }
@@ -181,7 +184,9 @@ export class Pane {
 
   listen() {
     const { canvas, pointers } = this;
-    const place = event => [event.offsetX * canvas.width / canvas.clientWidth, event.offsetY * canvas.height / canvas.clientHeight];
+    const place = ({ offsetX, offsetY }) => (
+      [offsetX * canvas.width / canvas.clientWidth, offsetY * canvas.height / canvas.clientHeight]
+    );
     canvas.addEventListener("wheel", event => {
       if (!this.picture || (event.deltaY > 0 && this.zoom === 1)) return; // whole already: the page scrolls
       event.preventDefault();
@@ -199,8 +204,9 @@ export class Pane {
       const now = place(event);
       pointers.set(event.pointerId, now);
       if (pointers.size === 2) this.pinch(before, [...pointers.values()]);
-      else if (event.shiftKey || this.dragsWindow) this.windowBy((now[0] - x) / canvas.width, (now[1] - y) / canvas.height);
-      else this.panBy(now[0] - x, now[1] - y);
+      else if (event.shiftKey || this.dragsWindow) {
+        this.windowBy((now[0] - x) / canvas.width, (now[1] - y) / canvas.height);
+      } else this.panBy(now[0] - x, now[1] - y);
     });
     for (const name of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(name, event => pointers.delete(event.pointerId));

@@ -62,8 +62,14 @@ function outline({ width, height, data }) {
       }
     }
   };
-  trace(height, width, (y, x) => inside(x, y) !== inside(x, y - 1), (y, x, to) => { path.moveTo(x, y); path.lineTo(to, y); });
-  trace(width, height, (x, y) => inside(x, y) !== inside(x - 1, y), (x, y, to) => { path.moveTo(x, y); path.lineTo(x, to); });
+  trace(height, width, (y, x) => inside(x, y) !== inside(x, y - 1), (y, x, to) => {
+    path.moveTo(x, y);
+    path.lineTo(to, y);
+  });
+  trace(width, height, (x, y) => inside(x, y) !== inside(x - 1, y), (x, y, to) => {
+    path.moveTo(x, y);
+    path.lineTo(x, to);
+  });
   return path;
 }
 

@@ -1,5 +1,5 @@
 // Requests to the server that this page came from; to no other.
-import { byId } from "./dom.js";
+import { byId, sentence } from "./dom.js";
 
 /** How often a server that is busy is asked again. */
 const TRIES = 8;
@@ -12,6 +12,13 @@ export class Refused extends Error {
     super(sentence);
     this.status = status;
   }
+}
+
+/** What an error says to a person. What is no refusal is a mistake in this page, and goes to its console. */
+export function told(error) {
+  if (error instanceof Refused) return sentence(error.message);
+  console.error(error);
+  return "This browser could not show what the server answered.";
 }
 
 /** The response to a request, with the token where one was given; asks for a token if the server wants one. */
@@ -28,7 +35,7 @@ async function ask(path, options = {}) {
     }
     if (response.status !== 401) return response;
     if (token === used) token = await askForToken(used !== null);
-    if (token === null) throw new Refused("The server asks for a token, and none was given.", 401);
+    if (token === null) throw new Refused("The server asks for a token, and none was given; reload the page to try again.", 401);
   }
 }
 
@@ -50,7 +57,7 @@ function askForToken(again) {
   return asking;
 }
 
-async function sentence(response) {
+async function refusal(response) {
   try {
     const { detail } = await response.json();
     if (typeof detail === "string") return detail;
@@ -60,14 +67,14 @@ async function sentence(response) {
 
 export async function about() {
   const response = await ask("about");
-  if (!response.ok) throw new Refused(await sentence(response), response.status);
+  if (!response.ok) throw new Refused(await refusal(response), response.status);
   return response.json();
 }
 
 /** A sample as a file, by its address from `about`. */
 export async function sample({ url, said }) {
   const response = await ask(url.replace(/^\//, ""));
-  if (!response.ok) throw new Refused(await sentence(response), response.status);
+  if (!response.ok) throw new Refused(await refusal(response), response.status);
   return new File([await response.blob()], said);
 }
 
@@ -85,7 +92,7 @@ export async function score(files, look, signal) {
       const said = await response.clone().json().catch(() => ({}));
       if (said.results?.length === files.length) return said.results;
     }
-    throw new Refused(await sentence(response), response.status);
+    throw new Refused(await refusal(response), response.status);
   }
 }
 
