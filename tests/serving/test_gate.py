@@ -112,7 +112,7 @@ def test_paths_and_methods_that_are_none_are_one_sentence(client: TestClient) ->
     assert client.get("/static/%2e%2e/app.py").status_code == 404
     answered = client.get("/predict")
     assert (answered.status_code, answered.headers["allow"]) == (405, "POST")
-    assert client.get("/samples/x.png").status_code == 422
+    assert client.get("/samples/x.png").status_code == 404
     assert client.post("/predict?look=maybe").json()["detail"].startswith("query.look: ")
     assert client.get("/docs").status_code == 404
 

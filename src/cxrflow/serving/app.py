@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +17,7 @@ from cxrflow.predictor import Predictor
 from cxrflow.serving import inference, rest
 from cxrflow.serving.about import about
 from cxrflow.serving.admission import Admission
-from cxrflow.serving.gate import Gate, path_of, problem
+from cxrflow.serving.gate import Gate, problem
 from cxrflow.serving.metrics import Metrics
 from cxrflow.serving.request_log import RequestLog
 from cxrflow.serving.scoring import Scorer
@@ -50,7 +51,7 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     app.include_router(rest.router)
     app.include_router(inference.router)
     app.mount("/static", StaticFiles(directory=rest.PAGE), name="static")
-    app.openapi()["components"]["schemas"].update(inference.SCHEMAS)
+    _complete(app.openapi())
     app.add_exception_handler(HTTPException, _said)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_middleware(
@@ -65,6 +66,18 @@ def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     return app
 
 
+def _complete(document: dict[str, Any]) -> None:
+    """Add to the OpenAPI what FastAPI does not know, and remove its own answer to a wrong query, which is ours here."""
+    schemas = document["components"]["schemas"]
+    schemas.update(inference.SCHEMAS)
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+
+
 async def _said(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     sentence = _SAID.get(error.status_code) if error.detail in ("Not Found", "Method Not Allowed") else None
@@ -74,6 +87,6 @@ async def _said(request: Request, error: Exception) -> JSONResponse:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    status = 400 if path_of(request.url.path).startswith("/v2") else 422
-    return problem(request.scope, status, f"{where}: {one_line(first['msg'])}")
+    if first["loc"][0] == "path":
+        return problem(request.scope, 404, _SAID[404])
+    return problem(request.scope, 422, f"{'.'.join(map(str, first['loc']))}: {one_line(first['msg'])}")

@@ -5,7 +5,7 @@ the bundle's image steps say, one input for each of several. Both score with the
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from pydantic import ValidationError
@@ -39,7 +39,8 @@ from cxrflow.serving.tensors import (
 )
 from cxrflow.serving.uploads import read_body
 
-FILES, PREPARED = "cxrflow", "cxrflow-prepared"
+FILES: Literal["cxrflow"] = "cxrflow"
+PREPARED: Literal["cxrflow-prepared"] = "cxrflow-prepared"
 #: Digits of the bundle's digest that are its version.
 _DIGITS = 12
 _WHY = {
@@ -54,7 +55,7 @@ _WHY = {
     500: "The service failed.",
     503: "There was no answer in time.",
 }
-Name = Annotated[str, Path(description=f"{FILES} or {PREPARED}.")]
+Name = Annotated[Literal["cxrflow", "cxrflow-prepared"], Path(description="Takes files; or prepared images.")]
 Version = Annotated[str, Path(description="The first digits of the bundle's digest.")]
 
 
@@ -93,7 +94,7 @@ async def server() -> ServerMetadata:
 async def model(request: Request, name: Name, version: Version | None = None) -> ModelMetadata:
     """A model: its inputs and outputs."""
     service = service_of(request)
-    _check(service, name, version)
+    _check(service, version)
     return ModelMetadata(
         name=name,
         versions=[_version(service)],
@@ -108,7 +109,7 @@ async def model(request: Request, name: Name, version: Version | None = None) ->
 async def model_ready(request: Request, name: Name, version: Version | None = None) -> Ready:
     """Whether a model can be used."""
     service = service_of(request)
-    _check(service, name, version)
+    _check(service, version)
     if not service.scorer.ready:
         raise HTTPException(503, "the networks are not ready; try again in a few seconds")
     return Ready(name=name, ready=True)
@@ -135,7 +136,7 @@ _BODY: dict[str, Any] = {
 async def infer(request: Request, name: Name, version: Version | None = None) -> InferenceResponse:
     """Probabilities, in the order of ``classes``; the most probable class; whether positive at each operating point."""
     service = service_of(request)
-    _check(service, name, version)
+    _check(service, version)
     if "inference-header-content-length" in request.headers:
         raise wrong("tensors in binary are not taken; send their data as JSON (binary_data=False)")
     (asked, place), bounds = asked_of(request), service.settings.bounds
@@ -175,12 +176,10 @@ def _wanted(asked: InferenceRequest, known: Sequence[str]) -> set[str]:
     return wanted
 
 
-def _check(service: Service, name: str, version: str | None) -> None:
-    """Raise HTTPException 404 if there is no such model."""
-    if name not in (FILES, PREPARED):
-        raise HTTPException(404, f"the models are {FILES} and {PREPARED}")
+def _check(service: Service, version: str | None) -> None:
+    """Raise HTTPException 404 if the models have no such version."""
     if version not in (None, _version(service)):
-        raise HTTPException(404, f"the version of this model is {_version(service)}")
+        raise HTTPException(404, f"the version of the models is {_version(service)}")
 
 
 def _version(service: Service) -> str:

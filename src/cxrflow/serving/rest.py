@@ -70,7 +70,6 @@ async def about(request: Request) -> About:
     responses={
         200: {"content": {"image/png": {}}, "description": "A PNG, 8-bit grey."},
         404: {"model": Problem, "description": "There is no such sample."},
-        422: {"model": Problem, "description": "The number is none."},
         **problems(),
     },
 )
