@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from cxrflow.errors import CxrflowError
 from cxrflow.result import Result
@@ -275,6 +275,10 @@ OPERATIONS = (
 )
 
 
+#: After how many of them; None for never.
+KILLED = st.none() | st.integers(0, 25)
+
+
 class Nodes(RuleBasedStateMachine):
     """Nodes that one after the other use one spool, each killed before any operation on files.
 
@@ -330,46 +334,36 @@ class Nodes(RuleBasedStateMachine):
             self.received.setdefault(content, set()).add(b" ".join(which))
             yield result
 
-    def alive(self, step) -> bool:
+    def alive(self, step, operations: int | None) -> bool:
+        """Whether a step ends before the node is killed, which is after so many operations on files."""
+        self.left = 10**9 if operations is None else operations
         try:
             step()
+            return True
         except Killed:
             self.left = 10**9
             self.restart()
             return False
-        return True
+        finally:
+            self.left = 10**9
 
-    @rule(study=st.sampled_from("12"), image=st.sampled_from([b"a", b"b", b"bad"]))
-    def store(self, study: str, image: bytes) -> None:
+    @rule(study=st.sampled_from("12"), image=st.sampled_from([b"a", b"b", b"bad"]), killed=KILLED)
+    def store(self, study: str, image: bytes, killed: int | None) -> None:
         content = image + study.encode()
         self.offered.add((study, content))
-        if self.alive(lambda: self.spool.accept(study, [content])):
+        if self.alive(lambda: self.spool.accept(study, [content]), killed):
             self.acknowledged.add((study, content))
 
-    @rule(seconds=st.sampled_from([1, 20, 1000]))
-    def wait(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([1000, 20, 1]), killed=KILLED)
+    def score(self, seconds: int, killed: int | None) -> None:
         self.clock.now += seconds
+        self.alive(self.flow.score, killed)
 
-    @rule()
-    def score(self) -> None:
-        self.alive(self.flow.score)
-
-    @rule()
-    def send_one(self) -> None:
-        self.alive(self.flow.send)
-
-    @rule()
-    def restart_now(self) -> None:
-        self.restart()
-
-    @rule(reachable=st.booleans())
-    def destination(self, reachable: bool) -> None:
+    @rule(seconds=st.sampled_from([1000, 1]), killed=KILLED, reachable=st.sampled_from([True, True, False]))
+    def send_one(self, seconds: int, killed: int | None, reachable: bool) -> None:
+        self.clock.now += seconds
         self.reachable = reachable
-
-    @precondition(lambda self: self.left > 10**6)
-    @rule(operations=st.integers(0, 40))
-    def kill_after(self, operations: int) -> None:
-        self.left = operations
+        self.alive(self.flow.send, killed)
 
     def teardown(self) -> None:
         if not hasattr(self, "patch"):
@@ -402,7 +396,7 @@ class Nodes(RuleBasedStateMachine):
             self.patch.undo()
 
 
-Nodes.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Nodes.TestCase.settings = settings(max_examples=150, stateful_step_count=20, deadline=None)
 
 
 class TestNodes(Nodes.TestCase):
