@@ -34,6 +34,7 @@ class WholeBundle(nn.Module):
         self.members = nn.ModuleList(modules)
 
     def forward(self, *views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The outputs for n pictures of each kind; float pictures, with grey levels from 0 to 255, do as well."""
         networks = self._bundle.networks
         pixels = [view.float()[:, None] / 255 for view in views]
         each = []
