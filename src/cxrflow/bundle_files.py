@@ -74,7 +74,8 @@ def write_bundle(folder: Path, modules: Sequence["nn.Module"], bundle: Bundle, s
     table = seen_csv(seen)
     joint = {"weights": weights_digest(networks), "trained_on": hashlib.sha256(table).hexdigest()}
     bundle = bundle.model_copy(update={"networks": tuple(networks), "digests": bundle.digests | joint})
-    for pattern in ("model*.safetensors", "graph*.onnx"):  # of an earlier bundle with more networks
+    # Of an earlier bundle, perhaps with more networks.
+    for pattern in ("model*.safetensors", "graph*.onnx", "model.onnx*"):
         for other in set(folder.glob(pattern)) - {folder / name for name in files}:
             other.unlink()
     for name, content in files.items():

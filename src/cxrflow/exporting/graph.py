@@ -22,7 +22,7 @@ from cxrflow.onnx_file import BY_FOLD, MOST, PROBABILITIES, input_names, open_se
 DIFFERENCE = 1e-4
 
 
-class _Whole(nn.Module):
+class WholeBundle(nn.Module):
     """uint8 (n, size, size), one for each of ``Bundle.steps``, to PROBABILITIES and BY_FOLD.
 
     Computed in float32 where ``network.py`` uses float64 after the logits: other programs lack float64.
@@ -34,13 +34,16 @@ class _Whole(nn.Module):
         self.members = nn.ModuleList(modules)
 
     def forward(self, *views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The outputs for n pictures of each kind; float pictures, with grey levels from 0 to 255, do as well."""
         networks = self._bundle.networks
         pixels = [view.float()[:, None] / 255 for view in views]
         each = []
         for network, view, member in zip(networks, self._bundle.views, self.members, strict=True):
             logits = member(to_input(pixels[view], network.images.channels, network.mean, network.std))
-            finite = logits.isfinite().all(dim=1, keepdim=True)
-            each.append((torch.where(finite, logits, torch.nan) / network.temperature).softmax(dim=1))
+            finite = (logits.abs() < torch.inf).all(dim=1, keepdim=True)  # Core ML has no isfinite
+            each.append(
+                (torch.where(finite, logits, torch.full_like(logits, torch.nan)) / network.temperature).softmax(dim=1)
+            )
         folds = [network.fold or 0 for network in networks]
         by_fold = torch.stack(
             [
@@ -67,7 +70,7 @@ def to_onnx(bundle: Bundle, modules: Sequence[nn.Module]) -> Any:
             f"the networks hold {size / 1e9:.1f} GB of weights, and an ONNX file at most 2 GB; use PyTorch, or a "
             "bundle with fewer networks."
         )
-    whole, names = _Whole(bundle, modules).eval(), input_names(bundle)
+    whole, names = WholeBundle(bundle, modules).eval(), input_names(bundle)
     examples = tuple(torch.zeros(2, steps.size, steps.size, dtype=torch.uint8) for steps in bundle.steps)
     rows = torch.export.Dim("n")
     try:
@@ -101,7 +104,7 @@ def largest_difference(bundle: Bundle, modules: Sequence[nn.Module], content: by
         noise[0] = 0
         views.append(noise)
     with torch.inference_mode():
-        expected = _Whole(bundle, modules).eval()(*map(torch.from_numpy, views))
+        expected = WholeBundle(bundle, modules).eval()(*map(torch.from_numpy, views))
     given = open_session(content).run([PROBABILITIES, BY_FOLD], dict(zip(input_names(bundle), views, strict=True)))
     return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(given, expected, strict=True))
 

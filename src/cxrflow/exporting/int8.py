@@ -114,7 +114,7 @@ def quantise(content: bytes, bundle: Bundle, sets: list[NDArray[np.uint8]]) -> A
         whole.write_bytes(content)
         quant_pre_process(whole, ready, skip_symbolic_shape=True)
         graph = onnx.load(ready).graph
-        logits = {value for node in graph.node if node.op_type == "IsNaN" for value in node.input}
+        logits = {value for node in graph.node if node.op_type == "Where" for value in node.input}
         quantize_static(
             ready,
             out,
