@@ -34,7 +34,7 @@ def write_objects(bundle: Bundle, wanted: tuple[Kind, ...], folder: Path, about:
     try:
         with guarded("DICOM"):
             made = dicom_objects(result, bundle, read_content(image), kinds)
-            contents = [_content(each) for each in made]
+            contents = [encoded(each) for each in made]
     except LeftOut as reason:
         return str(reason)
     for kind, content in zip(kinds, contents, strict=True):
@@ -51,7 +51,8 @@ def kinds_named(names: str) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in words)
 
 
-def _content(made: "Dataset") -> bytes:
+def encoded(made: "Dataset") -> bytes:
+    """An object as the content of a DICOM file (PS3.10)."""
     file = io.BytesIO()
     with warnings.catch_warnings():  # they may quote the header
         warnings.simplefilter("ignore")
