@@ -2,8 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote
 
 import pytest
@@ -85,21 +86,26 @@ def quoted(page: str) -> list[tuple[str, ...]]:
     return [kept for each in parts if (kept := tuple(part for part in each if len(part) > 3))]
 
 
-def said(code: str) -> Iterator[str]:
-    """Each text of some code, docstrings left out. An f-string is one text, with … for what it inserts, or with the
-    texts of a name that it inserts and that the code assigns."""
-    tree = ast.parse(code)
-    left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
-    assigned = {
+def assigned(tree: ast.AST) -> dict[str, str]:
+    """The texts of each name that some code assigns."""
+    return {
         ast.unparse(node.targets[0]): "…".join(filter(None, map(_constant, ast.walk(node.value))))
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign)
     }
+
+
+def said(code: str, named: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """Each text of some code, docstrings left out. An f-string is one text, with … for what it inserts, or with the
+    texts of a name that it inserts and that the code assigns, or imports (``named``)."""
+    tree = ast.parse(code)
+    left_out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    texts = {**named, **assigned(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             left_out |= {id(part) for part in node.values}
             yield "".join(
-                assigned.get(ast.unparse(part.value), "…") if isinstance(part, ast.FormattedValue) else _constant(part)
+                texts.get(ast.unparse(part.value), "…") if isinstance(part, ast.FormattedValue) else _constant(part)
                 for part in node.values
             )
         elif id(node) not in left_out:
@@ -120,7 +126,9 @@ def test_messages_are_quoted_as_the_program_says_them() -> None:
     rows = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").splitlines()
     messages = quoted("\n".join(row for row in rows if "` (DVC)" not in row))
     assert len(messages) > 40
-    texts = [text for file in (ROOT / "src").rglob("*.py") for text in said(file.read_text(encoding="utf-8"))]
+    code = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "src").rglob("*.py"))]
+    named = {name: text for each in code for name, text in assigned(ast.parse(each)).items() if name.isupper()}
+    texts = [text for each in code for text in said(each, named)]
     assert unsaid(messages, [*texts, *(ROOT / "Makefile").read_text(encoding="utf-8").splitlines()]) == []
 
 

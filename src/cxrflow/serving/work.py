@@ -4,9 +4,7 @@ Decoders of others run here alone, under the worker's limits of memory and time.
 """
 
 import base64
-import warnings
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import cv2
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from cxrflow.bundle import Bundle
 from cxrflow.errors import LeftOut
 from cxrflow.outputs.dicom import Kind, dicom_objects
+from cxrflow.outputs.dicom_files import encoded
 from cxrflow.reading import read
 from cxrflow.reading.guard import guarded
 from cxrflow.result import Look, Result
@@ -91,14 +90,6 @@ def dicom_files(bundle: Bundle, kinds: Sequence[Kind], asked: tuple[bytes, Resul
     content, result = asked
     try:
         with guarded("DICOM object"):
-            return [_file(made) for made in dicom_objects(result, bundle, content, kinds)]
+            return [encoded(made) for made in dicom_objects(result, bundle, content, kinds)]
     except LeftOut as reason:
         return str(reason)
-
-
-def _file(made: Any) -> bytes:
-    file = BytesIO()
-    with warnings.catch_warnings():  # pydicom's quote values of the header
-        warnings.simplefilter("ignore")
-        made.save_as(file, enforce_file_format=True)
-    return file.getvalue()
