@@ -34,8 +34,7 @@ INT8 = RESULTS / "export" / "int8.onnx"
 @command(
     commands,
     "Use",
-    "cxrflow predict scan.dcm folder 'archive/2026-*/**/*.dcm' --out predictions.csv --json predictions.jsonl",
-    "cxrflow predict folder --paths --heatmaps pictures",
+    "cxrflow predict scan.dcm folder 'archive/2026-*/**/*.dcm' --json predictions.jsonl --heatmaps pictures",
     "cxrflow predict study --dicom results/dicom --dicom-kinds sr,sc --fhir results/bundles.ndjson",
 )
 def predict(
