@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.folders import AGAIN, BROKEN_LINK, DICOMDIR, HIDDEN, NO_EXTENSION, OF_THE_SYSTEM, SPECIAL, Search, counted
+from cxrflow.folders import (
+    AGAIN,
+    BROKEN_LINK,
+    DICOMDIR,
+    HIDDEN,
+    NO_EXTENSION,
+    OF_THE_SYSTEM,
+    SPECIAL,
+    Search,
+    counted,
+    expanded,
+)
 
 PNG, JPEG, DICOM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", bytes(128) + b"DICM"
 
@@ -91,6 +103,20 @@ def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     write(tmp_path, {"a.png": PNG})
     found = list(Search().images([tmp_path, tmp_path / "a.png"]))
     assert [file.left_out for file in found] == [None, f"the same file as {tmp_path}/a.png"]
+
+
+def test_patterns_are_expanded_as_by_a_shell_and_names_with_their_characters_are_names(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/b/2.png", "c/3.png", "a/4.txt", "[5].png", "a/.hidden/6.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for pattern in ("a/*", "*/*.png", "**/*.png", "?/[13].png", "[5].png", "c"):
+        shell = "shopt -s globstar; printf '%s\\n' " + (f"'{pattern}'" if pattern == "[5].png" else pattern)
+        asked = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=True)
+        known = sorted(str(tmp_path / line) for line in asked.stdout.splitlines())
+        assert sorted(map(str, expanded([tmp_path / pattern]))) == known, pattern
+    with pytest.raises(CxrflowError, match=r"\*\.dcm: no file or folder matches this pattern"):
+        list(expanded([tmp_path / "*.dcm"]))
+    assert list(expanded([tmp_path / "absent"])) == [tmp_path / "absent"]  # the search says that it does not exist
 
 
 def test_devices_are_never_opened(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Searches folders for image files. Whatever else a folder holds is counted, so that nothing disappears."""
 
+import glob
 import os
 import re
 import stat
@@ -138,6 +139,23 @@ class Search:
             return Found(path, f"{SAME_FILE} {before}", again=True)
         self._files[key] = name_text(path)
         return Found(path)
+
+
+def expanded(paths: Iterable[Path]) -> Iterator[Path]:
+    """The paths, with those that do not exist and hold ``*``, ``?`` or ``[`` taken as patterns, as a shell expands them
+    (``**`` for folders at any depth): what matches, sorted. A file whose name holds such a character is meant itself.
+
+    Raises CxrflowError if nothing matches a pattern.
+    """
+    for path in paths:
+        pattern = str(path)
+        if not glob.has_magic(pattern) or os.path.lexists(path):
+            yield path
+            continue
+        matches = sorted(glob.iglob(pattern, recursive=True))
+        if not matches:
+            raise CxrflowError(f"{name_text(path)}: no file or folder matches this pattern.")
+        yield from map(Path, matches)
 
 
 def is_of_the_system(name: str) -> bool:

@@ -12,7 +12,7 @@ from cxrflow.bundle import Bundle
 from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import CxrflowError
 from cxrflow.files import check_writable, code_digest, digest, write_whole
-from cxrflow.folders import SAME_FILE, Found, Search, counted
+from cxrflow.folders import SAME_FILE, Found, Search, counted, expanded
 from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
 from cxrflow.outputs.dicom import NOT_DICOM, Kind
 from cxrflow.outputs.dicom_files import write_objects
@@ -73,7 +73,7 @@ class Counts:
 def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member: int | None = None) -> Counts:
     """Score image files with the bundle in the folder ``bundle``.
 
-    paths   files and folders, searched as by ``Search.images``
+    paths   files, folders and patterns (``expanded``), searched as by ``Search.images``
     member  use this network of the bundle alone, from 1; operating points and prediction sets are of all networks
             together
     Every file has a row: one that cannot be used has the reason in ``left_out``. Tables are written whole or not at
@@ -82,7 +82,7 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
     Raises CxrflowError if an output cannot be written or is among the files asked about, another prediction writes it,
     a path does not exist, or no image is found, and as ``Predictor`` does.
     """
-    paths = list(paths)
+    paths = list(expanded(paths))
     check_places(outputs, paths)
     search = Search()
     files = list(search.images(paths))

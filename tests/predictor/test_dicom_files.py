@@ -29,7 +29,7 @@ def write_dicom(path: Path, pixels: np.ndarray, instance: str, study: str = "1.2
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = instance
     data.StudyInstanceUID, data.SeriesInstanceUID = study, f"{study}.4"
-    data.PatientName, data.PatientID, data.Modality = "Doe^Jane", "P1", "DX"
+    data.PatientName, data.PatientID, data.Modality = "DoeJane", "P1", "DX"  # a name of which highdicom warns
     data.Rows, data.Columns = pixels.shape
     data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
     data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
@@ -58,20 +58,21 @@ def digest(path: Path) -> str:
 
 
 def test_each_dicom_image_has_its_objects_and_others_are_counted(
-    bundle_of: Callable[..., Path], two_classes: Task, folder: Path, tmp_path: Path
+    bundle_of: Callable[..., Path], two_classes: Task, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     outputs = Outputs(tmp_path / "o.csv", dicom=tmp_path / "objects", fhir=tmp_path / "o.ndjson")
     counts = predict_files(bundle_of(two_classes), [folder], outputs)
     said = str(counts)
     assert said.startswith("4 images scored, ")
     assert said.endswith("2 left out; no DICOM objects of 2 files, 2 of them not DICOM")
+    assert "Doe" not in "".join(capfd.readouterr())  # of the worker processes, too
     assert (counts.unfiled, counts.no_dicom, counts.failed) == (2, 2, 4)
     scored = [digest(folder / f"Doe{number}.dcm") for number in (1, 2, 3)]
     expected = {f"{each}-{kind}.dcm" for each in scored for kind in ("sr", "sc", "map")}
     left_out = f"{digest(folder / 'Doe4.dcm')}-sr.dcm"
     assert {path.name for path in outputs.dicom.iterdir()} == expected | {left_out}
     report = pydicom.dcmread(outputs.dicom / f"{scored[0]}-sr.dcm")
-    assert (report.PatientName, report.StudyInstanceUID) == ("Doe^Jane", "1.2.3")
+    assert (report.PatientName, report.StudyInstanceUID) == ("DoeJane", "1.2.3")
     texts = [element.value for element in pydicom.dcmread(outputs.dicom / left_out).iterall() if element.VR == "UT"]
     assert "No answer: lateral view, as the DICOM header says." in texts
     heat = pydicom.dcmread(outputs.dicom / f"{scored[1]}-map.dcm")
@@ -99,6 +100,19 @@ def test_reports_alone_take_no_heat(
     monkeypatch.setattr(predict.Predictor, "heat_maps", None)  # cannot be called
     outputs = Outputs(tmp_path / "o.csv", dicom=tmp_path / "objects", kinds=("sr",))
     assert predict_files(bundle_of(two_classes), [folder / "Doe1.dcm"], outputs).failed == 0
+    assert [path.name for path in outputs.dicom.iterdir()] == [f"{digest(folder / 'Doe1.dcm')}-sr.dcm"]
+
+
+def test_an_image_without_finite_heat_has_its_report_and_is_counted(
+    bundle_of: Callable[..., Path], two_classes: Task, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heat_maps(*_: object) -> None:
+        raise CxrflowError("no number")
+
+    monkeypatch.setattr(predict.Predictor, "heat_maps", heat_maps)
+    outputs = Outputs(tmp_path / "o.csv", dicom=tmp_path / "objects")
+    counts = predict_files(bundle_of(two_classes), [folder / "Doe1.dcm"], outputs)
+    assert (counts.scored, counts.unfiled, counts.no_dicom, counts.failed) == (1, 1, 0, 1)
     assert [path.name for path in outputs.dicom.iterdir()] == [f"{digest(folder / 'Doe1.dcm')}-sr.dcm"]
 
 

@@ -28,11 +28,13 @@ SOME_LEFT_OUT = 3
 @command(
     commands,
     "Use",
-    "cxrflow predict scan.dcm folder --out predictions.csv --json predictions.jsonl --heatmaps pictures",
+    "cxrflow predict scan.dcm folder 'archive/2026-*/**/*.dcm' --json predictions.jsonl --heatmaps pictures",
     "cxrflow predict study --dicom results/dicom --dicom-kinds sr,sc --fhir results/bundles.ndjson",
 )
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Image files, DICOM files, or folders of them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Image files, DICOM files, folders of them, or patterns in quotes.")
+    ],
     bundle: BundleFolder = BUNDLE,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
     json: Annotated[Path | None, typer.Option(help="Write the results as JSON lines, too, into this file.")] = None,

@@ -100,6 +100,7 @@ def _clahe(view: View, steps: Images) -> View:
 
 def _find_with_opencv(view: View, steps: Images) -> View:
     top, left, side, *_ = view.window
+    side = do.kept_by_shrink(side, steps.size)
     return _found(view, LungMap(opencv.lung_mask(view.image).astype(np.uint8) * 255, top, left, side, side), steps)
 
 

@@ -141,12 +141,14 @@ def lung_window(found: LungMap, shape: tuple[int, ...]) -> Window | None:
 
 
 def lung_mask_in(found: LungMap, window: Window, size: int) -> np.ndarray:
-    """The lung mask in a window: bool (size, size), interpolated bilinearly, False outside the region of the map."""
+    """The lung mask of what ``shrink`` keeps of a window: bool (size, size), interpolated bilinearly, False outside the
+    region of the map."""
     chance, top, left, height, width = found
-    if (top, left, height, width) == (*window[:2], window.side, window.side) and chance.shape == (size, size):
+    kept = kept_by_shrink(window.side, size)
+    if (top, left, height, width) == (*window[:2], kept, kept) and chance.shape == (size, size):
         return chance > 127
     y, x = chance.shape[0] / height, chance.shape[1] / width  # pixels of the map per pixel of the radiograph
-    step = window.side / size
+    step = kept / size
     matrix = np.array(
         [
             [x * step, 0, x * (window.left - left + step / 2) - 0.5],

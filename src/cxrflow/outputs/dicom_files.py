@@ -1,6 +1,7 @@
 """DICOM objects of results as files, written by worker processes."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,5 +54,7 @@ def kinds_named(names: str) -> tuple[Kind, ...]:
 def encoded(made: "Dataset") -> bytes:
     """A DICOM object as the content of a file."""
     file = io.BytesIO()
-    made.save_as(file, enforce_file_format=True)
+    with warnings.catch_warnings():  # they may quote the header
+        warnings.simplefilter("ignore")
+        made.save_as(file, enforce_file_format=True)
     return file.getvalue()

@@ -29,7 +29,7 @@ def overlay_picture(result: Result, look: Look, bundle: Bundle, source: Dataset,
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        patient_orientation=source.get("PatientOrientation") or ("L", "F"),
+        patient_orientation=("L", "F"),
         pixel_spacing=source.get("PixelSpacing"),
         study_instance_uid=source.StudyInstanceUID,
         patient_id=source.PatientID,
@@ -44,8 +44,8 @@ def overlay_picture(result: Result, look: Look, bundle: Bundle, source: Dataset,
         **named(result, bundle, source, "sc", "heat over the image"),
     )
     made.copy_patient_and_study_information(for_highdicom(source))
-    if "PatientOrientation" not in source:  # highdicom wants one, but the image says none: it is not guessed
-        made.add_new("PatientOrientation", "CS", None)
+    # highdicom demands an orientation. The image's own counts, or none: it is not guessed.
+    made.add_new("PatientOrientation", "CS", source.get("PatientOrientation"))
     if "PixelSpacing" not in source and (ratio := _aspect(source)):
         made.PixelAspectRatio = ratio
     if "LossyImageCompression" in source:

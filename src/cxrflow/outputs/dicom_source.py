@@ -20,7 +20,7 @@ from cxrflow.errors import LeftOut
 from cxrflow.outputs.codes import uuid_of
 from cxrflow.outputs.dicom import NOT_DICOM
 from cxrflow.reading import LARGEST_FILE, is_dicom
-from cxrflow.reading.attributes import numbers, raw, text, whole
+from cxrflow.reading.attributes import numbers, raw, text
 from cxrflow.reading.containers import unpacked
 from cxrflow.reading.header import open_dataset
 from cxrflow.result import Result
@@ -70,13 +70,11 @@ def read_source(content: bytes, texts: Iterable[str]) -> Dataset:
         source.PatientIdentityRemoved = "YES"
     if text(data, "LossyImageCompression") == "01":
         source.LossyImageCompression = "01"
-    source.Modality = text(data, "Modality") or "OT"
-    source.Rows, source.Columns = whole(data, "Rows") or 0, whole(data, "Columns") or 0
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
+    for keyword, form in (("PixelSpacing", ".10g"), ("ImagerPixelSpacing", ".10g"), ("PixelAspectRatio", ".0f")):
         sides = numbers(data, keyword)
-        if len(sides) == 2 and all(0 < side < 1e6 for side in sides):
-            whole_numbers = keyword == "PixelAspectRatio"
-            setattr(source, keyword, [round(side) if whole_numbers else f"{side:.10g}" for side in sides])
+        least = 1 if form == ".0f" else 0.001
+        if len(sides) == 2 and all(least <= side < 1e6 for side in sides):
+            setattr(source, keyword, [format(side, form) for side in sides])
     towards = text(data, "PatientOrientation").split("\\")
     if len(towards) == 2 and all(map(_ORIENTATION.fullmatch, towards)):
         source.PatientOrientation = towards
