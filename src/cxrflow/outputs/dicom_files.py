@@ -52,7 +52,7 @@ def kinds_named(names: str) -> tuple[Kind, ...]:
 
 
 def encoded(made: "Dataset") -> bytes:
-    """A DICOM object as the content of a file."""
+    """An object as the content of a DICOM file (PS3.10)."""
     file = io.BytesIO()
     with warnings.catch_warnings():  # they may quote the header
         warnings.simplefilter("ignore")
