@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=30, help="end after so long, whatever is missing")
+    parser.add_argument("--minutes", type=float, default=60, help="end after so long, whatever is missing")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder), asked.seed)

@@ -76,7 +76,7 @@ def bundle(bundle_of: Callable[..., Path], task: Task) -> Path:
     return bundle_of(task)
 
 
-def _until(true: Callable[[], Any], seconds: float = 60) -> None:
+def _until(true: Callable[[], Any], seconds: float = 240) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not true():

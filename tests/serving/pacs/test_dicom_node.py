@@ -64,6 +64,8 @@ def test_what_was_acknowledged_survives_kill_9_and_a_destination_that_is_down(no
     until(lambda: second.held("sending"))  # it goes on with what lies in the spool
     assert second.store(radiograph(5)) == 1
     until(lambda: "nothing can be sent" in second.log())
+    assert node().process.wait(120) == 1
+    assert "another run (process" in second.log()  # both write into one file
     second.kill()
     archive.up()
     third = node()
