@@ -155,7 +155,7 @@ def measure(service: Service, script: Path, seconds: int, requests: int) -> None
     time.sleep(_REST)
     memory.append((0, *(f"{each:.0f}" for each in service.memory)))
     while sent < requests:
-        sent += wrk(plain, 8, max(1, min(seconds, round((requests - sent) / rate) + 1)), script)["requests"]
+        sent += wrk(plain, 8, seconds, script)["requests"]
     time.sleep(_REST)
     memory.append((f"{sent:,}", *(f"{each:.0f}" for each in service.memory)))
     table(("requests after the above", "service, MiB", "workers, MiB"), memory)
