@@ -130,9 +130,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     original = predict._prepared
 
-    def counting(predictor: Predictor, files: list, paths: bool) -> object:
+    def counting(predictor: Predictor, files: list, *options: bool) -> object:
         counts.append(len(files))
-        return original(predictor, files, paths)
+        return original(predictor, files, *options)
 
     monkeypatch.setattr(predict, "_prepared", counting)
     monkeypatch.setattr(predict, "BATCH", 2)
