@@ -26,7 +26,7 @@ THRESHOLDS = "thresholds.json"
 _CHOSEN = {"thresholds", "prediction_sets", "far"}
 #: Fields of a network that formats 1 and 2, with a single one, had in the description itself.
 _OF_NETWORK = ("model", "images", "mean", "std", "temperature", "epoch", "validation")
-RESTORE = "train the bundle again or restore the file"
+_RESTORE = "train the bundle again or restore the file"
 
 
 def weights_file(number: int) -> str:
@@ -110,7 +110,7 @@ def read_description(folder: Path) -> Bundle:
     """
     if not (folder / DESCRIPTION).exists():
         raise CxrflowError(f"{folder}: no bundle there ({DESCRIPTION} is absent); train one or name another folder.")
-    values, file = read_json(folder / DESCRIPTION, RESTORE), folder / DESCRIPTION
+    values, file = read_json(folder / DESCRIPTION, _RESTORE), folder / DESCRIPTION
     if isinstance(number := values.get("format"), int) and number > FORMAT:
         raise CxrflowError(f"{file}: format {number} is newer than this version's {FORMAT}; update cxrflow.")
     if number == 1:
@@ -119,21 +119,21 @@ def read_description(folder: Path) -> Bundle:
         values = _from_format_2(values)
     apart, weights = folder / THRESHOLDS, None
     if apart.exists():
-        chosen = read_json(apart, RESTORE)
+        chosen = read_json(apart, _RESTORE)
         weights = chosen.pop("weights", None)  # bundles from before this key lack it
         if other := [key for key in chosen if key not in _CHOSEN]:
-            raise CxrflowError(f"{apart}: {one_line(other[0], 40)} is not one of its keys; {RESTORE}.")
+            raise CxrflowError(f"{apart}: {one_line(other[0], 40)} is not one of its keys; {_RESTORE}.")
         values = values | chosen
     try:
         bundle = Bundle.model_validate_json(json.dumps(values))
     except ValidationError as error:
         problem = problems_in(error, Bundle)
         wrong = apart if apart.exists() and problem.startswith(tuple(_CHOSEN)) else file
-        raise CxrflowError(f"{wrong}: not a bundle of this version ({problem}); {RESTORE}.") from None
+        raise CxrflowError(f"{wrong}: not a bundle of this version ({problem}); {_RESTORE}.") from None
     except (ValueError, RecursionError):  # half a surrogate pair, or nested too deeply
-        raise CxrflowError(f"{file}: damaged, not a JSON object; {RESTORE}.") from None
+        raise CxrflowError(f"{file}: damaged, not a JSON object; {_RESTORE}.") from None
     if weights not in (None, bundle.digests.get("weights")):
-        raise CxrflowError(f"{apart}: chosen for other weights than those of this bundle; {RESTORE}.")
+        raise CxrflowError(f"{apart}: chosen for other weights than those of this bundle; {_RESTORE}.")
     return bundle
 
 
@@ -178,7 +178,7 @@ def read_seen(path: Path, sha256: str | None) -> "pd.DataFrame":
     """A table of ``seen_csv``; ``sha256`` is its digest, None where none was kept."""
     kinds = {"split": text("[a-z]+", required=True)}
     kinds |= dict.fromkeys(("content_hash", "near_hash", "patient"), text("[0-9a-f]+"))
-    table = read_table(path, kinds, f"what was trained on is unknown: {RESTORE}")
+    table = read_table(path, kinds, f"what was trained on is unknown: {_RESTORE}")
     if sha256 not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
-        raise CxrflowError(f"{path}: not the table that was written with the weights; {RESTORE}.")
+        raise CxrflowError(f"{path}: not the table that was written with the weights; {_RESTORE}.")
     return table

@@ -9,7 +9,7 @@ from safetensors.torch import load
 from torch import nn
 
 from cxrflow.bundle import Bundle, Network
-from cxrflow.bundle_files import DESCRIPTION, RESTORE, graph_file, read_description, weights_digest, weights_file
+from cxrflow.bundle_files import DESCRIPTION, graph_file, read_description, weights_digest, weights_file
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.models import find_model
 from cxrflow.models.model import to_input
@@ -17,6 +17,7 @@ from cxrflow.models.stored import STORED, StoredNetwork
 from cxrflow.state import read_bytes
 
 _MOST_GRAPH = 2**28
+_RESTORE = "train the bundle again or restore the file"
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, list[nn.Module]]:
@@ -32,7 +33,7 @@ def read_networks(folder: Path, bundle: Bundle) -> list[nn.Module]:
     network gives no number for a black image.
     """
     if weights_digest(bundle.networks) != bundle.digests.get("weights"):
-        raise CxrflowError(f"{folder / DESCRIPTION}: digests.weights is not that of its networks; {RESTORE}.")
+        raise CxrflowError(f"{folder / DESCRIPTION}: digests.weights is not that of its networks; {_RESTORE}.")
     return [_read(folder, bundle, number) for number in range(len(bundle.networks))]
 
 
@@ -51,15 +52,15 @@ def _read(folder: Path, bundle: Bundle, number: int) -> nn.Module:
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
         reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise CxrflowError(
-            f"{file}: weights are absent, damaged or of another network ({reason}); {RESTORE}."
+            f"{file}: weights are absent, damaged or of another network ({reason}); {_RESTORE}."
         ) from None
     if hashlib.sha256(content).hexdigest() != network.weights:
         raise CxrflowError(f"{file}: weights are not those that {DESCRIPTION} describes; restore them.")
     for name, tensor in module.state_dict().items():
         if state[name].dtype != tensor.dtype:
-            raise CxrflowError(f"{file}: {name} holds {state[name].dtype}, not {tensor.dtype}; {RESTORE}.")
+            raise CxrflowError(f"{file}: {name} holds {state[name].dtype}, not {tensor.dtype}; {_RESTORE}.")
         if not torch.isfinite(tensor).all():
-            raise CxrflowError(f"{file}: {name} holds values that are no finite numbers; {RESTORE}.")
+            raise CxrflowError(f"{file}: {name} holds values that are no finite numbers; {_RESTORE}.")
     if isinstance(module, StoredNetwork) and sorted(module.order.tolist()) != list(range(classes)):
         raise CxrflowError(f"{file}: order does not name each output once; import the network again.")
     _try(module.eval(), network, classes, folder)
@@ -78,7 +79,7 @@ def _try(module: nn.Module, network: Network, classes: int, folder: Path) -> Non
         answers, reason = False, one_line(str(error))
     if not answers:
         raise CxrflowError(
-            f"{folder}: the network cannot be used on {planes} x {size} x {size} images ({reason}); {RESTORE}."
+            f"{folder}: the network cannot be used on {planes} x {size} x {size} images ({reason}); {_RESTORE}."
         )
 
 

@@ -111,7 +111,7 @@ def explain(
         raise typer.Exit(1)
 
 
-@command(commands, "Use", "cxrflow export", "cxrflow export --bundle bundle --out model.onnx", "cxrflow export --int8")
+@command(commands, "Use", "cxrflow export --out there/model.onnx", "cxrflow export --int8")
 def export(
     bundle: BundleFolder = BUNDLE,
     out: Annotated[

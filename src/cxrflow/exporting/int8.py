@@ -113,15 +113,13 @@ def quantise(content: bytes, bundle: Bundle, sets: list[NDArray[np.uint8]]) -> A
         whole, ready, out = (Path(place) / f"{name}.onnx" for name in ("whole", "ready", "int8"))
         whole.write_bytes(content)
         quant_pre_process(whole, ready, skip_symbolic_shape=True)
-        graph = onnx.load(ready).graph
-        logits = {value for node in graph.node if node.op_type == "Where" for value in node.input}
         quantize_static(
             ready,
             out,
             Images(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_OPERATIONS,
-            nodes_to_exclude=[node.name for node in graph.node if logits & set(node.output)],
+            nodes_to_exclude=_after_networks(onnx.load(ready).graph),
             per_channel=True,
             # Without VNNI, products of 8 by 8 bits overflow in pairs of 16 bits; 7 bits of weights do not.
             reduce_range=True,
@@ -129,6 +127,23 @@ def quantise(content: bytes, bundle: Bundle, sets: list[NDArray[np.uint8]]) -> A
             weight_type=QuantType.QInt8,
         )
         return onnx.load(out)
+
+
+def _after_networks(graph: Any) -> list[str]:
+    """Names of the nodes that make probabilities of logits, and of those that give the logits: back from the outputs to
+    the ``torch.where`` of ``WholeBundle``."""
+    made_by = {value: node for node in graph.node for value in node.output}
+    found, todo = set(), [output.name for output in graph.output]
+    while todo:
+        node = made_by.get(todo.pop())
+        if node is None or node.name in found:
+            continue
+        found.add(node.name)
+        if node.op_type == "Where":
+            found |= {made_by[value].name for value in node.input if value in made_by}
+        else:
+            todo += node.input
+    return sorted(found)
 
 
 def _scores(network: OnnxScores, bundle: Bundle, dataset: Dataset) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import inspect
 import re
 from pathlib import Path
 
-from cxrflow import errors
+from cxrflow import errors, text
 from cxrflow.bundle import Bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.files import remove, write_whole
@@ -20,12 +20,7 @@ from cxrflow.reading import frontal, to_uint8
 #: Name of the package.
 FOLDER = "prepare"
 _MODULES = {
-    "errors": errors,
-    "frontal": frontal,
-    "learned": learned,
-    "opencv": opencv,
-    "registry": registry,
-    "steps": steps,
+    module.__name__.rpartition(".")[2]: module for module in (errors, frontal, learned, opencv, registry, steps, text)
 }
 _IMPORT = re.compile(r"^from cxrflow((?:\.\w+)+) import ", re.M)
 _FIRST = '''"""The image steps of a cxrflow bundle: from a grey picture of any size to the inputs of its ONNX file.
