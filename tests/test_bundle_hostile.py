@@ -75,7 +75,7 @@ def written(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
     used = {
         "split": ["train", "val"],
-        "content_hash": ["ab", "cd"],
+        "content_hash": ["ab" * 32, "cd" * 32],
         "near_hash": ["cd", None],
         "patient_id": [None, "a"],
     }

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import cxrflow
 from cxrflow.bundle import Bundle
@@ -36,6 +35,9 @@ _CODE = (
     *("reading", "images", "lungs", "models", "outputs", "metadata/near.py", "metadata/near_hash.py"),
     *("far.py", "network.py", "predictor.py", "result.py", "trained_on.py"),
 )
+
+#: What the journal notes of a file: there is no picture, no DICOM object, or none since it is not DICOM.
+_PICTURE, _OBJECTS, _DICOM = "picture", "objects", "dicom"
 
 
 @dataclass(frozen=True)
@@ -115,32 +117,27 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
         if done or discarded:
             changed = f"; {discarded:,} others are scored again, because files or options changed" if discarded else ""
             remark(f"{done:,} of {len(files):,} files are scored already{changed}")
-        failures = _score(predictor, list(zip(files, states, strict=True))[done:], done + 1, outputs, journal)
+        _score(predictor, list(zip(files, states, strict=True))[done:], done + 1, outputs, journal)
         write_whole(outputs.table, csv_table(predictor.bundle, journal.results(), outputs.paths, outputs.text))
         if outputs.lines:
             write_whole(outputs.lines, json_lines(journal.results(), outputs.paths))
         if outputs.fhir:
             write_whole(outputs.fhir, fhir_lines(journal.by_study(), predictor.bundle, outputs.fhir_version))
+        lacking = journal.lacking()
         return replace(
             _counts(journal.results()),
             again=sum(file.again for file in files),
-            undrawn=failures.undrawn,
-            unfiled=failures.unfiled,
-            no_dicom=failures.no_dicom,
+            undrawn=lacking[_PICTURE],
+            unfiled=lacking[_OBJECTS] + lacking[_DICOM],
+            no_dicom=lacking[_DICOM],
             passed_over=passed_over,
             drawn=predictor.bundle.drawn,
         )
 
 
-class _Failures(NamedTuple):
-    undrawn: int = 0
-    unfiled: int = 0
-    no_dicom: int = 0
-
-
 def _score(
     predictor: Predictor, files: Sequence[tuple[Found, str]], first: int, outputs: Outputs, journal: Journal
-) -> _Failures:
+) -> None:
     """Score files, draw them and make DICOM objects if asked for, and note their results.
 
     files  each with its state
@@ -148,17 +145,14 @@ def _score(
     """
     prepared = _prepared(predictor, [file for file, _ in files], outputs.paths, outputs.text)
     results = predictor.results_of(prepared, outputs.look, first)
-    undrawn = unfiled = no_dicom = 0
     for several in batches(zip(files, track(results, "predicting", total=len(files)), strict=True), BATCH):
         found = [(file.path, result) for (file, _), result in several]
-        if outputs.heatmaps:
-            undrawn += _draw(found, outputs.heatmaps)
-        if outputs.dicom:
-            reasons = _file(found, predictor.bundle, outputs.kinds, outputs.dicom)
-            unfiled, no_dicom = unfiled + len(reasons), no_dicom + reasons.count(NOT_DICOM)
-        for (_, state), result in several:
-            journal.add(state, result)
-    return _Failures(undrawn, unfiled, no_dicom)
+        undrawn = _draw(found, outputs.heatmaps) if outputs.heatmaps else set()
+        unfiled = _file(found, predictor.bundle, outputs.kinds, outputs.dicom) if outputs.dicom else {}
+        for at, ((_, state), result) in enumerate(several):
+            why = unfiled.get(at)
+            lacks = [_DICOM if why == NOT_DICOM else _OBJECTS] if why else []
+            journal.add(state, result, [*lacks, *([_PICTURE] if at in undrawn else [])])
 
 
 def _counts(results: Iterable[Result]) -> Counts:
@@ -220,27 +214,35 @@ def _prepared(
             yield name, LeftOutFile(found.reason) if isinstance(found, Lost) else found
 
 
-def _draw(several: Sequence[tuple[Path, Result]], folder: Path) -> int:
-    """Draw some results into a folder. Returns the number of images scored that have no picture."""
-    scored = [(path, result) for path, result in several if result.left_out is None]
-    looks = [(path, result, result.look) for path, result in scored if result.look]
-    drawings = [Drawing(path.absolute(), look, folder.absolute() / png_name(result)) for path, result, look in looks]
-    failed = [(result, why) for (_, result, _), why in zip(looks, _drawn(drawings), strict=True) if why is not None]
-    for result, why in failed:
-        remark(f"{result.image}: no picture: {why}")
-    return len(failed) + len(scored) - len(looks)
+def _draw(several: Sequence[tuple[Path, Result]], folder: Path) -> set[int]:
+    """Draw some results into a folder. Returns the positions of those scored that have no picture."""
+    scored = [(at, path, result) for at, (path, result) in enumerate(several) if result.left_out is None]
+    looks = [(at, path, result, result.look) for at, path, result in scored if result.look]
+    drawings = [Drawing(path.absolute(), look, folder.absolute() / png_name(result)) for _, path, result, look in looks]
+    undrawn = {at for at, _, result in scored if not result.look}
+    for (at, _, result, _), why in zip(looks, _drawn(drawings), strict=True):
+        if why is not None:
+            remark(f"{result.image}: no picture: {why}")
+            undrawn.add(at)
+    return undrawn
 
 
-def _file(several: Sequence[tuple[Path, Result]], bundle: Bundle, kinds: tuple[Kind, ...], folder: Path) -> list[str]:
+def _file(
+    several: Sequence[tuple[Path, Result]], bundle: Bundle, kinds: tuple[Kind, ...], folder: Path
+) -> dict[int, str]:
     """Write DICOM objects of some results into a folder. Returns the reason of each file, of those that could be read,
-    that lacks one."""
-    held = [(path.absolute(), result) for path, result in several if result.image.startswith("sha256:")]
-    done = LocalEngine().map(partial(write_objects, bundle, kinds, folder.absolute()), held)
-    reasons = [why.reason if isinstance(why, Lost) else why for why in done]
-    for (_, result), why in zip(held, reasons, strict=True):
-        if why not in (None, NOT_DICOM):
-            remark(f"{result.image}: no DICOM objects: {why}")
-    return [why for why in reasons if why is not None]
+    that lacks one, by position."""
+    held = [(at, path, result) for at, (path, result) in enumerate(several) if result.image.startswith("sha256:")]
+    wanted = [(path.absolute(), result) for _, path, result in held]
+    done = LocalEngine().map(partial(write_objects, bundle, kinds, folder.absolute()), wanted)
+    unfiled = {}
+    for (at, _, result), made in zip(held, done, strict=True):
+        why = made.reason if isinstance(made, Lost) else made
+        if why is not None:
+            unfiled[at] = why
+            if why != NOT_DICOM:
+                remark(f"{result.image}: no DICOM objects: {why}")
+    return unfiled
 
 
 def _drawn(drawings: Sequence[Drawing]) -> list[str | None]:

@@ -135,7 +135,9 @@ def test_an_interrupted_prediction_goes_on_and_writes_each_object(
             predict_files(bundle, [folder], outputs)
     before = {path.name: path.stat().st_mtime_ns for path in outputs.dicom.iterdir()}
     first = f"{digest(folder / 'Doe1.dcm')}-sr.dcm"
-    predict_files(bundle, [folder], outputs)
+    whole = predict_files(bundle, [folder], Outputs(tmp_path / "p.csv", dicom=tmp_path / "others"))
+    assert predict_files(bundle, [folder], outputs) == whole  # what lacked objects before counts, too
+    assert whole.no_dicom > 0
     after = {path.name: path.stat().st_mtime_ns for path in outputs.dicom.iterdir()}
     assert len(after) == 10
     assert after[first] == before[first]  # not made again

@@ -1,6 +1,7 @@
 """Journal of a running prediction: its results on disk, so that an interrupted one can resume and memory holds none."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,9 @@ _NAME = 60
 
 
 class Journal:
-    """A line for each file, in their order: a digest of its path, size and time of change, a tab, and its result as
-    JSON. The first line is the key of the prediction. Digests, because a path may hold a patient's name."""
+    """A line for each file, in their order: a digest of its path, size and time of change, what could not be made of
+    it, and its result as JSON, with tabs between. The first line is the key of the prediction. Digests, because a path
+    may hold a patient's name."""
 
     def __init__(self, file: IO[bytes], key: str) -> None:
         self._file = file
@@ -48,10 +50,16 @@ class Journal:
             self._file.write(self._first)
         return kept, discarded
 
-    def add(self, state: str, result: Result) -> None:
-        """Note the result of the next file, which was in ``state`` before it was read."""
-        self._file.write(state.encode() + b"\t" + result.model_dump_json().encode() + b"\n")
+    def add(self, state: str, result: Result, lacks: Sequence[str] = ()) -> None:
+        """Note the result of the next file, which was in ``state`` before it was read, and what was wanted of it and
+        could not be made: words."""
+        self._file.write("\t".join((state, ",".join(lacks), result.model_dump_json())).encode() + b"\n")
         self._file.flush()
+
+    def lacking(self) -> Counter[str]:
+        """Of how many files each word of ``add`` was noted."""
+        self._file.seek(len(self._first))
+        return Counter(word.decode() for line in self._file for word in _parts(line)[1].split(b",") if word)
 
     def results(self) -> Iterator[Result]:
         """All results so far, read from disk; their ``look`` is None."""
@@ -106,12 +114,17 @@ def state_of(file: Found) -> str:
 
 
 def _result(line: bytes) -> Result:
-    return Result.model_validate_json(line.partition(b"\t")[2])
+    return Result.model_validate_json(_parts(line)[2])
+
+
+def _parts(line: bytes) -> list[bytes]:
+    """State, what it lacks, and result; those that are absent are empty."""
+    return [*line.split(b"\t", 2), b"", b""][:3]
 
 
 def _is_whole(line: bytes, state: str) -> bool:
     """Whether a line is of a file in this state, with a result that can be read."""
-    about, _, result = line.partition(b"\t")
+    about, _, result = _parts(line)
     if about != state.encode() or not line.endswith(b"\n"):
         return False
     try:
