@@ -25,7 +25,7 @@ from cxrflow.terminal import remark, track
 from cxrflow.text import name_text
 
 #: Files of the package that a result depends on, beside the bundle.
-_CODE = ("reading", "images", "lungs", "models", "network.py", "predictor.py", "result.py", "outputs")
+_CODE = ("reading", "images", "lungs", "models", "network.py", "onnx_file.py", "predictor.py", "result.py", "outputs")
 
 
 @dataclass(frozen=True)
