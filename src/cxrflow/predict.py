@@ -33,7 +33,7 @@ from cxrflow.text import name_text
 #: Files of the package that a result depends on, beside the bundle.
 _CODE = (
     *("reading", "images", "lungs", "models", "outputs", "metadata/near.py", "metadata/near_hash.py"),
-    *("far.py", "network.py", "predictor.py", "result.py", "trained_on.py"),
+    *("far.py", "network.py", "onnx_file.py", "predictor.py", "result.py", "trained_on.py"),
 )
 
 #: What the journal notes of a file: there is no picture, no DICOM object, or none since it is not DICOM.
