@@ -1,6 +1,5 @@
 """Fitting the check for frontal radiographs: sides kept apart, the same network each time, figures that add up."""
 
-import builtins
 import json
 from itertools import pairwise
 
@@ -85,16 +84,3 @@ def test_the_file_holds_the_layers_that_were_fitted() -> None:
 def test_without_ct_slices_there_is_nothing_to_fit_on(collection, demo_params, engine, tmp_path) -> None:
     with pytest.raises(CxrflowError, match="no ct picture on side train"):
         fit_frontal(collection("frontal", "lateral"), demo_params, engine, tmp_path / "a")
-
-
-def test_without_onnx_nothing_is_fitted(demo_params, engine, tmp_path, monkeypatch) -> None:
-    real = builtins.__import__
-
-    def without_onnx(name, *rest):
-        if name == "onnx":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without_onnx)
-    with pytest.raises(CxrflowError, match=r"pip install 'cxrflow\[onnx\]'"):
-        fit_frontal(tmp_path, demo_params, engine, tmp_path / "a")

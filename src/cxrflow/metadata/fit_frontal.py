@@ -47,13 +47,8 @@ def fit_frontal(sources: Path, params: Params, engine: Engine, out: Path, work: 
     work  folder of the fingerprint cache and of the remembered sides of the split (see ``build_records``), ``out`` if
           not given
     Returns the figures: on val, on test, and by five-fold cross-validation over all sides.
-    Raises CxrflowError if a collection cannot be read, CT slices or lateral views are missing, or onnx is not
-    installed.
+    Raises CxrflowError if a collection cannot be read, or CT slices or lateral views are missing.
     """
-    try:
-        import onnx  # noqa: F401
-    except ImportError:
-        raise CxrflowError("writing the network needs onnx; `pip install 'cxrflow[onnx]'`.") from None
     rows = _rows(sources, params, engine, work or out)
     content = fit(rows[rows.side == "train"], _EXAMPLES)
     write_whole(out / WEIGHTS.name, content)
