@@ -31,6 +31,8 @@ ONNX, SUM = "model.onnx", "model.onnx.sha256"
 PROBABILITIES, BY_FOLD = "probabilities", "by_fold"
 #: Keys of the metadata with digests of what the file computes, and of the weights that it was made of.
 COMPUTES, WEIGHTS = "computes", "weights"
+#: Key of what quantisation has changed; absent of a float32 file.
+INT8 = "int8"
 #: Protocol buffers, and so ONNX files, hold at most 2 GiB.
 MOST = 2**31 - 1
 #: Number of images that are scored at once: more take memory and are no faster.
@@ -67,6 +69,8 @@ class OnnxScores:
             raise CxrflowError(f"ONNX Runtime cannot open it ({one_line(str(error))})") from None
         if (metadata.get(COMPUTES), metadata.get(WEIGHTS)) != (computes(bundle), bundle.digests.get("weights")):
             raise CxrflowError("it was made of other networks than those of the bundle")
+        #: Whether the networks are quantised.
+        self.int8 = INT8 in metadata
 
     def scores_by_fold(self, views: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """As ``Predictor.scores_by_fold``: float64 (folds, n, classes)."""
@@ -103,7 +107,10 @@ def open_onnx(folder: Path, bundle: Bundle) -> OnnxScores | None:
         content = read_bytes(folder / ONNX, _EXPORT, MOST)
         if hashlib.sha256(content).hexdigest() != read_bytes(folder / SUM, _EXPORT, 1000).split(b" ")[0].decode():
             raise CxrflowError("it is not the file whose SHA-256 stands beside it")
-        return OnnxScores(content, bundle)
+        scores = OnnxScores(content, bundle)
+        if scores.int8:
+            raise CxrflowError("its networks are quantised to int8, and the bundle's figures are of float32")
+        return scores
     except (CxrflowError, OSError, UnicodeDecodeError) as error:
         remark(f"{folder / ONNX} is not used: {str(error).rstrip('.')}; {_EXPORT}. PyTorch scores instead.")
         return None

@@ -65,7 +65,7 @@ class Result(BaseModel):
     frontal         score in [0, 1] for a frontal chest radiograph
     as_far          share of images of new patients, such as those of val, that are at least as far from the training
                     images (far.py); None if the bundle cannot say
-    text_places     number of places with text burned into the picture; None if it was not looked for
+    text_places     number of places with text burned into the picture; None if it was not, or could not be, looked for
     flags           warnings in words: does not look like a frontal radiograph; was stored inverted; has text burned in;
                     is far from the training data; was used to train the bundle
     note            what the file's header declares and reading did not apply

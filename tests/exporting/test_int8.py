@@ -1,6 +1,7 @@
 """int8: the figures that it changes on val, and that they are the written file's."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from sklearn.metrics import roc_auc_score
 from cxrflow import CxrflowError, Predictor
 from cxrflow.bundle import Network, PredictionSets
 from cxrflow.bundle_files import read_description
+from cxrflow.exporting.export import write_file
 from cxrflow.exporting.int8 import export_int8, print_changes
+from cxrflow.onnx_file import ONNX, open_onnx
 from cxrflow.params import Params
 from cxrflow.task import Task
 
@@ -45,7 +48,7 @@ def test_figures_on_val_are_those_of_the_written_file(
     dataset = replace(dataset.divided(split), stores=(replace(dataset.store, images=images),))
     out = tmp_path / "int8.onnx"
     said = export_int8(folder, dataset, demo_params.evaluation, out)
-    assert json.loads(out.with_suffix(".json").read_text()) == said
+    assert json.loads(out.with_name("int8.onnx.json").read_text()) == said
     val = dataset.split("val")
     assert (said["images"], said["groups"], said["calibrated"], said["on"]) == (len(val), len(val), len(val), "val")
 
@@ -68,8 +71,16 @@ def test_figures_on_val_are_those_of_the_written_file(
     assert metadata["weights"] == read_description(folder).digests["weights"]
     kinds = {node.op_type for node in onnx.load(out).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear", "Softmax"} <= kinds
+    with pytest.raises(CxrflowError, match="holds float32 networks; name another file for int8"):
+        export_int8(folder, dataset, demo_params.evaluation, folder / ONNX)
+    # Put there by hand, it does not serve.
+    shutil.copytree(folder, tmp_path / "bundle")
+    write_file(tmp_path / "bundle" / ONNX, out.read_bytes())
+    assert open_onnx(tmp_path / "bundle", read_description(folder)) is None
     print_changes(said, out)
-    assert f"largest change of a probability {said['largest_change']:.3f}" in capsys.readouterr().out
+    printed = capsys.readouterr().out.replace("\n", " ")
+    assert "quantised to int8" in printed
+    assert f"largest change of a probability {said['largest_change']:.3f}" in printed
     assert (tmp_path / "prepare" / "steps.py").exists()
 
 

@@ -3,13 +3,15 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cxrflow.bundle import Bundle, Network
+from cxrflow.errors import CxrflowError
+from cxrflow.exporting.export import export
 from cxrflow.exporting.steps_folder import write_steps
 from cxrflow.images.registry import prepare_image
 from cxrflow.params import Images, Params
@@ -98,3 +100,18 @@ def test_planes_are_the_networks_matter(channels: int, demo_params: Params, task
     bundle = Bundle(cxrflow="0", task=task, networks=tuple(networks), sources={}, digests={})
     package = write_steps(tmp_path, bundle, "0", "1")
     assert (package / "__init__.py").read_text().count('": Images(') == 1
+
+
+def test_a_folder_of_somebody_else_is_left_as_it_is(
+    write: Callable[..., Path], describe: Callable[..., Network], tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "bundle", [describe("crnn", size=32)])
+    (tmp_path / "out" / "prepare").mkdir(parents=True)
+    for name in ("registry.py", "thesis.txt"):
+        (tmp_path / "out" / "prepare" / name).write_text("mine")
+    with pytest.raises(CxrflowError, match="not a folder that this command wrote"):
+        export(folder, tmp_path / "out" / "model.onnx")
+    assert (tmp_path / "out" / "prepare" / "thesis.txt").read_text() == "mine"
+    assert not (tmp_path / "out" / "model.onnx").exists()
+    export(folder, tmp_path / "again" / "model.onnx")
+    export(folder, tmp_path / "again" / "model.onnx")  # its own is written anew

@@ -12,7 +12,7 @@ from cxrflow.bundle import Bundle
 from cxrflow.bundle_networks import read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.exporting.graph import DIFFERENCE, largest_difference, to_onnx
-from cxrflow.exporting.steps_folder import write_steps
+from cxrflow.exporting.steps_folder import check_steps, write_steps
 from cxrflow.files import check_writable, digest, write_whole
 from cxrflow.onnx_file import COMPUTES, ONNX, SUM, WEIGHTS, computes
 from cxrflow.terminal import remark
@@ -51,8 +51,10 @@ def try_export(folder: Path) -> None:
 
 
 def check_out(out: Path, folder: Path) -> None:
-    """Raise CxrflowError if ``out`` cannot be written, or is another file of the bundle in ``folder``."""
+    """Raise CxrflowError if ``out`` cannot be written or is another file of the bundle in ``folder``, or if something
+    else stands in the place of the image steps."""
     check_writable(out)
+    check_steps(out.parent)
     if out.exists() and out.name != ONNX and out.parent.samefile(folder):
         raise CxrflowError(f"{out}: is a file of the bundle; name another file.")
 

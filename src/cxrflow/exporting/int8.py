@@ -29,7 +29,7 @@ from cxrflow.exporting.graph import to_onnx
 from cxrflow.exporting.steps_folder import write_steps
 from cxrflow.files import digest, write_json
 from cxrflow.folds import NEVER, fold_of
-from cxrflow.onnx_file import OnnxScores, input_names
+from cxrflow.onnx_file import INT8, ONNX, OnnxScores, input_names
 from cxrflow.params import Evaluation
 from cxrflow.predictor import NO_NUMBER
 from cxrflow.statistics.figure import Figure
@@ -58,6 +58,8 @@ def export_int8(folder: Path, dataset: Dataset, params: Evaluation, out: Path) -
     val image, and if an image has no int8 score.
     """
     check_out(out, folder)
+    if out.absolute().resolve() == (folder / ONNX).absolute().resolve():
+        raise CxrflowError(f"{out}: the bundle's own file holds float32 networks; name another file for int8.")
     bundle, modules = read_bundle(folder)
     if not bundle.task.same_question(dataset.task) or bundle.task.order != dataset.task.order:
         raise CxrflowError(f"{folder}: the bundle's task is not that of the images; set it in the parameter file.")
@@ -84,11 +86,11 @@ def export_int8(folder: Path, dataset: Dataset, params: Evaluation, out: Path) -
         "largest_change": float(np.abs(chosen["int8"] - chosen["float32"]).max()),
         "figures": {key: {name: figures[name].get(key) for name in figures} for key in figures["float32"]},
     }
-    content = with_metadata(quantised, metadata(bundle) | {"int8": json.dumps(said)})
+    content = with_metadata(quantised, metadata(bundle) | {INT8: json.dumps(said)})
     write_file(out, content)
     write_steps(out.parent, bundle, cxrflow.__version__, digest(bundle.model_dump(mode="json")))
     said |= {"bytes": len(content), "float32_bytes": len(exact)}
-    write_json(out.with_suffix(".json"), said)
+    write_json(out.with_name(f"{out.name}.json"), said)
     return said
 
 

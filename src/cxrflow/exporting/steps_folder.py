@@ -23,6 +23,8 @@ _MODULES = {
     module.__name__.rpartition(".")[2]: module for module in (errors, frontal, learned, opencv, registry, steps, text)
 }
 _IMPORT = re.compile(r"^from cxrflow((?:\.\w+)+) import ", re.M)
+#: Stands in what this module writes, so that it removes nothing else.
+_MARK = "Written by `cxrflow export`"
 _FIRST = '''"""The image steps of a cxrflow bundle: from a grey picture of any size to the inputs of its ONNX file.
 
 Written by `cxrflow export`, cxrflow {version} (MIT licence), of bundle {digest}.
@@ -68,15 +70,25 @@ import numpy as np
 '''
 
 
+def check_steps(folder: Path) -> None:
+    """Raise CxrflowError if something that ``write_steps`` has not written is where it would write."""
+    out = folder / FOLDER
+    try:
+        ours = not out.exists() or _MARK in (out / "__init__.py").read_text(encoding="utf-8")[:300]
+    except (OSError, UnicodeDecodeError):
+        ours = False
+    if not ours:
+        raise CxrflowError(f"{out} is there and is not a folder that this command wrote; name another place.")
+
+
 def write_steps(folder: Path, bundle: Bundle, version: str, digest: str) -> Path:
     """Write the package for a bundle as ``folder / FOLDER``; returns that.
 
     version, digest  of cxrflow, and of the bundle's description
-    Raises CxrflowError if something else is there.
+    Raises CxrflowError as ``check_steps``.
     """
+    check_steps(folder)
     out = folder / FOLDER
-    if out.exists() and not (out / "registry.py").is_file():
-        raise CxrflowError(f"{out} is there and is not a folder that this command wrote; name another place.")
     images = "\n".join(
         f'    "{name}": Images(\n'
         + "".join(f"        {key}={value!r},\n" for key, value in each.model_dump().items())

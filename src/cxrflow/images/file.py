@@ -19,7 +19,7 @@ from cxrflow.params import Images
 from cxrflow.reading import Identity, Reading, read, read_content, read_radiograph
 from cxrflow.reading.frontal import turn
 from cxrflow.reading.guard import checked, guarded
-from cxrflow.reading.letters import find_text
+from cxrflow.reading.letters import try_text
 
 #: A radiograph: a file, the content of one, or a grey picture, uint8 or uint16 (height, width), air dark.
 Source = Path | bytes | np.ndarray
@@ -32,7 +32,8 @@ class PreparedFile(NamedTuple):
     frontal, turned, shape, note, identity  as in ``reading.Reading``
     sha256    of the file's content, or of an array's shape, dtype and pixels, hexadecimal
     contrast  by which the picture is recognised in another file, float32 (places,) (metadata/near_hash.py)
-    text_places  number of places with text burned in (reading/letters.py); None if it was not looked for
+    text_places  number of places with text burned in (reading/letters.py); None if it was not, or could not be,
+                 looked for
     """
 
     views: tuple[Prepared, ...]
@@ -79,6 +80,7 @@ def try_source(steps: Sequence[Images], source: Source, burned_in_text: bool = F
         content = read_content(source) if isinstance(source, Path) else source
         sha256 = hashlib.sha256(_bytes_of(content)).hexdigest()
         reading = read(content) if isinstance(content, bytes) else _of_array(content)
+        places = try_text(reading.grey) if burned_in_text else None
         return PreparedFile(
             tuple(prepare_image(reading.grey, each) for each in steps),
             reading.frontal,
@@ -88,7 +90,7 @@ def try_source(steps: Sequence[Images], source: Source, burned_in_text: bool = F
             reading.identity,
             sha256,
             contrast(reading.grey),
-            len(find_text(reading.grey)) if burned_in_text else None,
+            None if places is None else len(places),
         )
     except LeftOut as reason:
         return LeftOutFile(str(reason), sha256)

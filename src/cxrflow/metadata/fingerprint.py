@@ -21,7 +21,7 @@ from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
 from cxrflow.metadata.near_hash import near_hash, thumbnail
 from cxrflow.reading import read, read_content, to_uint8
-from cxrflow.reading.letters import as_shares, detector, find_text
+from cxrflow.reading.letters import as_shares, detector, try_text
 from cxrflow.terminal import track
 
 #: Table of the cache; the name changes with the columns, so that older caches are ignored.
@@ -88,7 +88,8 @@ def fingerprint(item: tuple[Root, str], burned_in_text: bool = False) -> Fingerp
         reading = read(content)
         if blank(reading.grey):
             raise LeftOut(BLANK)
-        text = as_shares(find_text(reading.grey), reading.grey.shape) if burned_in_text else None
+        places = try_text(reading.grey) if burned_in_text else None
+        text = None if places is None else as_shares(places, reading.grey.shape)
     except LeftOut as reason:
         return unusable(str(reason))
     small = thumbnail(to_uint8(reading.grey)).tobytes()

@@ -101,6 +101,14 @@ def find_text(grey: np.ndarray, least: float = PLACE) -> tuple[Place, ...]:
     return tuple(sorted(text, key=lambda place: (-place.score, place)))
 
 
+def try_text(grey: np.ndarray) -> tuple[Place, ...] | None:
+    """As ``find_text``; None if there is not enough memory to look: the image is used all the same."""
+    try:
+        return find_text(grey)
+    except LeftOut:
+        return None
+
+
 def _upright(polygon: np.ndarray, score: float) -> Place:
     left, top, width, height = cv2.boundingRect(np.rint(polygon).astype(np.int32))
     return Place(left, top, width, height, score)

@@ -25,7 +25,7 @@ export function asCsv(entries, about, names) {
   const sets = about.coverage === null ? [] : ["prediction_set"];
   const named = names ? ["image", "path"] : ["image"];
   const at = points.map(each => `positive_at_${each}`);
-  const head = [...named, ...classes, "prediction", ...at, ...sets, "frontal", "flag", "note", "left_out"];
+  const head = [...named, ...classes, "prediction", ...at, ...sets, "frontal", "as_far", "flag", "note", "left_out"];
   const lines = rows(entries, about, names).map(row => [
     ...named.map(name => row[name]),
     ...classes.map(name => row.scores?.[name]),
@@ -33,6 +33,7 @@ export function asCsv(entries, about, names) {
     ...points.map(name => row.positive_at?.[name]),
     ...sets.map(() => row.prediction_set?.join(" ")),
     row.frontal,
+    row.as_far,
     row.flags?.join("; "),
     row.note,
     row.left_out,
