@@ -128,6 +128,7 @@ def test_the_report_says_everything_that_the_result_says(objects: dict[str, Data
         [
             ("Tracking Identifier", "Image"),
             ("Score for a frontal chest radiograph", 0.75),
+            ("Share of new images at least as far from those of training", 0.375),
             ("Coverage of the prediction set", 0.9),
             ("Most probable class", "SCT", "17621005", "Normal"),
             ("Class that cannot be ruled out", "SCT", "17621005", "Normal"),
@@ -158,7 +159,8 @@ def test_highdicom_reads_the_report_by_its_templates(objects: dict[str, Dataset]
 
 
 def test_a_left_out_image_has_a_report_that_says_so_and_nothing_else(objects_of: Objects, header: Make) -> None:
-    empty = {"scores": {}, "prediction": None, "positive_at": {}, "prediction_set": None, "frontal": None, "flags": ()}
+    empty = {"scores": {}, "prediction": None, "positive_at": {}, "prediction_set": None, "flags": ()}
+    empty |= {"frontal": None, "as_far": None}
     made = objects_of(header(Modality="CT"), left_out="modality is CT", note=None, look=None, **empty)
     assert list(made) == ["sr"]
     (group,) = children(children(made["sr"], "Imaging Measurements")[0], "Measurement Group")
