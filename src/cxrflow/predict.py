@@ -13,7 +13,7 @@ from cxrflow.engines import LocalEngine, Lost
 from cxrflow.errors import CxrflowError
 from cxrflow.files import check_writable, code_digest, digest, write_whole
 from cxrflow.folders import SAME_FILE, Found, Search, counted, expanded
-from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
+from cxrflow.images.file import LeftOutFile, PreparedFile, if_lost, try_source
 from cxrflow.outputs.dicom import NOT_DICOM, Kind
 from cxrflow.outputs.dicom_files import write_objects
 from cxrflow.outputs.fhir import fhir_lines
@@ -210,8 +210,7 @@ def _prepared(
         if file.left_out is not None:
             yield name, LeftOutFile(f"{SAME_FILE} another" if file.again and not paths else file.left_out)
         else:
-            found = next(results)
-            yield name, LeftOutFile(found.reason) if isinstance(found, Lost) else found
+            yield name, if_lost(next(results))
 
 
 def _draw(several: Sequence[tuple[Path, Result]], folder: Path) -> set[int]:

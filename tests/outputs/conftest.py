@@ -112,6 +112,7 @@ def result_of(bundle: Bundle, look: Look) -> Callable[..., Result]:
             "positive_at": {"specificity": True, "cost_ratio": False},
             "prediction_set": ("clear", "bacterial"),
             "frontal": 0.75,
+            "as_far": 0.375,
             "flags": ("was stored inverted and has been corrected",),
             "note": "BodyPartExamined is HAND",
             "bundle": "ab" * 32,

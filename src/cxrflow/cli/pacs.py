@@ -59,7 +59,7 @@ def folder_job(
     """Score the DICOM files of one folder, and write DICOM results into another: one job of an orchestrator.
 
     The environment names the folders: CXRFLOW_IN and CXRFLOW_OUT, or MERCURE_IN_DIR and MERCURE_OUT_DIR. Exit status 3
-    if some files could not be scored, 1 if none could be scored.
+    if some files could not be scored, or have no object; 1 if no object could be made at all.
     """
     from cxrflow.outputs.dicom_files import kinds_named
     from cxrflow.serving.folder_job import folders, run_job
@@ -67,5 +67,5 @@ def folder_job(
     images, results = folders(os.environ)
     job = run_job(bundle, images, results, kinds_named(kinds))
     say(f"{name_text(results)}: {job}")
-    if job.left_out or not job.scored:
-        raise typer.Exit(SOME_LEFT_OUT if job.scored else 1)
+    if job.left_out:
+        raise typer.Exit(SOME_LEFT_OUT if job.objects else 1)

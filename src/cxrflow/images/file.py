@@ -20,6 +20,7 @@ from cxrflow.reading import Identity, Reading, read, read_content, read_radiogra
 from cxrflow.reading.frontal import turn
 from cxrflow.reading.guard import checked, guarded
 from cxrflow.reading.letters import try_text
+from cxrflow.workers import Lost
 
 #: A radiograph: a file, the content of one, or a grey picture, uint8 or uint16 (height, width), air dark.
 Source = Path | bytes | np.ndarray
@@ -57,6 +58,16 @@ class LeftOutFile(NamedTuple):
 
     reason: str
     sha256: str | None = None
+
+
+def if_lost(file: PreparedFile | LeftOutFile | Lost, content: bytes | None = None) -> PreparedFile | LeftOutFile:
+    """What a worker process has made of a radiograph; one that ended it, or ran into a limit, is left out.
+
+    content  of the file, if it is known here
+    """
+    if isinstance(file, Lost):
+        return LeftOutFile(file.reason, None if content is None else hashlib.sha256(content).hexdigest())
+    return file
 
 
 def prepare_source(steps: Sequence[Images], source: Source) -> PreparedFile:

@@ -43,13 +43,15 @@ def dicom_objects(result: Result, bundle: Bundle, content: bytes, kinds: Sequenc
              guarded worker process (workers.py)
     kinds    of KINDS
     The list has one object for each of ``kinds_of``. The report of an image that was left out says why. UIDs are made
-    of the image's UID, the bundle and the program's version, so that whatever is built again has the same.
+    of the image's UID, ``content``, the bundle and the program's version, so that whatever is built again has the same.
     Raises LeftOut if ``content`` is no DICOM image, not the one that was scored, or its header gives no UID of itself;
     CxrflowError if highdicom is not installed.
     """
     check_extra()
-    if result.image.startswith("sha256:") and result.image != f"sha256:{hashlib.sha256(content).hexdigest()}":
+    image = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    if result.image.startswith("sha256:") and result.image != image:
         raise LeftOut("file is not as it was when it was scored")
+    result = result.model_copy(update={"image": image})  # one that ended its worker has a number
     from cxrflow.outputs import dicom_pictures, dicom_report, dicom_source
 
     made: list[SOPClass] = []

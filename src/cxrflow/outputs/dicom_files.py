@@ -1,4 +1,4 @@
-"""DICOM objects of results as files, written by worker processes."""
+"""DICOM objects of results as files, made by worker processes. It imports neither torch nor pandas."""
 
 import io
 import warnings
@@ -23,20 +23,32 @@ def dicom_name(result: Result, kind: Kind) -> str:
     return f"{result.image.partition(':')[2]}-{kind}.dcm"
 
 
+def dicom_files(bundle: Bundle, kinds: Sequence[Kind], about: tuple[Path | bytes, Result]) -> list[bytes] | str:
+    """Work of a worker process: the objects of a result as DICOM files (PS3.10), or why they cannot be made.
+
+    kinds  as for ``dicom_objects``
+    about  the DICOM file that was scored, or its content, and its result
+    """
+    source, result = about
+    try:
+        with guarded("DICOM object"):
+            content = read_content(source) if isinstance(source, Path) else source
+            return [_encoded(made) for made in dicom_objects(result, bundle, content, kinds)]
+    except LeftOut as reason:
+        return str(reason)
+
+
 def write_objects(bundle: Bundle, wanted: tuple[Kind, ...], folder: Path, about: tuple[Path, Result]) -> str | None:
     """Read a file again, and write the objects of its result into a folder.
 
     about  the file and its result, of the bundle described
     Returns the reason if one of the objects cannot be made. Raises CxrflowError if one cannot be written.
     """
-    image, result = about
+    _, result = about
     kinds = kinds_of(result, wanted)
-    try:
-        with guarded("DICOM"):
-            made = dicom_objects(result, bundle, read_content(image), kinds)
-            contents = [encoded(each) for each in made]
-    except LeftOut as reason:
-        return str(reason)
+    contents = dicom_files(bundle, kinds, about)
+    if isinstance(contents, str):
+        return contents
     for kind, content in zip(kinds, contents, strict=True):
         write_whole(folder / dicom_name(result, kind), content)
     return None if result.left_out is not None or len(kinds) == len(wanted) else "no finite heat"
@@ -51,8 +63,7 @@ def kinds_named(names: str) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if kind in words)
 
 
-def encoded(made: "Dataset") -> bytes:
-    """An object as the content of a DICOM file (PS3.10)."""
+def _encoded(made: "Dataset") -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings():  # they may quote the header
         warnings.simplefilter("ignore")

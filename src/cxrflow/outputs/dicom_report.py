@@ -102,7 +102,8 @@ def _groups(result: Result, bundle: Bundle, source: Dataset) -> Iterator[Measure
             [(ours.THRESHOLD, at.threshold)],
             [(ours.OPERATING_POINT, ours.POSITIVE if positive else ours.NEGATIVE)],
         )
-    measured = [] if result.frontal is None else [(ours.FRONTAL, result.frontal)]
+    found = [(ours.FRONTAL, result.frontal), (ours.AS_FAR, result.as_far)]
+    measured = [(what, value) for what, value in found if value is not None]
     called = [] if result.prediction is None else [(ours.MOST_PROBABLE, class_code(task, result.prediction))]
     if result.prediction_set is not None and bundle.prediction_sets:
         measured.append((ours.COVERAGE, bundle.prediction_sets.coverage))

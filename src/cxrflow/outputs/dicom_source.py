@@ -119,9 +119,13 @@ def named(result: Result, bundle: Bundle, source: Dataset, kind: str, what: str)
 
 
 def uid(result: Result, source: Dataset, *what: str) -> str:
-    """A UID of an object about an image, always the same for the same image, bundle and version of the program: that
-    of a UUID (PS3.5, B.2) of their names (RFC 9562, version 5)."""
-    return _uuid(source.SOPInstanceUID, result.bundle, result.cxrflow, *what)
+    """A UID of an object about an image, always the same for the same file, bundle and version of the program: that of
+    a UUID (PS3.5, B.2) of their names (RFC 9562, version 5).
+
+    A file with another content has others, also under the image's UID: an archive keeps the first instance of a UID,
+    and would drop what is said of a corrected image.
+    """
+    return _uuid(source.SOPInstanceUID, result.image, result.bundle, result.cxrflow, *what)
 
 
 def device_uid(result: Result) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxrflow.engines import LocalEngine, Lost
-from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
+from cxrflow.images.file import if_lost, try_source
 from cxrflow.outputs.dicom import Kind
+from cxrflow.outputs.dicom_files import dicom_files
 from cxrflow.predictor import BATCH, Predictor, batches
 from cxrflow.result import Result
-from cxrflow.serving.dicom_work import encoded_objects
 
 
 class Made(NamedTuple):
@@ -33,8 +33,8 @@ def dicom_results(predictor: Predictor, kinds: Sequence[Kind], paths: Sequence[P
     """
     engine = LocalEngine()
     read = engine.map(partial(try_source, predictor.bundle.steps), [path.absolute() for path in paths])
-    results = predictor.results_of((("", _prepared(each)) for each in read), look=set(kinds) != {"sr"})
-    make = partial(encoded_objects, predictor.bundle, kinds)
+    results = predictor.results_of((("", if_lost(each)) for each in read), look=set(kinds) != {"sr"})
+    make = partial(dicom_files, predictor.bundle, kinds)
     for batch in batches(zip(paths, results, strict=True), BATCH):
         objects = engine.map(make, [(path.absolute(), result) for path, result in batch])
         for (_, result), made in zip(batch, objects, strict=True):
@@ -42,7 +42,3 @@ def dicom_results(predictor: Predictor, kinds: Sequence[Kind], paths: Sequence[P
                 yield Made(result, made)
             else:
                 yield Made(result, (), made.reason if isinstance(made, Lost) else made)
-
-
-def _prepared(file: PreparedFile | LeftOutFile | Lost) -> PreparedFile | LeftOutFile:
-    return LeftOutFile(file.reason) if isinstance(file, Lost) else file

@@ -30,10 +30,12 @@ _IN, _OUT = ("CXRFLOW_IN", "MERCURE_IN_DIR"), ("CXRFLOW_OUT", "MERCURE_OUT_DIR")
 
 
 class Job(NamedTuple):
-    """What a job did: images scored, images left out or without any object."""
+    """What a job did: images scored, images left out or without any object; objects written, reports that an image was
+    left out among them."""
 
     scored: int
     left_out: int
+    objects: int
 
     def __str__(self) -> str:
         return f"{self.scored:,} images scored, {self.left_out:,} left out"
@@ -71,14 +73,15 @@ def run_job(bundle: Path, images: Path, results: Path, kinds: Sequence[Kind]) ->
         if not paths:
             raise CxrflowError(f"{name_text(images)}: no DICOM file is in it; name the folder of the images.")
         predictor, answered = Predictor(bundle), list[Result]()
-        without = 0
+        without = objects = 0
         for made in dicom_results(predictor, kinds, paths):
             answered.append(made.result)
             without += made.result.left_out is None and made.reason is not None
+            objects += len(made.objects)
             for content in made.objects:
                 _write(results, content)
         left_out = without + sum(result.left_out is not None for result in answered)
-        job = Job(len(answered) - left_out, left_out)
+        job = Job(len(answered) - left_out, left_out, objects)
         said = [result.model_dump(mode="json", exclude={"path"}) for result in answered]
         write_json(results / RESULT, {"scored": job.scored, "left_out": job.left_out, "results": said})
     return job

@@ -13,7 +13,7 @@ import cloudpickle
 import numpy as np
 
 from cxrflow.engines import cores
-from cxrflow.images.file import LeftOutFile, PreparedFile, try_source
+from cxrflow.images.file import LeftOutFile, PreparedFile, if_lost, try_source
 from cxrflow.images.steps import Prepared, Window
 from cxrflow.metadata.near_hash import contrast
 from cxrflow.predictor import BATCH, Predictor
@@ -80,10 +80,7 @@ class Scorer:
         return list(await asyncio.gather(*(self._in_worker(pickled, item) for item in items)))
 
     async def _prepared(self, content: bytes) -> PreparedFile | LeftOutFile:
-        found: PreparedFile | LeftOutFile | Lost = await self._in_worker(self._prepare, content)
-        if isinstance(found, Lost):
-            return LeftOutFile(found.reason, hashlib.sha256(content).hexdigest())
-        return found
+        return if_lost(await self._in_worker(self._prepare, content), content)
 
     async def _in_worker(self, function: bytes, item: Any) -> Any:
         def run() -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
@@ -19,15 +20,15 @@ def send(title: str, to: Destination, paths: Sequence[Path]) -> Iterator[Path]:
     """Send DICOM files in one association; yields each after the node has stored it.
 
     title  the AE title to call with
-    Raises Unreachable if there is no association, and CxrflowError after the last file if one was not stored. A
-    warning, such as that elements were coerced, means that it is stored.
+    Raises Unreachable if there is no association; CxrflowError if it ends at a file, which may be that file's fault,
+    and after the last file if one was not stored. A warning, such as that elements were coerced, means that it is
+    stored.
     """
-    files = [dcmread(path) for path in paths]
-    asked = dict.fromkeys((file.SOPClassUID, file.file_meta.TransferSyntaxUID) for file in files)
+    contexts_of = [_context(path) for path in paths]
     entity = AE(title)
     entity.connection_timeout, entity.acse_timeout, entity.dimse_timeout = _CONNECT, _ASSOCIATE, _STORE
     entity.network_timeout = _STORE
-    contexts = [build_context(sop_class, syntax) for sop_class, syntax in asked]
+    contexts = [build_context(sop_class, syntax) for sop_class, syntax in dict.fromkeys(contexts_of)]
     association = entity.associate(to.host, to.port, contexts=contexts, ae_title=to.title)
     if not association.is_established:
         why = "it refuses the association" if association.is_rejected else "there is no answer"
@@ -35,13 +36,13 @@ def send(title: str, to: Destination, paths: Sequence[Path]) -> Iterator[Path]:
     try:
         accepted = {(context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts}
         failed = ""
-        for path, file in zip(paths, files, strict=True):
-            if (file.SOPClassUID, file.file_meta.TransferSyntaxUID) not in accepted:
-                failed = f"{to} does not take objects of the class {file.SOPClassUID.name}"
+        for path, context in zip(paths, contexts_of, strict=True):
+            if context not in accepted:
+                failed = f"{to} does not take objects of the class {context[0].name}"
                 continue
-            status = association.send_c_store(file).get("Status")
+            status = association.send_c_store(path).get("Status") if association.is_established else None
             if status is None:
-                raise Unreachable(f"{to}: the association ended before an object was stored")
+                raise CxrflowError(f"{to}: the association ended, or there was no answer, before an object was stored")
             if status == 0x0000 or status >> 12 == 0xB:  # Bxxx: stored, with a warning (PS3.4, B.2.3)
                 yield path
             else:
@@ -51,3 +52,9 @@ def send(title: str, to: Destination, paths: Sequence[Path]) -> Iterator[Path]:
     finally:
         if association.is_established:
             association.release()
+
+
+def _context(path: Path) -> tuple[UID, UID]:
+    """SOP class and transfer syntax of a file, which is not read further: those of a study need not fit into memory."""
+    file = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+    return file.SOPClassUID, file.file_meta.TransferSyntaxUID

@@ -4,20 +4,19 @@ Decoders of others run here alone, under the worker's limits of memory and time.
 """
 
 import base64
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrflow.bundle import Bundle
 from cxrflow.errors import LeftOut
-from cxrflow.outputs.dicom import Kind, dicom_objects
-from cxrflow.outputs.dicom_files import encoded
+from cxrflow.outputs.dicom_files import dicom_files
 from cxrflow.reading import read
 from cxrflow.reading.guard import guarded
-from cxrflow.result import Look, Result
+from cxrflow.result import Look
+
+__all__ = ["Pictures", "dicom_files", "draw_look"]
 
 #: Longer side of the pictures of an answer, at most (pixels).
 LONGEST = 2048
@@ -80,16 +79,3 @@ def _url(picture: NDArray[np.uint8]) -> str:
     if not done:
         raise LeftOut("it cannot be encoded as PNG")
     return "data:image/png;base64," + base64.b64encode(content.tobytes()).decode()
-
-
-def dicom_files(bundle: Bundle, kinds: Sequence[Kind], asked: tuple[bytes, Result]) -> list[bytes] | str:
-    """The DICOM files of a result, or why they cannot be made.
-
-    asked  content of the DICOM file, and its result
-    """
-    content, result = asked
-    try:
-        with guarded("DICOM object"):
-            return [encoded(made) for made in dicom_objects(result, bundle, content, kinds)]
-    except LeftOut as reason:
-        return str(reason)

@@ -2,12 +2,14 @@
 
 import io
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,9 +101,13 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port that nobody else gets until it is used: below those that the system gives out, and drawn at random, so
+    that tests that run at the same time draw others."""
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 class Process:
@@ -139,7 +145,17 @@ class Archive:
             self._process.kill()
 
     def held(self) -> list[pydicom.FileDataset]:
-        return [pydicom.dcmread(path) for path in sorted(self.folder.iterdir())]
+        """What it has stored. A file that storescp is writing is read again, until it has all that it was sent with."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                found = [pydicom.dcmread(path) for path in sorted(self.folder.iterdir())]
+                assert all({"StudyInstanceUID", "Modality", "SeriesNumber"} <= set(each.dir()) for each in found)
+                return found
+            except Exception:  # pydicom raises almost anything
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
 
     def studies(self) -> list[str]:
         return sorted({each.StudyInstanceUID for each in self.held()})

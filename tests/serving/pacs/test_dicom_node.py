@@ -2,7 +2,6 @@
 
 import signal
 import stat
-import time
 
 import pytest
 
@@ -31,7 +30,7 @@ def test_studies_are_answered_the_bad_ones_too(node, archive, radiograph, until)
     # The archive forwards everything: what is cxrflow's own is not scored. Nor is a study that is sent again.
     picture = next(path for path in archive.folder.iterdir() if path.name.startswith("SC"))
     assert running.store(picture.read_bytes(), radiograph(1, 1)) == 2
-    time.sleep(2)
+    running.wait_for("a result of cxrflow came back").wait_for("an image came again")
     assert not running.held("")
     assert len(archive.held()) == len(held)
     # A late image is answered on its own; so are images that cannot be scored, if a report can be filed with them.
@@ -52,7 +51,7 @@ def test_studies_are_answered_the_bad_ones_too(node, archive, radiograph, until)
         assert secret not in running.log() + names + records
     assert " ERROR " not in running.log()
     running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(30) == 0
+    assert running.process.wait(120) == 0
     assert running.log().splitlines()[-1].endswith("stopped")
 
 

@@ -72,9 +72,19 @@ def test_the_exit_status_says_whether_something_was_left_out(images, run, radiog
     assert len(objects(tmp_path / "out")) == 3  # its report says so
     for path in images.glob("1.2.3#*"):
         path.unlink()
-    assert run(images).exit_code == 1
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    assert run(images).exit_code == 3  # its report is a result, too
+    assert len(objects(tmp_path / "out")) == 1
     said = json.loads((tmp_path / "out" / "result.json").read_text())
     assert said["results"][0]["left_out"] == "lateral view, as the DICOM header says"
+
+
+def test_the_exit_status_says_whether_nothing_was_written(images, run, radiograph, tmp_path) -> None:
+    for path in images.glob("1.2.3#*.dcm"):
+        path.write_bytes(too_deep(radiograph(1, 3)))
+    assert run(images).exit_code == 1
+    assert objects(tmp_path / "out") == []
 
 
 def too_deep(content: bytes) -> bytes:
