@@ -49,7 +49,7 @@ class Settings(NamedTuple):
     """Where a service listens, who may use it, and what it reads and writes.
 
     host, port  it listens on; port 0: a free one
-    names       host names and addresses, beside its own, by which browsers may reach it (``--allow-host``)
+    names       host names, beside its own, by which browsers may reach it, in whatever letters (``--allow-host``)
     tokens      file of bearer tokens (tokens.py); None: everybody who reaches it may use it
     requests    file that the log of requests is appended to (request_log.py), or None
     audit       audit.json of the bundle, or None
