@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
+from urllib.request import parse_http_list
 
 from fastapi import APIRouter, Path, Query
 from prometheus_client import CONTENT_TYPE_LATEST
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -137,7 +139,7 @@ async def predict(
 ) -> Response:
     """What the bundle says of radiographs: PNG, JPEG, TIFF, BMP, WebP, DICOM. Research software: never a diagnosis."""
     service = service_of(request)
-    as_dicom = _DICOM in request.headers.get("accept", "") if format is None else format == "dicom"
+    as_dicom = _prefers_dicom(request.headers.get("accept", "")) if format is None else format == "dicom"
     wanted = [kind for kind in KINDS if kind in kinds.split(",")]
     if as_dicom:
         _check_dicom()
@@ -156,6 +158,22 @@ async def predict(
     body = Answers(request=asked.id, results=answers).model_dump_json()
     none = all(result.left_out is not None for result in results)
     return Response(body, 422 if none else 200, media_type="application/json")
+
+
+def _prefers_dicom(accept: str) -> bool:
+    """Whether an Accept header (RFC 9110, 12.5.1) names DICOM, alone or in multipart/related, and JSON not rather."""
+    weights = {b"application/dicom": 0.0, b"application/json": 0.0}
+    for each in parse_http_list(accept):
+        kind, options = parse_options_header(each)
+        named = options.get(b"type", b"").lower() if kind == b"multipart/related" else kind
+        try:
+            weight = float(options.get(b"q", b"1"))
+        except ValueError:
+            continue
+        if named in weights:
+            weights[named] = max(weights[named], weight)
+    dicom, json = weights.values()
+    return dicom > 0 and dicom >= json
 
 
 def _check_dicom() -> None:
