@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
+from cxrflow.bundle import PredictionSets
 from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.bundle_networks import read_bundle
 from cxrflow.predictor import Predictor
@@ -19,6 +21,11 @@ MODEL = "/v2/models/cxrflow-prepared"
 
 def tensor(name: str, images: np.ndarray, **more: Any) -> dict[str, Any]:
     return {"name": name, "shape": [*images.shape], "datatype": "UINT8", "data": images.ravel().tolist()} | more
+
+
+def nothing() -> pd.DataFrame:
+    """The rows that a bundle was trained on: none."""
+    return pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +54,7 @@ def test_the_server_and_its_models_describe_themselves(client: TestClient, predi
         {"name": "classes", "datatype": "BYTES", "shape": [-1, 3]},
         {"name": "prediction", "datatype": "BYTES", "shape": [-1]},
         {"name": "positive_at_specificity", "datatype": "BOOL", "shape": [-1]},
+        {"name": "flags", "datatype": "BYTES", "shape": [-1]},
     ]
     (version,) = described["versions"]
     assert client.get("/about").json()["bundle"].startswith(version)
@@ -80,6 +88,32 @@ def test_prepared_images_get_the_scores_of_the_program(infer: Any, images: np.nd
     assert outputs["prediction"]["data"] == [order[row.argmax()] for row in expected]
     positive = expected[:, predictor.bundle.task.positive_column] >= 0.5
     assert outputs["positive_at_specificity"]["data"] == positive.tolist()
+    assert outputs["flags"]["data"] == ["", ""]
+
+
+def test_the_warnings_and_the_prediction_set_of_an_image_are_in_its_answer(
+    served: Served,
+    folder: Path,
+    tmp_path: Path,
+    drawn: list[np.ndarray],
+    png: Callable[[np.ndarray], bytes],
+    scan: bytes,
+) -> None:
+    bundle, modules = read_bundle(folder)
+    sets = PredictionSets(coverage=0.9, least=dict.fromkeys(bundle.task.order, 0.05))
+    write_bundle(tmp_path, modules, bundle.model_copy(update={"prediction_sets": sets}), seen_rows(nothing()))
+    predictor = Predictor(tmp_path)
+    sent = [png(255 - drawn[0]), png(np.rot90(drawn[1])), scan]
+    expected = [*predictor.results(sent)]
+    assert any(each.flags for each in expected)
+    assert any(len(each.prediction_set or ()) > 1 for each in expected)
+    data = [base64.b64encode(each).decode() for each in sent]
+    asked = {"inputs": [{"name": "file", "shape": [3], "datatype": "BYTES", "data": data}]}
+    outputs = served(predictor).post("/v2/models/cxrflow/infer", json=asked).json()["outputs"]
+    assert [each["name"] for each in outputs[-2:]] == ["prediction_set", "flags"]
+    assert [each["shape"] for each in outputs[-2:]] == [[3], [3]]
+    assert outputs[-2]["data"] == [" ".join(each.prediction_set or ()) for each in expected]
+    assert outputs[-1]["data"] == ["; ".join(each.flags) for each in expected]
 
 
 def test_nested_data_and_chosen_outputs(infer: Any, images: np.ndarray) -> None:
@@ -155,10 +189,7 @@ def test_a_bundle_of_two_views_takes_an_input_for_each(
         update={"images": bundle.networks[0].images.model_copy(update={"size": 48, "lungs": "none"})}
     )
     two = bundle.model_copy(update={"networks": (*bundle.networks, other)})
-    import pandas as pd
-
-    empty = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
-    write_bundle(tmp_path, [module, module], two, seen_rows(empty))
+    write_bundle(tmp_path, [module, module], two, seen_rows(nothing()))
     predictor = Predictor(tmp_path)
     views = predictor.prepare(pictures[0])
     client = served(predictor)

@@ -98,7 +98,7 @@ async def model(request: Request, name: Name, version: Version | None = None) ->
     return ModelMetadata(
         name=name,
         versions=[_version(service)],
-        platform="cxrflow_pytorch",
+        platform="cxrflow",
         inputs=_inputs(service, name),
         outputs=[TensorMetadata(name=key, datatype=kind, shape=[-1, *more]) for key, kind, more in _outputs(service)],
     )
@@ -134,7 +134,8 @@ _BODY: dict[str, Any] = {
     openapi_extra=_BODY,
 )
 async def infer(request: Request, name: Name, version: Version | None = None) -> InferenceResponse:
-    """Probabilities, in the order of ``classes``; the most probable class; whether positive at each operating point."""
+    """Probabilities, in the order of ``classes``; the most probable class; whether positive at each operating
+    point; the classes that cannot be ruled out, if the bundle has prediction sets; warnings."""
     service = service_of(request)
     _check(service, version)
     if "inference-header-content-length" in request.headers:
@@ -202,7 +203,15 @@ def _outputs(service: Service) -> list[tuple[str, str, list[int]]]:
     bundle = service.predictor.bundle
     classes = [len(bundle.task.order)]
     points = [(f"positive_at_{name}", "BOOL", list[int]()) for name in bundle.thresholds]
-    return [("probabilities", "FP64", classes), ("classes", "BYTES", classes), ("prediction", "BYTES", []), *points]
+    sets = [("prediction_set", "BYTES", list[int]())] if bundle.prediction_sets else []
+    return [
+        ("probabilities", "FP64", classes),
+        ("classes", "BYTES", classes),
+        ("prediction", "BYTES", []),
+        *points,
+        *sets,
+        ("flags", "BYTES", []),
+    ]
 
 
 def _output(service: Service, results: Sequence[Result], name: str, kind: str, more: list[int]) -> ResponseOutput:
@@ -214,6 +223,10 @@ def _output(service: Service, results: Sequence[Result], name: str, kind: str, m
         values = [each for _ in results for each in order]
     elif name == "prediction":
         values = [result.prediction for result in results]
+    elif name == "prediction_set":
+        values = [" ".join(result.prediction_set or ()) for result in results]
+    elif name == "flags":
+        values = ["; ".join(result.flags) for result in results]
     else:
         values = [result.positive_at[name.removeprefix("positive_at_")] for result in results]
     return ResponseOutput(name=name, shape=[len(results), *more], datatype=kind, data=values)
