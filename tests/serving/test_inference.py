@@ -15,6 +15,9 @@ from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.bundle_networks import read_bundle
 from cxrflow.predictor import Predictor
 
+pytest.importorskip("fastapi")
+from cxrflow.serving.tensors import InferenceRequest
+
 Served = Callable[..., TestClient]
 MODEL = "/v2/models/cxrflow-prepared"
 
@@ -158,7 +161,10 @@ def test_what_the_model_does_not_take_is_refused_in_one_sentence(infer: Any, ima
             ([good | {"data": [value, *good["data"][1:]]}], "whole numbers from 0 to 255")
             for value in (-1, 256, 0.5, "1", True and 10**30)
         ),
-        ([good | {"data": None}], "inputs.0.data"),
+        *(
+            ([good | {"data": data}], "inputs.0.data: whole numbers")
+            for data in (None, [None], [{}], [[[[1]]]], [1, "a"])
+        ),
         ([{"name": "image"}], "inputs.0.shape"),
     ]
     for inputs, said in wrong:
@@ -173,12 +179,31 @@ def test_what_the_model_does_not_take_is_refused_in_one_sentence(infer: Any, ima
 
 
 def test_what_is_no_request_is_refused(client: TestClient) -> None:
-    for body in (b"", b"{", b"[]", b"null", b'{"inputs": 1}', b"[" * 10_000, b"\xff", b'{"inputs":[NaN]}'):
+    for body in (b"", b"{", b"[]", b"null", b'{"inputs": 1}', b"[" * 1000, b"\xff", b'{"inputs":[NaN]}'):
         answered = client.post(f"{MODEL}/infer", content=body)
         assert answered.status_code == 400, body[:20]
         assert set(answered.json()) == {"error"}
     binary = client.post(f"{MODEL}/infer", content=b"{}", headers={"Inference-Header-Content-Length": "2"})
     assert "binary" in binary.json()["error"]
+
+
+@pytest.mark.parametrize("model", [MODEL, "/v2/models/cxrflow"])
+@pytest.mark.parametrize("value", ["{}", "[]", "0", '""', '{"name": "x"}'])
+@pytest.mark.parametrize("place", ['{"inputs": [{"name": "image", "data": [%s]}]}', '{"outputs": [%s]}', '{"x": [%s]}'])
+def test_more_values_than_the_images_need_are_not_even_parsed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, model: str, value: str, place: str
+) -> None:
+    monkeypatch.setattr(InferenceRequest, "model_validate_json", None)
+    body = place % ",".join([value] * (20 * 64 * 64 + 1100))
+    answered = client.post(f"{model}/infer", content=body)
+    assert answered.status_code == 413
+    assert "more values than 20 images" in answered.json()["error"]
+
+
+def test_as_many_images_as_a_request_may_have_are_taken_nested(served: Served, images: np.ndarray) -> None:
+    many = np.repeat(images[:1], 3, axis=0)
+    body = {"inputs": [tensor("image", many, data=many.tolist())]}
+    assert served(files=3).post(f"{MODEL}/infer", json=body).status_code == 200
 
 
 def test_a_bundle_of_two_views_takes_an_input_for_each(
