@@ -54,7 +54,7 @@ _PATHS = {
     "/v2": re.compile("/v2(?:/.*)?", re.S),
 }
 _PREDICTIONS = ("/predict", "/v2/infer")
-#: Bytes that are given to the server at a time: what a slow client has not taken yet is held here, and counted.
+#: Bytes that are given to the server at a time: what a slow client has not taken yet is held here, and its place kept.
 _PIECE = 256 * 1024
 _GONE = 499  # what nginx counts for a client that has closed the connection
 _FAILED = "the service failed; its log says where, under the id of this request"

@@ -1,5 +1,6 @@
 """The page's and the programs' interface: ``POST /predict``, ``GET /about``, samples and metrics."""
 
+import math
 import secrets
 from collections.abc import Sequence
 from functools import partial
@@ -25,11 +26,13 @@ from cxrflow.serving.request_log import logged
 from cxrflow.serving.samples import jobs, sample
 from cxrflow.serving.service import Service, asked_of, service_of
 from cxrflow.serving.uploads import FIELD, read_files
-from cxrflow.serving.work import Pictures, dicom_files, draw_look
+from cxrflow.serving.work import Pictures, bytes_of_pictures, dicom_files, draw_look
 
 PAGE = File(__file__).parent / "page"
 _DICOM = "application/dicom"
 _KINDS = "|".join(KINDS)
+#: Of an object of each kind.
+_BYTES_OF_PIXEL: dict[Kind, int] = {"sr": 0, "sc": 3, "map": 4}
 _WHY = {
     400: "The form is damaged or cut.",
     401: "A token is needed.",
@@ -150,8 +153,12 @@ async def predict(
     async with answered_in_time(service.settings.bounds):
         results = await service.scorer.results(contents, look if not as_dicom else wanted != ["sr"])
         asked.images = logged(results)
+        looks = [result.look for result in results if result.look]
         if as_dicom:
+            pixel = sum(_BYTES_OF_PIXEL[kind] for kind in wanted)
+            place.hold_answer(sum(math.prod(each.shape) for each in looks) * pixel)
             return await _as_dicom(service, contents, results, wanted)
+        place.hold_answer(sum(map(bytes_of_pictures, looks)))
         pictures = await _pictures(service, contents, results) if look else [None] * len(results)
     bundle = service.predictor.bundle
     answers = [answer(result, bundle, drawn) for result, drawn in zip(results, pictures, strict=True)]

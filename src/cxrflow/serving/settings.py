@@ -11,7 +11,7 @@ from cxrflow.serving.request_log import RequestLog
 from cxrflow.serving.tokens import read_tokens
 from cxrflow.workers import Limits
 
-#: The bodies of all requests together take at most so many times what one may.
+#: The bodies of all requests, and the pictures of their answers, together take at most so many times what one may.
 _TOGETHER = 4
 
 
@@ -36,7 +36,7 @@ class Bounds(NamedTuple):
 
     @property
     def together(self) -> int:
-        """Bytes of the bodies of all requests at once."""
+        """Bytes of the bodies of all requests at once, and of the pictures in their answers."""
         return _TOGETHER * self.bytes
 
     @property
