@@ -152,7 +152,7 @@ def run(folder: Path, tmp_path: Path) -> Callable[..., Any]:
             found = re.search(r"http://\S+:(\d+)", said.read_text())
             assert found, said.read_text()
             url = f"http://127.0.0.1:{found[1]}"
-            _wait_until(lambda: httpx.get(f"{url}/v2/health/ready").status_code == 200)
+            _wait_until(lambda: httpx.get(f"{url}/v2/health/ready", timeout=60).status_code == 200)
             yield url, process, said
         finally:
             process.kill()

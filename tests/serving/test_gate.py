@@ -17,13 +17,15 @@ Served = Callable[..., TestClient]
 FIRST, SECOND = "a" * 32, "b" * 32
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST"])
-def test_a_service_on_loopback_is_reached_by_its_own_names(client: TestClient, host: str) -> None:
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST", "10.0.0.1:8000"]
+)
+def test_a_service_is_reached_by_localhost_and_by_addresses(client: TestClient, host: str) -> None:
     assert client.get("/v2/health/live", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example:8000", "localhost.evil.example", "", "[", "10.0.0.1"]
+    "host", ["evil.example", "127.0.0.1.evil.example:8000", "localhost.evil.example", "", "[", "2130706433"]
 )
 def test_other_names_are_refused_as_in_dns_rebinding(client: TestClient, host: str) -> None:
     answered = client.get("/v2/health/live", headers={"Host": host})
@@ -31,11 +33,15 @@ def test_other_names_are_refused_as_in_dns_rebinding(client: TestClient, host: s
     assert "host name" in answered.json()["error"]
 
 
-def test_other_names_are_let_in_if_they_are_allowed_or_it_is_not_on_loopback(served: Served) -> None:
-    named = served(names=("cxr.hospital.example",))
-    assert named.get("/about", headers={"Host": "cxr.hospital.example"}).status_code == 200
-    assert named.get("/about", headers={"Host": "other.example"}).status_code == 421
-    assert served(host="10.0.0.1").get("/about", headers={"Host": "other.example"}).status_code == 200
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "10.0.0.1", "cxr.local"])  # noqa: S104
+def test_names_are_let_in_if_they_are_allowed_wherever_it_listens(served: Served, host: str) -> None:
+    named = served(host=host, names=("CXR.hospital.example",))
+    for name in ("cxr.hospital.example", "cxr.Hospital.example:8000", host):
+        assert named.get("/about", headers={"Host": name}).status_code == 200, name
+    page = {"Host": "evil.example", "Origin": "http://evil.example"}
+    assert named.get("/about", headers=page).status_code == 421
+    page = {"Host": "127.0.0.1:8000", "Origin": "https://cxr.hospital.example"}
+    assert named.get("/about", headers=page).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -194,11 +200,11 @@ def test_an_answer_that_takes_too_long_is_given_up(
 ) -> None:
     import asyncio
 
-    client = served(seconds=0.2)
+    client = served(seconds=2)
     monkeypatch.setattr(client.app.state.service.scorer, "results", lambda *_: asyncio.sleep(30))
     answered = ask(client, pictures[0])
     assert (answered.status_code, answered.headers["retry-after"]) == (503, "2")
-    assert "no answer within 0.2 seconds" in answered.json()["detail"]
+    assert "no answer within 2 seconds" in answered.json()["detail"]
 
 
 def test_requests_are_counted_by_few_paths(served: Served, pictures: list[bytes], ask: Any) -> None:

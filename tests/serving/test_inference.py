@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
+from cxrflow.bundle import PredictionSets
 from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.bundle_networks import read_bundle
 from cxrflow.predictor import Predictor
+
+pytest.importorskip("fastapi")
+from cxrflow.serving.tensors import InferenceRequest
 
 Served = Callable[..., TestClient]
 MODEL = "/v2/models/cxrflow-prepared"
@@ -19,6 +24,11 @@ MODEL = "/v2/models/cxrflow-prepared"
 
 def tensor(name: str, images: np.ndarray, **more: Any) -> dict[str, Any]:
     return {"name": name, "shape": [*images.shape], "datatype": "UINT8", "data": images.ravel().tolist()} | more
+
+
+def nothing() -> pd.DataFrame:
+    """The rows that a bundle was trained on: none."""
+    return pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +57,7 @@ def test_the_server_and_its_models_describe_themselves(client: TestClient, predi
         {"name": "classes", "datatype": "BYTES", "shape": [-1, 3]},
         {"name": "prediction", "datatype": "BYTES", "shape": [-1]},
         {"name": "positive_at_specificity", "datatype": "BOOL", "shape": [-1]},
+        {"name": "flags", "datatype": "BYTES", "shape": [-1]},
     ]
     (version,) = described["versions"]
     assert client.get("/about").json()["bundle"].startswith(version)
@@ -80,6 +91,32 @@ def test_prepared_images_get_the_scores_of_the_program(infer: Any, images: np.nd
     assert outputs["prediction"]["data"] == [order[row.argmax()] for row in expected]
     positive = expected[:, predictor.bundle.task.positive_column] >= 0.5
     assert outputs["positive_at_specificity"]["data"] == positive.tolist()
+    assert outputs["flags"]["data"] == ["", ""]
+
+
+def test_the_warnings_and_the_prediction_set_of_an_image_are_in_its_answer(
+    served: Served,
+    folder: Path,
+    tmp_path: Path,
+    drawn: list[np.ndarray],
+    png: Callable[[np.ndarray], bytes],
+    scan: bytes,
+) -> None:
+    bundle, modules = read_bundle(folder)
+    sets = PredictionSets(coverage=0.9, least=dict.fromkeys(bundle.task.order, 0.05))
+    write_bundle(tmp_path, modules, bundle.model_copy(update={"prediction_sets": sets}), seen_rows(nothing()))
+    predictor = Predictor(tmp_path)
+    sent = [png(255 - drawn[0]), png(np.rot90(drawn[1])), scan]
+    expected = [*predictor.results(sent)]
+    assert any(each.flags for each in expected)
+    assert any(len(each.prediction_set or ()) > 1 for each in expected)
+    data = [base64.b64encode(each).decode() for each in sent]
+    asked = {"inputs": [{"name": "file", "shape": [3], "datatype": "BYTES", "data": data}]}
+    outputs = served(predictor).post("/v2/models/cxrflow/infer", json=asked).json()["outputs"]
+    assert [each["name"] for each in outputs[-2:]] == ["prediction_set", "flags"]
+    assert [each["shape"] for each in outputs[-2:]] == [[3], [3]]
+    assert outputs[-2]["data"] == [" ".join(each.prediction_set or ()) for each in expected]
+    assert outputs[-1]["data"] == ["; ".join(each.flags) for each in expected]
 
 
 def test_nested_data_and_chosen_outputs(infer: Any, images: np.ndarray) -> None:
@@ -124,7 +161,10 @@ def test_what_the_model_does_not_take_is_refused_in_one_sentence(infer: Any, ima
             ([good | {"data": [value, *good["data"][1:]]}], "whole numbers from 0 to 255")
             for value in (-1, 256, 0.5, "1", True and 10**30)
         ),
-        ([good | {"data": None}], "inputs.0.data"),
+        *(
+            ([good | {"data": data}], "inputs.0.data: whole numbers")
+            for data in (None, [None], [{}], [[[[1]]]], [1, "a"])
+        ),
         ([{"name": "image"}], "inputs.0.shape"),
     ]
     for inputs, said in wrong:
@@ -139,12 +179,31 @@ def test_what_the_model_does_not_take_is_refused_in_one_sentence(infer: Any, ima
 
 
 def test_what_is_no_request_is_refused(client: TestClient) -> None:
-    for body in (b"", b"{", b"[]", b"null", b'{"inputs": 1}', b"[" * 10_000, b"\xff", b'{"inputs":[NaN]}'):
+    for body in (b"", b"{", b"[]", b"null", b'{"inputs": 1}', b"[" * 1000, b"\xff", b'{"inputs":[NaN]}'):
         answered = client.post(f"{MODEL}/infer", content=body)
         assert answered.status_code == 400, body[:20]
         assert set(answered.json()) == {"error"}
     binary = client.post(f"{MODEL}/infer", content=b"{}", headers={"Inference-Header-Content-Length": "2"})
     assert "binary" in binary.json()["error"]
+
+
+@pytest.mark.parametrize("model", [MODEL, "/v2/models/cxrflow"])
+@pytest.mark.parametrize("value", ["{}", "[]", "0", '""', '{"name": "x"}'])
+@pytest.mark.parametrize("place", ['{"inputs": [{"name": "image", "data": [%s]}]}', '{"outputs": [%s]}', '{"x": [%s]}'])
+def test_more_values_than_the_images_need_are_not_even_parsed(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, model: str, value: str, place: str
+) -> None:
+    monkeypatch.setattr(InferenceRequest, "model_validate_json", None)
+    body = place % ",".join([value] * (20 * 64 * 64 + 1100))
+    answered = client.post(f"{model}/infer", content=body)
+    assert answered.status_code == 413
+    assert "more values than 20 images" in answered.json()["error"]
+
+
+def test_as_many_images_as_a_request_may_have_are_taken_nested(served: Served, images: np.ndarray) -> None:
+    many = np.repeat(images[:1], 3, axis=0)
+    body = {"inputs": [tensor("image", many, data=many.tolist())]}
+    assert served(files=3).post(f"{MODEL}/infer", json=body).status_code == 200
 
 
 def test_a_bundle_of_two_views_takes_an_input_for_each(
@@ -155,10 +214,7 @@ def test_a_bundle_of_two_views_takes_an_input_for_each(
         update={"images": bundle.networks[0].images.model_copy(update={"size": 48, "lungs": "none"})}
     )
     two = bundle.model_copy(update={"networks": (*bundle.networks, other)})
-    import pandas as pd
-
-    empty = pd.DataFrame({"split": [], "content_hash": [], "near_hash": [], "patient_id": []})
-    write_bundle(tmp_path, [module, module], two, seen_rows(empty))
+    write_bundle(tmp_path, [module, module], two, seen_rows(nothing()))
     predictor = Predictor(tmp_path)
     views = predictor.prepare(pictures[0])
     client = served(predictor)

@@ -165,6 +165,30 @@ def test_dicom_objects_are_of_the_study_of_the_image(client: TestClient, scan: b
     assert client.post("/predict?format=dicom&kinds=pdf").status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("accept", "dicom"),
+    [
+        ("application/dicom", True),
+        ("Application/DICOM;q=0.5, text/html", True),
+        ("multipart/related; type=application/dicom", True),
+        ('text/html, multipart/related;type="application/dicom";q=0.9, application/json;q=0.1', True),
+        ("application/dicom+json", False),
+        ("application/dicom+xml", False),
+        ('multipart/related; type="application/dicom+xml"', False),
+        ('text/x; a=", application/dicom"', False),
+        ("application/dicom;q=0", False),
+        ("application/dicom;q=x", False),
+        ("application/json, application/dicom;q=0.5", False),
+        ("*/*", False),
+    ],
+)
+def test_dicom_is_answered_to_who_accepts_dicom(
+    client: TestClient, pictures: list[bytes], ask: Ask, accept: str, dicom: bool
+) -> None:
+    """Told by the refusal of a picture, which cannot be answered as DICOM."""
+    assert ask(client, pictures[0], headers={"Accept": accept}).status_code == (415 if dicom else 200)
+
+
 def test_a_dicom_image_that_cannot_be_used_has_a_report_that_says_so(client: TestClient, scan: bytes, ask: Ask) -> None:
     cut = scan[: scan.index(b"\xe0\x7f\x10\0")]
     answered = ask(client, cut, format="dicom")

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -114,11 +115,31 @@ def test_a_failure_is_that_of_its_batch_alone(predictor: Predictor, prepared: Gi
     assert after[0].left_out is None
 
 
+def test_a_warm_up_that_fails_fails_what_waits_and_says_why(predictor: Predictor, prepared: Given) -> None:
+    class Broken(Watched):
+        def results_of(self, prepared: Any, look: bool = False) -> Iterator[Result]:
+            raise RuntimeError("no\nmemory")
+
+    scorer = Scorer(Broken(predictor), Limits(1, 30), Metrics())  # type: ignore[arg-type]
+
+    async def ask() -> None:
+        async with asyncio.timeout(30):
+            await scorer.results_of(prepared[:1])
+
+    scorer.start()
+    try:
+        with pytest.raises(RuntimeError, match="memory"):
+            asyncio.run(ask())
+        assert (scorer.ready, scorer.failed) == (False, "RuntimeError: no memory")
+    finally:
+        scorer.stop()
+
+
 def test_two_concurrent_requests_make_one_batch(client: TestClient, pictures: list[bytes], ask: Any) -> None:
     """Through the interface: while the scorer is kept busy, two requests arrive."""
     scorer, registry = client.app.state.service.scorer, client.app.state.service.metrics.registry
     alone = [ask(client, each).json()["results"][0]["scores"] for each in pictures[:2]]
-    busy, batches = threading.Event(), registry.get_sample_value("cxrflow_batch_images_count")
+    batches = registry.get_sample_value("cxrflow_batch_images_count")
     original = scorer.predictor
     scorer.predictor = Watched(original)
     scorer.predictor.batches = [(0, False)]
@@ -132,8 +153,10 @@ def test_two_concurrent_requests_make_one_batch(client: TestClient, pictures: li
     assert scorer.predictor.began.wait(30)
     for thread in threads[1:]:
         thread.start()
+    end = time.monotonic() + 60
     while scorer._waiting.qsize() < 2:
-        busy.wait(0.01)
+        assert time.monotonic() < end
+        time.sleep(0.01)
     scorer.predictor.may.set()
     for thread in threads:
         thread.join()

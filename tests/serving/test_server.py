@@ -64,7 +64,7 @@ def test_sigterm_finishes_what_runs_and_ends_with_status_0(run: Any, pictures: l
 
         thread = threading.Thread(target=post)
         thread.start()
-        while "cxrflow_queue 1.0" not in httpx.get(f"{url}/metrics").text:
+        while "cxrflow_queue 1.0" not in httpx.get(f"{url}/metrics", timeout=60).text:
             assert thread.is_alive()
         process.send_signal(signal.SIGTERM)
         thread.join()
@@ -74,6 +74,25 @@ def test_sigterm_finishes_what_runs_and_ends_with_status_0(run: Any, pictures: l
         lines = said.read_text().splitlines()
         assert lines[1] == "Warning: other machines can use it, and nobody needs a token; see --token-file."
         assert len(lines) == 3
+
+
+def test_it_ends_with_status_1_if_the_networks_cannot_score(folder: Path, tmp_path: Path) -> None:
+    program = """
+from cxrflow.predictor import Predictor
+
+def fail(*_, **__):
+    raise RuntimeError("out of memory")
+
+Predictor.results_of = fail
+from cxrflow.cli import main
+main()
+"""
+    command = [sys.executable, "-c", program, "serve", "--bundle", str(folder), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120)
+    said = f"cxrflow: serve: the networks of {folder} cannot score an empty picture: RuntimeError: out of memory\n"
+    assert done.returncode == 1
+    assert done.stderr.endswith(said)
+    assert "Traceback" not in done.stderr
 
 
 def test_it_says_in_one_sentence_why_it_cannot_start(folder: Path, tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from cxrflow.result import Look
 from cxrflow.serving.admission import Admission
 from cxrflow.serving.metrics import Metrics
 from cxrflow.serving.settings import Bounds
 from cxrflow.serving.uploads import read_files
+from cxrflow.serving.work import bytes_of_pictures
 
 Served = Callable[..., TestClient]
 Ask = Callable[..., Any]
@@ -128,7 +130,7 @@ def test_without_a_declared_length_reading_stops_at_the_limit(served: Served) ->
 
 
 def test_a_form_that_does_not_arrive_is_given_up(served: Served) -> None:
-    client = served(seconds=0.2)
+    client = served(seconds=2)
 
     async def body() -> AsyncIterator[bytes]:
         yield b"--b\r\n"
@@ -142,7 +144,7 @@ def test_a_form_that_does_not_arrive_is_given_up(served: Served) -> None:
 
     answered = client.portal.call(send)
     assert answered.status_code == 408
-    assert "did not arrive within 0.2 seconds" in answered.json()["detail"]
+    assert "did not arrive within 2 seconds" in answered.json()["detail"]
 
 
 @pytest.fixture
@@ -171,8 +173,34 @@ def test_all_requests_together_hold_bounded_bytes(served: Served, pictures: list
     assert ask(client, pictures[0]).status_code == 200
 
 
+@pytest.mark.parametrize("query", [{"look": "true"}, {"format": "dicom", "kinds": "sr,sc,map"}])
+def test_pictures_of_answers_are_held_bytes_too(served: Served, scan: bytes, ask: Ask, query: dict[str, str]) -> None:
+    """Beside a request that leaves no room for them, they are refused, and scores alone are answered."""
+    client = served(bytes=len(scan) + 1000)
+    admission = client.app.state.admission
+    most = client.app.state.service.settings.bounds.together
+    with admission.place() as other:
+        other.hold_answer(most - 2 * len(scan))
+        assert ask(client, scan).status_code == 200
+        refused = ask(client, scan, **query)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
+    assert admission.bytes == 0
+    assert ask(client, scan, **query).status_code == 200
+    assert admission.bytes == 0
+
+
+def test_a_request_that_is_alone_is_answered_whatever_its_pictures_take() -> None:
+    admission = Admission(Bounds(bytes=100), Metrics())
+    with admission.place() as first, admission.place() as second:
+        first.hold_answer(1000)
+        with pytest.raises(HTTPException) as refused:
+            second.hold_answer(1)
+        assert refused.value.status_code == 429
+    assert admission.bytes == 0
+
+
 def test_an_answer_that_is_not_taken_is_given_up(served: Served, pictures: list[bytes]) -> None:
-    client = served(seconds=0.5)
+    client = served(seconds=2)
     body, headers = encoded(pictures[:3])
     taken: list[dict[str, Any]] = []
 
@@ -203,3 +231,5 @@ def test_large_answers_are_whole(client: TestClient, png: Callable[[np.ndarray],
     answered = ask(client, noise, look="true")
     assert len(answered.content) == int(answered.headers["content-length"]) > 3 * 256 * 1024
     assert answered.json()["results"][0]["look"]["width"] == 700
+    assert len(answered.content) < bytes_of_pictures(Look("", (700, 700), (), ()))
+    assert bytes_of_pictures(Look("", (8192, 4096), (), ())) == bytes_of_pictures(Look("", (2048, 1024), (), ()))

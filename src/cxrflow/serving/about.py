@@ -16,6 +16,8 @@ from cxrflow.text import name_text
 
 #: Where the audit's verdicts are beside a bundle's folder, as the stages write both.
 _AUDIT = Path("..", "..", "audit", "audit.json")
+#: The same of the evaluation's model card.
+_EVALUATED = Path("..", "..", "evaluation", CARD)
 
 
 def about(predictor: Predictor, settings: Settings) -> About:
@@ -38,7 +40,7 @@ def about(predictor: Predictor, settings: Settings) -> About:
             for name, at in bundle.thresholds.items()
         ],
         coverage=bundle.prediction_sets.coverage if bundle.prediction_sets else None,
-        model_card=_card(predictor.folder / CARD),
+        model_card=_card(predictor),
         audit=_verdicts(predictor, settings.audit),
         limits=Most(files=bounds.files, bytes=bounds.bytes, pixels=bounds.pixels),
         samples=[
@@ -48,7 +50,16 @@ def about(predictor: Predictor, settings: Settings) -> About:
     )
 
 
-def _card(path: Path) -> str | None:
+def _card(predictor: Predictor) -> str | None:
+    """The evaluation's card, with figures, if it is of these weights; else that of the bundle."""
+    weights = predictor.bundle.digests.get("weights", "")[:12]
+    evaluated = _text(predictor.folder / _EVALUATED)
+    if evaluated and weights and f"weights {weights}" in evaluated:
+        return evaluated
+    return _text(predictor.folder / CARD)
+
+
+def _text(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:

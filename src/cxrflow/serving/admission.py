@@ -28,6 +28,14 @@ class Place:
         if self._admission.bytes > bounds.together:
             raise busy("the service holds as many bytes as it may")
 
+    def hold_answer(self, count: int) -> None:
+        """Hold so many more bytes, for an answer that is to be made. Raises HTTPException 429 if they are too many
+        together with those of others; a request that is alone is answered."""
+        self.bytes += count
+        self._admission.held(count)
+        if self._admission.bytes > max(self._admission.bounds.together, self.bytes):
+            raise busy("the service holds as many bytes as it may")
+
 
 class Admission:
     """Lets requests in. Used by the event loop alone."""

@@ -42,8 +42,8 @@ class Job(NamedTuple):
 
 
 def folders(environment: Mapping[str, str]) -> tuple[Path, Path]:
-    """The folders of images and of results that the environment names. Raises CxrflowError if it does not, or if the
-    first is absent."""
+    """The folders of images and of results that the environment names. Raises CxrflowError if it does not, if the first
+    is absent, or if the second lies in it."""
     found = []
     for names in (_IN, _OUT):
         value = next((environment[name] for name in names if environment.get(name)), None)
@@ -53,6 +53,11 @@ def folders(environment: Mapping[str, str]) -> tuple[Path, Path]:
     images, results = found
     if not images.is_dir():
         raise CxrflowError(f"{name_text(images)}: is no folder; name that of the images.")
+    if results.absolute().resolve().is_relative_to(images.absolute().resolve()):
+        raise CxrflowError(
+            f"{name_text(results)}: lies in {name_text(images)}, whose images are scored; results would be among them "
+            "next time. Name a folder elsewhere."
+        )
     return images, results
 
 

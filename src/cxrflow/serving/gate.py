@@ -5,6 +5,7 @@ one that is answered.
 """
 
 import asyncio
+import ipaddress
 import logging
 import re
 import secrets
@@ -44,7 +45,6 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PATHS = {
     **{path: re.compile(re.escape(path)) for path in ("/", "/about", "/predict", "/metrics", "/openapi.json")},
     "/static": re.compile("/static/.*", re.S),
@@ -54,7 +54,7 @@ _PATHS = {
     "/v2": re.compile("/v2(?:/.*)?", re.S),
 }
 _PREDICTIONS = ("/predict", "/v2/infer")
-#: Bytes that are given to the server at a time: what a slow client has not taken yet is held here, and counted.
+#: Bytes that are given to the server at a time: what a slow client has not taken yet is held here, and its place kept.
 _PIECE = 256 * 1024
 _GONE = 499  # what nginx counts for a client that has closed the connection
 _FAILED = "the service failed; its log says where, under the id of this request"
@@ -91,6 +91,7 @@ class Gate:
     ) -> None:
         self._app, self._settings, self._tokens, self._requests = app, settings, tokens, requests
         self._admission, self._metrics, self._bundle = admission, metrics, bundle
+        self._names = {name.lower() for name in settings.names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -149,7 +150,7 @@ class Gate:
         held  gives the place back
         """
         path, host, origin = scope["path"], headers.get("host", ""), headers.get("origin")
-        if self._settings.loopback and _name(host) not in (*_LOOPBACK, *self._settings.names):
+        if not self._is_ours(_name(host)):
             raise HTTPException(421, "the service is not reached by this host name; start it with --allow-host NAME")
         if origin is not None and not self._is_own(origin, host):
             raise HTTPException(403, "the request comes from a page of another site, which may not use this service")
@@ -162,12 +163,21 @@ class Gate:
         if scope["method"] == "POST" and path_of(path) in _PREDICTIONS:
             asked.place = held.enter_context(self._admission.place())
 
+    def _is_ours(self, name: str) -> bool:
+        """Whether it is an address, or a name of this service: another name may be one whose owner lets it point here
+        (DNS rebinding), which nobody can do with an address."""
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in {"localhost", self._settings.host.lower(), *self._names}
+        return True
+
     def _is_own(self, origin: str, host: str) -> bool:
         try:
             there = urlsplit(origin)
         except ValueError:
             return False
-        return there.netloc.lower() == host.lower() or (there.hostname or "") in self._settings.names
+        return there.netloc.lower() == host.lower() or (there.hostname or "") in self._names
 
     def _log(self, scope: Scope, asked: Asked, status: int) -> None:
         """Raises OSError if it cannot; then the request is not answered."""
@@ -204,7 +214,7 @@ def path_of(path: str) -> str:
 
 
 def _name(host: str) -> str:
-    """The name or address in a Host header, without its port; empty if it holds none."""
+    """The name, in small letters, or address in a Host header, without its port; empty if it holds none."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -16,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cxrflow import __version__
-from cxrflow.errors import one_line
 from cxrflow.result import Result
 from cxrflow.serving.admission import answered_in_time
 from cxrflow.serving.request_log import logged
@@ -34,6 +32,7 @@ from cxrflow.serving.tensors import (
     TensorMetadata,
     contents,
     one_of_each,
+    parsed,
     pixels,
     wrong,
 )
@@ -49,7 +48,7 @@ _WHY = {
     403: "The request comes from another site's page.",
     404: "There is no such model or version.",
     408: "The request did not arrive in time.",
-    413: "Too many bytes.",
+    413: "Too many bytes or values.",
     421: "The service is not reached by this host name.",
     429: "Too many requests at once.",
     500: "The service failed.",
@@ -98,7 +97,7 @@ async def model(request: Request, name: Name, version: Version | None = None) ->
     return ModelMetadata(
         name=name,
         versions=[_version(service)],
-        platform="cxrflow_pytorch",
+        platform="cxrflow",
         inputs=_inputs(service, name),
         outputs=[TensorMetadata(name=key, datatype=kind, shape=[-1, *more]) for key, kind, more in _outputs(service)],
     )
@@ -134,7 +133,8 @@ _BODY: dict[str, Any] = {
     openapi_extra=_BODY,
 )
 async def infer(request: Request, name: Name, version: Version | None = None) -> InferenceResponse:
-    """Probabilities, in the order of ``classes``; the most probable class; whether positive at each operating point."""
+    """Probabilities, in the order of ``classes``; the most probable class; whether positive at each operating
+    point; the classes that cannot be ruled out, if the bundle has prediction sets; warnings."""
     service = service_of(request)
     _check(service, version)
     if "inference-header-content-length" in request.headers:
@@ -142,38 +142,35 @@ async def infer(request: Request, name: Name, version: Version | None = None) ->
     (asked, place), bounds = asked_of(request), service.settings.bounds
     body = await read_body(request, place, bounds)
     async with answered_in_time(bounds):
-        wants = await run_in_threadpool(_parsed, body)
-        kinds = _outputs(service)
-        wanted = _wanted(wants, [key for key, _, _ in kinds])
-        given = one_of_each(wants.inputs, _inputs(service, name), bounds.files)
+        async with service.parsing:
+            wants, given = await run_in_threadpool(_read, service, name, body)
         if name == FILES:
-            results = await service.scorer.results(contents(given[0]), look=False)
+            results = await service.scorer.results(given, look=False)
         else:
-            images = await run_in_threadpool(lambda: [pixels(each) for each in given])
-            files = [of_tensors(each) for each in zip(*images, strict=True)]
-            results = await service.scorer.results_of(files)
+            results = await service.scorer.results_of([of_tensors(each) for each in zip(*given, strict=True)])
     asked.images = logged(results)
     for number, result in enumerate(results, 1):
         if result.left_out is not None:
             raise wrong(f"image {number} cannot be used: {result.left_out}")
-    outputs = [_output(service, results, key, kind, more) for key, kind, more in kinds if key in wanted]
+    wanted = {each.name for each in wants.outputs or ()}
+    kinds = [each for each in _outputs(service) if not wanted or each[0] in wanted]
+    outputs = [_output(service, results, *each) for each in kinds]
     return InferenceResponse(model_name=name, model_version=_version(service), id=wants.id, outputs=outputs)
 
 
-def _parsed(body: bytes) -> InferenceRequest:
-    try:
-        return InferenceRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the body"
-        raise wrong(f"{one_line(where)}: {one_line(first['msg'])}") from None
-
-
-def _wanted(asked: InferenceRequest, known: Sequence[str]) -> set[str]:
-    wanted = {each.name for each in asked.outputs} if asked.outputs else set(known)
-    if not wanted <= set(known):
+def _read(service: Service, name: str, body: bytes) -> tuple[InferenceRequest, list[Any]]:
+    """A request without its data, and the contents of its files, or for each input uint8 (n, size, size)."""
+    expected, most, known = (
+        _inputs(service, name),
+        service.settings.bounds.files,
+        [key for key, *_ in _outputs(service)],
+    )
+    wants = parsed(body, expected, most)
+    if not {each.name for each in wants.outputs or ()} <= set(known):
         raise wrong(f"the outputs of this model are {', '.join(known)}")
-    return wanted
+    given = one_of_each(wants.inputs, expected, most)
+    read = contents(given[0]) if name == FILES else [pixels(each) for each in given]
+    return wants.model_copy(update={"inputs": []}), read
 
 
 def _check(service: Service, version: str | None) -> None:
@@ -202,7 +199,15 @@ def _outputs(service: Service) -> list[tuple[str, str, list[int]]]:
     bundle = service.predictor.bundle
     classes = [len(bundle.task.order)]
     points = [(f"positive_at_{name}", "BOOL", list[int]()) for name in bundle.thresholds]
-    return [("probabilities", "FP64", classes), ("classes", "BYTES", classes), ("prediction", "BYTES", []), *points]
+    sets = [("prediction_set", "BYTES", list[int]())] if bundle.prediction_sets else []
+    return [
+        ("probabilities", "FP64", classes),
+        ("classes", "BYTES", classes),
+        ("prediction", "BYTES", []),
+        *points,
+        *sets,
+        ("flags", "BYTES", []),
+    ]
 
 
 def _output(service: Service, results: Sequence[Result], name: str, kind: str, more: list[int]) -> ResponseOutput:
@@ -214,6 +219,10 @@ def _output(service: Service, results: Sequence[Result], name: str, kind: str, m
         values = [each for _ in results for each in order]
     elif name == "prediction":
         values = [result.prediction for result in results]
+    elif name == "prediction_set":
+        values = [" ".join(result.prediction_set or ()) for result in results]
+    elif name == "flags":
+        values = ["; ".join(result.flags) for result in results]
     else:
         values = [result.positive_at[name.removeprefix("positive_at_")] for result in results]
     return ResponseOutput(name=name, shape=[len(results), *more], datatype=kind, data=values)

@@ -1,13 +1,16 @@
 """The page's and the programs' interface: ``POST /predict``, ``GET /about``, samples and metrics."""
 
+import math
 import secrets
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
+from urllib.request import parse_http_list
 
 from fastapi import APIRouter, Path, Query
 from prometheus_client import CONTENT_TYPE_LATEST
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,6 +18,7 @@ from starlette.responses import FileResponse, Response
 
 from cxrflow.errors import CxrflowError
 from cxrflow.outputs.dicom import KINDS, Kind, check_extra
+from cxrflow.outputs.dicom_files import dicom_files
 from cxrflow.reading import is_dicom
 from cxrflow.result import Result
 from cxrflow.serving.admission import answered_in_time
@@ -23,11 +27,13 @@ from cxrflow.serving.request_log import logged
 from cxrflow.serving.samples import jobs, sample
 from cxrflow.serving.service import Service, asked_of, service_of
 from cxrflow.serving.uploads import FIELD, read_files
-from cxrflow.serving.work import Pictures, dicom_files, draw_look
+from cxrflow.serving.work import Pictures, bytes_of_pictures, draw_look
 
 PAGE = File(__file__).parent / "page"
 _DICOM = "application/dicom"
 _KINDS = "|".join(KINDS)
+#: Of an object of each kind.
+_BYTES_OF_PIXEL: dict[Kind, int] = {"sr": 0, "sc": 3, "map": 4}
 _WHY = {
     400: "The form is damaged or cut.",
     401: "A token is needed.",
@@ -137,7 +143,7 @@ async def predict(
 ) -> Response:
     """What the bundle says of radiographs: PNG, JPEG, TIFF, BMP, WebP, DICOM. Research software: never a diagnosis."""
     service = service_of(request)
-    as_dicom = _DICOM in request.headers.get("accept", "") if format is None else format == "dicom"
+    as_dicom = _prefers_dicom(request.headers.get("accept", "")) if format is None else format == "dicom"
     wanted = [kind for kind in KINDS if kind in kinds.split(",")]
     if as_dicom:
         _check_dicom()
@@ -148,14 +154,34 @@ async def predict(
     async with answered_in_time(service.settings.bounds):
         results = await service.scorer.results(contents, look if not as_dicom else wanted != ["sr"])
         asked.images = logged(results)
+        looks = [result.look for result in results if result.look]
         if as_dicom:
+            pixel = sum(_BYTES_OF_PIXEL[kind] for kind in wanted)
+            place.hold_answer(sum(math.prod(each.shape) for each in looks) * pixel)
             return await _as_dicom(service, contents, results, wanted)
+        place.hold_answer(sum(map(bytes_of_pictures, looks)))
         pictures = await _pictures(service, contents, results) if look else [None] * len(results)
     bundle = service.predictor.bundle
     answers = [answer(result, bundle, drawn) for result, drawn in zip(results, pictures, strict=True)]
     body = Answers(request=asked.id, results=answers).model_dump_json()
     none = all(result.left_out is not None for result in results)
     return Response(body, 422 if none else 200, media_type="application/json")
+
+
+def _prefers_dicom(accept: str) -> bool:
+    """Whether an Accept header (RFC 9110, 12.5.1) names DICOM, alone or in multipart/related, and JSON not rather."""
+    weights = {b"application/dicom": 0.0, b"application/json": 0.0}
+    for each in parse_http_list(accept):
+        kind, options = parse_options_header(each)
+        named = options.get(b"type", b"").lower() if kind == b"multipart/related" else kind
+        try:
+            weight = float(options.get(b"q", b"1"))
+        except ValueError:
+            continue
+        if named in weights:
+            weights[named] = max(weights[named], weight)
+    dicom, json = weights.values()
+    return dicom > 0 and dicom >= json
 
 
 def _check_dicom() -> None:

@@ -13,6 +13,7 @@ import cloudpickle
 import numpy as np
 
 from cxrflow.engines import cores
+from cxrflow.errors import one_line
 from cxrflow.images.file import LeftOutFile, PreparedFile, if_lost, try_source
 from cxrflow.images.steps import Prepared, Window
 from cxrflow.metadata.near_hash import contrast
@@ -44,6 +45,8 @@ class Scorer:
         self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="scorer")
         self._ready = threading.Event()
+        #: Why it cannot score at all, in one line: what goes wrong with an empty picture goes wrong with all.
+        self.failed: str | None = None
 
     def start(self) -> None:
         """Start the thread, which first scores an empty picture, so that the first request need not wait for it."""
@@ -90,7 +93,14 @@ class Scorer:
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
     def _run(self) -> None:
-        self._warm_up()
+        try:
+            self._warm_up()
+        except Exception as error:
+            self.failed = f"{type(error).__name__}: {one_line(str(error))}"
+            while (job := self._waiting.get()) is not None:
+                if job.results.set_running_or_notify_cancel():
+                    job.results.set_exception(error)
+            return
         self._ready.set()
         while (job := self._waiting.get()) is not None:
             jobs, images = [job], len(job.files)

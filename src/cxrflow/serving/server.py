@@ -22,14 +22,22 @@ _CONNECTIONS = 512
 def serve(bundle: Path, settings: Settings) -> None:
     """Serve the bundle in a folder until SIGTERM or SIGINT (Ctrl-C), which let the requests that run be finished.
 
-    Raises CxrflowError if the address is taken, and as ``Predictor`` and ``create_app``.
+    Raises CxrflowError if the address is taken, if the networks cannot score, and as ``Predictor`` and ``create_app``.
     """
     settings.check()
     with _listening(settings) as listening:
         app = create_app(Predictor(bundle), settings)
+        scorer = app.state.service.scorer
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+
+        async def check() -> None:
+            if scorer.failed:
+                server.should_exit = True
+
         config = uvicorn.Config(
             app,
+            callback_notify=check,
+            timeout_notify=1,
             log_config=None,
             access_log=False,  # a path may hold anything; the log of requests is our own
             limit_concurrency=_CONNECTIONS,
@@ -50,6 +58,8 @@ def serve(bundle: Path, settings: Settings) -> None:
             say("Warning: other machines can use it, and nobody needs a token; see --token-file.")
         remark("Research use only. Stop with Ctrl-C.")
         server.run(sockets=[listening])
+        if scorer.failed:
+            raise CxrflowError(f"serve: the networks of {bundle} cannot score an empty picture: {scorer.failed}")
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -1,8 +1,9 @@
 """What the handlers of requests share."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -17,13 +18,17 @@ from cxrflow.serving.settings import Settings
 
 @dataclass
 class Service:
-    """One service, as ``app.state.service``."""
+    """One service, as ``app.state.service``.
+
+    parsing  held while a request of numbers is parsed, which takes many times its bytes: one at a time
+    """
 
     settings: Settings
     predictor: Predictor
     metrics: Metrics
     scorer: Scorer
     about: About
+    parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from cxrflow.serving.request_log import RequestLog
 from cxrflow.serving.tokens import read_tokens
 from cxrflow.workers import Limits
 
-#: The bodies of all requests together take at most so many times what one may.
+#: The bodies of all requests, and the pictures of their answers, together take at most so many times what one may.
 _TOGETHER = 4
 
 
@@ -36,7 +36,7 @@ class Bounds(NamedTuple):
 
     @property
     def together(self) -> int:
-        """Bytes of the bodies of all requests at once."""
+        """Bytes of the bodies of all requests at once, and of the pictures in their answers."""
         return _TOGETHER * self.bytes
 
     @property
@@ -49,7 +49,7 @@ class Settings(NamedTuple):
     """Where a service listens, who may use it, and what it reads and writes.
 
     host, port  it listens on; port 0: a free one
-    names       host names and addresses, beside its own, by which browsers may reach it (``--allow-host``)
+    names       host names, beside its own, by which browsers may reach it, in whatever letters (``--allow-host``)
     tokens      file of bearer tokens (tokens.py); None: everybody who reaches it may use it
     requests    file that the log of requests is appended to (request_log.py), or None
     audit       audit.json of the bundle, or None

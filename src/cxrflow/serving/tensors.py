@@ -5,16 +5,28 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 
 import base64
 import binascii
+import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 from starlette.exceptions import HTTPException
 
-Parameters = dict[str, str | float | bool]
+from cxrflow.errors import one_line
+
+#: Objects, and other values beside the data, of a request, at most.
+_MORE = 1000
+Parameters = Annotated[dict[str, str | float | bool], Field(max_length=64)]
 _Size = Annotated[int, Field(ge=0, le=2**63 - 1)]
+_Row = Annotated[list[StrictInt], Field(fail_fast=True)]
+_Image = Annotated[list[_Row], Field(fail_fast=True)]
+#: Whole numbers, flat or nested to the rank of a tensor of images; or texts.
+_Data = Annotated[
+    _Row | Annotated[list[StrictStr], Field(fail_fast=True)] | _Image | Annotated[list[_Image], Field(fail_fast=True)],
+    Field(union_mode="left_to_right"),
+]
 
 
 class Failed(BaseModel):
@@ -66,10 +78,10 @@ class RequestInput(BaseModel):
     """An input tensor; its data flat in row-major order, or nested as its shape."""
 
     name: str
-    shape: list[_Size]
+    shape: Annotated[list[_Size], Field(max_length=8)]
     datatype: str
     parameters: Parameters = {}
-    data: list[Any]
+    data: _Data
 
 
 class RequestOutput(BaseModel):
@@ -84,8 +96,8 @@ class InferenceRequest(BaseModel):
 
     id: str | None = None
     parameters: Parameters = {}
-    inputs: list[RequestInput]
-    outputs: list[RequestOutput] | None = None
+    inputs: Annotated[list[RequestInput], Field(max_length=64)]
+    outputs: Annotated[list[RequestOutput], Field(max_length=256)] | None = None
 
 
 class ResponseOutput(BaseModel):
@@ -111,6 +123,30 @@ class InferenceResponse(BaseModel):
 def wrong(sentence: str) -> HTTPException:
     """The answer to a request that the protocol, or the model, does not allow."""
     return HTTPException(400, sentence)
+
+
+def parsed(body: bytes, expected: Sequence[TensorMetadata], most: int) -> InferenceRequest:
+    """A request for an inference.
+
+    expected  the model's inputs
+    most      images at once
+    Raises HTTPException 413 if it holds more values than so many images need, which is counted before it is parsed,
+    because a value takes many times its bytes in memory; 400 if it is no request.
+    """
+    images = [tensor.shape[1:] for tensor in expected]
+    values = most * sum(math.prod(shape) for shape in images)
+    lists = most * sum(1 + sum(shape[:-1]) for shape in images)
+    if body.count(b",") > values + _MORE or body.count(b"[") > lists + _MORE or body.count(b"{") > _MORE:
+        raise HTTPException(413, f"the request has more values than {most} images of this model; send fewer at once")
+    try:
+        return InferenceRequest.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+    if first["loc"][0:1] == ("inputs",) and first["loc"][2:3] == ("data",):
+        where, why = first["loc"][:3], "whole numbers from 0 to 255, or files in base64, flat or nested as the shape"
+    else:
+        where, why = first["loc"], first["msg"]
+    raise wrong(f"{one_line('.'.join(map(str, where))) or 'the body'}: {one_line(why)}")
 
 
 def one_of_each(inputs: Sequence[RequestInput], expected: Sequence[TensorMetadata], most: int) -> list[RequestInput]:
@@ -151,9 +187,10 @@ def pixels(given: RequestInput) -> NDArray[np.uint8]:
 
 def contents(given: RequestInput) -> list[bytes]:
     """The data of a BYTES tensor of files: each file in base64 (RFC 4648). Raises HTTPException 400 if it is not."""
-    if len(given.data) != given.shape[0]:
-        raise wrong(f"input {given.name}: the data is not of the shape {given.shape}")
+    texts = [each for each in given.data if isinstance(each, str)]
+    if len(texts) != given.shape[0]:
+        raise wrong(f"input {given.name}: the data is not of the shape {given.shape}, each element a text")
     try:
-        return [base64.b64decode(each, validate=True) for each in given.data]
-    except (binascii.Error, TypeError, ValueError):
+        return [base64.b64decode(each, validate=True) for each in texts]
+    except (binascii.Error, ValueError):
         raise wrong(f"input {given.name}: each element is a file in base64") from None

@@ -11,12 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrflow.errors import LeftOut
-from cxrflow.outputs.dicom_files import dicom_files
 from cxrflow.reading import read
 from cxrflow.reading.guard import guarded
 from cxrflow.result import Look
-
-__all__ = ["Pictures", "dicom_files", "draw_look"]
 
 #: Longer side of the pictures of an answer, at most (pixels).
 LONGEST = 2048
@@ -35,6 +32,13 @@ class Pictures(NamedTuple):
     picture: str
     heat: str
     lungs: str | None
+
+
+def bytes_of_pictures(look: Look) -> int:
+    """Bytes that the pictures of a look take at most, or little more: five channels that do not shrink, in base64."""
+    height, width = look.shape
+    share = min(1.0, LONGEST / max(look.shape))
+    return round(height * width * share**2 * 5 * 4 / 3)
 
 
 def draw_look(asked: tuple[bytes, Look]) -> Pictures | None:

@@ -181,7 +181,7 @@ def new_page(browser: Any, address: str) -> Iterator[Callable[..., Opened]]:
         context = browser.new_context(viewport=window, extra_http_headers=headers, reduced_motion="reduce", **more)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: said.append(message.text) if message.type != "log" else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
