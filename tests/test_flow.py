@@ -20,6 +20,7 @@ from cxrflow.audit.registry import TESTS
 from cxrflow.cli import app
 from cxrflow.errors import CxrflowError
 from cxrflow.reading.frontal import FLAG
+from cxrflow.trained_on import SAME_FILE
 
 PROJECT = Path(__file__).parents[1]
 TASK = yaml.safe_load((PROJECT / "params.yaml").read_text())["task"]
@@ -197,7 +198,7 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
     run(project, "cxrflow", "predict", "some", str(picture), "--out", "scores.csv", "--paths", status=3)
     table = pd.read_csv(project / "scores.csv")
     decided = ["positive_at_specificity", "positive_at_cost_ratio", "prediction_set"]
-    known = ["frontal", "flag", "note", "left_out"]
+    known = ["frontal", "as_far", "flag", "note", "left_out"]
     assert table.columns.tolist() == ["image", "path", *CLASSES, "prediction", *decided, *known]
     chosen = json.loads((project / "results/training/bundle/thresholds.json").read_text())
     for name, point in chosen["thresholds"].items():
@@ -210,7 +211,11 @@ def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> No
     assert (scored.prediction == scored[list(CLASSES)].idxmax(axis=1)).all()
     assert scored.loc[1, TASK["positive"]] == scored.loc[3, TASK["positive"]]
     assert (scored.frontal >= FLAG).all()
-    assert table.flag.isna().all()
+    records = pd.read_csv(project / "data/metadata/records.csv").set_index("content_hash")
+    sides = records.split[scored.image.str.removeprefix("sha256:")]
+    flagged = scored.flag.fillna("").str.contains(SAME_FILE, regex=False)
+    assert flagged.tolist() == sides.isin(["train", "val"]).tolist()
+    assert scored.as_far.between(0, 1).tolist() == [bool(chosen["far"])] * 3
     assert "not an image" in table.left_out[2]
     assert table.loc[2, list(CLASSES)].isna().all()
 

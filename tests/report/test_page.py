@@ -158,7 +158,7 @@ def test_every_figure_is_shown(shown: tuple[Task, Path, str]) -> None:
 
 def test_every_row_of_a_table_has_a_cell_for_each_head(shown: tuple[Task, Path, str]) -> None:
     tables = re.findall(r"<table.*?</table>", shown[2], re.DOTALL)
-    assert len(tables) == 15
+    assert len(tables) == 16
     for table in tables:
         heads, *rows = (_cells(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL))
         assert rows
