@@ -140,6 +140,7 @@ def test_test_figures_take_the_place_kept_for_them(bundle, task, tmp_path: Path)
             "operating_points": {"cost_ratio": point | {"wanted": 10, "threshold": 0.25, "prevalence": 0.3}},
             "prevalence": 0.02,
             "calibration": {"ece": 0.05, "ece_if_calibrated": {"mean": 0.03, "p95": 0.04}, "brier": figure},
+            "far": {"share": 0.02, "all": figure, "by_source": {"a": figure}},
             "prediction_sets": {"wanted": 0.9, "coverage": dict.fromkeys(task.order, figure)},
             "cannot_tell": {"unanswerable": ["Anything of it."], "unknown_patients": ["a: the patient of 1 of 3."]},
         },

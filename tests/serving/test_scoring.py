@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor  # in this thread, tests of pages may have left a running loop
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def scored(predictor: Predictor, ask: Callable[[Scorer, Watched], Awaitable[Any]
 
     scorer.start()
     try:
-        return asyncio.run(run()), watched, metrics
+        return ThreadPoolExecutor(1).submit(asyncio.run, run()).result(), watched, metrics
     finally:
         watched.may.set()
         scorer.stop()
@@ -129,7 +130,7 @@ def test_a_warm_up_that_fails_fails_what_waits_and_says_why(predictor: Predictor
     scorer.start()
     try:
         with pytest.raises(RuntimeError, match="memory"):
-            asyncio.run(ask())
+            ThreadPoolExecutor(1).submit(asyncio.run, ask()).result()
         assert (scorer.ready, scorer.failed) == (False, "RuntimeError: no memory")
     finally:
         scorer.stop()

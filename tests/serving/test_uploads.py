@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor  # in this thread, tests of pages may have left a running loop
 from itertools import pairwise
 from typing import Any
 
@@ -47,7 +48,7 @@ def parsed(chunks: Sequence[bytes], headers: dict[str, str], **bounds: Any) -> l
         with Admission(limits, Metrics()).place() as place:
             return await read_files(Request(scope, receive), place, limits)
 
-    return asyncio.run(read())
+    return ThreadPoolExecutor(1).submit(asyncio.run, read()).result()
 
 
 def cut(body: bytes, places: Sequence[int]) -> list[bytes]:
