@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 
 def changes(grey: NDArray[Any], rng: Generator) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """A radiograph, as it is and changed: the name of the change, uint8."""
+    """The radiograph unchanged and under each change: name of the change, and image, uint8."""
     scale = min(1.0, _LONGEST / max(grey.shape))
     grey = to_uint8(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey)
     height, width = grey.shape

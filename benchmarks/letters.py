@@ -5,7 +5,7 @@
 FOLDER holds collections as for `make run`. Words and single letters of known place, height and contrast are drawn onto
 frontal radiographs, each at a place where nothing is found before; half of the images (by their content) is for
 choosing the threshold, the other half for the tables by height and contrast. Radiographs drawn without letters show
-false alarms. --sheets writes what is found in the same real radiographs as drawn on, to be looked at.
+false alarms. --sheets draws what is found in the same real radiographs, for counting by eye.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-#: As in tests/serving/test_page.py: nothing is asked of another server.
+#: As in tests/serving/page/conftest.py: Chromium asks no other server.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
