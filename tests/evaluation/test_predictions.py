@@ -33,7 +33,7 @@ def test_a_very_sure_networks_order_is_not_lost(tmp_path: Path, dataset: Dataset
     table = read_predictions(tmp_path / "predictions.csv", task)
     assert list(table) == ["image_id", "source", "group_id", "label", "fold", *task.order]
     read = table[list(task.order)].to_numpy()
-    assert np.allclose(read, probabilities, rtol=1e-8, atol=0)
+    assert np.array_equal(read, probabilities)
     bootstrap = Bootstrap(100, 0)
     before = within_sources(Scored(task, dataset.records, probabilities, bootstrap), task.pairs[2])
     assert before.value == 1

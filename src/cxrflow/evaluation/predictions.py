@@ -22,12 +22,12 @@ def write_predictions(dataset: Dataset, probabilities: NDArray[np.floating[Any]]
     """Write image_id, source, group_id and label of each image, the columns ``more``, and its probabilities as CSV.
 
     probabilities  float (n, classes) in the order of the task; NaN for an image that was not scored. They are written
-                   with nine significant digits even if tiny, because within sources the order of two probabilities near
-                   0 matters.
+                   with all their digits: rounded, two that differ may be equal, and a figure of ranks computed from
+                   the file differs from the one in the report.
     """
     table = dataset.records[COLUMNS].assign(**more)
     table[list(dataset.task.order)] = probabilities
-    write_whole(path, to_csv(table, float_format="%.9g"))
+    write_whole(path, to_csv(table))
 
 
 def read_predictions(path: Path, task: Task) -> pd.DataFrame:
