@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cxrflow.bundle import Bundle
 from cxrflow.far import FAR
 from cxrflow.images.file import LeftOutFile, PreparedFile
-from cxrflow.images.steps import Window, kept_by_shrink
+from cxrflow.images.steps import Window, cut
 from cxrflow.reading.frontal import FLAG, NOT_FRONTAL, TURNED
 from cxrflow.reading.letters import has_text
 
@@ -166,9 +166,8 @@ def on_original(picture: NDArray[Any], window: Window, shape: tuple[int, int]) -
     Returns the same dtype, (height, width), interpolated bilinearly; 0 outside of what the prepared image shows.
     """
     whole = np.zeros((window.height, window.width), picture.dtype)
-    side = kept_by_shrink(window.side, picture.shape[0])
-    resized = cv2.resize(picture, (side, side), interpolation=cv2.INTER_LINEAR)
-    whole[window.top : window.top + side, window.left : window.left + side] = resized
+    resized = cv2.resize(picture, (window.side, window.side), interpolation=cv2.INTER_LINEAR)
+    cut(whole, window)[:] = resized
     if whole.shape == shape:
         return whole
     return np.asarray(cv2.resize(whole, shape[::-1], interpolation=cv2.INTER_LINEAR), picture.dtype)

@@ -18,7 +18,7 @@ from cxrflow.audit.context import Audited
 from cxrflow.audit.pictures import Pictures
 from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows, simultaneous
 from cxrflow.audit.words import UNTOLD
-from cxrflow.images.steps import Window, kept_by_shrink
+from cxrflow.images.steps import Window
 from cxrflow.records import places_of
 from cxrflow.statistics.figure import Figure, in_percent, in_words, missing
 from cxrflow.statistics.intervals import Question, aurocs, clustered_mean, proportion
@@ -153,7 +153,7 @@ def areas_of(cell: str | None, window: Window, size: int) -> list[Area]:
     """
     found = []
     for left, top, width, height in places_of(cell):
-        scale = size / kept_by_shrink(window.side, size)
+        scale = size / window.side
         columns = [round((share * window.width - window.left) * scale, 6) for share in (left, left + width)]
         rows = [round((share * window.height - window.top) * scale, 6) for share in (top, top + height)]
         begin, end = ([floor(columns[0]) - 1, floor(rows[0]) - 1], [ceil(columns[1]) + 1, ceil(rows[1]) + 1])

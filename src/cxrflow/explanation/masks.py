@@ -11,7 +11,6 @@ from cxrflow.dataset import Dataset
 from cxrflow.errors import LeftOut
 from cxrflow.files import Root
 from cxrflow.findings import under
-from cxrflow.images.steps import kept_by_shrink
 from cxrflow.records import TRUTH, boxes_of
 
 #: Folder with the true opacity of each demo image, below the root of the collections.
@@ -38,7 +37,7 @@ class Masks:
         if mask is None:
             return None
         window, size = self.dataset.window(at), self.dataset.size
-        centres = (np.arange(size) + 0.5) * kept_by_shrink(window.side, size) / size
+        centres = (np.arange(size) + 0.5) * window.side / size
         rows, columns = (np.floor(start + centres).astype(int) for start in (window.top, window.left))
         # A canvas may reach beyond the radiograph.
         padded = np.pad(mask, ((0, max(rows[-1] + 1 - mask.shape[0], 0)), (0, max(columns[-1] + 1 - mask.shape[1], 0))))
@@ -65,7 +64,7 @@ class Masks:
         if not boxes:
             return None
         window, size = self.dataset.window(at), self.dataset.size
-        centres = (np.arange(size) + 0.5) * kept_by_shrink(window.side, size) / size
+        centres = (np.arange(size) + 0.5) * window.side / size
         rows, columns = (window.top + centres) / window.height, (window.left + centres) / window.width
         mask = np.zeros((size, size), np.bool_)
         for box in boxes:

@@ -85,7 +85,7 @@ class Step:
 
 
 def _square(view: View, steps: Images) -> View:
-    window = do.centre_square(view.whole.shape, steps.crop_top)
+    window = do.kept_by_shrink(do.centre_square(view.whole.shape, steps.crop_top), steps.size)
     return replace(view, window=window, draw=cache(lambda part: do.shrink(do.cut(view.draw(part), part), steps.size)))
 
 
@@ -100,7 +100,6 @@ def _clahe(view: View, steps: Images) -> View:
 
 def _find_with_opencv(view: View, steps: Images) -> View:
     top, left, side, *_ = view.window
-    side = do.kept_by_shrink(side, steps.size)
     return _found(view, LungMap(opencv.lung_mask(view.image).astype(np.uint8) * 255, top, left, side, side), steps)
 
 
@@ -117,7 +116,7 @@ def _found(view: View, lungs: LungMap, steps: Images) -> View:
 def _crop_to_lungs(view: View, steps: Images) -> View:
     # If no lungs are found, the window stays unchanged.
     window = do.lung_window(view.found, view.whole.shape) if view.found else None
-    return replace(view, window=window or view.window)
+    return replace(view, window=do.kept_by_shrink(window, steps.size) if window else view.window)
 
 
 def _lungs_alone(view: View, steps: Images) -> View:

@@ -78,13 +78,12 @@ def shrink(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-def kept_by_shrink(side: int, size: int) -> int:
-    """How many of the rows, and columns, of a square of ``side`` pixels are in what ``shrink`` makes of it: each
-    halving drops an odd last one."""
+def kept_by_shrink(window: Window, size: int) -> Window:
+    """The part of a window that is in what ``shrink`` makes of it: each halving drops an odd last row and column."""
     halvings = 0
-    while side >> halvings >= 1.5 * size:
+    while window.side >> halvings >= 1.5 * size:
         halvings += 1
-    return side >> halvings << halvings
+    return window._replace(side=window.side >> halvings << halvings)
 
 
 def stretch(image: np.ndarray) -> np.ndarray:
@@ -141,14 +140,12 @@ def lung_window(found: LungMap, shape: tuple[int, ...]) -> Window | None:
 
 
 def lung_mask_in(found: LungMap, window: Window, size: int) -> np.ndarray:
-    """The lung mask of what ``shrink`` keeps of a window: bool (size, size), interpolated bilinearly, False outside the
-    region of the map."""
+    """The lung mask in a window: bool (size, size), interpolated bilinearly, False outside the region of the map."""
     chance, top, left, height, width = found
-    kept = kept_by_shrink(window.side, size)
-    if (top, left, height, width) == (*window[:2], kept, kept) and chance.shape == (size, size):
+    if (top, left, height, width) == (*window[:3], window.side) and chance.shape == (size, size):
         return chance > 127
     y, x = chance.shape[0] / height, chance.shape[1] / width  # pixels of the map per pixel of the radiograph
-    step = kept / size
+    step = window.side / size
     matrix = np.array(
         [
             [x * step, 0, x * (window.left - left + step / 2) - 0.5],
