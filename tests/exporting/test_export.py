@@ -171,8 +171,18 @@ def test_a_training_does_not_fail_because_its_export_does(
     monkeypatch.setattr(exporting, "largest_difference", lambda *_: 0.01)
     with pytest.raises(CxrflowError, match=r"differ from PyTorch's by up to 0\.01, more than 0\.0001"):
         export(copy)
+    assert (copy / "prepare").is_dir()
     try_export(copy)
     assert "No ONNX file, so PyTorch will score" in " ".join(capsys.readouterr().out.split())
+    assert not (copy / "prepare").exists()  # it was of the bundle before
+
+
+def test_a_training_removes_no_folder_of_others(copy: Path) -> None:
+    shutil.rmtree(copy / "prepare")
+    (copy / "prepare").mkdir()
+    (copy / "prepare" / "thesis.txt").touch()
+    try_export(copy)
+    assert (copy / "prepare" / "thesis.txt").exists()
 
 
 def test_the_example_of_the_page_runs_without_cxrflow(exported: Path, drawn: list[np.ndarray], tmp_path: Path) -> None:

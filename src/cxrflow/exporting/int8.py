@@ -87,8 +87,8 @@ def export_int8(folder: Path, dataset: Dataset, params: Evaluation, out: Path) -
         "figures": {key: {name: figures[name].get(key) for name in figures} for key in figures["float32"]},
     }
     content = with_metadata(quantised, metadata(bundle) | {INT8: json.dumps(said)})
-    write_file(out, content)
     write_steps(out.parent, bundle, cxrflow.__version__, digest(bundle.model_dump(mode="json")))
+    write_file(out, content)
     said |= {"bytes": len(content), "float32_bytes": len(exact)}
     write_json(out.with_name(f"{out.name}.json"), said)
     return said
