@@ -55,7 +55,7 @@ def test_pytorch_is_not_imported_for_scores(exported: Path, drawn: list[np.ndarr
     cv2.imwrite(str(tmp_path / "a.png"), drawn[0])
     command = [sys.executable, "-c", PROGRAM, exported, tmp_path / "a.png", tmp_path / "out.csv"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert printed.splitlines()[-1] == "1 images scored, 0 of them flagged, 0 left out False False"
+    assert printed.splitlines()[-1] == "1 image scored, 0 of them flagged, 0 left out False False"
 
 
 def test_heat_maps_and_one_network_alone_are_pytorchs(exported: Path, drawn: list[np.ndarray]) -> None:

@@ -88,7 +88,8 @@ def predict(
         out, json, heatmaps, with_paths, burned_in_text, dicom, kinds_named(dicom_kinds), fhir, fhir_version
     )
     counts = predict_files(bundle, paths, outputs, member)
-    say(f"{name_text(out)}: {counts}")
+    for line in counts.in_words(outputs):
+        say(line)
     if counts.drawn:
         say(DRAWN)
     if counts.failed or not counts.scored:
@@ -119,7 +120,11 @@ def export(
         typer.Option(help=f"ONNX file to write: model.onnx in the bundle's folder, or with --int8 {INT8}."),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="8-bit weights and activations, and what they change on val.")
+        bool,
+        typer.Option(
+            "--int8",
+            help="8-bit weights and activations, calibrated and compared on val; run it where the bundle was trained.",
+        ),
     ] = False,
     params: ParamsFile = PARAMS,
 ) -> None:
@@ -128,6 +133,11 @@ def export(
         from cxrflow.dataset import Dataset
         from cxrflow.exporting.int8 import export_int8, print_changes
 
+        if not params.exists():
+            raise CxrflowError(
+                f"--int8 calibrates on the val images of the bundle's training, and {name_text(params)} is absent; run "
+                "it in the folder where the bundle was trained (params.yaml and data are in it)."
+            )
         loaded = load_params(params)
         dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
         print_changes(export_int8(bundle, dataset, loaded.evaluation, out or INT8), out or INT8)

@@ -22,7 +22,7 @@ from cxrflow.result import Result
 from cxrflow.running import only_run
 from cxrflow.serving.dicom_results import dicom_results
 from cxrflow.state import read_json
-from cxrflow.text import name_text
+from cxrflow.text import name_text, number_of
 
 TASK, RESULT = "task.json", "result.json"
 #: Variables that name the folders, the first that is set counts.
@@ -38,7 +38,7 @@ class Job(NamedTuple):
     objects: int
 
     def __str__(self) -> str:
-        return f"{self.scored:,} images scored, {self.left_out:,} left out"
+        return f"{number_of(self.scored, 'image')} scored, {self.left_out:,} left out"
 
 
 def folders(environment: Mapping[str, str]) -> tuple[Path, Path]:
@@ -67,8 +67,8 @@ def run_job(bundle: Path, images: Path, results: Path, kinds: Sequence[Kind]) ->
 
     kinds  of objects, where task.json says nothing else
     The file ``result.json`` is the last to be written: where it is, the others are whole.
-    Raises CxrflowError if no DICOM file is found, task.json is damaged or has other settings, or the bundle cannot be
-    read.
+    Raises CxrflowError if no DICOM file is found, task.json is damaged or has other settings, the bundle cannot be
+    read, or text is to be looked for and the extra ``text`` is not installed.
     """
     check_extra()
     kinds = _settings(images / TASK, kinds)

@@ -1,6 +1,7 @@
 """The page's and the programs' interface: ``POST /predict``, ``GET /about``, samples and metrics."""
 
 import math
+import re
 import secrets
 from collections.abc import Sequence
 from functools import partial
@@ -10,6 +11,8 @@ from urllib.request import parse_http_list
 
 from fastapi import APIRouter, Path, Query
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -31,7 +34,7 @@ from cxrflow.serving.work import Pictures, bytes_of_pictures, draw_look
 
 PAGE = File(__file__).parent / "page"
 _DICOM = "application/dicom"
-_KINDS = "|".join(KINDS)
+_KINDS = f"^(?:{'|'.join(KINDS)})(?:,(?:{'|'.join(KINDS)}))*$"
 #: Of an object of each kind.
 _BYTES_OF_PIXEL: dict[Kind, int] = {"sr": 0, "sc": 3, "map": 4}
 _WHY = {
@@ -47,6 +50,12 @@ _WHY = {
     501: "The service cannot make DICOM objects.",
     503: "There was no answer in time.",
 }
+
+
+def _check_kinds(kinds: str) -> str:
+    if not re.match(_KINDS, kinds):
+        raise PydanticCustomError("kinds", f"name one or several of {', '.join(KINDS)}, with commas between them")
+    return kinds
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -138,7 +147,14 @@ async def predict(
     look: Annotated[bool, Query(description="Also where the networks looked, as pictures.")] = False,
     format: Annotated[Literal["json", "dicom"] | None, Query(description="Overrides Accept.")] = None,
     kinds: Annotated[
-        str, Query(pattern=f"^(?:{_KINDS})(?:,(?:{_KINDS}))*$", max_length=40, description="Of DICOM objects.")
+        str,
+        AfterValidator(_check_kinds),
+        Query(
+            max_length=40,
+            json_schema_extra={"pattern": _KINDS},
+            description="Of the DICOM objects: sr (structured report), sc (picture with the heat map), map (the heat "
+            "itself); several with commas.",
+        ),
     ] = "sr",
 ) -> Response:
     """What the bundle says of radiographs: PNG, JPEG, TIFF, BMP, WebP, DICOM. Research software: never a diagnosis."""
