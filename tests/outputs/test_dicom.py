@@ -256,6 +256,7 @@ def test_what_is_made_again_is_the_same_instance_and_of_another_content_or_bundl
         objects_of(header(PatientID="P 2")),  # corrected: an archive would drop another report of the same UID
         objects_of(bundle="cd" * 32),
         objects_of(cxrflow="9.9"),
+        objects_of(text_places=0),  # text was looked for, and none found
         objects_of(header(SOPInstanceUID="1.2.3.4.6")),
     ):
         assert not uids(other) & uids(objects)

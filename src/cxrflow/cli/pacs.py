@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cxrflow.cli.options import BUNDLE, BundleFolder, command
+from cxrflow.cli.options import BUNDLE, BundleFolder, BurnedInText, command
 from cxrflow.cli.use import SOME_LEFT_OUT
 from cxrflow.terminal import say
 from cxrflow.text import name_text
@@ -37,6 +37,7 @@ def dicom_node(
         float, typer.Option(min=0, help="Time without a new image after which a study is complete.")
     ] = 30.0,
     kinds: Kinds = "sr",
+    burned_in_text: BurnedInText = False,
 ) -> None:
     """Take radiographs by C-STORE and send results to another node. Research software: not for diagnosis.
 
@@ -48,13 +49,14 @@ def dicom_node(
     called, receiver = listening(aet, host, port, calling or []), destination(to)
     from cxrflow.serving.dicom_node import run_node
 
-    run_node(bundle, spool, called, receiver, kinds_named(kinds), quiet_seconds, round(spool_gb * 1e9))
+    run_node(bundle, spool, called, receiver, kinds_named(kinds), quiet_seconds, round(spool_gb * 1e9), burned_in_text)
 
 
 @command(commands, "Use", "cxrflow folder-job --bundle bundle --kinds sr,sc", name="folder-job")
 def folder_job(
     bundle: Annotated[Path, typer.Option(envvar="CXRFLOW_BUNDLE", help="Folder of the bundle.")] = BUNDLE,
     kinds: Kinds = "sr",
+    burned_in_text: BurnedInText = False,
 ) -> None:
     """Score the DICOM files of one folder, and write DICOM results into another: one job of an orchestrator.
 
@@ -65,7 +67,7 @@ def folder_job(
     from cxrflow.serving.folder_job import folders, run_job
 
     images, results = folders(os.environ)
-    job = run_job(bundle, images, results, kinds_named(kinds))
+    job = run_job(bundle, images, results, kinds_named(kinds), burned_in_text)
     say(f"{name_text(results)}: {job}")
     if job.left_out:
         raise typer.Exit(SOME_LEFT_OUT if job.objects else 1)

@@ -13,6 +13,7 @@ from cxrflow.cli.options import (
     RECORDS,
     RESULTS,
     BundleFolder,
+    BurnedInText,
     EngineName,
     LedgerFile,
     ParamsFile,
@@ -63,12 +64,7 @@ def predict(
     with_paths: Annotated[
         bool, typer.Option("--paths", help="Name files by their paths, too, not by their SHA-256 alone.")
     ] = False,
-    burned_in_text: Annotated[
-        bool,
-        typer.Option(
-            "--burned-in-text", help="Flag text burned into the pictures, such as names; half a second for each."
-        ),
-    ] = False,
+    burned_in_text: BurnedInText = False,
     member: Annotated[int | None, typer.Option(help="Use one network of the bundle alone, from 1.")] = None,
 ) -> None:
     """Score radiographs with a bundle. Research software: not for diagnosis.
@@ -198,6 +194,7 @@ def serve(
     megabytes: Annotated[int, typer.Option(min=1, help="Size of a request, at most (MiB).")] = 256,
     seconds: Annotated[float, typer.Option(min=1, help="Time for a request to arrive, and for its answer.")] = 60,
     queue: Annotated[int, typer.Option(min=1, help="Requests at once; more are refused (429).")] = 32,
+    burned_in_text: BurnedInText = False,
 ) -> None:
     """Serve a bundle: a web page, a REST interface, the Open Inference Protocol. Research software: not for diagnosis.
 
@@ -209,4 +206,5 @@ def serve(
     except ModuleNotFoundError as error:
         raise CxrflowError(f"serve needs {error.name}; install it with `pip install cxrflow[serve]`.") from None
     bounds = Bounds(files, megabytes * 1024**2, seconds, queue)
-    run(bundle, Settings(host, port, tuple(allow_host or ()), token_file, audit_log, audit, bounds))
+    names = tuple(allow_host or ())
+    run(bundle, Settings(host, port, names, token_file, audit_log, audit, bounds, burned_in_text))
