@@ -45,7 +45,11 @@ def test_what_is_wrong_with_a_damaged_file_is_said() -> None:
     with pytest.raises(LeftOut, match=r"^image is damaged \(the file is cut short\)$"):
         read_picture(content[: content.index(b"IDAT") + 10])
     with pytest.raises(LeftOut, match=r"^image is damaged \(a checksum is wrong, so bytes were changed\)$"):
-        read_picture(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+        read_picture(content[:-14] + bytes([content[-14] ^ 1]) + content[-13:])
+    with pytest.raises(
+        LeftOut, match=r"^image is damaged \(the compressed pixels cannot be unpacked, so bytes are mis"
+    ):
+        read_picture(png((b"IDAT", zlib.compress(ROWS)[:-1] + b"!")))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,11 @@ _END = b"\0\0\0\0IEND\xaeB`\x82"
 _TEXTS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 _KEYWORDS = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")
 #: What parts of libpng's messages mean.
-_SAID = {"input stream too small": "the file is cut short", "CRC error": "a checksum is wrong, so bytes were changed"}
+_SAID = {
+    "input stream too small": "the file is cut short",
+    "CRC error": "a checksum is wrong, so bytes were changed",
+    "IDAT: ": "the compressed pixels cannot be unpacked, so bytes are missing or were changed",
+}
 #: Part of them that is searched (bytes, before and after inflating).
 _MOST_TEXT = 65_536
 
