@@ -43,7 +43,9 @@ def read_png(content: bytes) -> Pixels:
     The orientation is that of an eXIf chunk, or of what Adobe's or ImageMagick's programs write as text.
     Raises LeftOut if the pixels are damaged, too many or animated.
     """
-    if content[8:16] != b"\0\0\0\rIHDR" or len(content) < 33:
+    if len(content) < 33:
+        raise LeftOut("image is damaged (the file is cut short)")
+    if content[8:16] != b"\0\0\0\rIHDR":
         raise LeftOut("PNG is damaged: it does not begin with its header")
     width, height = struct.unpack(">II", content[16:24])
     check_size(height, width)
