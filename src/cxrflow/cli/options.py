@@ -29,6 +29,13 @@ BurnedInText = Annotated[
         help="Look for text burned into the pictures, such as names, and flag it: half a second for each (extra text).",
     ),
 ]
+Kinds = Annotated[
+    str,
+    typer.Option(
+        help="DICOM objects to make, with commas: sr (structured report), sc (Secondary Capture with the heat map over "
+        "the image), map (parametric map of the heat)."
+    ),
+]
 Collections = Annotated[Path, typer.Option(help="Folder that holds the collections.")]
 Folds = Annotated[int, typer.Option(min=2, help="Number of folds, by group.")]
 Trainings = Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")]
