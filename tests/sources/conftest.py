@@ -44,8 +44,9 @@ class Tiny:
         """Write the tables; the collection's folder."""
         folder = self.root / self.folder
         folder.mkdir(parents=True, exist_ok=True)
+        for place in {(folder / file).parent for file in self.files}:
+            place.mkdir(parents=True, exist_ok=True)
         for file in self.files:
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).touch()
         for name, rows in self.tables.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +136,16 @@ def _radiography() -> Tiny:
     )
 
 
+def _kermany() -> Tiny:
+    files = [
+        "train/NORMAL/IM-0115-0001.jpeg", "train/NORMAL/NORMAL2-IM-0666-0001.jpeg", "train/PNEUMONIA/.DS_Store",
+        "train/PNEUMONIA/person1_bacteria_1.jpeg", "train/PNEUMONIA/person1_bacteria_2.jpeg",
+        "val/NORMAL/NORMAL2-IM-1427-0001.jpeg", "test/PNEUMONIA/person1_virus_6.jpeg",
+    ]  # fmt: skip
+    labels = ["normal", "normal", "pneumonia", "pneumonia", "normal", "pneumonia"]
+    return Tiny("chest_xray", {}, labels, {}, "", [], files=files)
+
+
 def _rsna() -> Tiny:
     return Tiny(
         "rsna-pneumonia-detection-challenge",
@@ -214,6 +225,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "figure1": _figure1,
     "actualmed": _actualmed,
     "radiography": _radiography,
+    "kermany": _kermany,
     "rsna": _rsna,
     "nih": _nih,
     "table": _table,

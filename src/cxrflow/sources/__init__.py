@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cxrflow.files import Root
 from cxrflow.folders import Search, is_of_the_system
 from cxrflow.params import Sources
 from cxrflow.records import Record
-from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
+from cxrflow.sources import actualmed, covid_chestxray, figure1, kermany, nih, radiography, rsna, table
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
 from cxrflow.sources.tables import EXTENSIONS as TABLES
@@ -33,6 +34,7 @@ SOURCES: dict[str, Collection] = {
         figure1.COLLECTION,
         actualmed.COLLECTION,
         radiography.COLLECTION,
+        kermany.COLLECTION,
         rsna.COLLECTION,
         nih.COLLECTION,
         table.COLLECTION,
@@ -51,7 +53,7 @@ def find_collections(
     wanted   names of the collections to return (names in SOURCES, or folder names of a user's own); None for all
     columns  what the parameters say of users' own tables, by the name of the folder
     Returns the folder that holds the collections, and each collection with the name of its folder, as name text.
-    Raises CxrflowError if ``root`` does not exist, holds no collection, or lacks a wanted one.
+    Raises CxrflowError if ``root`` does not exist, holds no collection, lacks a wanted one, or holds one twice.
     """
     if not root.is_dir():
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
@@ -83,7 +85,14 @@ def find_collections(
             f"them), or folders of your own with a table of images, labels and patients{hint}; run `cxrflow sources "
             f"{root}` to see what is there."
         )
-    return home, [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
+    kept = [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
+    for (before, folder), (collection, other) in pairwise(kept):
+        if collection.folders and before is collection:
+            raise CxrflowError(
+                f"{root}: collection {collection.name} is there twice ({folder}, {other}), perhaps in two versions; "
+                "keep one of them there."
+            )
+    return home, kept
 
 
 def find_root(sources: Sources) -> Root:
