@@ -117,6 +117,24 @@ def _actualmed() -> Tiny:
     )
 
 
+def _hannover() -> Tiny:
+    header = ["patient_id", "image_id", "sex", "age", "size", "weight", "admission_offset", "icu_admission_offset"]
+    header += ["icu_release_offset", "death_offset", "modality", "projection", "crp_offset", "crp_val"]
+    rows = [
+        ["024e7871", "fff13f3a", "f", "", "", "", "0", "", "", "", "CR", "pa", "0.0", "3.0"],
+        ["042f06a9", "c9280a30", "m", "", "", "", "-2", "-2.0", "2.0", "", "CR", "ap", "0.0", "38.0"],
+        ["042f06a9", "53c9be49", "w", "", "", "", "", "-5.0", "-1.0", "", "DX", "ap", "0.0", "inf"],
+    ]
+    return Tiny(
+        "covid-19-image-repository",
+        {"data.csv": [header, *rows]},
+        ["covid", "covid", "covid"],
+        {"data.csv": ("patient_id", "image_id")},
+        "data.csv",
+        ["ffffffff", "", "m", "", "", "", "0", "", "", "", "CR", "pa", "", ""],
+    )
+
+
 def _radiography() -> Tiny:
     def table(*names: str) -> Table:
         return [["FILE NAME", "FORMAT", "SIZE", "URL"], *([n, "PNG", "1024*1024", "https://a.org"] for n in names)]
@@ -224,6 +242,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "covid-chestxray": _covid,
     "figure1": _figure1,
     "actualmed": _actualmed,
+    "hannover": _hannover,
     "radiography": _radiography,
     "kermany": _kermany,
     "rsna": _rsna,

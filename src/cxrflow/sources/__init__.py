@@ -15,7 +15,7 @@ from cxrflow.files import Root
 from cxrflow.folders import Search, is_of_the_system
 from cxrflow.params import Sources
 from cxrflow.records import Record
-from cxrflow.sources import actualmed, covid_chestxray, figure1, kermany, nih, radiography, rsna, table
+from cxrflow.sources import actualmed, covid_chestxray, figure1, hannover, kermany, nih, radiography, rsna, table
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
 from cxrflow.sources.tables import EXTENSIONS as TABLES
@@ -33,6 +33,7 @@ SOURCES: dict[str, Collection] = {
         covid_chestxray.COLLECTION,
         figure1.COLLECTION,
         actualmed.COLLECTION,
+        hannover.COLLECTION,
         radiography.COLLECTION,
         kermany.COLLECTION,
         rsna.COLLECTION,

@@ -67,3 +67,8 @@ class Collection:
     read: Callable[[Path, str, Options], Iterable[Record]]
     expects: str = ""
     merges: bool = False
+
+    def beside(self, folder: Path) -> Path | None:
+        """The folder of this collection beside that of another; None if there is none."""
+        places = (folder.parent / name for name in (*self.folders, self.name))
+        return next((place for place in places if place.is_dir()), None)
