@@ -1,5 +1,7 @@
 """Reading of label tables: delimited text of any delimiter and encoding, and Excel workbooks, row by row."""
 
+import gzip
+import zlib
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -47,8 +49,8 @@ def read_table(
 ) -> Iterator[Row]:
     """The rows of a table as a stream, with the cells of the required and optional columns.
 
-    Text may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252; a workbook is recognised by
-    its content. Column names match regardless of case and surrounding space.
+    Text may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252, and compressed with gzip; a
+    workbook is recognised by its content. Column names match regardless of case and surrounding space.
 
     encoding  of text, if it is another one
     counted   whether its rows are images, so that ``counted_rows`` counts them
@@ -139,6 +141,10 @@ def _lines(path: Path, wanted: tuple[str, ...], encoding: str | None = None) -> 
         if start == _OLE:
             raise CxrflowError(f"{path}: a workbook of Excel 97 to 2003, or an encrypted one; save it as .xlsx or CSV.")
         yield from workbook.read_lines(path) if start == _ZIP else delimited.read_lines(path, wanted, encoding)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CxrflowError(
+            f"{path}: the compressed table is damaged ({one_line(str(error))}); put it there again."
+        ) from None
     except FileNotFoundError:
         raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
     except OSError as error:
