@@ -20,7 +20,8 @@ class Tiny:
     """A tiny collection.
 
     folder    name of its folder
-    tables    file name -> rows, the first the header
+    tables    path in the folder -> rows, the first the header; none if the collection has no table
+    files     further files, empty
     labels    of its records in the default task, in order
     columns   table -> columns that it needs
     main      the table that names images
@@ -35,6 +36,7 @@ class Tiny:
     main: str
     nameless: list[str]
     unknown: list[str] | None = None
+    files: Sequence[str] = ()
     root: Path = field(default=Path())
     encoding: str = "utf-8"
 
@@ -42,14 +44,19 @@ class Tiny:
         """Write the tables; the collection's folder."""
         folder = self.root / self.folder
         folder.mkdir(parents=True, exist_ok=True)
+        for file in self.files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).touch()
         for name, rows in self.tables.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             if name.endswith(".xlsx"):
                 book = openpyxl.Workbook()
                 for row in rows:
                     book.active.append(row)
                 book.save(folder / name)
             else:
-                text = "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows)
+                joint = "\t" if name.endswith(".tsv") else ","
+                text = "".join(joint.join(f'"{cell}"' for cell in row) + "\n" for row in rows)
                 (folder / name).write_bytes(text.encode(self.encoding))
         return folder
 
@@ -233,6 +240,12 @@ def make_tiny(tmp_path: Path) -> Callable[[str], Tiny]:
 def tiny(name: str, make_tiny: Callable[[str], Tiny]) -> Tiny:
     """The tiny collection of ``name``, not yet written."""
     return make_tiny(name)
+
+
+@pytest.fixture(params=[name for name in SOURCES if TINY[name]().tables])
+def tabled(request: pytest.FixtureRequest, make_tiny: Callable[[str], Tiny]) -> tuple[str, Tiny]:
+    """Every member of the registry that has a table, and its tiny collection, not yet written."""
+    return request.param, make_tiny(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ def full(real_data) -> Path:
     [("covid-chestxray", 673), ("figure1", 55), ("actualmed", 238), ("radiography", 219 + 1341 + 1345)],
 )
 def test_one_record_per_published_row(full, name, rows) -> None:
-    folder = SOURCES[name].folder
+    folder = SOURCES[name].folders[0]
     assert len(list(SOURCES[name].read(full / folder, folder, Options(with_files=False)))) == rows
 
 

@@ -89,4 +89,6 @@ def _record(row: tables.Row, folder: str) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, "covid-chestxray-dataset", read)
+COLLECTION = Collection(
+    NAME, ("covid-chestxray-dataset",), read, "metadata.csv in the vocabulary of June 2020 or the later one"
+)

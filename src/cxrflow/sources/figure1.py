@@ -50,4 +50,4 @@ def _record(row: tables.Row, folder: str, files: dict[str, str]) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, "Figure1-COVID-chestxray-dataset", read)
+COLLECTION = Collection(NAME, ("Figure1-COVID-chestxray-dataset",), read, "metadata.csv of 2020")

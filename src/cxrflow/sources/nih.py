@@ -86,4 +86,4 @@ def _record(row: tables.Row, folder: str, boxes: Boxes) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, "nih-chestxray14", read)
+COLLECTION = Collection(NAME, ("nih-chestxray14",), read, "Data_Entry_2017.csv")

@@ -56,4 +56,4 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
             )
 
 
-COLLECTION = Collection(NAME, "COVID-19-Radiography-Database", read)
+COLLECTION = Collection(NAME, ("COVID-19-Radiography-Database",), read, "the three tables of version 1")

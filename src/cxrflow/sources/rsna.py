@@ -112,4 +112,4 @@ def _header(folder: Path, path: str, follow_links: bool) -> dict[str, str]:
         return {}
 
 
-COLLECTION = Collection(NAME, "rsna-pneumonia-detection-challenge", read, merges=True)
+COLLECTION = Collection(NAME, ("rsna-pneumonia-detection-challenge",), read, "the tables of stage 2", merges=True)

@@ -3,7 +3,7 @@
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from itertools import islice
@@ -26,6 +26,34 @@ _COUNTED: ContextVar[Counter[Path] | None] = ContextVar("counted", default=None)
 _ENCODINGS = {"cp1252": "Windows-1252", "latin-1": "ISO-8859-1", "utf-8-sig": "UTF-8"}
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+
+
+class OtherTable(CxrflowError):
+    """A table that is absent or lacks columns: the collection may be there in another version.
+
+    missing   the columns that it lacks; empty if the table is absent
+    found     in words, the columns that it has, or the tables that are there
+    expected  in words, the versions that are read; ``""`` if they need no words
+    """
+
+    def __init__(self, path: Path, missing: Sequence[str], found: str, expected: str = "") -> None:
+        expects = f"expected: {expected}; " if expected else ""
+        found = found or "nothing"
+        super().__init__(
+            f"{path}: column {', '.join(missing)} is missing ({expects}found: {found}); restore the table as published."
+            if missing
+            else f"{path}: the table is absent ({expects}found: {found}); put it there as published."
+        )
+        self._known = path, missing, found
+
+    def expecting(self, expected: str) -> "OtherTable":
+        """The same with the versions that are expected."""
+        return OtherTable(*self._known, expected)
+
+
+def first_of(folder: Path, *names: str) -> Path:
+    """The first of the tables ``names``, one of each version, that is in a folder; the last one if none is."""
+    return next((folder / name for name in names if (folder / name).is_file()), folder / names[-1])
 
 
 class Row(dict[str, str]):
@@ -146,9 +174,18 @@ def _lines(path: Path, wanted: tuple[str, ...], encoding: str | None = None) -> 
             f"{path}: the compressed table is damaged ({one_line(str(error))}); put it there again."
         ) from None
     except FileNotFoundError:
-        raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
+        raise OtherTable(path, (), _tables_in(path.parent)) from None
     except OSError as error:
         raise CxrflowError(f"{path}: the table cannot be read ({error.strerror}).") from None
+
+
+def _tables_in(folder: Path) -> str:
+    """The tables in a folder, in words."""
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(EXTENSIONS))
+    except OSError:
+        return ""
+    return one_line(", ".join(names), 300)
 
 
 def _places(path: Path, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, int]:
@@ -157,10 +194,7 @@ def _places(path: Path, header: list[str], required: tuple[str, ...], optional: 
     missing = [name for name in required if plain(name) not in names]
     if missing:
         found = ", ".join(filter(None, (name.strip() for name in header)))[:500]
-        raise CxrflowError(
-            f"{path}: column {', '.join(missing)} is missing (found: {found or 'nothing'}); restore the table as "
-            "published."
-        )
+        raise OtherTable(path, missing, found)
     counts = Counter(names)
     if twice := [name for name in (*required, *optional) if counts[plain(name)] > 1]:
         raise CxrflowError(f"{path}: column {', '.join(twice)} is there more than once; keep one of them.")
