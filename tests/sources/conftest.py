@@ -1,5 +1,6 @@
 """One tiny collection in the layout of each member of SOURCES, counted by hand."""
 
+import gzip
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,8 @@ class Tiny:
             else:
                 joint = "\t" if name.endswith(".tsv") else ","
                 text = "".join(joint.join(f'"{cell}"' for cell in row) + "\n" for row in rows)
-                (folder / name).write_bytes(text.encode(self.encoding))
+                data = text.encode(self.encoding)
+                (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         return folder
 
     def add(self, row: list[str]) -> None:
@@ -209,6 +211,47 @@ def _table() -> Tiny:
     )
 
 
+#: Observations of CheXpert and MIMIC-CXR-JPG, in the order of CheXpert's table.
+OBSERVATIONS = (
+    *("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
+    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture"),
+    "Support Devices",
+)
+
+
+def observed(**cells: str) -> list[str]:
+    """The cells of the observations: those given (``_`` for a space), the others empty."""
+    given = {name.replace("_", " "): cell for name, cell in cells.items()}
+    assert given.keys() <= set(OBSERVATIONS)
+    return [given.get(name, "") for name in OBSERVATIONS]
+
+
+def _chexpert() -> Tiny:
+    def row(path: str, *cells: str, **observations: str) -> list[str]:
+        return [f"CheXpert-v1.0-small/{path}" if path else "", *cells, *observed(**observations)]
+
+    header = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *OBSERVATIONS]
+    one, two, three, four = (
+        f"{patient}/view1_frontal.jpg"
+        for patient in ("patient00001/study1", "patient00002/study2", "patient00002/study1", "patient64541/study1")
+    )
+    train = [
+        row(f"train/{one}", "Female", "68", "Frontal", "AP", No_Finding="1.0", Edema="0.0", Support_Devices="1.0"),
+        row(f"train/{two}", "Male", "90", "Frontal", "PA", Pneumonia="1.0", Edema="-1.0", Lung_Opacity="1.0"),
+        row(f"train/{three}", "Unknown", "0", "Frontal", "AP", Pleural_Effusion="1.0", Pneumonia="-1.0"),
+    ]
+    valid = [row(f"valid/{four}", "Male", "73", "Frontal", "AP", No_Finding="1.0", Pneumonia="0.0")]
+    return Tiny(
+        "CheXpert-v1.0-small",
+        {"train.csv": [header, *train], "valid.csv": [header, *valid]},
+        ["normal", "pneumonia", None, "normal"],
+        {"train.csv": header, "valid.csv": header[:2]},
+        "valid.csv",
+        row("", "Male", "50", "Frontal", "AP", Pneumonia="1.0"),
+        row("valid/patient64542/study1/view1_frontal.jpg", "Male", "50", "Frontal", "AP", Pneumonia="Banana"),
+    )
+
+
 TINY: dict[str, Callable[[], Tiny]] = {
     "covid-chestxray": _covid,
     "figure1": _figure1,
@@ -216,8 +259,14 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "radiography": _radiography,
     "rsna": _rsna,
     "nih": _nih,
+    "chexpert": _chexpert,
     "table": _table,
 }
+
+
+@pytest.fixture(name="observed")
+def _observed() -> Callable[..., list[str]]:
+    return observed
 
 
 @pytest.fixture(params=list(SOURCES))

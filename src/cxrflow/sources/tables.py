@@ -16,6 +16,7 @@ from cxrflow.sources.delimited import Line, plain
 #: Reasons for leaving out a row, common to several collections. A row without any finding is left out later, by the
 #: task (task.py, NO_FINDING_GIVEN).
 UNKNOWN_LABEL = "unknown label"
+UNCERTAIN = "label is uncertain"
 NO_IMAGE = "row names no image"
 BAD_ROW = "row has more cells than the table's header"
 EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx")
