@@ -252,6 +252,43 @@ def _chexpert() -> Tiny:
     )
 
 
+def _mimic() -> Tiny:
+    metadata, labels = "mimic-cxr-2.0.0-metadata.csv.gz", "mimic-cxr-2.0.0-chexpert.csv.gz"
+    header = ["dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows"]
+    header += ["Columns", "StudyDate", "StudyTime", "ViewCodeSequence_CodeMeaning"]
+    rest = ["3056", "2544", "21800506", "213014.531", "postero-anterior"]
+    rows = [
+        ["02aa804e-bde0afdd", "10000032", "50414267", "CHEST (PA AND LAT)", "PA", *rest],
+        ["2a2277a9-b0ded155", "10000032", "53189527", "CHEST (PA AND LAT)", "PA", *rest],
+        ["68b5c4b1-227d0485", "10000764", "57375967", "CHEST (PORTABLE AP)", "AP", *rest],
+        ["096052b7-d256dc40", "10000898", "50771383", "", "", *rest],
+        ["deaf0000-00000000", "10000898", "59999999", "", "AP", *rest],
+    ]
+    # the columns are in another order than CheXpert's
+    observations = sorted(OBSERVATIONS)
+    order = [OBSERVATIONS.index(name) for name in observations]
+
+    def study(subject: str, number: str, **cells: str) -> list[str]:
+        return [subject, number, *(observed(**cells)[k] for k in order)]
+
+    studies = [
+        study("10000032", "50414267", No_Finding="1.0"),
+        study("10000032", "53189527", Pneumonia="1.0", Consolidation="-1.0"),
+        study("10000764", "57375967", Pneumonia="-1.0", Atelectasis="1.0"),
+        study("10000898", "50771383", No_Finding="1.0"),
+        study("10000935", "58888888", Pneumonia="Banana"),
+    ]
+    return Tiny(
+        "mimic-cxr-jpg",
+        {metadata: [header, *rows], labels: [["subject_id", "study_id", *observations], *studies]},
+        ["normal", "pneumonia", None, "normal", None],
+        {metadata: ("dicom_id", "subject_id", "study_id", "ViewPosition"), labels: ("study_id", *observations)},
+        metadata,
+        ["", "10000032", "50414267", "", "PA", *rest],
+        ["ba9a9a00-00000000", "10000935", "58888888", "", "PA", *rest],
+    )
+
+
 TINY: dict[str, Callable[[], Tiny]] = {
     "covid-chestxray": _covid,
     "figure1": _figure1,
@@ -260,6 +297,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "rsna": _rsna,
     "nih": _nih,
     "chexpert": _chexpert,
+    "mimic-cxr-jpg": _mimic,
     "table": _table,
 }
 

@@ -1,6 +1,7 @@
 """Reading of label tables: delimited text of any delimiter and encoding, and Excel workbooks, row by row."""
 
 import gzip
+import os
 import zlib
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -55,6 +56,22 @@ class OtherTable(CxrflowError):
 def first_of(folder: Path, *names: str) -> Path:
     """The first of the tables ``names``, one of each version, that is in a folder; the last one if none is."""
     return next((folder / name for name in names if (folder / name).is_file()), folder / names[-1])
+
+
+def inner(folder: Path, *names: str) -> str:
+    """Name of the folder within ``folder`` that holds one of the tables or folders ``names``; ``""`` if ``folder`` does
+    itself, or none does.
+
+    Archives and PhysioNet often put a folder in between, called after the version or the collection. Of several, the
+    last in order is taken, which is that of the latest version.
+    """
+
+    def holds(place: Path) -> bool:
+        return any(os.path.exists(place / name) for name in names)
+
+    if holds(folder) or not folder.is_dir():
+        return ""
+    return max((path.name for path in folder.iterdir() if holds(path)), default="")
 
 
 class Row(dict[str, str]):
@@ -183,7 +200,7 @@ def _lines(path: Path, wanted: tuple[str, ...], encoding: str | None = None) -> 
 def _tables_in(folder: Path) -> str:
     """The tables in a folder, in words."""
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(EXTENSIONS))
+        names = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith((*EXTENSIONS, ".gz")))
     except OSError:
         return ""
     return one_line(", ".join(names), 300)
