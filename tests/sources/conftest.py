@@ -289,6 +289,45 @@ def _mimic() -> Tiny:
     )
 
 
+def _padchest() -> Tiny:
+    table = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz"
+    header = ["", "ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth"]
+    header += ["PatientSex_DICOM", "ViewPosition_DICOM", "Projection", "MethodProjection", "Pediatric", "Report"]
+    header += ["MethodLabel", "Labels"]
+    rows = [
+        "0|a.png|0|20140915|s1|8398|1930.0|F|POSTEROANTERIOR|PA|Manual|No|sin cambi . é|Physician|['normal']",
+        "1|b.png|14.0|20150717|s2|5078|1925|M||AP_horizontal|Manual|No||RNN_model"
+        "|['pneumonia', ' pleural effusion', 'kyphosis', '']",
+        "2|c.png|54|20150914|s3|3135||||AP|Manual|PED||Physician|['unchanged']",
+        "3|d.png|54|20150914|s3|3135|1929|M||PA|Manual|No||RNN_model|[]",
+    ]
+    return Tiny(
+        "PadChest",
+        {table: [header, *(row.split("|") for row in rows)]},
+        ["normal", "pneumonia", None, None],
+        {table: ("ImageID", "ImageDir", "StudyDate_DICOM", "PatientID", "PatientBirth", "Projection", "Labels")},
+        table,
+        ["4", "", "0", "20140915", "s9", "1", "1930", "F", "", "PA", "Manual", "No", "", "Physician", "['normal']"],
+        [
+            "4",
+            "z.png",
+            "0",
+            "20140915",
+            "s9",
+            "1",
+            "1930",
+            "F",
+            "",
+            "PA",
+            "Manual",
+            "No",
+            "",
+            "Physician",
+            "['banana']",
+        ],
+    )
+
+
 TINY: dict[str, Callable[[], Tiny]] = {
     "covid-chestxray": _covid,
     "figure1": _figure1,
@@ -298,6 +337,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "nih": _nih,
     "chexpert": _chexpert,
     "mimic-cxr-jpg": _mimic,
+    "padchest": _padchest,
     "table": _table,
 }
 

@@ -14,7 +14,18 @@ from cxrflow.files import Root
 from cxrflow.folders import Search, is_of_the_system
 from cxrflow.params import Sources
 from cxrflow.records import Record
-from cxrflow.sources import actualmed, chexpert, covid_chestxray, figure1, mimic_cxr_jpg, nih, radiography, rsna, table
+from cxrflow.sources import (
+    actualmed,
+    chexpert,
+    covid_chestxray,
+    figure1,
+    mimic_cxr_jpg,
+    nih,
+    padchest,
+    radiography,
+    rsna,
+    table,
+)
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
 from cxrflow.sources.tables import EXTENSIONS as TABLES
@@ -37,6 +48,7 @@ SOURCES: dict[str, Collection] = {
         nih.COLLECTION,
         chexpert.COLLECTION,
         mimic_cxr_jpg.COLLECTION,
+        padchest.COLLECTION,
         table.COLLECTION,
     )
 }
