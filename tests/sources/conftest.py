@@ -328,6 +328,53 @@ def _padchest() -> Tiny:
     )
 
 
+#: Columns of VinDr-CXR's tables of labels, but for the one that they spell differently.
+LABELS = (
+    *("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation"),
+    *("Edema", "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity", "Lung cavity", "Lung cyst"),
+    *("Mediastinal shift", "Nodule/Mass", "Pleural effusion", "Pleural thickening", "Pneumothorax"),
+    *("Pulmonary fibrosis", "Rib fracture", "Other lesion", "COPD", "Lung tumor", "Pneumonia", "Tuberculosis"),
+)
+
+
+def _vindr() -> Tiny:
+    def read_by(start: Sequence[str], *given: str) -> list[str]:
+        return [*start, *("1" if name in given else "0" for name in (*LABELS, "Other diseases", "No finding"))]
+
+    label, box = "annotations/image_labels_{}.csv", "annotations/annotations_{}.csv"
+    train = [
+        *(read_by(["i1", reader], "No finding") for reader in ("R9", "R10", "R11")),
+        read_by(["i2", "R8"], "Pneumonia", "Consolidation"),
+        read_by(["i2", "R9"], "Pneumonia", "Nodule/Mass"),
+        read_by(["i2", "R10"], "Pleural effusion"),
+    ]
+    test = [read_by(["i3"], "No finding"), read_by(["i4"], "Tuberculosis", "Other diseases")]
+    corners = ["x_min", "y_min", "x_max", "y_max"]
+    return Tiny(
+        "vindr-cxr",
+        {
+            label.format("train"): [["image_id", "rad_id", *LABELS, "Other diseases", "No finding"], *train],
+            label.format("test"): [["image_id", *LABELS, "Other disease", "No finding"], *test],
+            box.format("train"): [
+                ["image_id", "rad_id", "class_name", *corners],
+                ["i1", "R9", "No finding", "", "", "", ""],
+                ["i2", "R8", "Consolidation", "100", "200", "300", "600"],
+            ],
+            box.format("test"): [["image_id", "class_name", *corners], ["i4", "Other lesion", "1", "2", "3", "4"]],
+        },
+        ["normal", "pneumonia", "normal", None],
+        {
+            label.format("train"): ("image_id", "rad_id", *LABELS, "No finding"),
+            label.format("test"): ("image_id", *LABELS, "No finding"),
+            box.format("train"): ("image_id", "class_name", *corners),
+            box.format("test"): ("image_id", "class_name", *corners),
+        },
+        label.format("test"),
+        read_by([""], "No finding"),
+        ["i9", *(["0"] * (len(LABELS) - 1)), "Banana", "0", "0"],
+    )
+
+
 TINY: dict[str, Callable[[], Tiny]] = {
     "covid-chestxray": _covid,
     "figure1": _figure1,
@@ -338,6 +385,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "chexpert": _chexpert,
     "mimic-cxr-jpg": _mimic,
     "padchest": _padchest,
+    "vindr-cxr": _vindr,
     "table": _table,
 }
 

@@ -25,6 +25,7 @@ from cxrflow.sources import (
     radiography,
     rsna,
     table,
+    vindr_cxr,
 )
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
@@ -49,6 +50,7 @@ SOURCES: dict[str, Collection] = {
         chexpert.COLLECTION,
         mimic_cxr_jpg.COLLECTION,
         padchest.COLLECTION,
+        vindr_cxr.COLLECTION,
         table.COLLECTION,
     )
 }
