@@ -364,14 +364,40 @@ def _vindr() -> Tiny:
         },
         ["normal", "pneumonia", "normal", None],
         {
-            label.format("train"): ("image_id", "rad_id", *LABELS, "No finding"),
-            label.format("test"): ("image_id", *LABELS, "No finding"),
+            label.format("train"): ("image_id", "rad_id", "Pneumonia", "No finding"),
+            label.format("test"): ("image_id", "Tuberculosis"),
             box.format("train"): ("image_id", "class_name", *corners),
             box.format("test"): ("image_id", "class_name", *corners),
         },
         label.format("test"),
         read_by([""], "No finding"),
         ["i9", *(["0"] * (len(LABELS) - 1)), "Banana", "0", "0"],
+    )
+
+
+def _openi() -> Tiny:
+    reports = [
+        ["1", "normal", "normal", "Xray Chest PA and Lateral", "", "", "The heart is normal, é.", "Normal."],
+        ["2", "Cardiomegaly/borderline;Pneumonia/lung/base/left", "Cardiomegaly;Pneumonia", "", "", "", "", ""],
+        ["3", "No Indexing", "No Indexing", "", "", "", "", ""],
+    ]
+    names = ("1_IM-0001-4001", "2_IM-0652-1001", "3_IM-1384-1001")
+    return Tiny(
+        "chest-xrays-indiana-university",
+        {
+            "indiana_reports.csv": [
+                ["uid", "MeSH", "Problems", "image", "indication", "comparison", "findings", "impression"],
+                *reports,
+            ],
+            "indiana_projections.csv": [
+                ["uid", "filename", "projection"],
+                *([name[0], f"{name}.dcm.png", "Frontal"] for name in names),
+            ],
+        },
+        ["normal", "pneumonia", None],
+        {"indiana_reports.csv": ("uid", "MeSH"), "indiana_projections.csv": ("uid", "filename", "projection")},
+        "indiana_projections.csv",
+        ["1", "", "Frontal"],
     )
 
 
@@ -386,6 +412,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "mimic-cxr-jpg": _mimic,
     "padchest": _padchest,
     "vindr-cxr": _vindr,
+    "openi": _openi,
     "table": _table,
 }
 

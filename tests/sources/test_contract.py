@@ -93,7 +93,7 @@ def test_an_unknown_label_is_left_out_not_guessed(tabled, read, demo_params) -> 
     name, tiny = tabled
     task = demo_params.task
     if tiny.unknown is None:
-        assert name == "radiography"  # its folders are its labels
+        assert name in ("radiography", "openi")  # its folders are its labels; MeSH has no end
         return
     tiny.add(tiny.unknown)
     added = read(name, tiny)[-1]

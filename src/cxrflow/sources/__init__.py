@@ -21,6 +21,7 @@ from cxrflow.sources import (
     figure1,
     mimic_cxr_jpg,
     nih,
+    openi,
     padchest,
     radiography,
     rsna,
@@ -51,6 +52,7 @@ SOURCES: dict[str, Collection] = {
         mimic_cxr_jpg.COLLECTION,
         padchest.COLLECTION,
         vindr_cxr.COLLECTION,
+        openi.COLLECTION,
         table.COLLECTION,
     )
 }
