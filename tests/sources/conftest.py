@@ -1,5 +1,6 @@
 """One tiny collection in the layout of each member of SOURCES, counted by hand."""
 
+import gzip
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,8 @@ class Tiny:
             else:
                 joint = "\t" if name.endswith(".tsv") else ","
                 text = "".join(joint.join(f'"{cell}"' for cell in row) + "\n" for row in rows)
-                (folder / name).write_bytes(text.encode(self.encoding))
+                data = text.encode(self.encoding)
+                (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         return folder
 
     def add(self, row: list[str]) -> None:
@@ -238,6 +240,196 @@ def _table() -> Tiny:
     )
 
 
+#: Observations of CheXpert and MIMIC-CXR-JPG, in the order of CheXpert's table.
+OBSERVATIONS = (
+    *("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
+    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture"),
+    "Support Devices",
+)
+
+
+def observed(**cells: str) -> list[str]:
+    """The cells of the observations: those given (``_`` for a space), the others empty."""
+    given = {name.replace("_", " "): cell for name, cell in cells.items()}
+    assert given.keys() <= set(OBSERVATIONS)
+    return [given.get(name, "") for name in OBSERVATIONS]
+
+
+def _chexpert() -> Tiny:
+    def row(path: str, *cells: str, **observations: str) -> list[str]:
+        return [f"CheXpert-v1.0-small/{path}" if path else "", *cells, *observed(**observations)]
+
+    header = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *OBSERVATIONS]
+    one, two, three, four = (
+        f"{patient}/view1_frontal.jpg"
+        for patient in ("patient00001/study1", "patient00002/study2", "patient00002/study1", "patient64541/study1")
+    )
+    train = [
+        row(f"train/{one}", "Female", "68", "Frontal", "AP", No_Finding="1.0", Edema="0.0", Support_Devices="1.0"),
+        row(f"train/{two}", "Male", "90", "Frontal", "PA", Pneumonia="1.0", Edema="-1.0", Lung_Opacity="1.0"),
+        row(f"train/{three}", "Unknown", "0", "Frontal", "AP", Pleural_Effusion="1.0", Pneumonia="-1.0"),
+    ]
+    valid = [row(f"valid/{four}", "Male", "73", "Frontal", "AP", No_Finding="1.0", Pneumonia="0.0")]
+    return Tiny(
+        "CheXpert-v1.0-small",
+        {"train.csv": [header, *train], "valid.csv": [header, *valid]},
+        ["normal", "pneumonia", None, "normal"],
+        {"train.csv": header, "valid.csv": header[:2]},
+        "valid.csv",
+        row("", "Male", "50", "Frontal", "AP", Pneumonia="1.0"),
+        row("valid/patient64542/study1/view1_frontal.jpg", "Male", "50", "Frontal", "AP", Pneumonia="Banana"),
+    )
+
+
+def _mimic() -> Tiny:
+    metadata, labels = "mimic-cxr-2.0.0-metadata.csv.gz", "mimic-cxr-2.0.0-chexpert.csv.gz"
+    header = ["dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows"]
+    header += ["Columns", "StudyDate", "StudyTime", "ViewCodeSequence_CodeMeaning"]
+    rest = ["3056", "2544", "21800506", "213014.531", "postero-anterior"]
+    rows = [
+        ["02aa804e-bde0afdd", "10000032", "50414267", "CHEST (PA AND LAT)", "PA", *rest],
+        ["2a2277a9-b0ded155", "10000032", "53189527", "CHEST (PA AND LAT)", "PA", *rest],
+        ["68b5c4b1-227d0485", "10000764", "57375967", "CHEST (PORTABLE AP)", "AP", *rest],
+        ["096052b7-d256dc40", "10000898", "50771383", "", "", *rest],
+        ["deaf0000-00000000", "10000898", "59999999", "", "AP", *rest],
+    ]
+    # the columns are in another order than CheXpert's
+    observations = sorted(OBSERVATIONS)
+    order = [OBSERVATIONS.index(name) for name in observations]
+
+    def study(subject: str, number: str, **cells: str) -> list[str]:
+        return [subject, number, *(observed(**cells)[k] for k in order)]
+
+    studies = [
+        study("10000032", "50414267", No_Finding="1.0"),
+        study("10000032", "53189527", Pneumonia="1.0", Consolidation="-1.0"),
+        study("10000764", "57375967", Pneumonia="-1.0", Atelectasis="1.0"),
+        study("10000898", "50771383", No_Finding="1.0"),
+        study("10000935", "58888888", Pneumonia="Banana"),
+    ]
+    return Tiny(
+        "mimic-cxr-jpg",
+        {metadata: [header, *rows], labels: [["subject_id", "study_id", *observations], *studies]},
+        ["normal", "pneumonia", None, "normal", None],
+        {metadata: ("dicom_id", "subject_id", "study_id", "ViewPosition"), labels: ("study_id", *observations)},
+        metadata,
+        ["", "10000032", "50414267", "", "PA", *rest],
+        ["ba9a9a00-00000000", "10000935", "58888888", "", "PA", *rest],
+    )
+
+
+def _padchest() -> Tiny:
+    table = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz"
+    header = ["", "ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", "PatientBirth"]
+    header += ["PatientSex_DICOM", "ViewPosition_DICOM", "Projection", "MethodProjection", "Pediatric", "Report"]
+    header += ["MethodLabel", "Labels"]
+    rows = [
+        "0|a.png|0|20140915|s1|8398|1930.0|F|POSTEROANTERIOR|PA|Manual|No|sin cambi . é|Physician|['normal']",
+        "1|b.png|14.0|20150717|s2|5078|1925|M||AP_horizontal|Manual|No||RNN_model"
+        "|['pneumonia', ' pleural effusion', 'kyphosis', '']",
+        "2|c.png|54|20150914|s3|3135||||AP|Manual|PED||Physician|['unchanged']",
+        "3|d.png|54|20150914|s3|3135|1929|M||PA|Manual|No||RNN_model|[]",
+    ]
+    return Tiny(
+        "PadChest",
+        {table: [header, *(row.split("|") for row in rows)]},
+        ["normal", "pneumonia", None, None],
+        {table: ("ImageID", "ImageDir", "StudyDate_DICOM", "PatientID", "PatientBirth", "Projection", "Labels")},
+        table,
+        ["4", "", "0", "20140915", "s9", "1", "1930", "F", "", "PA", "Manual", "No", "", "Physician", "['normal']"],
+        [
+            "4",
+            "z.png",
+            "0",
+            "20140915",
+            "s9",
+            "1",
+            "1930",
+            "F",
+            "",
+            "PA",
+            "Manual",
+            "No",
+            "",
+            "Physician",
+            "['banana']",
+        ],
+    )
+
+
+#: Columns of VinDr-CXR's tables of labels, but for the one that they spell differently.
+LABELS = (
+    *("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation"),
+    *("Edema", "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity", "Lung cavity", "Lung cyst"),
+    *("Mediastinal shift", "Nodule/Mass", "Pleural effusion", "Pleural thickening", "Pneumothorax"),
+    *("Pulmonary fibrosis", "Rib fracture", "Other lesion", "COPD", "Lung tumor", "Pneumonia", "Tuberculosis"),
+)
+
+
+def _vindr() -> Tiny:
+    def read_by(start: Sequence[str], *given: str) -> list[str]:
+        return [*start, *("1" if name in given else "0" for name in (*LABELS, "Other diseases", "No finding"))]
+
+    label, box = "annotations/image_labels_{}.csv", "annotations/annotations_{}.csv"
+    train = [
+        *(read_by(["i1", reader], "No finding") for reader in ("R9", "R10", "R11")),
+        read_by(["i2", "R8"], "Pneumonia", "Consolidation"),
+        read_by(["i2", "R9"], "Pneumonia", "Nodule/Mass"),
+        read_by(["i2", "R10"], "Pleural effusion"),
+    ]
+    test = [read_by(["i3"], "No finding"), read_by(["i4"], "Tuberculosis", "Other diseases")]
+    corners = ["x_min", "y_min", "x_max", "y_max"]
+    return Tiny(
+        "vindr-cxr",
+        {
+            label.format("train"): [["image_id", "rad_id", *LABELS, "Other diseases", "No finding"], *train],
+            label.format("test"): [["image_id", *LABELS, "Other disease", "No finding"], *test],
+            box.format("train"): [
+                ["image_id", "rad_id", "class_name", *corners],
+                ["i1", "R9", "No finding", "", "", "", ""],
+                ["i2", "R8", "Consolidation", "100", "200", "300", "600"],
+            ],
+            box.format("test"): [["image_id", "class_name", *corners], ["i4", "Other lesion", "1", "2", "3", "4"]],
+        },
+        ["normal", "pneumonia", "normal", None],
+        {
+            label.format("train"): ("image_id", "rad_id", "Pneumonia", "No finding"),
+            label.format("test"): ("image_id", "Tuberculosis"),
+            box.format("train"): ("image_id", "class_name", *corners),
+            box.format("test"): ("image_id", "class_name", *corners),
+        },
+        label.format("test"),
+        read_by([""], "No finding"),
+        ["i9", *(["0"] * (len(LABELS) - 1)), "Banana", "0", "0"],
+    )
+
+
+def _openi() -> Tiny:
+    reports = [
+        ["1", "normal", "normal", "Xray Chest PA and Lateral", "", "", "The heart is normal, é.", "Normal."],
+        ["2", "Cardiomegaly/borderline;Pneumonia/lung/base/left", "Cardiomegaly;Pneumonia", "", "", "", "", ""],
+        ["3", "No Indexing", "No Indexing", "", "", "", "", ""],
+    ]
+    names = ("1_IM-0001-4001", "2_IM-0652-1001", "3_IM-1384-1001")
+    return Tiny(
+        "chest-xrays-indiana-university",
+        {
+            "indiana_reports.csv": [
+                ["uid", "MeSH", "Problems", "image", "indication", "comparison", "findings", "impression"],
+                *reports,
+            ],
+            "indiana_projections.csv": [
+                ["uid", "filename", "projection"],
+                *([name[0], f"{name}.dcm.png", "Frontal"] for name in names),
+            ],
+        },
+        ["normal", "pneumonia", None],
+        {"indiana_reports.csv": ("uid", "MeSH"), "indiana_projections.csv": ("uid", "filename", "projection")},
+        "indiana_projections.csv",
+        ["1", "", "Frontal"],
+    )
+
+
 TINY: dict[str, Callable[[], Tiny]] = {
     "covid-chestxray": _covid,
     "figure1": _figure1,
@@ -247,8 +439,18 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "kermany": _kermany,
     "rsna": _rsna,
     "nih": _nih,
+    "chexpert": _chexpert,
+    "mimic-cxr-jpg": _mimic,
+    "padchest": _padchest,
+    "vindr-cxr": _vindr,
+    "openi": _openi,
     "table": _table,
 }
+
+
+@pytest.fixture(name="observed")
+def _observed() -> Callable[..., list[str]]:
+    return observed
 
 
 @pytest.fixture(params=list(SOURCES))

@@ -15,7 +15,22 @@ from cxrflow.files import Root
 from cxrflow.folders import Search, is_of_the_system
 from cxrflow.params import Sources
 from cxrflow.records import Record
-from cxrflow.sources import actualmed, covid_chestxray, figure1, hannover, kermany, nih, radiography, rsna, table
+from cxrflow.sources import (
+    actualmed,
+    chexpert,
+    covid_chestxray,
+    figure1,
+    hannover,
+    kermany,
+    mimic_cxr_jpg,
+    nih,
+    openi,
+    padchest,
+    radiography,
+    rsna,
+    table,
+    vindr_cxr,
+)
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
 from cxrflow.sources.tables import EXTENSIONS as TABLES
@@ -38,6 +53,11 @@ SOURCES: dict[str, Collection] = {
         kermany.COLLECTION,
         rsna.COLLECTION,
         nih.COLLECTION,
+        chexpert.COLLECTION,
+        mimic_cxr_jpg.COLLECTION,
+        padchest.COLLECTION,
+        vindr_cxr.COLLECTION,
+        openi.COLLECTION,
         table.COLLECTION,
     )
 }

@@ -1,5 +1,8 @@
 """Reading of label tables: delimited text of any delimiter and encoding, and Excel workbooks, row by row."""
 
+import gzip
+import os
+import zlib
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,6 +17,7 @@ from cxrflow.sources.delimited import Line, plain
 #: Reasons for leaving out a row, common to several collections. A row without any finding is left out later, by the
 #: task (task.py, NO_FINDING_GIVEN).
 UNKNOWN_LABEL = "unknown label"
+UNCERTAIN = "label is uncertain"
 NO_IMAGE = "row names no image"
 BAD_ROW = "row has more cells than the table's header"
 EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx")
@@ -54,6 +58,22 @@ def first_of(folder: Path, *names: str) -> Path:
     return next((folder / name for name in names if (folder / name).is_file()), folder / names[-1])
 
 
+def inner(folder: Path, *names: str) -> str:
+    """Name of the folder within ``folder`` that holds one of the tables or folders ``names``; ``""`` if ``folder`` does
+    itself, or none does.
+
+    Archives and PhysioNet often put a folder in between, called after the version or the collection. Of several, the
+    last in order is taken, which is that of the latest version.
+    """
+
+    def holds(place: Path) -> bool:
+        return any(os.path.exists(place / name) for name in names)
+
+    if holds(folder) or not folder.is_dir():
+        return ""
+    return max((path.name for path in folder.iterdir() if holds(path)), default="")
+
+
 class Row(dict[str, str]):
     """Cells of a row by column, stripped, ``""`` where the table lacks the column.
 
@@ -75,8 +95,8 @@ def read_table(
 ) -> Iterator[Row]:
     """The rows of a table as a stream, with the cells of the required and optional columns.
 
-    Text may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252; a workbook is recognised by
-    its content. Column names match regardless of case and surrounding space.
+    Text may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252, and compressed with gzip; a
+    workbook is recognised by its content. Column names match regardless of case and surrounding space.
 
     encoding  of text, if it is another one
     counted   whether its rows are images, so that ``counted_rows`` counts them
@@ -167,6 +187,10 @@ def _lines(path: Path, wanted: tuple[str, ...], encoding: str | None = None) -> 
         if start == _OLE:
             raise CxrflowError(f"{path}: a workbook of Excel 97 to 2003, or an encrypted one; save it as .xlsx or CSV.")
         yield from workbook.read_lines(path) if start == _ZIP else delimited.read_lines(path, wanted, encoding)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CxrflowError(
+            f"{path}: the compressed table is damaged ({one_line(str(error))}); put it there again."
+        ) from None
     except FileNotFoundError:
         raise OtherTable(path, (), _tables_in(path.parent)) from None
     except OSError as error:
@@ -176,7 +200,7 @@ def _lines(path: Path, wanted: tuple[str, ...], encoding: str | None = None) -> 
 def _tables_in(folder: Path) -> str:
     """The tables in a folder, in words."""
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith(EXTENSIONS))
+        names = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith((*EXTENSIONS, ".gz")))
     except OSError:
         return ""
     return one_line(", ".join(names), 300)
