@@ -10,7 +10,7 @@ import pytest
 
 from cxrflow.params import Params
 from cxrflow.records import Record
-from cxrflow.sources import SOURCES
+from cxrflow.sources import SOURCES, bimcv_covid19
 from cxrflow.sources.collection import Options
 
 Table = list[list[str]]
@@ -28,6 +28,8 @@ class Tiny:
     main      the table that names images
     nameless  a row of it that names no image
     unknown   a row of it with a word for which the source has no finding
+    optional  tables that may be absent
+    reasons   for leaving out its records; none by default
     """
 
     folder: str
@@ -38,6 +40,8 @@ class Tiny:
     nameless: list[str]
     unknown: list[str] | None = None
     files: Sequence[str] = ()
+    optional: Sequence[str] = ()
+    reasons: Sequence[str | None] = ()
     root: Path = field(default=Path())
     encoding: str = "utf-8"
 
@@ -153,6 +157,39 @@ def _radiography() -> Tiny:
         dict.fromkeys(tables, ("FILE NAME", "URL")),
         "Viral Pneumonia.matadata.xlsx",
         ["", "PNG", "1024*1024", "https://a.org"],
+    )
+
+
+def _bimcv() -> Tiny:
+    people = [["participant", "modality_dicom", "body_parts", "age", "gender"]]
+    people += [
+        ["sub-S1", "['CR', 'CT']", "['chest']", "[62, 63]", "M"],
+        ["sub-S2", "['DX']", "['chest']", "['é']", "None"],
+    ]
+    tests = [["participant", "date", "test", "result"]]
+    tests += [["sub-S1", "01.04.2020", "PCR", "POSITIVO"], ["sub-S2", "01.04.2020", "PCR", "NEGATIVO"]]
+    sessions = {
+        "sub-S1/sub-S1_sessions.tsv": [["ses-E1", "20200403", "é"], ["ses-E2", "20200601", ""]],
+        "sub-S2/sub-S2_sessions.tsv": [["ses-E3", "20200402", ""]],
+    }
+    header = ["session_id", "study_date", "medical_evaluation"]
+    files = [
+        "sub-S1/ses-E1/mod-rx/sub-S1_ses-E1_run-1_bp-chest_vp-ap_cr.png",
+        "sub-S1/ses-E2/mod-rx/sub-S1_ses-E2_run-1_bp-chest_vp-ap_cr.png",
+        "sub-S2/ses-E3/mod-rx/sub-S2_ses-E3_run-1_bp-chest_vp-pa_dx.png",
+    ]
+    labs = "derivatives/EHR/sil_reg_covid_posi.tsv"
+    return Tiny(
+        "covid19_posi",
+        {"participants.tsv": people, labs: tests} | {name: [header, *rows] for name, rows in sessions.items()},
+        ["covid", None, None],
+        {"participants.tsv": ("participant",), labs: ("participant", "date", "test", "result")}
+        | dict.fromkeys(sessions, ("session_id", "study_date")),
+        "participants.tsv",
+        ["derivatives", "", "", "", ""],
+        files=files,
+        optional=tuple(sessions),
+        reasons=(None, bimcv_covid19.NO_PCR, bimcv_covid19.NOT_POSITIVE),
     )
 
 
@@ -436,6 +473,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "actualmed": _actualmed,
     "hannover": _hannover,
     "radiography": _radiography,
+    "bimcv-covid19": _bimcv,
     "kermany": _kermany,
     "rsna": _rsna,
     "nih": _nih,

@@ -17,6 +17,7 @@ from cxrflow.params import Sources
 from cxrflow.records import Record
 from cxrflow.sources import (
     actualmed,
+    bimcv_covid19,
     chexpert,
     covid_chestxray,
     figure1,
@@ -49,6 +50,7 @@ SOURCES: dict[str, Collection] = {
         figure1.COLLECTION,
         actualmed.COLLECTION,
         hannover.COLLECTION,
+        bimcv_covid19.COLLECTION,
         radiography.COLLECTION,
         kermany.COLLECTION,
         rsna.COLLECTION,

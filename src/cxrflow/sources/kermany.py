@@ -64,7 +64,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     for place in there:
         for file in sorted(path.name for path in (folder / place).iterdir()):
             if is_of_an_image(extension(file)) and not is_of_the_system(file):
-                yield _record(f"{name}/{place}", name_text(file))
+                yield _record(f"{name}/{place}", file)
 
 
 def _record(place: str, file: str) -> Record:

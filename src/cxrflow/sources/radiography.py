@@ -17,7 +17,6 @@ from cxrflow.sources import rsna, tables
 from cxrflow.sources.cells import known
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import compared
-from cxrflow.text import name_text
 
 NAME = "radiography"
 
@@ -65,7 +64,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
         there = next((place + end for end in ("/images", "") if (folder / (place + end)).is_dir()), None)
         files = {compared(path.name): path.name for path in (folder / there).iterdir()} if there else {}
         for row in tables.read_table(folder / table, ("FILE NAME", "URL")):
-            yield _record(row, kind, f"{name}/{name_text(there or place)}", files, first)
+            yield _record(row, kind, f"{name}/{there or place}", files, first)
 
 
 def _spelt(name: str) -> str:
@@ -98,7 +97,7 @@ def _record(row: tables.Row, kind: _Kind, place: str, files: dict[str, str], fir
     return Record(
         image_id=f"{NAME}:{listed or f'{kind.folder} line {row.line}'}",
         source=NAME,
-        path=f"{place}/{name_text(file)}",
+        path=f"{place}/{file}",
         patient_id=patient,
         findings=kind.findings,
         finding=kind.folder,
