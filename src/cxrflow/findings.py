@@ -16,6 +16,7 @@ _IRVIN = "CheXpert (Irvin et al. 2019, arXiv:1901.07031), observations"
 _BUSTOS = "PadChest (Bustos et al. 2020, Med Image Anal 66: 101797), Labels"
 _NGUYEN = "VinDr-CXR (Nguyen et al. 2022, Sci Data 9: 429), labels"
 _LIU = "TBX11K (Liu et al. 2020, CVPR: 2643-2652), categories"
+_SIIM = "SIIM-FISABIO-RSNA COVID-19 Detection (Lakhani et al. 2023, J Digit Imaging 36: 365-372), columns"
 
 #: Each finding and where it is published.
 FINDINGS: dict[str, str] = {
@@ -65,6 +66,11 @@ FINDINGS: dict[str, str] = {
     "airspace opacity": _GOOGLE,
     "fracture": _GOOGLE,
     "nodule or mass": _GOOGLE,
+    # How a study looks, in the reporting language of Litmanovich et al. 2020 (J Thorac Imaging 35: 354-360).
+    "negative for pneumonia": _SIIM,
+    "typical appearance of covid-19": _SIIM,
+    "indeterminate appearance of covid-19": _SIIM,
+    "atypical appearance of covid-19": _SIIM,
     "lung opacity": _RSNA,
     # "No Lung Opacity / Not Normal": abnormal, without an opacity that could be pneumonia.
     "abnormal without lung opacity": _RSNA,

@@ -10,7 +10,7 @@ import pytest
 
 from cxrflow.params import Params
 from cxrflow.records import Record
-from cxrflow.sources import SOURCES, bimcv_covid19
+from cxrflow.sources import SOURCES, bimcv_covid19, siim_covid19
 from cxrflow.sources.collection import Options
 
 Table = list[list[str]]
@@ -190,6 +190,35 @@ def _bimcv() -> Tiny:
         files=files,
         optional=tuple(sessions),
         reasons=(None, bimcv_covid19.NO_PCR, bimcv_covid19.NOT_POSITIVE),
+    )
+
+
+def _siim() -> Tiny:
+    box = "{'x': 512.0, 'y': 256.5, 'width': 1024.0, 'height': 512.0}"
+    return Tiny(
+        "siim-covid19-detection",
+        {
+            "train_study_level.csv": [
+                ["id", *siim_covid19.PUBLISHED],
+                ["s1_study", "0", "1", "0", "0"],
+                ["s2_study", "1", "0", "0", "0"],
+                ["s3_study", "0", "0", "0", "1"],
+                ["s4_study", "0", "0", "0", "0"],
+            ],
+            "train_image_level.csv": [
+                ["id", "boxes", "label", "StudyInstanceUID"],
+                ["a_image", f"[{box}]", "opacity 1 512.0 256.5 1536.0 768.5", "s1"],
+                ["b_image", "", "none 1 0 0 1 1", "s1"],
+                ["c_image", "", "none 1 0 0 1 1", "s2"],
+                ["d_image", "", "none 1 0 0 1 1", "s3"],
+            ],
+        },
+        [None] * 4,  # how it looks is no diagnosis
+        {"train_study_level.csv": ("id", *siim_covid19.PUBLISHED), "train_image_level.csv": ("id", "StudyInstanceUID")},
+        "train_image_level.csv",
+        ["", "", "none 1 0 0 1 1", "s2"],
+        ["z_image", "", "none 1 0 0 1 1", "s4"],
+        reasons=(None, siim_covid19.ELSEWHERE, None, None),
     )
 
 
@@ -474,6 +503,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "hannover": _hannover,
     "radiography": _radiography,
     "bimcv-covid19": _bimcv,
+    "siim-covid19": _siim,
     "kermany": _kermany,
     "rsna": _rsna,
     "nih": _nih,

@@ -29,6 +29,7 @@ from cxrflow.sources import (
     padchest,
     radiography,
     rsna,
+    siim_covid19,
     table,
     vindr_cxr,
 )
@@ -51,6 +52,7 @@ SOURCES: dict[str, Collection] = {
         actualmed.COLLECTION,
         hannover.COLLECTION,
         bimcv_covid19.COLLECTION,
+        siim_covid19.COLLECTION,
         radiography.COLLECTION,
         kermany.COLLECTION,
         rsna.COLLECTION,
