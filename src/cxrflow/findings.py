@@ -17,6 +17,7 @@ _BUSTOS = "PadChest (Bustos et al. 2020, Med Image Anal 66: 101797), Labels"
 _NGUYEN = "VinDr-CXR (Nguyen et al. 2022, Sci Data 9: 429), labels"
 _LIU = "TBX11K (Liu et al. 2020, CVPR: 2643-2652), categories"
 _SIIM = "SIIM-FISABIO-RSNA COVID-19 Detection (Lakhani et al. 2023, J Digit Imaging 36: 365-372), columns"
+_COVIDX = "COVIDx versions 6 to 9, lists B (Wang et al. 2020, arXiv:2003.09871), negative"
 
 #: Each finding and where it is published.
 FINDINGS: dict[str, str] = {
@@ -71,6 +72,7 @@ FINDINGS: dict[str, str] = {
     "typical appearance of covid-19": _SIIM,
     "indeterminate appearance of covid-19": _SIIM,
     "atypical appearance of covid-19": _SIIM,
+    "negative for covid-19": _COVIDX,
     "lung opacity": _RSNA,
     # "No Lung Opacity / Not Normal": abnormal, without an opacity that could be pneumonia.
     "abnormal without lung opacity": _RSNA,

@@ -61,8 +61,8 @@ class Tiny:
                     book.active.append(row)
                 book.save(folder / name)
             else:
-                joint = "\t" if name.endswith(".tsv") else ","
-                text = "".join(joint.join(f'"{cell}"' for cell in row) + "\n" for row in rows)
+                joint, mark = {".tsv": ("\t", '"'), ".txt": (" ", "")}.get(Path(name).suffix, (",", '"'))
+                text = "".join(joint.join(f"{mark}{cell}{mark}" for cell in row) + "\n" for row in rows)
                 data = text.encode(self.encoding)
                 (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         return folder
@@ -219,6 +219,20 @@ def _siim() -> Tiny:
         ["", "", "none 1 0 0 1 1", "s2"],
         ["z_image", "", "none 1 0 0 1 1", "s4"],
         reasons=(None, siim_covid19.ELSEWHERE, None, None),
+    )
+
+
+def _covidx() -> Tiny:
+    train = [["4", "é.jpg", "COVID-19", "cohen"], ["COVID 626", "COVID(626).png", "COVID-19", "sirm"]]
+    test = [["u1", "u1.png", "normal"], ["u2", "u2.png", "pneumonia", "rsna"]]
+    return Tiny(
+        "COVIDx",
+        {"train_COVIDx9A.txt": train, "test_COVIDx9A.txt": test},
+        ["covid", "covid", "normal", "pneumonia"],
+        {},
+        "test_COVIDx9A.txt",
+        ["u3", "normal", "rsna"],
+        ["u3", "u3.png", "banana", "rsna"],
     )
 
 
@@ -504,6 +518,7 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "radiography": _radiography,
     "bimcv-covid19": _bimcv,
     "siim-covid19": _siim,
+    "covidx": _covidx,
     "kermany": _kermany,
     "rsna": _rsna,
     "nih": _nih,

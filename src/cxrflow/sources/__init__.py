@@ -20,6 +20,7 @@ from cxrflow.sources import (
     bimcv_covid19,
     chexpert,
     covid_chestxray,
+    covidx,
     figure1,
     hannover,
     kermany,
@@ -62,6 +63,7 @@ SOURCES: dict[str, Collection] = {
         padchest.COLLECTION,
         vindr_cxr.COLLECTION,
         openi.COLLECTION,
+        covidx.COLLECTION,
         table.COLLECTION,
     )
 }

@@ -124,6 +124,20 @@ def read_table(
         _swallowed(path, required, places, suspects, encoding)
 
 
+def read_list(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a list without a header, blank ones passed over: number, and words. They count as ``read_table``'s.
+
+    Raises CxrflowError if the list is absent or damaged.
+    """
+    read = 0
+    with closing(_lines(path, ())) as lines:
+        for line in lines:
+            read += 1
+            yield line.number, " ".join(line.cells).split()
+    if (rows := _COUNTED.get()) is not None:
+        rows[path] += read
+
+
 @contextmanager
 def counted_rows() -> Iterator[Counter[Path]]:
     """Context manager that counts the rows that ``read_table`` gives, by table, whatever becomes of them."""
