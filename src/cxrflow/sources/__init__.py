@@ -23,12 +23,15 @@ from cxrflow.sources import (
     hannover,
     kermany,
     mimic_cxr_jpg,
+    montgomery,
     nih,
     openi,
     padchest,
     radiography,
     rsna,
+    shenzhen,
     table,
+    tbx11k,
     vindr_cxr,
 )
 from cxrflow.sources.collection import Collection, Options
@@ -58,6 +61,9 @@ SOURCES: dict[str, Collection] = {
         padchest.COLLECTION,
         vindr_cxr.COLLECTION,
         openi.COLLECTION,
+        montgomery.COLLECTION,
+        shenzhen.COLLECTION,
+        tbx11k.COLLECTION,
         table.COLLECTION,
     )
 }
