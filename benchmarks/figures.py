@@ -94,6 +94,7 @@ MEASURED = {
         asks="it takes a GPU, and replaces the run in data and results",
         whole=True,
     ),
+    "parity": Measurement("benchmarks/parity.py", 3),
     "predictions": Measurement("benchmarks/predictions.py", 2, whole=True),
     "real": _study("real", 240, asks="it looks at the test split again"),
     "serving": Measurement(f"benchmarks/serving.py {_SOURCES}", 10, whole=True),

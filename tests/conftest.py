@@ -40,6 +40,16 @@ settings.register_profile("cxrflow", deadline=None, suppress_health_check=[Healt
 settings.load_profile("cxrflow")
 # What a shell runs in the background ignores Ctrl-C, and so would every command that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+#: The files that take minutes, begun first: a process is given whole files, and the last one should not be long.
+_LONGEST = (
+    *("test_flow.py", "test_audit.py", "test_graph.py", "test_import_tensorflow.py", "test_benchmarks.py"),
+    *("test_on_spark.py", "test_export.py", "test_server.py", "test_int8.py", "test_lungs.py", "test_registry.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(_LONGEST)))
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,11 @@ def settled(module: nn.Module, channels: int, size: int) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
+def settle() -> Callable[..., nn.Module]:
+    return settled
+
+
+@pytest.fixture(scope="session")
 def describe(demo_params: Params) -> Callable[..., Network]:
     """A network's description; ``steps`` are other image steps than the demo's."""
 
