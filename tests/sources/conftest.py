@@ -1,7 +1,8 @@
 """One tiny collection in the layout of each member of SOURCES, counted by hand."""
 
 import gzip
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Tiny:
     folder    name of its folder
     tables    path in the folder -> rows, the first the header; none if the collection has no table
     files     further files, empty
+    texts     further files, path in the folder -> text
     labels    of its records in the default task, in order
     columns   table -> columns that it needs
     main      the table that names images
@@ -42,6 +44,7 @@ class Tiny:
     files: Sequence[str] = ()
     optional: Sequence[str] = ()
     reasons: Sequence[str | None] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
     root: Path = field(default=Path())
     encoding: str = "utf-8"
 
@@ -53,6 +56,9 @@ class Tiny:
             place.mkdir(parents=True, exist_ok=True)
         for file in self.files:
             (folder / file).touch()
+        for name, text in self.texts.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
         for name, rows in self.tables.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             if name.endswith(".xlsx"):
@@ -510,6 +516,48 @@ def _openi() -> Tiny:
     )
 
 
+def _without_table(folder: str, labels: list[str | None], texts: Mapping[str, str]) -> Tiny:
+    return Tiny(folder, {}, labels, {}, "", [], texts=texts)
+
+
+def _montgomery() -> Tiny:
+    texts = {
+        "0001_0": "Patient's Sex: F \r\nPatient's Age: 027Y\r\nnormal",
+        "0113_1": "Patient's Sex: M \nPatient's Age: 084Y\n\nold granulomatous disease, é",
+        "0117_1": "Patient's Sex: M\nPatient's Age: 085Y\nstable; off Rx since 6M (same pt as MCUCXR_0113_1)",
+    }
+    readings = {f"ClinicalReadings/MCUCXR_{number}.txt": text for number, text in texts.items()}
+    return _without_table("MontgomerySet", ["normal", None, None], readings)
+
+
+def _shenzhen() -> Tiny:
+    texts = {"0001_0": "male 45yrs\nnormal", "0327_1": "Female , 28 yrs  \t\nbilateral PTB,right pneumothorax\n"}
+    readings = {f"ClinicalReadings/CHNCXR_{number}.txt": text for number, text in texts.items()}
+    return _without_table("ChinaSet_AllFiles", ["normal", None], readings)
+
+
+def tbx11k(images: Mapping[str, Sequence[tuple[str, list[float]]]]) -> str:
+    """Annotations of TBX11K, as published: image -> category and box (left, top, width, height) of each box."""
+    names = ["ActiveTuberculosis", "ObsoletePulmonaryTuberculosis", "PulmonaryTuberculosis"]
+    categories = [{"id": k, "name": name, "supercategory": "Tuberculosis"} for k, name in enumerate(names, 1)]
+    listed = [{"id": k, "file_name": file, "width": 512, "height": 512} for k, file in enumerate(images, 1)]
+    boxes = [
+        {"id": k, "image_id": k, "category_id": names.index(category) + 1, "iscrowd": 0, "bbox": box}
+        for k, marked in enumerate(images.values(), 1)
+        for category, box in marked
+    ]
+    return json.dumps({"categories": categories, "images": listed, "annotations": boxes})
+
+
+def _tbx11k() -> Tiny:
+    train = {"health/h0001.png": [], "tb/tb0005.png": [("ActiveTuberculosis", [384, 128, 64, 32])]}
+    texts = {
+        "annotations/json/TBX11K_train.json": tbx11k(train),
+        "annotations/json/TBX11K_val.json": tbx11k({"sick/s0001.png": []}),
+    }
+    return _without_table("TBX11K", ["normal", None, None], texts)
+
+
 TINY: dict[str, Callable[[], Tiny]] = {
     "covid-chestxray": _covid,
     "figure1": _figure1,
@@ -527,8 +575,16 @@ TINY: dict[str, Callable[[], Tiny]] = {
     "padchest": _padchest,
     "vindr-cxr": _vindr,
     "openi": _openi,
+    "montgomery": _montgomery,
+    "shenzhen": _shenzhen,
+    "tbx11k": _tbx11k,
     "table": _table,
 }
+
+
+@pytest.fixture(name="annotated")
+def _annotated() -> Callable[..., str]:
+    return tbx11k
 
 
 @pytest.fixture(name="observed")

@@ -25,13 +25,16 @@ from cxrflow.sources import (
     hannover,
     kermany,
     mimic_cxr_jpg,
+    montgomery,
     nih,
     openi,
     padchest,
     radiography,
     rsna,
+    shenzhen,
     siim_covid19,
     table,
+    tbx11k,
     vindr_cxr,
 )
 from cxrflow.sources.collection import Collection, Options
@@ -63,6 +66,9 @@ SOURCES: dict[str, Collection] = {
         padchest.COLLECTION,
         vindr_cxr.COLLECTION,
         openi.COLLECTION,
+        montgomery.COLLECTION,
+        shenzhen.COLLECTION,
+        tbx11k.COLLECTION,
         covidx.COLLECTION,
         table.COLLECTION,
     )
