@@ -12,6 +12,12 @@ _NIH = "NIH ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315), Finding Labels"
 _RSNA = "RSNA Pneumonia Detection Challenge, stage 2 (Shih et al. 2019, Radiol Artif Intell 1: e180041), class"
 _KERMANY = "Chest X-Ray Images (Kermany et al. 2018, Cell 172: 1122-1131), folders"
 _GOOGLE = "NIH ChestX-ray14, adjudicated labels (Majkowska et al. 2020, Radiology 294: 421-431), columns"
+_IRVIN = "CheXpert (Irvin et al. 2019, arXiv:1901.07031), observations"
+_BUSTOS = "PadChest (Bustos et al. 2020, Med Image Anal 66: 101797), Labels"
+_NGUYEN = "VinDr-CXR (Nguyen et al. 2022, Sci Data 9: 429), labels"
+_LIU = "TBX11K (Liu et al. 2020, CVPR: 2643-2652), categories"
+_SIIM = "SIIM-FISABIO-RSNA COVID-19 Detection (Lakhani et al. 2023, J Digit Imaging 36: 365-372), columns"
+_COVIDX = "COVIDx versions 6 to 9, lists B (Wang et al. 2020, arXiv:2003.09871), negative"
 
 #: Each finding and where it is published.
 FINDINGS: dict[str, str] = {
@@ -61,9 +67,49 @@ FINDINGS: dict[str, str] = {
     "airspace opacity": _GOOGLE,
     "fracture": _GOOGLE,
     "nodule or mass": _GOOGLE,
+    # How a study looks, in the reporting language of Litmanovich et al. 2020 (J Thorac Imaging 35: 354-360).
+    "negative for pneumonia": _SIIM,
+    "typical appearance of covid-19": _SIIM,
+    "indeterminate appearance of covid-19": _SIIM,
+    "atypical appearance of covid-19": _SIIM,
+    "negative for covid-19": _COVIDX,
     "lung opacity": _RSNA,
     # "No Lung Opacity / Not Normal": abnormal, without an opacity that could be pneumonia.
     "abnormal without lung opacity": _RSNA,
+    "enlarged cardiomediastinum": _IRVIN,
+    "lung lesion": _IRVIN,
+    "pleural other": _IRVIN,
+    # Tubes, catheters, pacemakers, ...: no disease. CheXpert gives it beside "No Finding".
+    "support devices": _IRVIN,
+    # Published, but without a term here: the image shows something, so it is never without a finding.
+    "other finding": _BUSTOS,
+    "pneumonia/atypical": _BUSTOS,
+    "tuberculosis/sequelae": _BUSTOS,
+    "fracture/clavicle": _NGUYEN,
+    "fracture/rib": _NGUYEN,
+    "air trapping": _BUSTOS,
+    "aortic atheromatosis": _BUSTOS,
+    "aortic elongation": _BUSTOS,
+    "bronchiectasis": _BUSTOS,
+    "costophrenic angle blunting": _BUSTOS,
+    "flattened diaphragm": _BUSTOS,
+    "granuloma": _BUSTOS,
+    "hemidiaphragm elevation": _BUSTOS,
+    "hilar enlargement": _BUSTOS,
+    "scoliosis": _BUSTOS,
+    "aortic enlargement": _NGUYEN,
+    "calcification": _NGUYEN,
+    "chronic obstructive pulmonary disease": _NGUYEN,
+    "enlarged pulmonary artery": _NGUYEN,
+    "interstitial lung disease": _NGUYEN,
+    "lung cavity": _NGUYEN,
+    "lung cyst": _NGUYEN,
+    "lung tumor": _NGUYEN,
+    "mediastinal shift": _NGUYEN,
+    "tuberculosis/active": _LIU,
+    "tuberculosis/latent": _LIU,
+    # "Sick but Non-TB"
+    "abnormal without tuberculosis": _LIU,
 }
 #: Findings that a public terminology names as broadly as they are meant here: coding scheme (of DICOM PS3.16: SCT is
 #: SNOMED CT, DCM annex D), code, and its published meaning. Others keep their path as a code of cxrflow's own.
@@ -104,6 +150,8 @@ _SYNONYMS = {
     "no findings": "no finding",
     "infiltrate": "infiltration",  # in NIH's table of bounding boxes
     "pleural effusion": "effusion",
+    "copd": "chronic obstructive pulmonary disease",
+    "tb": "tuberculosis",
 }
 
 

@@ -81,7 +81,7 @@ def test_children_for_training_are_remembered_in_train(tmp_path, write_csv, how,
     """Radiography's NORMAL and Viral Pneumonia images are children's."""
     folder = tmp_path / "root" / "COVID-19-Radiography-Database"
     folder.mkdir(parents=True)
-    for name in radiography.TABLES.values():
+    for name in (kind.table for kind in radiography.FIRST):
         book = openpyxl.Workbook()
         for row in [["FILE NAME", "URL"], *([f"{name[:4]}-{n}", ""] for n in range(1, 60))]:
             book.active.append(row)

@@ -9,7 +9,17 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from cxrflow.errors import CxrflowError
 from cxrflow.findings import FINDINGS, find_finding
 from cxrflow.records import Box
-from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, read_collections, rsna, tables
+from cxrflow.sources import (
+    actualmed,
+    covid_chestxray,
+    figure1,
+    kermany,
+    nih,
+    radiography,
+    read_collections,
+    rsna,
+    tables,
+)
 from cxrflow.sources import find_collections as find
 from cxrflow.sources.collection import Options
 from cxrflow.task import NO_FINDING_GIVEN, Task
@@ -72,7 +82,8 @@ def test_no_word_and_an_unknown_word_are_told_apart(source, published, reason, d
 
 def test_every_translation_ends_in_the_vocabulary() -> None:
     paths = {path for _, path in covid_chestxray.PUBLISHED} | set(rsna.TARGET)
-    paths |= {path for source in (figure1, radiography, rsna, nih) for path in source.PUBLISHED.values()}
+    paths |= {path for source in (figure1, rsna, nih, kermany) for path in source.PUBLISHED.values()}
+    paths |= {path for kind in (*radiography.FIRST, *radiography.LATER) for path in kind.findings}
     assert paths <= set(FINDINGS)
 
 

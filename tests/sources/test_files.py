@@ -139,3 +139,14 @@ def test_names_in_any_bytes_and_control_characters_are_text_in_records(
     assert records[2].finding == r"?\u0007"
     for record in records:
         assert "".join(filter(None, (record.image_id, record.patient_id, record.finding))).isprintable()
+
+
+def test_an_image_is_placed_in_the_first_folder_that_holds_it(tmp_path: Path) -> None:
+    for path in ("part 1/images/a.png", "part 2/images/b.png", "part 2/images/a.png", "c.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    folders = ("images", "part 1/images", "part 2/images", "")
+    options = Options(files=Files(tmp_path))
+    placed = [options.place(name, folders) for name in ("a.png", "b.png", "c.png", "d.png", "")]
+    assert placed == ["part 1/images/a.png", "part 2/images/b.png", "c.png", "images/d.png", "images/"]
+    assert Options().place("a.png", folders) == "images/a.png"  # image files are not there

@@ -37,7 +37,7 @@ def test_a_wanted_one_that_is_absent_is_named(root) -> None:
     with pytest.raises(CxrflowError, match="nih-chestxray14"):
         find_collections(root, ["rsna", "nih"])
     with pytest.raises(CxrflowError, match="collection nih is not there"):
-        find_collections(root / SOURCES["rsna"].folder, ["nih"])
+        find_collections(root / SOURCES["rsna"].folders[0], ["nih"])
 
 
 @pytest.mark.parametrize("folder", ["rsna-pneumonia-detection-challenge", "hospital"])
@@ -61,7 +61,8 @@ def test_the_registry_is_printed(capsys) -> None:
     print_sources()
     printed = capsys.readouterr().out
     assert all(
-        collection.name in printed and (collection.folder or "any, with") in printed for collection in SOURCES.values()
+        collection.name in printed and all(name in printed for name in collection.folders or ("any, with",))
+        for collection in SOURCES.values()
     )
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cxrflow.sources import SOURCES, nih
@@ -20,7 +21,7 @@ def full(real_data) -> Path:
     [("covid-chestxray", 673), ("figure1", 55), ("actualmed", 238), ("radiography", 219 + 1341 + 1345)],
 )
 def test_one_record_per_published_row(full, name, rows) -> None:
-    folder = SOURCES[name].folder
+    folder = SOURCES[name].folders[0]
     assert len(list(SOURCES[name].read(full / folder, folder, Options(with_files=False)))) == rows
 
 
@@ -55,14 +56,31 @@ def test_covid_chestxray_by_finding(full) -> None:
     }
 
 
-def test_every_published_word_of_nih_has_a_finding(real_data) -> None:
-    rows = list(read_table(real_data / "tables/nih-chestxray14/Data_Entry_2017_v2020.csv", ("Finding Labels",)))
-    assert len(rows) == 112_120
+def test_nih_of_2020_with_the_adjudicated_findings(real_data) -> None:
+    folder = real_data / "tables/nih-chestxray14"
+    rows = list(read_table(folder / "Data_Entry_2017_v2020.csv", ("Finding Labels",)))
+    records = list(SOURCES["nih"].read(folder, folder.name, Options(with_files=False)))
+    assert len(rows) == len(records) == 112_120
+    assert len({record.patient_id for record in records}) == 30_805
+    assert Counter(record.view for record in records) == {"PA": 67_310, "AP": 44_810}
     words = Counter(word for row in rows for word in row["Finding Labels"].split("|"))
     assert set(words) == set(nih.PUBLISHED)
     findings = Counter(finding for row in rows for finding in nih.findings_of(row["Finding Labels"])[0])
     assert findings == {nih.PUBLISHED[word]: count for word, count in words.items()}
     assert findings["pneumonia"] == 1_431  # Wang et al., version of 2020
+    # 2,414 for validation and 1,962 for test in the table itself, counted with another reader
+    table = pd.read_csv(folder / nih.ADJUDICATED_TABLE, index_col="Image Index")
+    adjudicated = {r.image_id[4:]: r for r in records if "; adjudicated: " in (r.finding or "")}
+    assert len(table) == len(adjudicated) == 2_414 + 1_962
+    yes = {nih.ADJUDICATED[name][0]: int((table[name] == "YES").sum()) for name in nih.ADJUDICATED}
+    assert yes == {"airspace opacity": 2_166, "fracture": 186, "nodule or mass": 605, "pneumothorax": 238}
+    found = Counter(finding for record in adjudicated.values() for finding in record.findings)
+    assert {name: found[name] for name in yes} == yes
+    # of 76 images with a mined pneumonia, 59 have an airspace opacity
+    assert found["pneumonia"] == 59
+    none = table[list(nih.ADJUDICATED)].eq("NO").all(axis=1)
+    assert found["no finding"] == int((none & (table["Finding Labels"] == "No Finding")).sum())
+    assert all(record.left_out == nih.REFUTED for record in records if not record.findings)
 
 
 def test_every_published_box_of_nih_is_read(real_data) -> None:

@@ -1,6 +1,7 @@
 """Label tables: whatever the delimiter, encoding and line ends, every row of the file is a row of the table."""
 
 import csv
+import gzip
 import io
 import tracemalloc
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
-from cxrflow.sources.tables import Row, read_header, read_table
+from cxrflow.sources.tables import Row, form, read_header, read_table
 
 LATIN = st.characters(max_codepoint=255, exclude_characters="\0", exclude_categories=("Cc",)) | st.sampled_from(
     '",;\t|\n'
@@ -189,3 +190,38 @@ def test_a_mark_never_closed_in_the_first_rows_is_one_sentence(tmp_path):
     table.write_text('path,label\na.png,"normal\n' + ("b" * 200_000 + ".png,normal\n") * 10)
     with pytest.raises(CxrflowError, match="begins at line 2 is never closed"):
         list(read_table(table, ("path", "label")))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_table_compressed_with_gzip_reads_as_it_does_without(tmp_path, encoding) -> None:
+    text = 'a;b\n1;é\n\n2;"x\ny"\n'.encode(encoding)
+    (tmp_path / "t.csv").write_bytes(text)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text[:9]) + gzip.compress(text[9:]))  # of several members
+    plain, compressed = (list(read_table(tmp_path / name, ("a", "b"))) for name in ("t.csv", "t.csv.gz"))
+    assert compressed == plain == [{"a": "1", "b": "é"}, {"a": "2", "b": "x\ny"}]
+    assert [row.line for row in compressed] == [2, 4]
+    assert form(tmp_path / "t.csv.gz") == form(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda d: d[: len(d) // 2], lambda d: d[:20] + b"\0\0\0\0" + d[24:], lambda d: d[:3]]
+)
+def test_a_damaged_compressed_table_is_one_sentence(tmp_path, damage) -> None:
+    rows = "".join(f"{k},{k * k}\n" for k in range(1000))
+    (tmp_path / "t.csv.gz").write_bytes(damage(gzip.compress(f"a,b\n{rows}".encode())))
+    with pytest.raises(CxrflowError, match=r"t\.csv\.gz: the compressed table is damaged \(.*\); put it there again\."):
+        list(read_table(tmp_path / "t.csv.gz", ("a", "b")))
+
+
+def test_a_compressed_table_is_never_whole_in_memory(tmp_path) -> None:
+    path = tmp_path / "t.csv.gz"
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        file.write("a,b\n")
+        for k in range(6_000):
+            file.write(f"{k},{'x' * 2000}\n")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_table(path, ("a", "b"))) == 6_000
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000  # the table has 12 MB
+    finally:
+        tracemalloc.stop()

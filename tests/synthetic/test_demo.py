@@ -23,6 +23,7 @@ from cxrflow.synthetic.demo import write_demo
 from cxrflow.synthetic.drawing import Style, draw
 from cxrflow.synthetic.layouts import plan
 from cxrflow.synthetic.patient import make_patient
+from cxrflow.synthetic.people import SHARES
 
 #: What is drawn: synthetic/drawing.py.
 KINDS = ("covid", "normal", "pneumonia")
@@ -139,7 +140,8 @@ def test_leaves_a_folder_of_something_else_alone(tmp_path):
 
 def test_every_collection_is_there_with_every_class_it_can_have(kept):
     have = kept.groupby("source")["label"].agg(set).to_dict()
-    expected = {name: set(KINDS) for name in (set(SOURCES) - {"table"}) | {"demo-hospital"}}
+    drawn = {c.name for c in SOURCES.values() if not set(SHARES).isdisjoint(c.folders)}
+    expected = {name: set(KINDS) for name in drawn | {"demo-hospital"}}
     expected |= {"rsna": {"normal", "pneumonia"}, "nih": {"normal", "pneumonia"}}
     assert have == expected
     adults = kept[~kept.paediatric]

@@ -113,9 +113,8 @@ def print_rows(built: Built) -> None:
     images = reconciliation(built.table).groupby("source")["rows"].sum()
     for source, counted in built.listed.items():
         rows = ", ".join(f"{rows:,} in {table}" for table, rows in counted.items())
-        console().print(
-            f"Rows of {source}: {rows}; {number_of(images.get(source, 0), 'image')}.", markup=False, highlight=False
-        )
+        listed = f"Rows of {source}: {rows}" if rows else f"{source} has no table"
+        console().print(f"{listed}; {number_of(images.get(source, 0), 'image')}.", markup=False, highlight=False)
 
 
 def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,32 @@ from cxrflow.files import Root
 from cxrflow.folders import Search, is_of_the_system
 from cxrflow.params import Sources
 from cxrflow.records import Record
-from cxrflow.sources import actualmed, covid_chestxray, figure1, nih, radiography, rsna, table
+from cxrflow.sources import (
+    actualmed,
+    bimcv_covid19,
+    chexpert,
+    covid_chestxray,
+    covidx,
+    figure1,
+    hannover,
+    kermany,
+    mimic_cxr_jpg,
+    montgomery,
+    nih,
+    openi,
+    padchest,
+    radiography,
+    rsna,
+    shenzhen,
+    siim_covid19,
+    table,
+    tbx11k,
+    vindr_cxr,
+)
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
 from cxrflow.sources.tables import EXTENSIONS as TABLES
+from cxrflow.sources.tables import OtherTable
 from cxrflow.terminal import console
 from cxrflow.text import clean, name_of, name_text
 
@@ -31,9 +54,22 @@ SOURCES: dict[str, Collection] = {
         covid_chestxray.COLLECTION,
         figure1.COLLECTION,
         actualmed.COLLECTION,
+        hannover.COLLECTION,
+        bimcv_covid19.COLLECTION,
+        siim_covid19.COLLECTION,
         radiography.COLLECTION,
+        kermany.COLLECTION,
         rsna.COLLECTION,
         nih.COLLECTION,
+        chexpert.COLLECTION,
+        mimic_cxr_jpg.COLLECTION,
+        padchest.COLLECTION,
+        vindr_cxr.COLLECTION,
+        openi.COLLECTION,
+        montgomery.COLLECTION,
+        shenzhen.COLLECTION,
+        tbx11k.COLLECTION,
+        covidx.COLLECTION,
         table.COLLECTION,
     )
 }
@@ -44,13 +80,13 @@ def find_collections(
 ) -> tuple[Path, list[tuple[Collection, str]]]:
     """The collections in the folder ``root``, or ``root`` itself if it is a collection, in the order of SOURCES.
 
-    The folder of a collection has its published name or its name in SOURCES. Any other folder with a table of images,
-    labels and patients is a user's own collection (``table.is_own``).
+    The folder of a collection has one of its published names or its name in SOURCES. Any other folder with a table of
+    images, labels and patients is a user's own collection (``table.is_own``).
 
     wanted   names of the collections to return (names in SOURCES, or folder names of a user's own); None for all
     columns  what the parameters say of users' own tables, by the name of the folder
     Returns the folder that holds the collections, and each collection with the name of its folder, as name text.
-    Raises CxrflowError if ``root`` does not exist, holds no collection, or lacks a wanted one.
+    Raises CxrflowError if ``root`` does not exist, holds no collection, lacks a wanted one, or holds one twice.
     """
     if not root.is_dir():
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
@@ -67,23 +103,29 @@ def find_collections(
     names = [source_name(c, folder) for c, folder in found]
     for name in wanted or ():
         if name not in names:
-            there = SOURCES[name].folder if name in SOURCES else name
+            there = " or ".join(SOURCES[name].folders) if name in SOURCES else name
             raise CxrflowError(
                 f"{root}: collection {name} is not there (expected the folder {there}; found: "
                 f"{', '.join(names) or 'none'}); add it, or take it out of sources.collections."
             )
     if not found:
-        known = ", ".join(c.folder for c in SOURCES.values() if c.folder)
         doubtful = next(
             (path for folder in (root, *folders) if folder.is_dir() for path in table.headers_in(folder)), None
         )
         hint = f" ({name_text(doubtful)} does not say which of its columns these are)" if doubtful else ""
         raise CxrflowError(
-            f"{root}: no collection found; it should hold folders named as published ({known}), or folders of "
-            f"your own with a table of images, labels and patients{hint}; run `cxrflow sources {root}` to see what is "
-            "there."
+            f"{root}: no collection found; it should hold folders named as published (`cxrflow sources` lists "
+            f"them), or folders of your own with a table of images, labels and patients{hint}; run `cxrflow sources "
+            f"{root}` to see what is there."
         )
-    return home, [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
+    kept = [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
+    for (before, folder), (collection, other) in pairwise(kept):
+        if collection.folders and before is collection:
+            raise CxrflowError(
+                f"{root}: collection {collection.name} is there twice ({folder}, {other}), perhaps in two versions; "
+                "keep one of them there."
+            )
+    return home, kept
 
 
 def find_root(sources: Sources) -> Root:
@@ -113,6 +155,8 @@ def read_collections(
 ) -> Iterator[Record]:
     """The records of all collections that ``find_collections`` found, in its order.
 
+    Raises CxrflowError if a table is absent or of a version that the collection's reader does not know, naming both.
+
     Their paths are name text, of the files that ``Files.find`` finds if image files are there; their other texts hold
     no control characters.
 
@@ -123,8 +167,11 @@ def read_collections(
         known = Files(place, options.follow_links) if options.with_files else None
         if known is not None and files is not None:
             files[folder] = known
-        for record in collection.read(place, folder, replace(options, files=known)):
-            yield _printable(_at_its_file(record, folder, known))
+        try:
+            for record in collection.read(place, folder, replace(options, files=known)):
+                yield _printable(_at_its_file(record, folder, known))
+        except OtherTable as error:
+            raise error.expecting(collection.expects) from None
 
 
 def _at_its_file(record: Record, folder: str, files: Files | None) -> Record:
@@ -150,14 +197,16 @@ def _printable(record: Record) -> Record:
 
 def source_name(collection: Collection, folder: str) -> str:
     """The name of a collection in records and figures; for a user's own, the name of its folder."""
-    return collection.name if collection.folder else folder
+    return collection.name if collection.folders else folder
 
 
 def print_sources() -> None:
     """Print the registered collections and the names of their folders."""
     shown = Table("collection", "folder")
     for collection in SOURCES.values():
-        shown.add_row(collection.name, collection.folder or "any, with a table of images, labels and patients")
+        shown.add_row(
+            collection.name, "\n".join(collection.folders) or "any, with a table of images, labels and patients"
+        )
     console().print(shown)
 
 
@@ -166,7 +215,7 @@ def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Col
     if not folder.is_dir():
         return None
     for collection in SOURCES.values():
-        if collection.folder and folder.name in (collection.folder, collection.name):
+        if collection.folders and folder.name in (*collection.folders, collection.name):
             return collection
     try:
         return table.COLLECTION if table.is_own(folder, _named(folder, columns)) else None
@@ -177,7 +226,7 @@ def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Col
 def _is_certain(collection: Collection, folder: Path, columns: Mapping[str, Columns] | None) -> bool:
     """Whether a folder is this collection even if folders in it are collections, too: not because of a table that lacks
     a column."""
-    return collection.folder is not None or table.is_own(folder, _named(folder, columns), lacking=0)
+    return bool(collection.folders) or table.is_own(folder, _named(folder, columns), lacking=0)
 
 
 def _named(folder: Path, columns: Mapping[str, Columns] | None) -> Columns | None:

@@ -37,4 +37,4 @@ def _record(row: tables.Row, folder: str) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, "Actualmed-COVID-chestxray-dataset", read)
+COLLECTION = Collection(NAME, ("Actualmed-COVID-chestxray-dataset",), read, "metadata.csv of 2020")

@@ -1,6 +1,6 @@
 """The contract of a source: a collection and the function that reads it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -35,20 +35,40 @@ class Options:
     accounts: dict[str, Account] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
+    def place(self, name: str, folders: Sequence[str]) -> str:
+        """``<folder>/<name>``, with the first of the collection's folders (``""`` for itself) that holds the file; with
+        the first of all if none does, or image files are not there.
+
+        For images that a collection distributes in parts: each folder is listed once, so this costs no file access.
+        """
+        paths = (f"{folder}/{name}".lstrip("/") for folder in folders)
+        first = next(paths)
+        if self.files is None or not name or self.files.holds(first):
+            return first
+        return next((path for path in paths if self.files.holds(path)), first)
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
     """One public collection, or the layout of a user's own.
 
     name     its name in parameters, records and figures
-    folder   name of its folder as published; None for a user's own, which is recognised by its table
+    folders  names of its folder as published, one for each version that has a name of its own; empty for a user's own,
+             which is recognised by its table
     read     (folder, name of the folder, options) -> one record per listed image, with findings but without a label;
              paths in records start with the name of the folder.
              Raises CxrflowError if a table or a column is missing.
+    expects  the versions and layouts that ``read`` reads, in words, for the error about a table of another one
     merges   whether several rows of its tables may be one image; if not, the run checks that they are as many
     """
 
     name: str
-    folder: str | None
+    folders: tuple[str, ...]
     read: Callable[[Path, str, Options], Iterable[Record]]
+    expects: str = ""
     merges: bool = False
+
+    def beside(self, folder: Path) -> Path | None:
+        """The folder of this collection beside that of another; None if there is none."""
+        places = (folder.parent / name for name in (*self.folders, self.name))
+        return next((place for place in places if place.is_dir()), None)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from cxrflow.findings import most_specific
 from cxrflow.records import Record
-from cxrflow.sources import tables
+from cxrflow.sources import hannover, tables
 from cxrflow.sources.cells import known, number, sex, years
 from cxrflow.sources.collection import Collection, Options
 
 NAME = "covid-chestxray"
+TABLE = "metadata.csv"
 FRONTAL = {"PA", "AP", "AP SUPINE", "AP ERECT", "AP SEMI ERECT"}
 #: Pattern in the published text, in upper case -> finding; the most specific first. "Streptococcus" (June 2020) and
 #: "Pneumonia/Bacterial/Streptococcus" (later) are the same finding.
@@ -60,13 +61,26 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
-    """One record per row of ``metadata.csv``."""
+    """One record per row of TABLE."""
     required = ("patientid", "finding", "view", "modality", "folder", "filename")
-    for row in tables.read_table(folder / "metadata.csv", required, ("age", "sex", "offset", "url")):
-        yield _record(row, name)
+    of_hannover = read_patients(folder)
+    for row in tables.read_table(folder / TABLE, required, ("age", "sex", "offset", "url")):
+        yield _record(row, name, of_hannover)
 
 
-def _record(row: tables.Row, folder: str) -> Record:
+def read_patients(folder: Path) -> dict[str, str]:
+    """``patientid`` -> ``hannover:<patient>``, of the patients some of whose images have the name of an image of the
+    Hannover repository, if that is beside this folder: 46 patients (June 2020), each of them one patient there."""
+    beside = hannover.COLLECTION.beside(folder)
+    if beside is None or not (beside / hannover.TABLE).is_file():
+        return {}
+    patients = hannover.read_patients(beside)
+    rows = tables.read_table(folder / TABLE, ("patientid", "filename"), ("url",), counted=False)
+    named = ((row["patientid"], row["filename"].rpartition(".")[0]) for row in rows if hannover.URL in row["url"])
+    return {patient: patients[image] for patient, image in named if image in patients}
+
+
+def _record(row: tables.Row, folder: str, of_hannover: dict[str, str]) -> Record:
     findings, reason = findings_of(row["finding"])
     if row["modality"].upper() != "X-RAY":
         reason = f"modality is {row['modality'] or 'not given'}, not X-ray"
@@ -77,7 +91,7 @@ def _record(row: tables.Row, folder: str) -> Record:
         image_id=f"{NAME}:{file or f'line {row.line}'}",
         source=NAME,
         path=f"{folder}/{row['folder'] or 'images'}/{file}",
-        patient_id=f"{NAME}:{patient}" if patient else None,
+        patient_id=of_hannover.get(row["patientid"]) or (f"{NAME}:{patient}" if patient else None),
         findings=findings,
         finding=row["finding"] or None,
         view=known(row["view"]),
@@ -89,4 +103,6 @@ def _record(row: tables.Row, folder: str) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, "covid-chestxray-dataset", read)
+COLLECTION = Collection(
+    NAME, ("covid-chestxray-dataset",), read, f"{TABLE} in the vocabulary of June 2020 or the later one"
+)

@@ -1,13 +1,18 @@
-"""Delimited text (CSV, TSV and the like), read as a stream: encoding and delimiter are recognised from the file."""
+"""Delimited text (CSV, TSV and the like), read as a stream: encoding and delimiter are recognised from the file.
+
+A table that is compressed with gzip, as some collections publish theirs, is decompressed as it is read.
+"""
 
 import codecs
 import csv
+import gzip
+import io
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import IO, NamedTuple, TextIO, cast
 
 from cxrflow.errors import CxrflowError
 
@@ -17,6 +22,7 @@ MOST_CHARACTERS = 1 << 20
 #: Number of rows from which the delimiter is recognised, and of bytes from which UTF-16 is.
 _ROWS, _HEAD = 20, 4096
 _BLOCK = 1 << 20
+_GZIP = b"\x1f\x8b"
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 #: Bytes that Windows-1252 does not define.
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
@@ -68,13 +74,20 @@ def form_of(path: Path, wanted: tuple[str, ...] = (), encoding: str | None = Non
 
 def _open(path: Path, encoding: str) -> TextIO:
     # Bytes that a file with a byte order mark should not contain become \xff or the like: no two texts become one.
-    return path.open(encoding=encoding, errors="backslashreplace", newline="")
+    return io.TextIOWrapper(_open_bytes(path), encoding=encoding, errors="backslashreplace", newline="")
+
+
+def _open_bytes(path: Path) -> IO[bytes]:
+    """The bytes of a table, decompressed as they are read if the file begins as one of gzip does."""
+    with path.open("rb") as file:
+        compressed = file.read(len(_GZIP)) == _GZIP
+    return cast(IO[bytes], gzip.open(path)) if compressed else path.open("rb")
 
 
 def encoding_of(path: Path) -> str:
     """Encoding of a text file: by its byte order mark; else UTF-16 if every other byte is mostly zero, UTF-8 if the
     whole file is valid UTF-8, else Windows-1252 (or ISO-8859-1 if the file has bytes that Windows-1252 lacks)."""
-    with path.open("rb") as file:
+    with _open_bytes(path) as file:
         head = file.read(_HEAD)
         for mark, encoding in _BOMS:
             if head.startswith(mark):

@@ -21,6 +21,11 @@ def findings_of(published: str) -> tuple[tuple[str, ...], str | None]:
     return ((finding,), None) if finding else ((), tables.unknown(published))
 
 
+def patient_of(key: str) -> str:
+    """The person of a ``patientid``: COVID-00003a and COVID-00003b are two images of one."""
+    return re.sub(r"^(COVID-\d+)[a-z]$", r"\1", key)
+
+
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per row of ``metadata.csv``; its image is ``images/<patientid>`` with any image extension."""
     images = sorted((folder / "images").iterdir()) if options.with_files and (folder / "images").is_dir() else []
@@ -33,8 +38,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
 def _record(row: tables.Row, folder: str, files: dict[str, str]) -> Record:
     key = row["patientid"]
     findings, reason = findings_of(row["finding"])
-    # COVID-00003a and COVID-00003b are two images of one person.
-    patient = re.sub(r"^(COVID-\d+)[a-z]$", r"\1", known(key) or "")
+    patient = patient_of(known(key) or "")
     return Record(
         image_id=f"{NAME}:{key or f'line {row.line}'}",
         source=NAME,
@@ -50,4 +54,4 @@ def _record(row: tables.Row, folder: str, files: dict[str, str]) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, "Figure1-COVID-chestxray-dataset", read)
+COLLECTION = Collection(NAME, ("Figure1-COVID-chestxray-dataset",), read, "metadata.csv of 2020")

@@ -74,7 +74,7 @@ def _folders(folder: Path) -> list[Path]:
 def _print_collection(collection: Collection, folder: Path, options: Options, write: bool) -> bool:
     """Print what a collection is read as. Returns whether it can be read."""
     home, name = _home(folder)
-    own = "your own collection" if collection.folder is None else f"collection {collection.name}"
+    own = f"collection {collection.name}" if collection.folders else "your own collection"
     _say(f"\n{name_text(folder)}: {own}")
     readable, account = True, None
     try:
@@ -82,7 +82,7 @@ def _print_collection(collection: Collection, folder: Path, options: Options, wr
     except CxrflowError as error:
         _say(f"  cannot be read: {error}")
         readable = False
-    if collection.folder is None:
+    if not collection.folders:
         by_name = ByName(folder, options.follow_links)
         if account is not None:
             _print_columns(account)
@@ -117,7 +117,7 @@ def _print_records(collection: Collection, home: Path, name: str, options: Optio
     with tables.counted_rows() as read:
         for record in read_collections(home, [(collection, name)], options):
             rows += 1
-            if collection.folder and record.left_out == tables.UNKNOWN_LABEL:
+            if collection.folders and record.left_out == tables.UNKNOWN_LABEL:
                 unknown[one_line(record.finding or "", 60)] += 1
             path = name_of(record.path.removeprefix(f"{name}/"))
             try:

@@ -4,14 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.files import below
-from cxrflow.reading.header import read_header
+from cxrflow.errors import CxrflowError
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.boxes import Boxes
 from cxrflow.sources.cells import known, sex, years
 from cxrflow.sources.collection import Collection, Options
+from cxrflow.sources.headers import header_of
 from cxrflow.terminal import track
 
 NAME = "rsna"
@@ -61,7 +60,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
         published = " | ".join(sorted(named[key]))
         findings, reason = findings_of(targets.get(key, set()), published)
         path = f"{IMAGES}/{key}.dcm"
-        header = _header(folder, path, options.follow_links) if options.with_files and key else {}
+        header = header_of(folder, path, options, _TAGS) if key else {}
         yield Record(
             image_id=f"{NAME}:{key or 'row without patientId'}",
             source=NAME,
@@ -104,12 +103,4 @@ def findings_of(targets: set[str], published: str) -> tuple[tuple[str, ...], str
     return (), tables.unknown(published) if targets else None
 
 
-def _header(folder: Path, path: str, follow_links: bool) -> dict[str, str]:
-    """View, age and sex from a DICOM header; empty if it cannot be read (reading the pixels reports the reason)."""
-    try:
-        return read_header(below(folder, path, follow_links), _TAGS)
-    except LeftOut:
-        return {}
-
-
-COLLECTION = Collection(NAME, "rsna-pneumonia-detection-challenge", read, merges=True)
+COLLECTION = Collection(NAME, ("rsna-pneumonia-detection-challenge",), read, "the tables of stage 2", merges=True)

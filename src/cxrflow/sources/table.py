@@ -227,4 +227,4 @@ def _letters(layout: Layout) -> frozenset[str]:
     return frozenset(found)
 
 
-COLLECTION = Collection("table", None, read)
+COLLECTION = Collection("table", (), read)

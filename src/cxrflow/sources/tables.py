@@ -1,7 +1,10 @@
 """Reading of label tables: delimited text of any delimiter and encoding, and Excel workbooks, row by row."""
 
+import gzip
+import os
+import zlib
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from itertools import islice
@@ -14,6 +17,7 @@ from cxrflow.sources.delimited import Line, plain
 #: Reasons for leaving out a row, common to several collections. A row without any finding is left out later, by the
 #: task (task.py, NO_FINDING_GIVEN).
 UNKNOWN_LABEL = "unknown label"
+UNCERTAIN = "label is uncertain"
 NO_IMAGE = "row names no image"
 BAD_ROW = "row has more cells than the table's header"
 EXTENSIONS = (".csv", ".tsv", ".txt", ".xlsx")
@@ -24,6 +28,50 @@ _COUNTED: ContextVar[Counter[Path] | None] = ContextVar("counted", default=None)
 _ENCODINGS = {"cp1252": "Windows-1252", "latin-1": "ISO-8859-1", "utf-8-sig": "UTF-8"}
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+
+
+class OtherTable(CxrflowError):
+    """A table that is absent or lacks columns: the collection may be there in another version.
+
+    missing   the columns that it lacks; empty if the table is absent
+    found     in words, the columns that it has, or the tables that are there
+    expected  in words, the versions that are read; ``""`` if they need no words
+    """
+
+    def __init__(self, path: Path, missing: Sequence[str], found: str, expected: str = "") -> None:
+        expects = f"expected: {expected}; " if expected else ""
+        found = found or "nothing"
+        super().__init__(
+            f"{path}: column {', '.join(missing)} is missing ({expects}found: {found}); restore the table as published."
+            if missing
+            else f"{path}: the table is absent ({expects}found: {found}); put it there as published."
+        )
+        self._known = path, missing, found
+
+    def expecting(self, expected: str) -> "OtherTable":
+        """The same with the versions that are expected."""
+        return OtherTable(*self._known, expected)
+
+
+def first_of(folder: Path, *names: str) -> Path:
+    """The first of the tables ``names``, one of each version, that is in a folder; the last one if none is."""
+    return next((folder / name for name in names if (folder / name).is_file()), folder / names[-1])
+
+
+def inner(folder: Path, *names: str) -> str:
+    """Name of the folder within ``folder`` that holds one of the tables or folders ``names``; ``""`` if ``folder`` does
+    itself, or none does.
+
+    Archives and PhysioNet often put a folder in between, called after the version or the collection. Of several, the
+    last in order is taken, which is that of the latest version.
+    """
+
+    def holds(place: Path) -> bool:
+        return any(os.path.exists(place / name) for name in names)
+
+    if holds(folder) or not folder.is_dir():
+        return ""
+    return max((path.name for path in folder.iterdir() if holds(path)), default="")
 
 
 class Row(dict[str, str]):
@@ -47,8 +95,8 @@ def read_table(
 ) -> Iterator[Row]:
     """The rows of a table as a stream, with the cells of the required and optional columns.
 
-    Text may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252; a workbook is recognised by
-    its content. Column names match regardless of case and surrounding space.
+    Text may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252, and compressed with gzip; a
+    workbook is recognised by its content. Column names match regardless of case and surrounding space.
 
     encoding  of text, if it is another one
     counted   whether its rows are images, so that ``counted_rows`` counts them
@@ -74,6 +122,20 @@ def read_table(
         rows[path] += read
     if suspects:
         _swallowed(path, required, places, suspects, encoding)
+
+
+def read_list(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a list without a header, blank ones passed over: number, and words. They count as ``read_table``'s.
+
+    Raises CxrflowError if the list is absent or damaged.
+    """
+    read = 0
+    with closing(_lines(path, ())) as lines:
+        for line in lines:
+            read += 1
+            yield line.number, " ".join(line.cells).split()
+    if (rows := _COUNTED.get()) is not None:
+        rows[path] += read
 
 
 @contextmanager
@@ -139,10 +201,23 @@ def _lines(path: Path, wanted: tuple[str, ...], encoding: str | None = None) -> 
         if start == _OLE:
             raise CxrflowError(f"{path}: a workbook of Excel 97 to 2003, or an encrypted one; save it as .xlsx or CSV.")
         yield from workbook.read_lines(path) if start == _ZIP else delimited.read_lines(path, wanted, encoding)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CxrflowError(
+            f"{path}: the compressed table is damaged ({one_line(str(error))}); put it there again."
+        ) from None
     except FileNotFoundError:
-        raise CxrflowError(f"{path}: the collection's table is absent; put it there as published.") from None
+        raise OtherTable(path, (), _tables_in(path.parent)) from None
     except OSError as error:
         raise CxrflowError(f"{path}: the table cannot be read ({error.strerror}).") from None
+
+
+def _tables_in(folder: Path) -> str:
+    """The tables in a folder, in words."""
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith((*EXTENSIONS, ".gz")))
+    except OSError:
+        return ""
+    return one_line(", ".join(names), 300)
 
 
 def _places(path: Path, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, int]:
@@ -151,10 +226,7 @@ def _places(path: Path, header: list[str], required: tuple[str, ...], optional: 
     missing = [name for name in required if plain(name) not in names]
     if missing:
         found = ", ".join(filter(None, (name.strip() for name in header)))[:500]
-        raise CxrflowError(
-            f"{path}: column {', '.join(missing)} is missing (found: {found or 'nothing'}); restore the table as "
-            "published."
-        )
+        raise OtherTable(path, missing, found)
     counts = Counter(names)
     if twice := [name for name in (*required, *optional) if counts[plain(name)] > 1]:
         raise CxrflowError(f"{path}: column {', '.join(twice)} is there more than once; keep one of them.")

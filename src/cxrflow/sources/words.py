@@ -70,6 +70,11 @@ def view_of(word: str) -> View | Literal["PA", "AP"] | None:
     return directions[0] if view == "frontal" and len(directions) == 1 else view
 
 
+def not_frontal(word: str) -> str | None:
+    """Reason for leaving out an image whose published view is lateral or oblique; None if it is not, or not known."""
+    return f"view is {word}, not frontal" if view_of(word) in ("lateral", "oblique") else None
+
+
 @cache
 def _words(kind: str) -> dict[str, str]:
     """Word as compared -> meaning."""

@@ -1,0 +1,67 @@
+"""MIMIC-CXR-JPG (Johnson et al. 2019, arXiv:1901.07042): the observations of CheXpert's labeler, for each study.
+
+The labels of NegBio, which are published beside them and differ at times, are not read: the labeler is the one of the
+collection chexpert, so the two can be compared.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cxrflow.records import Record
+from cxrflow.sources import tables
+from cxrflow.sources.cells import known
+from cxrflow.sources.chexpert import PUBLISHED, findings_of, observations
+from cxrflow.sources.collection import Collection, Options
+from cxrflow.sources.words import not_frontal
+
+NAME = "mimic-cxr-jpg"
+METADATA, LABELS = "mimic-cxr-2.0.0-metadata.csv", "mimic-cxr-2.0.0-chexpert.csv"
+#: A coded view, for the images whose ViewPosition is empty.
+CODED = "ViewCodeSequence_CodeMeaning"
+
+#: Findings, observations in words and reason, as ``chexpert.findings_of`` gives them.
+_Labels = tuple[tuple[str, ...], str, str | None]
+
+
+def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
+    """One record per row of METADATA (377,110 of the published table); lateral and oblique views are left out.
+
+    Both tables may be compressed, as published, and lie in a folder of the version (``2.0.0``, ``2.1.0``), as PhysioNet
+    has it. The metadata are read as a stream; of the labels, each study's number and, once, each combination are held.
+    """
+    place = tables.inner(folder, METADATA, f"{METADATA}.gz")
+    home = folder / place
+    labels = _read_labels(tables.first_of(home, LABELS, f"{LABELS}.gz"))
+    table = tables.first_of(home, METADATA, f"{METADATA}.gz")
+    prefix = f"{name}/{place}/files" if place else f"{name}/files"
+    for row in tables.read_table(table, ("dicom_id", "subject_id", "study_id", "ViewPosition"), (CODED,)):
+        yield _record(row, prefix, labels.get(row["study_id"], ((), "", None)))
+
+
+def _read_labels(table: Path) -> dict[str, _Labels]:
+    """The labels of each study that is in the table."""
+    required = ("study_id", *PUBLISHED)
+    return {
+        row["study_id"]: findings_of(observations(row)) for row in tables.read_table(table, required, counted=False)
+    }
+
+
+def _record(row: tables.Row, folder: str, labels: _Labels) -> Record:
+    findings, words, reason = labels
+    image, subject, study = row["dicom_id"], row["subject_id"], row["study_id"]
+    view = known(row["ViewPosition"]) or known(row[CODED])
+    return Record(
+        image_id=f"{NAME}:{image or f'line {row.line}'}",
+        source=NAME,
+        path=f"{folder}/p{subject[:2]}/p{subject}/s{study}/{image}.jpg",
+        patient_id=f"{NAME}:{subject}" if known(subject) else None,
+        findings=findings,
+        finding=words or None,
+        view=view,
+        left_out=tables.problem(row, image) or (not_frontal(view) if view else None) or reason,
+    )
+
+
+COLLECTION = Collection(
+    NAME, ("mimic-cxr-jpg",), read, f"{METADATA} and {LABELS} (or .csv.gz) of version 2.0.0 or 2.1.0"
+)
