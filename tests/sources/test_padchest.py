@@ -61,6 +61,7 @@ def test_ages_people_and_children(make_tiny, read) -> None:
     )
     assert (third.age, third.sex, third.paediatric) == (None, None, True)
     assert third.patient_id == fourth.patient_id
+    assert (first.finding, fourth.finding) == ("['normal']", "[]; labelled by a network")
 
 
 @pytest.mark.parametrize(
