@@ -31,9 +31,7 @@ def main() -> None:
         torch.manual_seed(0)
         module = find_model(name).architecture(1, len(params.task.order))
         with torch.no_grad():
-            for _ in range(
-                2
-            ):  # until batch normalisation knows noise: logits of other orders are all 0 or 1 afterwards
+            for _ in range(2):  # batch normalisation must know noise, or all answers are 0 and 1
                 module.train()(torch.randn(4, 1, images.size, images.size))
         module.eval()
         of = Network(model=name, images=images, mean=0.5, std=0.25, temperature=1.5, epoch=0, validation={})
