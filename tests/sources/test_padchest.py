@@ -1,6 +1,8 @@
 """PadChest: its labels in the one vocabulary, projections, ages, and images in numbered folders."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxrflow.findings import FINDINGS
 from cxrflow.sources import find_collections, padchest, read_collections, tables
@@ -34,6 +36,17 @@ TABLE = f"{padchest.TABLE}.gz"
 def test_labels(published, findings, label, demo_params) -> None:
     assert padchest.findings_of(published) == (findings, None if findings else tables.UNKNOWN_LABEL)
     assert demo_params.task.label_of(findings)[0] == label
+
+
+@given(st.lists(st.sampled_from([*padchest.OTHER, *padchest.SILENT, "normal", "pneumonia", "banana", ""]), max_size=5))
+def test_only_the_sole_label_normal_is_no_finding(labels) -> None:
+    findings, reason = padchest.findings_of(str(labels))
+    given_labels = [label for label in labels if label]
+    assert ("no finding" in findings) == (given_labels == ["normal"])
+    assert bool(findings) == any(label in padchest.OTHER or label == "pneumonia" for label in labels) or (
+        findings in (("no finding",), ("not determined",))
+    )
+    assert not (findings and reason)
 
 
 @pytest.mark.parametrize("published", ["", "[]", "['']", "nan"])
