@@ -128,4 +128,5 @@ COLLECTION = Collection(
     ("covid19_posi", "BIMCV-COVID19"),
     read,
     f"iterations 1 to 3: {PEOPLE}, sub-*/sub-*_sessions.tsv, and {' or '.join(TESTS)}",
+    findings=(FINDING,),
 )
