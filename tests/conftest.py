@@ -416,3 +416,21 @@ def bundle_of(demo_params: Params, tmp_path_factory: pytest.TempPathFactory) -> 
         return folder
 
     return write
+
+
+@pytest.fixture
+def with_text(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets ``try_source`` of a module find two places with text where it is to look for text, without the detector,
+    which takes seconds; in worker processes, too."""
+
+    def put(module: str) -> None:
+        def try_source(steps: Any, source: Any, burned_in_text: bool = False) -> Any:
+            from cxrflow.images.file import try_source
+
+            found = try_source(steps, source)
+            return found._replace(text_places=2) if burned_in_text else found
+
+        monkeypatch.setattr(f"{module}.try_source", try_source)
+        monkeypatch.setattr("cxrflow.reading.letters.find_spec", lambda _: object())
+
+    return put

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrflow.text import clean, inert, name_of, name_text, restored
+from cxrflow.text import clean, inert, name_of, name_text, number_of, restored
 
 ODD_NAMES = {
     "plain.png": "plain.png",
@@ -64,3 +64,8 @@ def test_other_cells_are_untouched(cell: str) -> None:
 def test_every_cell_is_restored(cell: str) -> None:
     assert restored(inert(cell)) == cell
     assert inert(cell)[:1] not in {"=", "+", "-", "@", "\t", "\r"}
+
+
+def test_counts_are_written_in_words() -> None:
+    counted = [number_of(count, "image") for count in (0, 1, 2, 12_345)]
+    assert counted == ["0 images", "1 image", "2 images", "12,345 images"]

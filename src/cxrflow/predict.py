@@ -1,5 +1,6 @@
 """From image files to results on disk, for ``cxrflow predict`` and ``cxrflow explain``."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from cxrflow.reading.letters import check_installed, detector
 from cxrflow.result import Result
 from cxrflow.running import only_run
 from cxrflow.terminal import remark, track
-from cxrflow.text import name_text
+from cxrflow.text import name_text, number_of
 
 #: Files of the package that a result depends on, beside the bundle.
 _CODE = (
@@ -36,8 +37,9 @@ _CODE = (
     *("far.py", "network.py", "onnx_file.py", "predictor.py", "result.py", "trained_on.py"),
 )
 
-#: What the journal notes of a file: there is no picture, no DICOM object, or none since it is not DICOM.
-_PICTURE, _OBJECTS, _DICOM = "picture", "objects", "dicom"
+#: What the journal notes of a file: no picture could be drawn, a DICOM object is lacking, the file is not DICOM; and,
+#: once for each, that a DICOM object was written.
+_NO_PICTURE, _LACKS, _NO_DICOM, _WRITTEN = "picture", "objects", "dicom", "written"
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,10 @@ class Counts:
     scored, flagged  images scored, and those of them with a flag
     left_out, again  files left out, and those of them that were asked about before under another name
     undrawn          images scored of which a picture was wanted and could not be drawn
-    unfiled          files of which DICOM objects were wanted and could not be made
+    objects          DICOM objects written
+    unfiled          files of which DICOM objects were wanted and could not all be made
     no_dicom         those of them that are not DICOM
+    fhir             FHIR bundles written
     passed_over      what the search passed over, in words
     drawn            whether the bundle was trained on drawings
     """
@@ -58,8 +62,10 @@ class Counts:
     left_out: int = 0
     again: int = 0
     undrawn: int = 0
+    objects: int = 0
     unfiled: int = 0
     no_dicom: int = 0
+    fhir: int = 0
     passed_over: str = ""
     drawn: bool = False
 
@@ -70,11 +76,25 @@ class Counts:
         return self.left_out - self.again + self.undrawn + self.unfiled
 
     def __str__(self) -> str:
-        said = f"{self.scored:,} images scored, {self.flagged:,} of them flagged, {self.left_out:,} left out"
-        said += f"; no picture of {self.undrawn:,}" if self.undrawn else ""
-        if self.unfiled:
-            said += f"; no DICOM objects of {self.unfiled:,} files, {self.no_dicom:,} of them not DICOM"
+        said = f"{number_of(self.scored, 'image')} scored, {self.flagged:,} of them flagged, {self.left_out:,} left out"
         return f"{said}; passed over: {self.passed_over}" if self.passed_over else said
+
+    def in_words(self, outputs: Outputs) -> Iterator[str]:
+        """What was written into each of the outputs, a line each."""
+        yield f"{name_text(outputs.table)}: {self}"
+        if outputs.lines:
+            yield f"{name_text(outputs.lines)}: {number_of(self.scored + self.left_out, 'result')}, one a line"
+        if outputs.heatmaps:
+            lacking = f"; {number_of(self.undrawn, 'scored image')} without one" if self.undrawn else ""
+            yield f"{name_text(outputs.heatmaps)}: {number_of(self.scored - self.undrawn, 'picture')}{lacking}"
+        if outputs.dicom:
+            incomplete = self.unfiled - self.no_dicom
+            lacking = f"; not DICOM: {number_of(self.no_dicom, 'file')}" if self.no_dicom else ""
+            lacking += f"; incomplete: of {number_of(incomplete, 'file')}" if incomplete else ""
+            yield f"{name_text(outputs.dicom)}: {number_of(self.objects, 'DICOM object')}{lacking}"
+        if outputs.fhir:
+            bundles = number_of(self.fhir, f"FHIR {outputs.fhir_version} bundle")
+            yield f"{name_text(outputs.fhir)}: {bundles}, one a line"
 
 
 def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member: int | None = None) -> Counts:
@@ -115,21 +135,25 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
         journal = stack.enter_context(open_journal(outputs.table, _key(predictor, outputs)))
         done, discarded = journal.resume(states)
         if done or discarded:
-            changed = f"; {discarded:,} others are scored again, because files or options changed" if discarded else ""
-            remark(f"{done:,} of {len(files):,} files are scored already{changed}")
+            changed = f"; scored again, because files or options changed: {discarded:,}" if discarded else ""
+            remark(f"scored already: {done:,} of {number_of(len(files), 'file')}{changed}")
         _score(predictor, list(zip(files, states, strict=True))[done:], done + 1, outputs, journal)
         write_whole(outputs.table, csv_table(predictor.bundle, journal.results(), outputs.paths, outputs.text))
         if outputs.lines:
             write_whole(outputs.lines, json_lines(journal.results(), outputs.paths))
+        bundles = itertools.count()
         if outputs.fhir:
-            write_whole(outputs.fhir, fhir_lines(journal.by_study(), predictor.bundle, outputs.fhir_version))
-        lacking = journal.lacking()
+            lines = fhir_lines(journal.by_study(), predictor.bundle, outputs.fhir_version)
+            write_whole(outputs.fhir, (line for line, _ in zip(lines, bundles, strict=False)))
+        noted = journal.noted()
         return replace(
             _counts(journal.results()),
             again=sum(file.again for file in files),
-            undrawn=lacking[_PICTURE],
-            unfiled=lacking[_OBJECTS] + lacking[_DICOM],
-            no_dicom=lacking[_DICOM],
+            undrawn=noted[_NO_PICTURE],
+            objects=noted[_WRITTEN],
+            unfiled=noted[_LACKS] + noted[_NO_DICOM],
+            no_dicom=noted[_NO_DICOM],
+            fhir=next(bundles),
             passed_over=passed_over,
             drawn=predictor.bundle.drawn,
         )
@@ -148,11 +172,11 @@ def _score(
     for several in batches(zip(files, track(results, "predicting", total=len(files)), strict=True), BATCH):
         found = [(file.path, result) for (file, _), result in several]
         undrawn = _draw(found, outputs.heatmaps) if outputs.heatmaps else set()
-        unfiled = _file(found, predictor.bundle, outputs.kinds, outputs.dicom) if outputs.dicom else {}
+        filed = _file(found, predictor.bundle, outputs.kinds, outputs.dicom) if outputs.dicom else {}
         for at, ((_, state), result) in enumerate(several):
-            why = unfiled.get(at)
-            lacks = [_DICOM if why == NOT_DICOM else _OBJECTS] if why else []
-            journal.add(state, result, [*lacks, *([_PICTURE] if at in undrawn else [])])
+            written, why = filed.get(at, (0, None))
+            notes = [_WRITTEN] * written + ([_NO_DICOM if why == NOT_DICOM else _LACKS] if why else [])
+            journal.add(state, result, [*notes, *([_NO_PICTURE] if at in undrawn else [])])
 
 
 def _counts(results: Iterable[Result]) -> Counts:
@@ -168,8 +192,13 @@ def explain_file(bundle: Path, image: Path, out: Path) -> tuple[Result, list[str
     """What the bundle in the folder ``bundle`` says of one file, and the same in words; draws where its networks looked
     as the PNG ``out``.
 
-    Raises CxrflowError if ``out`` cannot be written or is the file itself, and as ``Predictor`` does.
+    Raises CxrflowError if ``image`` is a folder, ``out`` cannot be written or is the file itself, and as ``Predictor``
+    does.
     """
+    if image.is_dir():
+        raise CxrflowError(
+            f"{name_text(image)}: is a folder; name one image, or use `cxrflow predict --heatmaps FOLDER` for several."
+        )
     check_writable(out)
     if out.exists() and image.exists() and out.samefile(image):
         raise CxrflowError(f"--out {name_text(out)} is the image; name another file.")
@@ -228,20 +257,18 @@ def _draw(several: Sequence[tuple[Path, Result]], folder: Path) -> set[int]:
 
 def _file(
     several: Sequence[tuple[Path, Result]], bundle: Bundle, kinds: tuple[Kind, ...], folder: Path
-) -> dict[int, str]:
-    """Write DICOM objects of some results into a folder. Returns the reason of each file, of those that could be read,
-    that lacks one, by position."""
+) -> dict[int, tuple[int, str | None]]:
+    """Write DICOM objects of some results into a folder. Returns by position, of each file that could be read, how many
+    were written, and the reason if one is lacking."""
     held = [(at, path, result) for at, (path, result) in enumerate(several) if result.image.startswith("sha256:")]
     wanted = [(path.absolute(), result) for _, path, result in held]
     done = LocalEngine().map(partial(write_objects, bundle, kinds, folder.absolute()), wanted)
-    unfiled = {}
+    filed = {}
     for (at, _, result), made in zip(held, done, strict=True):
-        why = made.reason if isinstance(made, Lost) else made
-        if why is not None:
-            unfiled[at] = why
-            if why != NOT_DICOM:
-                remark(f"{result.image}: no DICOM objects: {why}")
-    return unfiled
+        written, why = filed[at] = (0, made.reason) if isinstance(made, Lost) else made
+        if why not in (None, NOT_DICOM):
+            remark(f"{result.image}: {'not all' if written else 'no'} DICOM objects: {why}")
+    return filed
 
 
 def _drawn(drawings: Sequence[Drawing]) -> list[str | None]:

@@ -6,7 +6,7 @@ only where it scores or explains.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import digest
 from cxrflow.images.file import LeftOutFile, PreparedFile, Source, prepare_source, try_source
 from cxrflow.onnx_file import open_onnx
+from cxrflow.reading.letters import check_installed
 from cxrflow.result import Result, compared, decided, described, looked
 from cxrflow.task import Task
 from cxrflow.text import name_text
@@ -106,19 +107,26 @@ class Predictor:
         """
         return prepare_source(self.bundle.steps, Path(source) if isinstance(source, str) else source).images
 
-    def results(self, sources: Iterable[Source | str], look: bool = False) -> Iterator[Result]:
+    def results(
+        self, sources: Iterable[Source | str], look: bool = False, burned_in_text: bool = False
+    ) -> Iterator[Result]:
         """The answer for each radiograph, in their order; for one that cannot be used, the reason (``left_out``).
 
         sources  as for ``prepare``; read in this process, without limits of memory and time
         look     also where the networks looked, for the predicted class (``Result.look``; None where a network's heat
                  is not finite)
-        Raises TypeError for a single radiograph.
+        burned_in_text  also look for text burned into the pictures, which is flagged (``Result.text_places``); takes
+                 about half a second for each
+        Raises TypeError for a single radiograph; CxrflowError if text is to be looked for and the extra ``text`` is not
+        installed.
         """
         if isinstance(sources, (str, Path, bytes, np.ndarray)):
             raise TypeError("several radiographs are expected; put a single one into a list")
+        if burned_in_text:
+            check_installed("burned_in_text")
         given = (Path(source) if isinstance(source, str) else source for source in sources)
-        steps = self.bundle.steps
-        read = ((name_text(each) if isinstance(each, Path) else "", try_source(steps, each)) for each in given)
+        prepare = partial(try_source, self.bundle.steps, burned_in_text=burned_in_text)
+        read = ((name_text(each) if isinstance(each, Path) else "", prepare(each)) for each in given)
         return self.results_of(read, look)
 
     def results_of(self, prepared: Iterable[_Item], look: bool = False, first: int = 1) -> Iterator[Result]:

@@ -81,8 +81,8 @@ def read_table(path: Path, kinds: Mapping[str, Kind], remedy: str, others: Kind 
     """A CSV table with a column for each of ``kinds``; cells without content are None or NaN.
 
     others  kind of every further column; None if there must be none
-    Raises CxrflowError, naming the row or column, if the table is absent or damaged: cut within a row, not UTF-8 text,
-    other columns, a cell that its kind does not read.
+    Raises CxrflowError, naming the row or column, if the table is absent, damaged (cut within a row, not UTF-8 text, a
+    cell that its kind does not read), or another version's (other columns).
     """
     import pandas as pd
 
@@ -96,10 +96,12 @@ def read_table(path: Path, kinds: Mapping[str, Kind], remedy: str, others: Kind 
         table = read_csv(path)
     except (ValueError, MemoryError) as error:  # pandas' parsing and decoding errors are ValueErrors
         raise damaged(str(error).strip() or "no text") from None
-    if absent := [name for name in kinds if name not in table.columns]:
-        raise damaged(f"there is no column {absent[0]}")
-    if others is None and (more := [name for name in table.columns if name not in kinds]):
-        raise damaged(f"{more[0]} is no column of it")
+    if not set(kinds) & set(table.columns):
+        raise damaged(f"there is no column {next(iter(kinds))}")
+    absent = [f"there is no column {name}" for name in kinds if name not in table.columns]
+    more = [f"{one_line(name, 60)} is no column of it" for name in table.columns if name not in kinds]
+    if wrong := [*absent, *(more if others is None else [])]:
+        raise CxrflowError(f"{path}: written by another version of cxrflow or by hand, {wrong[0]}; {remedy}.")
     if not isinstance(table.index, pd.RangeIndex):
         raise damaged("a row has more cells than there are columns")
     if not _ends_a_line(path):

@@ -37,6 +37,11 @@ def clean(text: str) -> str:
     return text if text.isprintable() else "".join(_shown(character) for character in text)
 
 
+def number_of(count: int, thing: str) -> str:
+    """A count and what is counted: ``1 image``, ``2,000 images``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def inert(cell: str) -> str:
     """``cell``, with an apostrophe in front if a spreadsheet would run it as a formula. Inverse: ``restored``."""
     return f"'{cell}" if _FORMULA.match(cell) else cell

@@ -55,7 +55,7 @@ def test_pytorch_is_not_imported_for_scores(exported: Path, drawn: list[np.ndarr
     cv2.imwrite(str(tmp_path / "a.png"), drawn[0])
     command = [sys.executable, "-c", PROGRAM, exported, tmp_path / "a.png", tmp_path / "out.csv"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert printed.splitlines()[-1] == "1 images scored, 0 of them flagged, 0 left out False False"
+    assert printed.splitlines()[-1] == "1 image scored, 0 of them flagged, 0 left out False False"
 
 
 def test_heat_maps_and_one_network_alone_are_pytorchs(exported: Path, drawn: list[np.ndarray]) -> None:
@@ -171,8 +171,18 @@ def test_a_training_does_not_fail_because_its_export_does(
     monkeypatch.setattr(exporting, "largest_difference", lambda *_: 0.01)
     with pytest.raises(CxrflowError, match=r"differ from PyTorch's by up to 0\.01, more than 0\.0001"):
         export(copy)
+    assert (copy / "prepare").is_dir()
     try_export(copy)
     assert "No ONNX file, so PyTorch will score" in " ".join(capsys.readouterr().out.split())
+    assert not (copy / "prepare").exists()  # it was of the bundle before
+
+
+def test_a_training_removes_no_folder_of_others(copy: Path) -> None:
+    shutil.rmtree(copy / "prepare")
+    (copy / "prepare").mkdir()
+    (copy / "prepare" / "thesis.txt").touch()
+    try_export(copy)
+    assert (copy / "prepare" / "thesis.txt").exists()
 
 
 def test_the_example_of_the_page_runs_without_cxrflow(exported: Path, drawn: list[np.ndarray], tmp_path: Path) -> None:

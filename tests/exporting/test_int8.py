@@ -11,10 +11,12 @@ import onnx
 import onnxruntime
 import pytest
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
 from cxrflow import CxrflowError, Predictor
 from cxrflow.bundle import Network, PredictionSets
 from cxrflow.bundle_files import read_description
+from cxrflow.cli import app
 from cxrflow.exporting.export import write_file
 from cxrflow.exporting.int8 import export_int8, print_changes
 from cxrflow.onnx_file import ONNX, open_onnx
@@ -104,3 +106,10 @@ def test_other_tasks_and_data_without_val_are_refused(
         export_int8(folder, tiny(30, two_classes)[0], demo_params.evaluation, tmp_path / "a.onnx")
     with pytest.raises(CxrflowError, match="no val image to calibrate int8 on"):
         export_int8(folder, tiny(30)[0].split("train"), demo_params.evaluation, tmp_path / "a.onnx")
+
+
+def test_the_command_says_where_its_val_images_come_from(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["export", "--int8", "--bundle", str(folder)])
+    assert isinstance(done.exception, CxrflowError)
+    assert "calibrates on the val images of the bundle's training, and params.yaml is absent" in str(done.exception)

@@ -125,10 +125,8 @@ def test_the_picture_that_joins_many_people_is_named(own, how, demo_params, engi
     assert facts["largest_group"] == {"group_id": "mine:p0", "images": 8, "patients": 5, "joined_by": joined}
     stage.print_split(built.table, demo_params.task, facts)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "is mine:no image 0.png: 5 images of 5 patients show it." in printed
-    assert (
-        f"Near repeats: 1 pairs of kept images; {len(built.near)} pairs with the images that are left out." in printed
-    )
+    assert "is mine:no image 0.png: it is in 5 images of 5 patients." in printed
+    assert f"Near repeats: 1 pair of kept images; with those that are left out, {len(built.near)}." in printed
 
 
 def test_too_few_groups_stop_the_stage_once_the_rows_are_accounted_for(
@@ -138,7 +136,7 @@ def test_too_few_groups_stop_the_stage_once_the_rows_are_accounted_for(
     rows = [[path, label, "p0" if label == "covid" else p] for path, label, p in MANY]
     sources = Sources(root=str(own(rows, {})), collections=None)
     params = how.model_copy(update={"files": "ignored"})
-    with pytest.raises(CxrflowError, match="class covid has 1 groups of patients, too few to split") as stopped:
+    with pytest.raises(CxrflowError, match="class covid has 1 group of patients, too few to split") as stopped:
         stage.run(sources, params, task, engine, tmp_path / "data", tmp_path / "results")
     assert "\n" not in str(stopped.value)
     assert "kept: covid" in capsys.readouterr().out
@@ -218,4 +216,4 @@ def test_the_stage_writes_and_prints_what_adds_up(own, how, demo_params, engine,
     assert "Rows of [b]mine: 131 in table.csv; 131 images." in printed
     assert "129 + 2 = 131" in printed
     assert "split ┃ COVID-19 ┃ normal ┃ pneumonia ┃" in printed
-    assert "Largest group: [b]mine:[/w], 9 images of 1 patients." in printed
+    assert "Largest group: [b]mine:[/w], 9 images of 1 patient." in printed

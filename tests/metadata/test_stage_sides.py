@@ -65,7 +65,7 @@ def test_who_moved_is_printed_counted_and_moved_once(own, run, tmp_path, how, ca
     after = run(own(linked + more, {}))
     assert (after.split[before.index] == "train").all()
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"they all go to train: {count} images of 1 groups moved." in printed
+    assert f"they all go to train: {count} images of 1 group moved." in printed
     assert printed.count(": was on ") == 10
     assert f"and {count - 10} more, in summary.json" in printed
     summary = pd.read_json(tmp_path / "results" / "summary.json", typ="series")

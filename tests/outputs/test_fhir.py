@@ -120,6 +120,15 @@ def test_a_picture_is_named_by_its_sha_256_and_a_file_asked_about_twice_stands_o
     assert by_type(made, "Observation")[0]["focus"][0]["identifier"] == {"value": result.image}
 
 
+def test_what_is_said_after_a_search_for_text_has_urns_of_its_own(
+    result_of: Callable[..., Result], bundle: Bundle
+) -> None:
+    made = [fhir_bundle([result_of(b"1", text_places=places)], bundle, "R4") for places in (None, 0, 2)]
+    device, *others = ([entry["fullUrl"] for entry in each["entry"]] for each in made)
+    assert {urns[0] for urns in others} == {device[0]}
+    assert len({urn for urns in (device, *others) for urn in urns[1:]}) == 3 * (len(device) - 1)
+
+
 PROBABILITIES = st.lists(st.floats(0, 1), min_size=4, max_size=4)
 
 

@@ -62,9 +62,11 @@ def test_each_dicom_image_has_its_objects_and_others_are_counted(
 ) -> None:
     outputs = Outputs(tmp_path / "o.csv", dicom=tmp_path / "objects", fhir=tmp_path / "o.ndjson")
     counts = predict_files(bundle_of(two_classes), [folder], outputs)
-    said = str(counts)
-    assert said.startswith("4 images scored, ")
-    assert said.endswith("2 left out; no DICOM objects of 2 files, 2 of them not DICOM")
+    table, dicom, fhir = counts.in_words(outputs)
+    assert table.startswith(f"{outputs.table}: 4 images scored, ")
+    assert table.endswith(" 2 left out")
+    assert dicom == f"{outputs.dicom}: 10 DICOM objects; not DICOM: 2 files"
+    assert fhir == f"{outputs.fhir}: 5 FHIR R4 bundles, one a line"
     assert "Doe" not in "".join(capfd.readouterr())  # of the worker processes, too
     assert (counts.unfiled, counts.no_dicom, counts.failed) == (2, 2, 4)
     scored = [digest(folder / f"Doe{number}.dcm") for number in (1, 2, 3)]
@@ -112,7 +114,7 @@ def test_an_image_without_finite_heat_has_its_report_and_is_counted(
     monkeypatch.setattr(predict.Predictor, "heat_maps", heat_maps)
     outputs = Outputs(tmp_path / "o.csv", dicom=tmp_path / "objects")
     counts = predict_files(bundle_of(two_classes), [folder / "Doe1.dcm"], outputs)
-    assert (counts.scored, counts.unfiled, counts.no_dicom, counts.failed) == (1, 1, 0, 1)
+    assert (counts.scored, counts.objects, counts.unfiled, counts.no_dicom, counts.failed) == (1, 1, 1, 0, 1)
     assert [path.name for path in outputs.dicom.iterdir()] == [f"{digest(folder / 'Doe1.dcm')}-sr.dcm"]
 
 
@@ -138,6 +140,7 @@ def test_an_interrupted_prediction_goes_on_and_writes_each_object(
     whole = predict_files(bundle, [folder], Outputs(tmp_path / "p.csv", dicom=tmp_path / "others"))
     assert predict_files(bundle, [folder], outputs) == whole  # what lacked objects before counts, too
     assert whole.no_dicom > 0
+    assert whole.objects == 10
     after = {path.name: path.stat().st_mtime_ns for path in outputs.dicom.iterdir()}
     assert len(after) == 10
     assert after[first] == before[first]  # not made again

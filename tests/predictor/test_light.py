@@ -46,7 +46,7 @@ def test_scoring_a_file_and_what_worker_processes_run_import_nothing_heavy(
     worker, scores, said, heavy = json.loads(printed.splitlines()[-1])
     assert worker == []
     assert heavy == []
-    assert said == "1 images scored, 0 of them flagged, 0 left out"
+    assert said == "1 image scored, 0 of them flagged, 0 left out"
     assert [float(score) for score in out.read_text().splitlines()[1].split(",")[1:3]] == scores
 
 

@@ -203,7 +203,7 @@ def test_a_journal_names_nobody_and_what_it_cannot_read_is_scored_again(
     journal.write_bytes(b"".join(lines[:3]) + lines[3].replace(b'"cxrflow"', b'"another field"') + b"".join(lines[4:]))
     capsys.readouterr()
     assert predict_files(bundle, [folder], outputs).scored == 6
-    assert "2 of 7 files are scored already; 3 others are scored again" in capsys.readouterr().out
+    assert "scored already: 2 of 7 files; scored again, because files or options changed: 3" in capsys.readouterr().out
     interrupted(bundle, folder, Outputs(tmp_path / "s.csv"), 6, monkeypatch)
     (folder / "Doe5.png").unlink()  # a shorter list
     (folder / "Doe6.png").unlink()
@@ -247,9 +247,10 @@ def test_a_picture_that_cannot_be_drawn_costs_the_picture_alone(
         return original(self, views, label)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Predictor, "heat_maps", heat_maps)
-    counts = predict_files(bundle, [folder], Outputs(tmp_path / "o.csv", heatmaps=tmp_path / "heat"))
+    outputs = Outputs(tmp_path / "o.csv", heatmaps=tmp_path / "heat")
+    counts = predict_files(bundle, [folder], outputs)
     assert (counts.scored, counts.undrawn, counts.left_out, counts.failed) == (6, 1, 1, 2)
-    assert "no picture of 1" in str(counts)
+    assert list(counts.in_words(outputs))[1] == f"{tmp_path / 'heat'}: 5 pictures; 1 scored image without one"
     assert len(list((tmp_path / "heat").iterdir())) == 5
     look = Look("sick", (4, 4), ((np.ones((2, 2), np.float32), Window(0, 0, 4, 4, 4)),), ())
     (tmp_path / "text.png").write_text("text")

@@ -16,7 +16,7 @@ from PIL import Image
 from cxrflow import predictor as predicting
 from cxrflow.bundle import OperatingPoint, PredictionSets
 from cxrflow.errors import CxrflowError
-from cxrflow.predict import Outputs, predict_files
+from cxrflow.predict import Outputs, explain_file, predict_files
 from cxrflow.predictor import Predictor
 from cxrflow.reading.frontal import FLAG
 from cxrflow.task import Task
@@ -208,3 +208,10 @@ def test_one_image_is_explained_in_words_and_as_a_picture(
     over = subprocess.run([*command, "a.png", "--out", "a.png"], cwd=folder, capture_output=True, text=True)
     assert over.returncode == 1
     assert "is the image; name another file" in over.stderr
+
+
+def test_a_folder_is_not_explained(tmp_path: Path) -> None:
+    with pytest.raises(
+        CxrflowError, match=r": is a folder; name one image, or use `cxrflow predict --heatmaps FOLDER`"
+    ):
+        explain_file(tmp_path / "no bundle", tmp_path, tmp_path / "heat.png")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom import examples
 
-from cxrflow import Predictor
+from cxrflow import CxrflowError, Predictor
 from cxrflow.bundle import OperatingPoint, PredictionSets
 from cxrflow.images.file import prepare_source
 from cxrflow.images.registry import prepare_image
@@ -174,3 +174,18 @@ def test_a_result_is_json_without_the_look_and_read_back(predictor: Predictor, d
     text = result.model_dump_json()
     assert "look" not in text
     assert Result.model_validate_json(text) == result.model_copy(update={"look": None})
+
+
+def test_text_burned_in_is_flagged_if_it_is_asked_for(
+    predictor: Predictor,
+    drawn: list[np.ndarray],
+    with_text: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_text("cxrflow.predictor")
+    found = [next(predictor.results([drawn[0]], burned_in_text=asked)) for asked in (False, True)]
+    flag = "has text burned into the picture (2 places)"
+    assert [(result.text_places, flag in result.flags) for result in found] == [(None, False), (2, True)]
+    monkeypatch.setattr("cxrflow.reading.letters.find_spec", lambda _: None)
+    with pytest.raises(CxrflowError, match=r"^burned_in_text: .*pip install cxrflow\[text\]"):
+        predictor.results([drawn[0]], burned_in_text=True)

@@ -40,6 +40,16 @@ def test_read_however_the_pixels_are_laid_out() -> None:
     assert np.array_equal(read_picture(content), GREY)
 
 
+def test_what_is_wrong_with_a_damaged_file_is_said() -> None:
+    content = png((b"IDAT", zlib.compress(ROWS)))
+    with pytest.raises(LeftOut, match=r"^image is damaged \(the file is cut short\)$"):
+        read_picture(content[: content.index(b"IDAT") + 10])
+    with pytest.raises(LeftOut, match=r"^image is damaged \(a checksum is wrong, so bytes were changed\)$"):
+        read_picture(content[:-14] + bytes([content[-14] ^ 1]) + content[-13:])
+    with pytest.raises(LeftOut, match=r"^image is damaged \(the compressed pixels cannot be unpacked, so bytes are"):
+        read_picture(png((b"IDAT", zlib.compress(ROWS)[:-1] + b"!")))
+
+
 @pytest.mark.parametrize(
     "packed",
     [zlib.compress(ROWS[:-1]), zlib.compress(ROWS)[:-3], zlib.compress(ROWS)[:-1] + b"!", b"no zlib"],

@@ -161,7 +161,7 @@ def results(bundle_of: Callable[[Task], Bundle], tmp_path_factory: pytest.TempPa
                               "joined_by": {"image_id": "hospital:cover-7f3", "images": 3, "patients": 2}},
             "unknown_patients": ["hospital: the patient of 1 image is not known."],
             "tables_read": ["hospital: not given: sex in 3 of 10 rows.",
-                            "hospital: 9 files were found by their name, such as mueller.png (2024/mueller.png)."],
+                            "hospital: 9 files found by name alone, such as mueller.png (2024/mueller.png)."],
             "files_named": ["mueller.png", "2024/mueller.png"],
             "not_frontal": {"below": 0.5, "images": 1, "list": ["hospital:1"]}, "turned": 1,
             "burned_in_text": [{"source": "hospital", "label": task.order[0],

@@ -319,7 +319,7 @@ def test_nobody_and_no_folder_is_named_on_the_page(
     named |= {"mrn-5512", "cover-7f3", "mueller.png", "scan-9.png", "weights.ckpt", "other.ckpt", "host7", "J. Doe"}
     named |= {str(place) for place in (root, folder, tmp_path, Path.cwd(), Path.home() / ".cache")}
     assert not [name for name in named if name in visible]
-    assert "9 files were found by their name, such as file 1 (file 2)." in page
+    assert "9 files found by name alone, such as file 1 (file 2)." in page
     assert "running numbers on this page" in page
     assert 'href="key.csv' not in page
     key = pd.read_csv(folder / "report" / "key.csv").set_index("on the page")["stands for"]

@@ -14,10 +14,12 @@ import pydicom
 import pytest
 from fastapi.testclient import TestClient
 
+from cxrflow.errors import CxrflowError
 from cxrflow.outputs.words import in_words
 from cxrflow.predictor import Predictor
 from cxrflow.reading import read
 from cxrflow.result import Result
+from cxrflow.serving.settings import Settings
 
 Ask = Callable[..., Any]
 Served = Callable[..., TestClient]
@@ -162,7 +164,9 @@ def test_dicom_objects_are_of_the_study_of_the_image(client: TestClient, scan: b
     made = parts(both)
     assert [each.SOPClassUID.name for each in made] == ["Comprehensive 3D SR Storage", "Parametric Map Storage"] * 2
     assert {each.StudyInstanceUID for each in made} == {"1.2.3"}
-    assert client.post("/predict?format=dicom&kinds=pdf").status_code == 422
+    wrong = client.post("/predict?format=dicom&kinds=pdf")
+    said = "query.kinds: name one or several of sr, sc, map, with commas between them"
+    assert (wrong.status_code, wrong.json()["detail"]) == (422, said)
 
 
 @pytest.mark.parametrize(
@@ -198,3 +202,25 @@ def test_a_dicom_image_that_cannot_be_used_has_a_report_that_says_so(client: Tes
     nothing = ask(client, b"\0" * 128 + b"DICM", format="dicom")
     assert nothing.status_code == 422
     assert nothing.json()["detail"].startswith("file 1: its result cannot be made a DICOM object: ")
+
+
+def test_text_burned_in_is_flagged_if_the_service_looks_for_it(
+    client: TestClient, served: Callable[..., TestClient], scan: bytes, ask: Ask, with_text: Callable[[str], None]
+) -> None:
+    (unasked,) = ask(client, scan).json()["results"]
+    assert (unasked["text_places"], client.get("/about").json()["burned_in_text"]) == (None, False)
+    with_text("cxrflow.serving.scoring")
+    looking = served(burned_in_text=True)
+    (found,) = ask(looking, scan).json()["results"]
+    flag = "has text burned into the picture (2 places)"
+    assert (found["text_places"], flag in found["flags"]) == (2, True)
+    assert f"Warning: the image {flag}." in found["words"]
+    assert looking.get("/about").json()["burned_in_text"] is True
+    (report,) = parts(ask(looking, scan, format="dicom"))
+    assert f"The image {flag}." in [element.value for element in report.iterall() if element.VR == "UT"]
+
+
+def test_a_missing_detector_is_said_when_the_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cxrflow.reading.letters.find_spec", lambda _: None)
+    with pytest.raises(CxrflowError, match=r"^--burned-in-text: .*pip install cxrflow\[text\]"):
+        Settings(burned_in_text=True).check()

@@ -49,7 +49,7 @@ def test_published_collections_with_their_tables_files_and_unknown_words(make_ti
     assert "Data_Entry_2017.csv: UTF-8, separated by commas; 5 rows" in text
     assert "0 of 5 images are there; not there, for example" in text
     assert "1 of 4 images are there" in text
-    assert "1 labels are not known to nih: 'Banana' (1)" in text
+    assert "1 label not known to nih: 'Banana' (1)" in text
     assert "collection rsna stage_2_train_labels.csv" in text
 
 

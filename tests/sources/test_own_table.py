@@ -97,7 +97,7 @@ def test_an_export_is_read_as_it_is(export, name, delimiter, encoding) -> None:
     as_expected(records)
     said = " ".join(accounts["export"].sentences())
     assert "path = Filename, label = Diagnosis, patient = PatID, view = ViewPos" in said
-    assert "150 files were found by their name, such as IM-0001 (PAT001/ST000/SE001/IM-0001.dcm)" in said
+    assert "150 files found by name alone, such as IM-0001 (PAT001/ST000/SE001/IM-0001.dcm)" in said
 
 
 def test_every_row_of_an_export_is_counted_by_the_stage(export, demo_params, engine, tmp_path, capsys) -> None:

@@ -17,7 +17,7 @@ def sources(
     write: Annotated[bool, typer.Option(help="Write the columns.yaml to start from, where none is.")] = False,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """List the collections that cxrflow reads; with a folder, look what it holds and would be read as; exit
+    """List the collections that cxrflow reads; with a folder, show what it holds and how it would be read; exit
     status 1 if something cannot be read."""
     from cxrflow.sources import print_sources
 

@@ -22,6 +22,20 @@ ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.")]
 BundleFolder = Annotated[Path, typer.Option("--bundle", help="Folder of the bundle.")]
 EngineName = Annotated[Literal["local", "spark"] | None, typer.Option(help="Overrides engine in the parameter file.")]
 LedgerFile = Annotated[Path, typer.Option(help="Ledger of evaluations on test sets.")]
+BurnedInText = Annotated[
+    bool,
+    typer.Option(
+        "--burned-in-text",
+        help="Look for text burned into the pictures, such as names, and flag it: half a second for each (extra text).",
+    ),
+]
+Kinds = Annotated[
+    str,
+    typer.Option(
+        help="DICOM objects to make, with commas: sr (structured report), sc (Secondary Capture with the heat map over "
+        "the image), map (parametric map of the heat)."
+    ),
+]
 Collections = Annotated[Path, typer.Option(help="Folder that holds the collections.")]
 Folds = Annotated[int, typer.Option(min=2, help="Number of folds, by group.")]
 Trainings = Annotated[Path, typer.Option(help="Folder for the trainings and the figures.")]

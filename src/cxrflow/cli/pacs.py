@@ -6,16 +6,12 @@ from typing import Annotated
 
 import typer
 
-from cxrflow.cli.options import BUNDLE, BundleFolder, command
+from cxrflow.cli.options import BUNDLE, BundleFolder, BurnedInText, Kinds, command
 from cxrflow.cli.use import SOME_LEFT_OUT
 from cxrflow.terminal import say
 from cxrflow.text import name_text
 
 commands = typer.Typer()
-
-Kinds = Annotated[
-    str, typer.Option(help="Results to make: sr (structured report), sc (picture with the heat), map (parametric map).")
-]
 
 
 @command(
@@ -25,20 +21,23 @@ Kinds = Annotated[
     name="dicom-node",
 )
 def dicom_node(
-    to: Annotated[str, typer.Option(help="Node that the results are sent to: AET@HOST:PORT.")],
+    to: Annotated[str, typer.Option(help="Node that results are sent to: AET@HOST:PORT.")],
     bundle: BundleFolder = BUNDLE,
     aet: Annotated[str, typer.Option(help="AE title of this node.")] = "CXRFLOW",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen at; 0 for any.")] = 11_112,
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
-    calling: Annotated[list[str] | None, typer.Option(help="AE title that may call; repeatable. Default: any.")] = None,
-    spool: Annotated[Path, typer.Option(help="Folder that keeps what is not sent yet.")] = Path("spool"),
-    spool_gb: Annotated[float, typer.Option(help="Most that the spool may hold (GB).")] = 20.0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0: a free one.")] = 11_112,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0: all.")] = "127.0.0.1",
+    calling: Annotated[
+        list[str] | None, typer.Option(help="Calling AE title that is accepted; repeatable. Default: any.")
+    ] = None,
+    spool: Annotated[Path, typer.Option(help="Folder for images and results until they are sent.")] = Path("spool"),
+    spool_gb: Annotated[float, typer.Option(help="Largest size of the spool (GB).")] = 20.0,
     quiet_seconds: Annotated[
-        float, typer.Option(min=0, help="Time without a new image after which a study is complete.")
+        float, typer.Option(min=0, help="Time without a new image after which a study is complete (s).")
     ] = 30.0,
     kinds: Kinds = "sr",
+    burned_in_text: BurnedInText = False,
 ) -> None:
-    """Take radiographs by C-STORE and send results to another node. Research software: not for diagnosis.
+    """Receive radiographs by C-STORE, and send results to another DICOM node. Research software: not for diagnosis.
 
     Runs until it is stopped (SIGTERM, Ctrl-C). May be killed at any moment: nothing that it acknowledged is lost.
     """
@@ -48,13 +47,14 @@ def dicom_node(
     called, receiver = listening(aet, host, port, calling or []), destination(to)
     from cxrflow.serving.dicom_node import run_node
 
-    run_node(bundle, spool, called, receiver, kinds_named(kinds), quiet_seconds, round(spool_gb * 1e9))
+    run_node(bundle, spool, called, receiver, kinds_named(kinds), quiet_seconds, round(spool_gb * 1e9), burned_in_text)
 
 
 @command(commands, "Use", "cxrflow folder-job --bundle bundle --kinds sr,sc", name="folder-job")
 def folder_job(
     bundle: Annotated[Path, typer.Option(envvar="CXRFLOW_BUNDLE", help="Folder of the bundle.")] = BUNDLE,
     kinds: Kinds = "sr",
+    burned_in_text: BurnedInText = False,
 ) -> None:
     """Score the DICOM files of one folder, and write DICOM results into another: one job of an orchestrator.
 
@@ -65,7 +65,7 @@ def folder_job(
     from cxrflow.serving.folder_job import folders, run_job
 
     images, results = folders(os.environ)
-    job = run_job(bundle, images, results, kinds_named(kinds))
+    job = run_job(bundle, images, results, kinds_named(kinds), burned_in_text)
     say(f"{name_text(results)}: {job}")
     if job.left_out:
         raise typer.Exit(SOME_LEFT_OUT if job.objects else 1)

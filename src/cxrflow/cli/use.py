@@ -13,7 +13,9 @@ from cxrflow.cli.options import (
     RECORDS,
     RESULTS,
     BundleFolder,
+    BurnedInText,
     EngineName,
+    Kinds,
     LedgerFile,
     ParamsFile,
     alone_in,
@@ -43,33 +45,26 @@ def predict(
     ],
     bundle: BundleFolder = BUNDLE,
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("predictions.csv"),
-    json: Annotated[Path | None, typer.Option(help="Write the results as JSON lines, too, into this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the results into this file, as JSON lines.")] = None,
     heatmaps: Annotated[
-        Path | None, typer.Option(help="Write a picture of each image into this folder, the heat map over it.")
+        Path | None, typer.Option(help="Write each image with its Grad-CAM heat map over it into this folder, as PNG.")
     ] = None,
     dicom: Annotated[
         Path | None,
         typer.Option(
-            help="Write results of DICOM images as DICOM objects of their study into this folder (extra pacs)."
+            help="Write the results of DICOM images into this folder, as DICOM objects of the same study (extra pacs)."
         ),
     ] = None,
-    dicom_kinds: Annotated[
-        str, typer.Option(help="Which: sr (structured report), sc (picture with the heat), map (the heat itself).")
-    ] = "sr,sc,map",
+    dicom_kinds: Kinds = "sr,sc,map",
     fhir: Annotated[
-        Path | None, typer.Option(help="Write a FHIR bundle for each study, one a line, into this file.")
+        Path | None, typer.Option(help="Write a FHIR bundle for each study into this file, one a line (NDJSON).")
     ] = None,
-    fhir_version: Annotated[Literal["R4", "R5"], typer.Option(help="Version of FHIR.")] = "R4",
+    fhir_version: Annotated[Literal["R4", "R5"], typer.Option(help="FHIR release.")] = "R4",
     with_paths: Annotated[
-        bool, typer.Option("--paths", help="Name files by their paths, too, not by their SHA-256 alone.")
+        bool, typer.Option("--paths", help="Also give the path of each file, beside its SHA-256.")
     ] = False,
-    burned_in_text: Annotated[
-        bool,
-        typer.Option(
-            "--burned-in-text", help="Flag text burned into the pictures, such as names; half a second for each."
-        ),
-    ] = False,
-    member: Annotated[int | None, typer.Option(help="Use one network of the bundle alone, from 1.")] = None,
+    burned_in_text: BurnedInText = False,
+    member: Annotated[int | None, typer.Option(help="Use one network of the bundle alone; 1 is the first.")] = None,
 ) -> None:
     """Score radiographs with a bundle. Research software: not for diagnosis.
 
@@ -88,7 +83,8 @@ def predict(
         out, json, heatmaps, with_paths, burned_in_text, dicom, kinds_named(dicom_kinds), fhir, fhir_version
     )
     counts = predict_files(bundle, paths, outputs, member)
-    say(f"{name_text(out)}: {counts}")
+    for line in counts.in_words(outputs):
+        say(line)
     if counts.drawn:
         say(DRAWN)
     if counts.failed or not counts.scored:
@@ -97,11 +93,11 @@ def predict(
 
 @command(commands, "Use", "cxrflow explain scan.dcm", "cxrflow explain scan.png --out seen.png")
 def explain(
-    image: Annotated[Path, typer.Argument(help="An image file or DICOM file.")],
+    image: Annotated[Path, typer.Argument(help="One image file or DICOM file.")],
     bundle: BundleFolder = BUNDLE,
-    out: Annotated[Path, typer.Option(help="Picture to write: the heat map over the radiograph.")] = Path("heat.png"),
+    out: Annotated[Path, typer.Option(help="PNG to write: the image with the heat map over it.")] = Path("heat.png"),
 ) -> None:
-    """Explain one radiograph: scores in words, and a heat map over it. Research software: not for diagnosis."""
+    """Explain one radiograph: scores in words, and a Grad-CAM heat map. Research software: not for diagnosis."""
     from cxrflow.predict import explain_file
 
     result, words = explain_file(bundle, image, out)
@@ -119,15 +115,24 @@ def export(
         typer.Option(help=f"ONNX file to write: model.onnx in the bundle's folder, or with --int8 {INT8}."),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="8-bit weights and activations, and what they change on val.")
+        bool,
+        typer.Option(
+            "--int8",
+            help="8-bit weights and activations, calibrated and compared on val; run it where the bundle was trained.",
+        ),
     ] = False,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Write a bundle as one ONNX file, its image steps beside it (docs/export.md)."""
+    """Write a bundle as one ONNX file, with its image steps (preprocessing) as Python beside it (docs/export.md)."""
     if int8:
         from cxrflow.dataset import Dataset
         from cxrflow.exporting.int8 import export_int8, print_changes
 
+        if not params.exists():
+            raise CxrflowError(
+                f"--int8 calibrates on the val images of the bundle's training, and {name_text(params)} is absent; run "
+                "it in the folder where the bundle was trained (params.yaml and data are in it)."
+            )
         loaded = load_params(params)
         dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
         print_changes(export_int8(bundle, dataset, loaded.evaluation, out or INT8), out or INT8)
@@ -179,15 +184,24 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 8000,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Name by which browsers may reach it; may be repeated.")
+        list[str] | None, typer.Option(help="Further host name by which it may be reached; repeatable.")
     ] = None,
-    token_file: Annotated[Path | None, typer.Option(help="Lines `name: token`; requests then need one.")] = None,
-    audit_log: Annotated[Path | None, typer.Option(help="Append a line of JSON for each prediction.")] = None,
-    audit: Annotated[Path | None, typer.Option(help="audit.json of the bundle, for the page.")] = None,
-    files: Annotated[int, typer.Option(min=1, max=1000, help="Files of a request, at most.")] = 20,
-    megabytes: Annotated[int, typer.Option(min=1, help="Size of a request, at most (MiB).")] = 256,
-    seconds: Annotated[float, typer.Option(min=1, help="Time for a request to arrive, and for its answer.")] = 60,
-    queue: Annotated[int, typer.Option(min=1, help="Requests at once; more are refused (429).")] = 32,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File of lines `name: token`; requests then need a bearer token.")
+    ] = None,
+    audit_log: Annotated[
+        Path | None, typer.Option(help="Append a line of JSON for each prediction to this file.")
+    ] = None,
+    audit: Annotated[
+        Path | None, typer.Option(help="audit.json whose verdicts the page shows; default: that beside the bundle.")
+    ] = None,
+    files: Annotated[int, typer.Option(min=1, max=1000, help="Most files in a request.")] = 20,
+    megabytes: Annotated[int, typer.Option(min=1, help="Largest request (MiB).")] = 256,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Time limit for a request to arrive, and again for its answer (s).")
+    ] = 60,
+    queue: Annotated[int, typer.Option(min=1, help="Most requests at once; further ones are refused (429).")] = 32,
+    burned_in_text: BurnedInText = False,
 ) -> None:
     """Serve a bundle: a web page, a REST interface, the Open Inference Protocol. Research software: not for diagnosis.
 
@@ -199,4 +213,5 @@ def serve(
     except ModuleNotFoundError as error:
         raise CxrflowError(f"serve needs {error.name}; install it with `pip install cxrflow[serve]`.") from None
     bounds = Bounds(files, megabytes * 1024**2, seconds, queue)
-    run(bundle, Settings(host, port, tuple(allow_host or ()), token_file, audit_log, audit, bounds))
+    names = tuple(allow_host or ())
+    run(bundle, Settings(host, port, names, token_file, audit_log, audit, bounds, burned_in_text))

@@ -6,6 +6,7 @@ from cxrflow.evaluation.tables import PER_CLASS, pair_in_words
 from cxrflow.model_card import inline, markdown_table
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.task import Task
+from cxrflow.text import number_of
 
 _OF_A_PART = ("accuracy", "sensitivity", "specificity", "auroc")
 _AT = ("sensitivity", "specificity", "ppv_at_prevalence", "npv_at_prevalence")
@@ -25,7 +26,8 @@ def card_section(figures: dict[str, Any], task: Task, test_set: str) -> str:
         for pair, figure in pairs.items()
     ]
     parts = [
-        f"On {test_set}: {figures['n']:,} images of {figures['groups']:,} groups of patients, 95 % intervals.",
+        f"On {test_set}: {number_of(figures['n'], 'image')} of {number_of(figures['groups'], 'group')} of patients, "
+        "95 % intervals.",
         markdown_table(["class", "sensitivity", "specificity", "PPV", "AUROC"], rows),
         f"- Macro AUROC {_said(test['macro_auroc'])}, accuracy {_said(test['accuracy'])}.\n"
         f"- Without a pixel (source, view, age, sex): macro AUROC {_said(blind)}.",

@@ -12,7 +12,7 @@ from cxrflow.bundle import Bundle
 from cxrflow.bundle_networks import read_bundle
 from cxrflow.errors import CxrflowError
 from cxrflow.exporting.graph import DIFFERENCE, largest_difference, to_onnx
-from cxrflow.exporting.steps_folder import check_steps, write_steps
+from cxrflow.exporting.steps_folder import check_steps, remove_steps, write_steps
 from cxrflow.files import check_writable, digest, write_whole
 from cxrflow.onnx_file import COMPUTES, ONNX, SUM, WEIGHTS, computes
 from cxrflow.terminal import remark
@@ -37,13 +37,14 @@ def export(folder: Path, out: Path | None = None) -> tuple[Path, float]:
             f"{folder}: ONNX Runtime's probabilities differ from PyTorch's by up to {difference:.2g}, more than "
             f"{DIFFERENCE:g}; this network cannot be exported."
         )
-    write_file(out, content)
     write_steps(out.parent, bundle, cxrflow.__version__, digest(bundle.model_dump(mode="json")))
+    write_file(out, content)  # last: beside a new file there are never the image steps of an earlier bundle
     return out, difference
 
 
 def try_export(folder: Path) -> None:
     """``export`` after a training, which an export that fails must not stop: PyTorch scores without the file, too."""
+    remove_steps(folder)  # those of an earlier bundle
     try:
         export(folder)
     except CxrflowError as error:

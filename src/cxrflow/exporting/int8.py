@@ -36,7 +36,7 @@ from cxrflow.statistics.figure import Figure
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.terminal import console, say
-from cxrflow.text import name_text
+from cxrflow.text import name_text, number_of
 
 #: At most this many val images determine the ranges of the activations.
 _CALIBRATED = 200
@@ -87,8 +87,8 @@ def export_int8(folder: Path, dataset: Dataset, params: Evaluation, out: Path) -
         "figures": {key: {name: figures[name].get(key) for name in figures} for key in figures["float32"]},
     }
     content = with_metadata(quantised, metadata(bundle) | {INT8: json.dumps(said)})
-    write_file(out, content)
     write_steps(out.parent, bundle, cxrflow.__version__, digest(bundle.model_dump(mode="json")))
+    write_file(out, content)
     said |= {"bytes": len(content), "float32_bytes": len(exact)}
     write_json(out.with_name(f"{out.name}.json"), said)
     return said
@@ -208,6 +208,7 @@ def print_changes(said: dict[str, Any], out: Path) -> None:
     console().print(table)
     megabytes, before = said["bytes"] / 1e6, said["float32_bytes"] / 1e6
     say(
-        f"On {said['on']}: {said['images']:,} images of {said['groups']:,} groups; largest change of a probability "
-        f"{said['largest_change']:.3f}; {megabytes:.1f} MB instead of {before:.1f}: {name_text(out)}"
+        f"On {said['on']}: {number_of(said['images'], 'image')} of {number_of(said['groups'], 'group')}; "
+        f"largest change of a probability {said['largest_change']:.3f}; "
+        f"{megabytes:.1f} MB instead of {before:.1f}: {name_text(out)}"
     )

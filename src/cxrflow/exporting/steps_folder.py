@@ -73,12 +73,14 @@ import numpy as np
 def check_steps(folder: Path) -> None:
     """Raise CxrflowError if something that ``write_steps`` has not written is where it would write."""
     out = folder / FOLDER
-    try:
-        ours = not out.exists() or _MARK in (out / "__init__.py").read_text(encoding="utf-8")[:300]
-    except (OSError, UnicodeDecodeError):
-        ours = False
-    if not ours:
+    if out.exists() and not _is_ours(out):
         raise CxrflowError(f"{out} is there and is not a folder that this command wrote; name another place.")
+
+
+def remove_steps(folder: Path) -> None:
+    """Remove what ``write_steps`` has written into ``folder``, if it is there."""
+    if _is_ours(folder / FOLDER):
+        remove(folder / FOLDER)
 
 
 def write_steps(folder: Path, bundle: Bundle, version: str, digest: str) -> Path:
@@ -106,6 +108,13 @@ def write_steps(folder: Path, bundle: Bundle, version: str, digest: str) -> Path
     for name, content in files.items():
         write_whole(out / name, content)
     return out
+
+
+def _is_ours(out: Path) -> bool:
+    try:
+        return _MARK in (out / "__init__.py").read_text(encoding="utf-8")[:300]
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _relative(found: re.Match[str]) -> str:

@@ -25,6 +25,7 @@ from cxrflow.images.work import BEGUN, JOURNAL, Work, open_work
 from cxrflow.params import Images
 from cxrflow.state import Kind, number, read_bytes, read_sealed, read_table, text, write_sealed
 from cxrflow.terminal import console, track
+from cxrflow.text import number_of
 
 #: Code and libraries that every prepared image depends on.
 _CODE = ("reading", "images/registry.py", "images/steps.py")
@@ -134,7 +135,7 @@ def print_prepared(stores: Sequence[Store]) -> None:
     index = stores[0].index
     left_out = pd.concat([store.index[store.index.left_out.notna()] for store in stores]).drop_duplicates("image_id")
     ways = f" in {len(stores)} ways" if len(stores) > 1 else ""
-    console().print(f"{len(index) - len(left_out):,} images prepared{ways}, {len(left_out)} left out.")
+    console().print(f"{number_of(len(index) - len(left_out), 'image')} prepared{ways}, {len(left_out)} left out.")
     for row in left_out.itertuples():
         console().print(f"  {row.image_id}: {row.left_out}", markup=False)
 

@@ -11,6 +11,7 @@ from cxrflow.metadata.overlap import most_shared
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import SPLITS
 from cxrflow.sources.header import COLUMNS_FILE
+from cxrflow.text import number_of
 
 KEPT = "kept"
 
@@ -170,8 +171,8 @@ def why_left_out(built: Built) -> str:
     counted = fates[~fates.fate.str.startswith(KEPT)].groupby("fate")["rows"].sum().sort_values(ascending=False)
     if counted.empty:
         return ""
-    most = "; ".join(f"{fate} ({rows:,} rows)" for fate, rows in counted.head(3).items())
-    said = f"Of the {counted.sum():,} rows left out, most for these reasons: {most}."
+    most = "; ".join(f"{fate} ({number_of(rows, 'row')})" for fate, rows in counted.head(3).items())
+    said = f"Of the {number_of(int(counted.sum()), 'row')} left out, most for these reasons: {most}."
     for name, account in built.accounts.items():
         if unknown := account.words("label"):
             said += f" Labels of {name} that are not known: {unknown}; translate them in {COLUMNS_FILE}."

@@ -31,6 +31,7 @@ from cxrflow.reading import decode
 from cxrflow.reading.frontal import FLAG, THUMBNAIL, WEIGHTS, judge, open_network, probability, thumbnail
 from cxrflow.records import FINDINGS_JOINT
 from cxrflow.terminal import console
+from cxrflow.text import number_of
 
 #: Reasons for leaving a row out that tell what its image shows.
 _SHOWS = {"modality is CT, not X-ray": "ct", "view is L, not frontal": "lateral"}
@@ -285,7 +286,10 @@ def _photographs(network: InferenceSession) -> dict[str, Any]:
 
 def _counts(rows: pd.DataFrame) -> dict[str, str]:
     found = rows.groupby("shows").agg(images=("source", "size"), groups=("group_id", "nunique"))
-    return {str(kind): f"{row.images} images of {row.groups} groups" for kind, row in found.iterrows()}
+    return {
+        str(kind): f"{number_of(row.images, 'image')} of {number_of(row.groups, 'group')}"
+        for kind, row in found.iterrows()
+    }
 
 
 def _share(which: Any) -> str:

@@ -12,6 +12,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.params import Split
 from cxrflow.records import SPLITS
 from cxrflow.task import Task
+from cxrflow.text import number_of
 
 Pairs = NDArray[np.int64]
 NO_PAIRS: Pairs = np.empty((0, 2), dtype=np.int64)
@@ -130,6 +131,6 @@ def check_classes(counted: pd.DataFrame, task: Task, left_out: str = "") -> None
             )
         if empty := [side for side in SPLITS if groups.get(side, 0) == 0]:
             raise CxrflowError(
-                f"metadata: class {label} has {groups.sum()} groups of patients, too few to split: none in "
-                f"{', '.join(empty)}; add images of other patients, or set another metadata.split."
+                f"metadata: class {label} has {number_of(int(groups.sum()), 'group')} of patients, too few to split: "
+                f"none in {', '.join(empty)}; add images of other patients, or set another metadata.split."
             )

@@ -32,6 +32,7 @@ from cxrflow.sources.files import print_files
 from cxrflow.state import write_sealed
 from cxrflow.task import Task
 from cxrflow.terminal import console
+from cxrflow.text import number_of
 
 #: Maximum number of images printed from a list; summary.json has all of them.
 _LISTED = 10
@@ -113,7 +114,7 @@ def print_rows(built: Built) -> None:
     for source, counted in built.listed.items():
         rows = ", ".join(f"{rows:,} in {table}" for table, rows in counted.items())
         listed = f"Rows of {source}: {rows}" if rows else f"{source} has no table"
-        console().print(f"{listed}; {images.get(source, 0):,} images.", markup=False, highlight=False)
+        console().print(f"{listed}; {number_of(images.get(source, 0), 'image')}.", markup=False, highlight=False)
 
 
 def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
@@ -133,16 +134,16 @@ def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
         sides.add_row(side, *(f"{count:,}" for count in (*by_class, sum(by_class), int(groups.get(side, 0)))))
     screen.print(sides)
     largest = facts["largest_group"]
-    said = f"Largest group: {largest['group_id']}, {largest['images']} images of {largest['patients']} patients."
+    said = f"Largest group: {largest['group_id']}, {_images_of_patients(largest)}."
     if picture := largest["joined_by"]:
         said += (
-            f" The picture that joins most of its patients is {picture['image_id']}: {picture['images']} images of "
-            f"{picture['patients']} patients show it."
+            f" The picture that joins most of its patients is {picture['image_id']}: it is in "
+            f"{_images_of_patients(picture)}."
         )
     screen.print(said, markup=False)
     pairs, in_all = facts["near_repeats"], facts["near_repeats_in_all"]
     screen.print(
-        f"Near repeats: {pairs:,} pairs of kept images; {in_all:,} pairs with the images that are left out.",
+        f"Near repeats: {number_of(pairs, 'pair')} of kept images; with those that are left out, {in_all:,}.",
         markup=False,
     )
     for sentence in facts["unknown_patients"]:
@@ -169,7 +170,7 @@ def print_moved(sides: Sides) -> None:
         return
     screen.print(
         "New links join groups on different sides of the split, or add children for training only; they all go to "
-        f"train: {len(moved):,} images of {moved.group_id.nunique():,} groups moved.",
+        f"train: {number_of(len(moved), 'image')} of {number_of(moved.group_id.nunique(), 'group')} moved.",
         markup=False,
     )
     for image in moved[:_LISTED].itertuples():
@@ -205,3 +206,7 @@ def print_text(counted: list[dict[str, Any]], task: Task) -> None:
     for source in dict.fromkeys(source for source, _ in said):
         table.add_row(escape(source), *(said.get((source, name), "") for name in task.order))
     console().print(table)
+
+
+def _images_of_patients(counts: dict[str, Any]) -> str:
+    return f"{number_of(counts['images'], 'image')} of {number_of(counts['patients'], 'patient')}"

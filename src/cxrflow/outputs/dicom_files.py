@@ -38,20 +38,23 @@ def dicom_files(bundle: Bundle, kinds: Sequence[Kind], about: tuple[Path | bytes
         return str(reason)
 
 
-def write_objects(bundle: Bundle, wanted: tuple[Kind, ...], folder: Path, about: tuple[Path, Result]) -> str | None:
+def write_objects(
+    bundle: Bundle, wanted: tuple[Kind, ...], folder: Path, about: tuple[Path, Result]
+) -> tuple[int, str | None]:
     """Read a file again, and write the objects of its result into a folder.
 
     about  the file and its result, of the bundle described
-    Returns the reason if one of the objects cannot be made. Raises CxrflowError if one cannot be written.
+    Returns the number of objects written, and the reason if one of them cannot be made. Raises CxrflowError if one
+    cannot be written.
     """
     _, result = about
     kinds = kinds_of(result, wanted)
     contents = dicom_files(bundle, kinds, about)
     if isinstance(contents, str):
-        return contents
+        return 0, contents
     for kind, content in zip(kinds, contents, strict=True):
         write_whole(folder / dicom_name(result, kind), content)
-    return None if result.left_out is not None or len(kinds) == len(wanted) else "no finite heat"
+    return len(kinds), None if result.left_out is not None or len(kinds) == len(wanted) else "no finite heat"
 
 
 def kinds_named(names: str) -> tuple[Kind, ...]:

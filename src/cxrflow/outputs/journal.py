@@ -19,9 +19,9 @@ _NAME = 60
 
 
 class Journal:
-    """A line for each file, in their order: a digest of its path, size and time of change, what could not be made of
-    it, and its result as JSON, with tabs between. The first line is the key of the prediction. Digests, because a path
-    may hold a patient's name."""
+    """A line for each file, in their order: a digest of its path, size and time of change, what was made of it or could
+    not be, and its result as JSON, with tabs between. The first line is the key of the prediction. Digests, because a
+    path may hold a patient's name."""
 
     def __init__(self, file: IO[bytes], key: str) -> None:
         self._file = file
@@ -50,14 +50,14 @@ class Journal:
             self._file.write(self._first)
         return kept, discarded
 
-    def add(self, state: str, result: Result, lacks: Sequence[str] = ()) -> None:
-        """Note the result of the next file, which was in ``state`` before it was read, and what was wanted of it and
-        could not be made: words."""
-        self._file.write("\t".join((state, ",".join(lacks), result.model_dump_json())).encode() + b"\n")
+    def add(self, state: str, result: Result, notes: Sequence[str] = ()) -> None:
+        """Note the result of the next file, which was in ``state`` before it was read, and what was made of it or could
+        not be made: words, one for each."""
+        self._file.write("\t".join((state, ",".join(notes), result.model_dump_json())).encode() + b"\n")
         self._file.flush()
 
-    def lacking(self) -> Counter[str]:
-        """Of how many files each word of ``add`` was noted."""
+    def noted(self) -> Counter[str]:
+        """How often each word of ``add`` was noted."""
         self._file.seek(len(self._first))
         return Counter(word.decode() for line in self._file for word in _parts(line)[1].split(b",") if word)
 
@@ -118,7 +118,7 @@ def _result(line: bytes) -> Result:
 
 
 def _parts(line: bytes) -> list[bytes]:
-    """State, what it lacks, and result; those that are absent are empty."""
+    """State, notes, and result; those that are absent are empty."""
     return [*line.split(b"\t", 2), b"", b""][:3]
 
 

@@ -24,6 +24,12 @@ _END = b"\0\0\0\0IEND\xaeB`\x82"
 #: Chunks that may hold an orientation (PNG, 11.3.3), and by which keyword.
 _TEXTS = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 _KEYWORDS = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")
+#: What parts of libpng's messages mean.
+_SAID = {
+    "input stream too small": "the file is cut short",
+    "CRC error": "a checksum is wrong, so bytes were changed",
+    "IDAT: ": "the compressed pixels cannot be unpacked, so bytes are missing or were changed",
+}
 #: Part of them that is searched (bytes, before and after inflating).
 _MOST_TEXT = 65_536
 
@@ -37,7 +43,9 @@ def read_png(content: bytes) -> Pixels:
     The orientation is that of an eXIf chunk, or of what Adobe's or ImageMagick's programs write as text.
     Raises LeftOut if the pixels are damaged, too many or animated.
     """
-    if content[8:16] != b"\0\0\0\rIHDR" or len(content) < 33:
+    if len(content) < 33:
+        raise LeftOut("image is damaged (the file is cut short)")
+    if content[8:16] != b"\0\0\0\rIHDR":
         raise LeftOut("PNG is damaged: it does not begin with its header")
     width, height = struct.unpack(">II", content[16:24])
     check_size(height, width)
@@ -72,7 +80,10 @@ def decode_samples(content: bytes) -> np.ndarray:
     except UnicodeDecodeError:  # imagecodecs gives some of libpng's messages as bytes that are no text
         raise LeftOut("image is damaged") from None
     except imagecodecs.PngError as error:
-        raise LeftOut(f"image is damaged ({one_line(str(error))})") from None
+        said = one_line(str(error))
+        raise LeftOut(
+            f"image is damaged ({next((words for part, words in _SAID.items() if part in said), said)})"
+        ) from None
 
 
 def _add_text(texts: dict[bytes, bytes], name: bytes, data: bytes) -> None:

@@ -42,6 +42,7 @@ def about(predictor: Predictor, settings: Settings) -> About:
         coverage=bundle.prediction_sets.coverage if bundle.prediction_sets else None,
         model_card=_card(predictor),
         audit=_verdicts(predictor, settings.audit),
+        burned_in_text=settings.burned_in_text,
         limits=Most(files=bounds.files, bytes=bounds.bytes, pixels=bounds.pixels),
         samples=[
             Sample(url=f"/samples/{number}.png", said=f"Drawn radiograph: {task.names.get(job.kind, job.kind)}")

@@ -94,6 +94,7 @@ class About(BaseModel):
     coverage      of its prediction sets; None if it has none
     model_card    Markdown, or None
     audit         its verdicts; None if it was not audited
+    burned_in_text  whether this service looks for text burned into the pictures
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -109,6 +110,7 @@ class About(BaseModel):
     coverage: float | None
     model_card: str | None
     audit: list[Verdict] | None
+    burned_in_text: bool
     limits: Most
     samples: list[Sample]
 

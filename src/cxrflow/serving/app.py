@@ -31,7 +31,7 @@ _SAID = {404: "there is nothing at this path", 405: "this path has no such metho
 def create_app(predictor: Predictor, settings: Settings) -> FastAPI:
     """The service of a bundle. Raises CxrflowError as ``Settings.check`` and ``about``."""
     metrics, said = Metrics(), about(predictor, settings)
-    scorer = Scorer(predictor, settings.bounds.of_worker, metrics)
+    scorer = Scorer(predictor, settings.bounds.of_worker, metrics, settings.burned_in_text)
     service = Service(settings, predictor, metrics, scorer, said)
 
     @asynccontextmanager

@@ -16,6 +16,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import digest
 from cxrflow.outputs.dicom import Kind, check_extra
 from cxrflow.predictor import Predictor
+from cxrflow.reading.letters import check_installed, detector
 from cxrflow.running import only_run
 from cxrflow.serving.dicom_results import dicom_results
 from cxrflow.serving.flow import Flow, said
@@ -38,6 +39,7 @@ def run_node(
     kinds: Sequence[Kind],
     quiet: float,
     most: int,
+    burned_in_text: bool = False,
 ) -> None:
     """Run the node until SIGTERM or SIGINT; what is being scored or sent is finished first.
 
@@ -46,9 +48,13 @@ def run_node(
     folder  of the spool; what an earlier node has left there is gone on with
     quiet   seconds without a new image after which a study is complete
     most    limit of what the spool may hold (bytes)
-    Raises CxrflowError if the bundle cannot be read, another node uses the spool, or the port cannot be listened at.
+    burned_in_text  whether to look for text burned into the pictures, which is flagged
+    Raises CxrflowError if the bundle cannot be read, another node uses the spool, the port cannot be listened at, or
+    text is to be looked for and the extra ``text`` is not installed.
     """
     check_extra()
+    if burned_in_text:
+        check_installed("--burned-in-text")
     try:
         from cxrflow.serving.sending import send
         from cxrflow.serving.storing import listen
@@ -61,8 +67,10 @@ def run_node(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     with only_run(folder):
-        spool = Spool(folder, most, by=digest([predictor.bundle.model_dump(mode="json"), sorted(kinds)]))
-        answer, deliver = partial(dicom_results, predictor, kinds), partial(send, listening.title, to)
+        by = [predictor.bundle.model_dump(mode="json"), sorted(kinds), *([detector()] if burned_in_text else [])]
+        spool = Spool(folder, most, by=digest(by))
+        answer = partial(dicom_results, predictor, kinds, burned_in_text=burned_in_text)
+        deliver = partial(send, listening.title, to)
         flow = Flow(spool, answer, deliver, quiet)
         entity, port = listen(listening, spool)
         LOG.info("listening as %s at %s:%d, results go to %s", listening.title, listening.host, port, to)

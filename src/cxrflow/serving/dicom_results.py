@@ -26,13 +26,17 @@ class Made(NamedTuple):
     reason: str | None = None
 
 
-def dicom_results(predictor: Predictor, kinds: Sequence[Kind], paths: Sequence[Path]) -> Iterator[Made]:
+def dicom_results(
+    predictor: Predictor, kinds: Sequence[Kind], paths: Sequence[Path], burned_in_text: bool = False
+) -> Iterator[Made]:
     """Score DICOM files and make the DICOM objects of their results, in the order of the files.
 
+    burned_in_text  whether to look for text burned into the pictures, which is flagged
     Files are read, and objects made, in guarded worker processes: no header or pixel data is decoded in this one.
     """
     engine = LocalEngine()
-    read = engine.map(partial(try_source, predictor.bundle.steps), [path.absolute() for path in paths])
+    prepare = partial(try_source, predictor.bundle.steps, burned_in_text=burned_in_text)
+    read = engine.map(prepare, [path.absolute() for path in paths])
     results = predictor.results_of((("", if_lost(each)) for each in read), look=set(kinds) != {"sr"})
     make = partial(dicom_files, predictor.bundle, kinds)
     for batch in batches(zip(paths, results, strict=True), BATCH):

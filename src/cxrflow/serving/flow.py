@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from cxrflow.errors import CxrflowError
 from cxrflow.predictor import BATCH
 from cxrflow.serving.spool import Spool
+from cxrflow.text import number_of
 
 if TYPE_CHECKING:
     from cxrflow.serving.dicom_results import Made
@@ -84,7 +85,8 @@ class Flow:
     def score(self) -> bool:
         """Make the results of complete studies, about BATCH images at once. Returns whether there was one."""
         for study in self._spool.complete(self._quiet):
-            LOG.info("study %s: complete, %d images", study[:SHOWN], len(self._spool.images("scoring", study)))
+            images = number_of(len(self._spool.images("scoring", study)), "image")
+            LOG.info("study %s: complete, %s", study[:SHOWN], images)
         due = self._scoring.due(*self._spool.studies("scoring"))
         if not due:
             return False
@@ -142,7 +144,7 @@ class Flow:
             LOG.error("study %s: not sent (%s); again in %.0f s", study[:SHOWN], said(error), pause)
         else:
             self._sending.succeeded(study)
-            LOG.info("study %s: sent%s", study[:SHOWN], f", {aside} images set aside" if aside else "")
+            LOG.info("study %s: sent%s", study[:SHOWN], f", {number_of(aside, 'image')} set aside" if aside else "")
         return True
 
 

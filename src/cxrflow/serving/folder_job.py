@@ -18,11 +18,12 @@ from cxrflow.outputs.dicom import Kind, check_extra
 from cxrflow.outputs.dicom_files import kinds_named
 from cxrflow.predictor import Predictor
 from cxrflow.reading import is_dicom
+from cxrflow.reading.letters import check_installed
 from cxrflow.result import Result
 from cxrflow.running import only_run
 from cxrflow.serving.dicom_results import dicom_results
 from cxrflow.state import read_json
-from cxrflow.text import name_text
+from cxrflow.text import name_text, number_of
 
 TASK, RESULT = "task.json", "result.json"
 #: Variables that name the folders, the first that is set counts.
@@ -38,7 +39,7 @@ class Job(NamedTuple):
     objects: int
 
     def __str__(self) -> str:
-        return f"{self.scored:,} images scored, {self.left_out:,} left out"
+        return f"{number_of(self.scored, 'image')} scored, {self.left_out:,} left out"
 
 
 def folders(environment: Mapping[str, str]) -> tuple[Path, Path]:
@@ -61,16 +62,19 @@ def folders(environment: Mapping[str, str]) -> tuple[Path, Path]:
     return images, results
 
 
-def run_job(bundle: Path, images: Path, results: Path, kinds: Sequence[Kind]) -> Job:
+def run_job(bundle: Path, images: Path, results: Path, kinds: Sequence[Kind], burned_in_text: bool = False) -> Job:
     """Score the DICOM files in the folder ``images``, subfolders included, and write into the folder ``results``: each
     object as ``<SeriesInstanceUID>#<SOPInstanceUID>.dcm``, the naming of mercure, and ``result.json``.
 
-    kinds  of objects, where task.json says nothing else
+    kinds           of objects, where task.json says nothing else
+    burned_in_text  whether to look for text burned into the pictures, which is flagged
     The file ``result.json`` is the last to be written: where it is, the others are whole.
-    Raises CxrflowError if no DICOM file is found, task.json is damaged or has other settings, or the bundle cannot be
-    read.
+    Raises CxrflowError if no DICOM file is found, task.json is damaged or has other settings, the bundle cannot be
+    read, or text is to be looked for and the extra ``text`` is not installed.
     """
     check_extra()
+    if burned_in_text:
+        check_installed("--burned-in-text")
     kinds = _settings(images / TASK, kinds)
     check_writable(results / RESULT)
     with only_run(results):
@@ -79,7 +83,7 @@ def run_job(bundle: Path, images: Path, results: Path, kinds: Sequence[Kind]) ->
             raise CxrflowError(f"{name_text(images)}: no DICOM file is in it; name the folder of the images.")
         predictor, answered = Predictor(bundle), list[Result]()
         without = objects = 0
-        for made in dicom_results(predictor, kinds, paths):
+        for made in dicom_results(predictor, kinds, paths, burned_in_text):
             answered.append(made.result)
             without += made.result.left_out is None and made.reason is not None
             objects += len(made.objects)

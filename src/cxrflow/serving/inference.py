@@ -43,18 +43,21 @@ PREPARED: Literal["cxrflow-prepared"] = "cxrflow-prepared"
 #: Digits of the bundle's digest that are its version.
 _DIGITS = 12
 _WHY = {
-    400: "The request is not as the protocol or the model has it, or an image cannot be used.",
-    401: "A token is needed.",
-    403: "The request comes from another site's page.",
+    400: "The request does not fit the protocol or the model, or an image cannot be used.",
+    401: "A bearer token is needed.",
+    403: "The request comes from a page of another site.",
     404: "There is no such model or version.",
-    408: "The request did not arrive in time.",
+    408: "The request did not arrive within the time limit.",
     413: "Too many bytes or values.",
-    421: "The service is not reached by this host name.",
-    429: "Too many requests at once.",
+    421: "The host name is not one by which the service may be reached.",
+    429: "Too many requests at once; see Retry-After.",
     500: "The service failed.",
-    503: "There was no answer in time.",
+    503: "There was no answer within the time limit.",
 }
-Name = Annotated[Literal["cxrflow", "cxrflow-prepared"], Path(description="Takes files; or prepared images.")]
+Name = Annotated[
+    Literal["cxrflow", "cxrflow-prepared"],
+    Path(description="cxrflow takes files; cxrflow-prepared takes prepared images."),
+]
 Version = Annotated[str, Path(description="The first digits of the bundle's digest.")]
 
 
@@ -74,24 +77,24 @@ async def live() -> Live:
 
 @router.get(
     "/health/ready",
-    responses={**_failures(), 503: {"model": Ready, "description": "Not yet, or not any more."}},
+    responses={**_failures(), 503: {"model": Ready, "description": "Not ready yet, or no longer."}},
 )
 async def ready(request: Request) -> Response:
-    """Whether the networks are ready."""
+    """Whether the networks are ready to score."""
     is_ready = service_of(request).scorer.ready
     return JSONResponse(Ready(ready=is_ready).model_dump(exclude_none=True), 200 if is_ready else 503)
 
 
 @router.get("", responses=_failures(401))
 async def server() -> ServerMetadata:
-    """The server."""
+    """Name and version of the server."""
     return ServerMetadata(name="cxrflow", version=__version__, extensions=[])
 
 
 @router.get("/models/{name}", responses=_failures(401, 404))
 @router.get("/models/{name}/versions/{version}", responses=_failures(401, 404))
 async def model(request: Request, name: Name, version: Version | None = None) -> ModelMetadata:
-    """A model: its inputs and outputs."""
+    """Inputs and outputs of a model."""
     service = service_of(request)
     _check(service, version)
     return ModelMetadata(

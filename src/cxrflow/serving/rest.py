@@ -1,6 +1,7 @@
 """The page's and the programs' interface: ``POST /predict``, ``GET /about``, samples and metrics."""
 
 import math
+import re
 import secrets
 from collections.abc import Sequence
 from functools import partial
@@ -10,6 +11,8 @@ from urllib.request import parse_http_list
 
 from fastapi import APIRouter, Path, Query
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -31,22 +34,28 @@ from cxrflow.serving.work import Pictures, bytes_of_pictures, draw_look
 
 PAGE = File(__file__).parent / "page"
 _DICOM = "application/dicom"
-_KINDS = "|".join(KINDS)
+_KINDS = f"^(?:{'|'.join(KINDS)})(?:,(?:{'|'.join(KINDS)}))*$"
 #: Of an object of each kind.
 _BYTES_OF_PIXEL: dict[Kind, int] = {"sr": 0, "sc": 3, "map": 4}
 _WHY = {
-    400: "The form is damaged or cut.",
-    401: "A token is needed.",
-    403: "The request comes from another site's page.",
-    408: "The request did not arrive in time.",
+    400: "The form is damaged or cut short.",
+    401: "A bearer token is needed.",
+    403: "The request comes from a page of another site.",
+    408: "The request did not arrive within the time limit.",
     413: "Too many files or bytes.",
-    415: "The body is no form, or a file that is to be answered as DICOM is none.",
-    421: "The service is not reached by this host name.",
-    429: "Too many requests at once.",
+    415: "The body is not multipart/form-data, or DICOM was asked for and a file is not DICOM.",
+    421: "The host name is not one by which the service may be reached.",
+    429: "Too many requests at once; see Retry-After.",
     500: "The service failed.",
-    501: "The service cannot make DICOM objects.",
-    503: "There was no answer in time.",
+    501: "DICOM was asked for, and the extra pacs is not installed.",
+    503: "There was no answer within the time limit.",
 }
+
+
+def _check_kinds(kinds: str) -> str:
+    if not re.match(_KINDS, kinds):
+        raise PydanticCustomError("kinds", f"name one or several of {', '.join(KINDS)}, with commas between them")
+    return kinds
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -66,12 +75,13 @@ async def page() -> FileResponse:
 
 @router.get("/about", responses=problems())
 async def about(request: Request) -> About:
-    """What the bundle is: classes, operating points, model card, the audit's verdicts; limits; samples."""
+    """The bundle: its classes, operating points, model card and audit verdicts; limits of a request; samples."""
     return service_of(request).about
 
 
 @router.get(
     "/samples/{number}.png",
+    summary="Sample",
     response_class=Response,
     responses={
         200: {"content": {"image/png": {}}, "description": "A PNG, 8-bit grey."},
@@ -80,7 +90,7 @@ async def about(request: Request) -> About:
     },
 )
 async def drawn(number: Annotated[int, Path(ge=0)]) -> Response:
-    """A drawn radiograph, which shows no person."""
+    """A synthetic radiograph to try: drawn, of no person."""
     if number >= len(jobs()):
         raise HTTPException(404, f"there are the samples 0 to {len(jobs()) - 1}")
     return Response(await run_in_threadpool(sample, number), media_type="image/png")
@@ -92,7 +102,7 @@ async def drawn(number: Annotated[int, Path(ge=0)]) -> Response:
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus's text format."}, **problems()},
 )
 async def metrics(request: Request) -> Response:
-    """Counters for Prometheus."""
+    """Metrics of the service, for Prometheus."""
     return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -124,24 +134,33 @@ _BODY = {
     responses={
         200: {
             "content": {"multipart/related": {"schema": {"type": "string", "contentMediaType": _DICOM}}},
-            "description": "The results in the order of the files; or DICOM objects, one part each.",
+            "description": "A result for each file, in their order; or DICOM objects, one part each.",
         },
         422: {
             "model": Answers | Problem,
-            "description": "None of the files can be used, each with its reason; or the form holds no file.",
+            "description": "No file can be used (each result says why), the form has no file, or a parameter is wrong.",
         },
         **problems(400, 408, 413, 415, 429, 501, 503),
     },
 )
 async def predict(
     request: Request,
-    look: Annotated[bool, Query(description="Also where the networks looked, as pictures.")] = False,
-    format: Annotated[Literal["json", "dicom"] | None, Query(description="Overrides Accept.")] = None,
+    look: Annotated[bool, Query(description="Also give the Grad-CAM heat map and the lung mask, as PNGs.")] = False,
+    format: Annotated[
+        Literal["json", "dicom"] | None, Query(description="Of the answer; overrides the Accept header.")
+    ] = None,
     kinds: Annotated[
-        str, Query(pattern=f"^(?:{_KINDS})(?:,(?:{_KINDS}))*$", max_length=40, description="Of DICOM objects.")
+        str,
+        AfterValidator(_check_kinds),
+        Query(
+            max_length=40,
+            json_schema_extra={"pattern": _KINDS},
+            description="DICOM objects to make, with commas: sr (structured report), sc (Secondary Capture with the "
+            "heat map over the image), map (parametric map of the heat).",
+        ),
     ] = "sr",
 ) -> Response:
-    """What the bundle says of radiographs: PNG, JPEG, TIFF, BMP, WebP, DICOM. Research software: never a diagnosis."""
+    """Score radiographs (PNG, JPEG, TIFF, BMP, WebP, DICOM). Research software: not for diagnosis."""
     service = service_of(request)
     as_dicom = _prefers_dicom(request.headers.get("accept", "")) if format is None else format == "dicom"
     wanted = [kind for kind in KINDS if kind in kinds.split(",")]

@@ -37,10 +37,14 @@ class _Job(NamedTuple):
 class Scorer:
     """Scores for many requests at once: one thread scores, as many read as there are cores."""
 
-    def __init__(self, predictor: Predictor, limits: Limits, metrics: Metrics) -> None:
-        """limits  of a worker process for one file"""
+    def __init__(self, predictor: Predictor, limits: Limits, metrics: Metrics, burned_in_text: bool = False) -> None:
+        """
+        limits          of a worker process for one file
+        burned_in_text  whether to look for text burned into the pictures of files, which is flagged
+        """
         self.predictor, self._limits, self._metrics = predictor, limits, metrics
-        self._prepare = cloudpickle.dumps(partial(try_source, predictor.bundle.steps))
+        prepare = partial(try_source, predictor.bundle.steps, burned_in_text=burned_in_text)
+        self._prepare = cloudpickle.dumps(prepare)
         self._readers = ThreadPoolExecutor(cores(), "reader", initializer=lambda: worker_of_thread().start())
         self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="scorer")

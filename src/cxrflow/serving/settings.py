@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from cxrflow.engines import LIMITS
 from cxrflow.errors import CxrflowError
+from cxrflow.reading.letters import check_installed
 from cxrflow.reading.pixels import LARGEST_IMAGE
 from cxrflow.serving.request_log import RequestLog
 from cxrflow.serving.tokens import read_tokens
@@ -53,6 +54,7 @@ class Settings(NamedTuple):
     tokens      file of bearer tokens (tokens.py); None: everybody who reaches it may use it
     requests    file that the log of requests is appended to (request_log.py), or None
     audit       audit.json of the bundle, or None
+    burned_in_text  whether to look for text burned into the pictures, which is flagged
     """
 
     host: str = "127.0.0.1"
@@ -62,6 +64,7 @@ class Settings(NamedTuple):
     requests: Path | None = None
     audit: Path | None = None
     bounds: Bounds = Bounds()
+    burned_in_text: bool = False
 
     @property
     def loopback(self) -> bool:
@@ -72,7 +75,10 @@ class Settings(NamedTuple):
             return False
 
     def check(self) -> None:
-        """Raise CxrflowError if a limit is not positive, the tokens cannot be read, or the log cannot be written."""
+        """Raise CxrflowError if a limit is not positive, the tokens cannot be read, the log cannot be written, or
+        text is to be looked for and the extra ``text`` is not installed."""
+        if self.burned_in_text:
+            check_installed("--burned-in-text")
         for name, value in self.bounds._asdict().items():
             if not value > 0:
                 raise CxrflowError(f"serve: {name} is {value:g}; it must be positive.")

@@ -85,7 +85,7 @@ async def read_files(request: Request, place: Place, bounds: Bounds) -> list[byt
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
-        raise HTTPException(415, f"the body is no multipart/form-data; send each radiograph as its field {FIELD}")
+        raise HTTPException(415, f"the body is not multipart/form-data; send each radiograph as its field {FIELD}")
     parts = _Parts(bounds.files)
     try:
         parser = MultipartParser(options[b"boundary"], parts.callbacks, max_header_size=_HEADER)
@@ -93,9 +93,9 @@ async def read_files(request: Request, place: Place, bounds: Bounds) -> list[byt
             async for chunk in _chunks(request, place, bounds):
                 parser.write(chunk)
     except FormParserError:
-        raise HTTPException(400, "the form is damaged: it is not as multipart/form-data is written") from None
+        raise HTTPException(400, "the form is damaged: it is not valid multipart/form-data") from None
     if not parts.ended:
-        raise HTTPException(400, "the form is cut: its last boundary is missing")
+        raise HTTPException(400, "the form is cut short: its last boundary is missing")
     if not parts.files:
         raise HTTPException(422, f"the form holds no file; send each radiograph as {FIELD}")
     return parts.files

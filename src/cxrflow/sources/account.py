@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from cxrflow.errors import one_line
 from cxrflow.sources.cells import known
 from cxrflow.sources.header import COLUMNS_FILE, Layout
-from cxrflow.text import clean
+from cxrflow.text import clean, number_of
 
 #: Maximum number of different words of a column that are counted by themselves.
 _WORDS = 1000
@@ -72,7 +72,7 @@ class Account:
             yield f"{role} is not read: it may be {' or '.join(columns)}; name it in {COLUMNS_FILE}."
         if self.example:
             listed, path = (one_line(name, 100) for name in self.example)
-            yield f"{self.by_name:,} files were found by their name, such as {listed} ({path})."
+            yield f"{number_of(self.by_name, 'file')} found by name alone, such as {listed} ({path})."
         if given := [f"{role} in {self.empty[role]:,} of {self.rows:,} rows" for role in _WHAT if self.empty[role]]:
             yield f"not given: {', '.join(given)}."
         for role, what in _WHAT.items():

@@ -21,7 +21,7 @@ from cxrflow.sources.delimited import plain
 from cxrflow.sources.files import Files
 from cxrflow.sources.header import COLUMNS_FILE, guess, is_published
 from cxrflow.terminal import console
-from cxrflow.text import clean, name_of, name_text
+from cxrflow.text import clean, name_of, name_text, number_of
 
 #: Name of the table that is written from the names of folders.
 FOLDERS_TABLE = "images.csv"
@@ -129,14 +129,14 @@ def _print_records(collection: Collection, home: Path, name: str, options: Optio
     for file, count in read.items():
         account = options.accounts.get(name)
         form = tables.form(file, account.layout.columns.encoding if account else None)
-        _say(f"  {name_text(file.name)}: {form}; {count:,} rows")
+        _say(f"  {name_text(file.name)}: {form}; {number_of(count, 'row')}")
     missing = f"; not there, for example: {name_text(folder / absent)}" if absent is not None else ""
     _say(f"  {there:,} of {rows:,} images are there{missing}")
     if files.unlisted:
         _say(f"  images that no row lists: {counted(files.unlisted)}")
     if unknown:
         words = ", ".join(f"'{word}' ({count:,})" for word, count in unknown.most_common(_SHOWN))
-        _say(f"  {unknown.total():,} labels are not known to {source_name(collection, name)}: {words}")
+        _say(f"  {number_of(unknown.total(), 'label')} not known to {source_name(collection, name)}: {words}")
     return options.accounts.get(name)
 
 
@@ -183,7 +183,7 @@ def _print_other(folder: Path, options: Options, write: bool) -> bool | None:
     found = sum(1 for _ in by_name.paths())
     if not found:
         return None
-    _say(f"\n{name_text(folder)}: {found:,} images and no table")
+    _say(f"\n{name_text(folder)}: {number_of(found, 'image')} and no table")
     made = starter.table_of_folders(by_name, options.finding_named)
     if made is None:
         _say(

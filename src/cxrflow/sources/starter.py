@@ -18,7 +18,7 @@ from cxrflow.sources.delimited import plain
 from cxrflow.sources.header import guess
 from cxrflow.sources.tables import Row
 from cxrflow.sources.words import sex_of
-from cxrflow.text import clean
+from cxrflow.text import clean, number_of
 
 #: Rows from which columns are recognised by their content, and those of them whose files are compared.
 _ROWS, _COMPARED = 500, 50
@@ -129,7 +129,7 @@ def text(columns: Columns, account: Account | None, table: Path, header: Sequenc
             lines.append(f"{role}: {_scalar(column)}")
             continue
         lines += [f"{role}:", f"  column: {_scalar(column)}", f"  words:  # {_MEANINGS[role]}; null: not known"]
-        lines += [f"    {_scalar(word)}: null  # {count:,} rows" for word, count in unread if word]
+        lines += [f"    {_scalar(word)}: null  # {number_of(count, 'row')}" for word, count in unread if word]
     if free and used:
         lines.append(f"# not read: {_comment(free)}")
     return "\n".join(lines) + "\n"

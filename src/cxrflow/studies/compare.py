@@ -22,6 +22,7 @@ from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
 from cxrflow.task import Task
 from cxrflow.terminal import print_fitting, say
+from cxrflow.text import number_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def compare_collections(comparison: Comparison, sources: Sources, metadata: Meta
 
 def print_comparison(result: dict[str, Any], task: Task) -> None:
     """Print the result of ``compare_stored`` or ``compare_collections``."""
-    title = f"{result['n']:,} images of {result['groups']:,} groups, 95 % intervals"
+    title = f"{number_of(result['n'], 'image')} of {number_of(result['groups'], 'group')}, 95 % intervals"
     names = {
         "macro_auroc": "macro AUROC",
         "positive_auroc": f"{task.positive_name} AUROC",

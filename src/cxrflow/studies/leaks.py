@@ -36,6 +36,7 @@ from cxrflow.studies.folds import (
 from cxrflow.studies.leaked import LEAKS, compared, exchanged, figure_names, given_away, listed_again
 from cxrflow.task import Task
 from cxrflow.terminal import console, remark
+from cxrflow.text import number_of
 from cxrflow.training.augmentation import augment
 from cxrflow.training.train import train
 
@@ -142,7 +143,9 @@ def print_leaks(found: dict[str, Any], task: Task) -> None:
     """Print the result of ``leaks``: each figure without a leak, and the difference that each leak makes."""
     wide = (Column(name, no_wrap=True) for name in ("leak", "shared"))
     table = Table(*wide, "figure", Column("value, or difference", no_wrap=True))
-    table.title = f"{found['tested']:,} test images of {found['groups']:,} groups, 95 % intervals by group"
+    table.title = (
+        f"{number_of(found['tested'], 'test image')} of {number_of(found['groups'], 'group')}, 95 % intervals by group"
+    )
     table.caption = "shared: test images with an image of their group in training"
     for number, (name, of_leak) in enumerate(found["by_leak"].items()):
         which = "difference" if number else "figure"

@@ -27,6 +27,7 @@ from cxrflow.statistics.within import within_sources
 from cxrflow.studies.folds import enter_together, one_process, only_trained, train_or_val
 from cxrflow.task import Task
 from cxrflow.terminal import INTERVAL, console, remark
+from cxrflow.text import number_of
 from cxrflow.training.train import train
 
 #: Minimum number of training groups of a class; figures of a class with fewer are missing.
@@ -70,7 +71,7 @@ def leave_one_out(
         classes = [label for label in task.order if not _lacks(rest, label)]
         untaught = {label: _untaught(rest, label, name) for label in task.order}
         rest = rest.where(np.isin(rest.labels, classes))
-        remark(f"Without {name} ({number} of {len(names)}): {len(rest):,} images to learn from")
+        remark(f"Without {name} ({number} of {len(names)}): {number_of(len(rest), 'image')} to learn from")
         reasons = {(a, b): _absent(held_out, (a, b), name) or untaught[a] or untaught[b] for a, b in task.pairs}
         figures = {pair: missing(reason) for pair, reason in reasons.items() if reason}
         if len(figures) < len(reasons):

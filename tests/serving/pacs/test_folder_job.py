@@ -116,3 +116,16 @@ def test_what_is_wrong_is_one_sentence(images, bundle, tmp_path, monkeypatch) ->
     (images / "task.json").write_text("{")
     with pytest.raises(CxrflowError, match="damaged"):
         run_job(bundle, images, tmp_path / "out", ["sr"])
+
+
+def test_text_burned_in_is_flagged_if_it_is_asked_for(images, run, tmp_path, with_text) -> None:
+    with_text("cxrflow.serving.dicom_results")
+    uids = set()
+    for options in ([], ["--burned-in-text"]):
+        assert run(images, *options).exit_code == 0
+        results = json.loads((tmp_path / "out" / "result.json").read_text())["results"]
+        assert {result["text_places"] for result in results} == ({2} if options else {None})
+        uids |= {each.SOPInstanceUID for each in objects(tmp_path / "out")}
+    assert len(uids) == 4  # another report has another UID: archives keep the first of a UID
+    flags = [e.value for each in objects(tmp_path / "out") for e in each.iterall() if e.VR == "UT"]
+    assert flags.count("The image has text burned into the picture (2 places).") == 2

@@ -82,7 +82,7 @@ class Opened:
 
     def seen(self, pane: int = 0) -> None:
         """Wait until a pane shows a picture."""
-        self.locator(f".pane:nth-child({pane + 1}) [data-do=fit]:enabled").wait_for()
+        self.locator(".pane").nth(pane).locator("[data-do=fit]:enabled").wait_for()
 
     def shot(self, pane: int = 0) -> NDArray[np.uint8]:
         """The pixels of a viewer, RGB."""

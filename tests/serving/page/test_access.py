@@ -25,9 +25,9 @@ def test_the_strip_stays_in_sight(new_page: NewPage) -> None:
 def test_everything_can_be_done_with_the_keyboard(new_page: NewPage) -> None:
     page = new_page()
 
-    def tab_to(selector: str) -> None:
+    def tab_to(selector: str, key: str = "Tab") -> None:
         for _ in range(40):
-            page.keyboard.press("Tab")
+            page.keyboard.press(key)
             ring = "e => e.matches(':focus-visible') && getComputedStyle(e).outlineStyle != 'none'"
             assert page.locator(":focus").evaluate_all(f"all => all.every({ring})")
             if page.locator(f"{selector}:focus").count():
@@ -65,7 +65,7 @@ def test_everything_can_be_done_with_the_keyboard(new_page: NewPage) -> None:
     page.keyboard.press("ArrowRight")
     page.shot()
     assert page.locator("[data-is=opacity]").inner_text() == "65 %"
-    tab_to("#compare")
+    tab_to("#compare", "Shift+Tab")
     page.keyboard.press("ArrowDown")
     page.seen(1)
     tab_to("#csv")
@@ -120,7 +120,7 @@ def test_hostile_names_notes_and_cards_are_shown_as_text(new_page: NewPage, samp
     assert line.endswith("· 1 warning")
     page.seen()
     assert page.locator("#chosen-title").inner_text() == f"1. {HARMLESS}"
-    warned = page.locator("#warnings").inner_text()
+    warned = page.locator("#case .warnings").inner_text()
     assert f"This image {HARMLESS}." in warned
     assert f"File header: {HARMLESS}" in warned
     assert HARMLESS in page.locator("figcaption").inner_text()

@@ -39,7 +39,7 @@ def test_a_sample_is_scored_at_once_as_the_predictor_scores_it(
     assert "On val: sensitivity 0.80, specificity 0.91; optimistic, because selected there." in points
     held = [names[name] for name in result.prediction_set or ()]
     assert page.locator(".set").inner_text().startswith(", ".join(held) or "no class")
-    assert "90 % of new patients" in page.locator("#answer").inner_text()
+    assert "90 % of new patients" in page.locator("#case .answer").inner_text()
     assert "not a medical device" in page.locator(".strip").inner_text()
     assert "drawings" in page.locator(".strip").inner_text()
 
@@ -62,8 +62,8 @@ def test_a_drop_of_dicom_and_broken_files_lists_every_outcome_and_is_downloaded_
     assert bodies
     assert all(b"Doe_Jane" not in body and b"broken" not in body for body in bodies)
     page.locator("#list button").nth(1).click()
-    assert page.locator("#warnings").inner_text().startswith("No answer.")
-    assert page.locator("#answer").inner_text() == ""
+    assert page.locator("#case .warnings").inner_text().startswith("No answer.")
+    assert page.locator("#case .answer").inner_text() == ""
 
     predictor = Predictor(page_folder)
     results = list(predictor.results([whole.read_bytes(), broken.read_bytes()]))
@@ -74,6 +74,29 @@ def test_a_drop_of_dicom_and_broken_files_lists_every_outcome_and_is_downloaded_
     assert not {"look", "words", "path"} & set(table[0])
     page.locator("#names").check()
     assert b",Doe_Jane.dcm," in downloaded(page, "csv")
+
+
+def test_places_with_text_are_in_the_csv_of_a_service_that_looks_for_text(
+    new_page: NewPage, samples: list[bytes], page_folder: Path
+) -> None:
+    page = new_page(accept_downloads=True)
+
+    def with_text(route: Any) -> None:
+        body = route.fetch().json()
+        for result in body["results"]:
+            result["text_places"] = 2
+        route.fulfill(json=body)
+
+    page.route("**/about", lambda route: route.fulfill(json=route.fetch().json() | {"burned_in_text": True}))
+    page.route("**/predict*", with_text)
+    page.reload()
+    page.sample()
+    predictor = Predictor(page_folder)
+    (result,) = predictor.results([samples[0]])
+    expected = [result.model_copy(update={"text_places": 2})]
+    assert downloaded(page, "csv") == b"".join(csv_table(predictor.bundle, expected, paths=False, burned_in_text=True))
+    page.locator(".identity summary").click()
+    assert "Places with text burned in\n2" in page.locator(".identity").inner_text()
 
 
 def downloaded(page: Any, button: str) -> bytes:

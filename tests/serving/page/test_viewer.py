@@ -1,6 +1,7 @@
 """The viewer shows what the service sent: grey levels, heat, lungs, and the part that is asked for."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 NewPage = Callable[..., Any]
+CASES = ("case", "other")
 
 
 def blocks(*values: int) -> bytes:
@@ -156,7 +158,17 @@ def test_two_radiographs_are_compared_and_zoom_together(new_page: NewPage) -> No
     page.seen(1)
     captions = page.locator("figcaption").all_inner_texts()
     assert [caption[:2] for caption in captions] == ["1.", "2."]
-    assert page.locator("#chosen-title").inner_text().startswith("1.")
+    titles = page.locator(".case h3").all_inner_texts()
+    assert [title[:2] for title in titles] == ["1.", "2."]
+    # Each has its own answer below its own picture, the two side by side.
+    best = [line.rpartition("\n")[2] for line in page.locator("#list li").all_inner_texts()]
+    shown = page.locator(".case .bars li:first-child").all_inner_texts()
+    assert [re.split(r"\s*\n\s*", text) for text in shown] == [line.rsplit(" ", 1) for line in best]
+    boxes = [[page.locator(f"#{case} {part}").bounding_box() for part in (".stage", ".bars")] for case in CASES]
+    assert all(bars["y"] > canvas["y"] + canvas["height"] and bars["x"] == canvas["x"] for canvas, bars in boxes)
+    (first, bars), (second, other) = boxes
+    assert (first["y"], bars["y"]) == (second["y"], other["y"])
+    assert first["x"] + first["width"] < second["x"]
     assert (page.shot(0) != page.shot(1)).any()
     page.locator("[data-do=in]").first.click()
     page.shot()
@@ -167,3 +179,37 @@ def test_two_radiographs_are_compared_and_zoom_together(new_page: NewPage) -> No
     assert page.locator("[data-is=zoom]").all_inner_texts() == ["125 %", "156 %"]
     page.locator("#list button").nth(1).click()  # the one compared with: it is not shown twice
     assert page.locator(".pane").count() == 1
+    assert page.locator("#other").is_hidden()
+
+
+def test_two_radiographs_and_their_answers_are_below_one_another_on_a_phone(new_page: NewPage) -> None:
+    page = new_page(width=360)
+    page.sample(0)
+    page.sample(1)
+    page.locator("#compare").select_option(index=2)
+    page.seen(1)
+    tops = [
+        page.locator(f"#{case} {part}").first.bounding_box()["y"]
+        for case in CASES
+        for part in ("h3", ".stage", ".bars")
+    ]
+    assert tops == sorted(tops)
+    assert len({page.locator(f"#{case}").bounding_box()["x"] for case in CASES}) == 1
+
+
+def test_a_classifier_that_does_not_look_for_lungs_says_so_in_place_of_the_option(new_page: NewPage) -> None:
+    page = new_page()
+
+    def without(route: Any) -> None:
+        body = route.fetch().json()
+        for result in body["results"]:
+            result["look"]["lungs"] = None
+        route.fulfill(json=body)
+
+    page.sample()
+    assert page.locator("[name=lungs]").is_visible()
+    page.route("**/predict*", without)
+    page.sample(1)
+    page.locator("#list button").nth(1).click()
+    page.expect("[data-is=without-lungs]").to_have_text("No outline: this classifier does not look for lungs.")
+    assert page.locator("[name=lungs]").is_hidden()

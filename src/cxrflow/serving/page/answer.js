@@ -93,6 +93,7 @@ function identity(result) {
   const rows = [
     ["Image", result.image],
     ["Looks like a frontal chest radiograph", frontal],
+    ...(result.text_places === null ? [] : [["Places with text burned in", result.text_places]]),
     ["Bundle", result.bundle],
   ].map(([term, words]) => [element("dt", {}, term), element("dd", {}, words)]);
   const summary = element("summary", {}, "Digests and frontal score");

@@ -25,7 +25,9 @@ export function asCsv(entries, about, names) {
   const sets = about.coverage === null ? [] : ["prediction_set"];
   const named = names ? ["image", "path"] : ["image"];
   const at = points.map(each => `positive_at_${each}`);
-  const head = [...named, ...classes, "prediction", ...at, ...sets, "frontal", "as_far", "flag", "note", "left_out"];
+  const text = about.burned_in_text ? ["text_places"] : [];
+  const last = ["frontal", "as_far", ...text, "flag", "note", "left_out"];
+  const head = [...named, ...classes, "prediction", ...at, ...sets, ...last];
   const lines = rows(entries, about, names).map(row => [
     ...named.map(name => row[name]),
     ...classes.map(name => row.scores?.[name]),
@@ -34,6 +36,7 @@ export function asCsv(entries, about, names) {
     ...sets.map(() => row.prediction_set?.join(" ")),
     row.frontal,
     row.as_far,
+    ...text.map(() => row.text_places?.toString()),
     row.flags?.join("; "),
     row.note,
     row.left_out,

@@ -157,7 +157,7 @@ function relabel(entry) {
 
 /** Offer to compare, if there is something else to compare with. */
 function offer() {
-  byId("comparing").hidden = byId("panes").hidden || byId("compare").options.length < 3; // nothing, and itself
+  byId("comparing").hidden = !chosen || !answerable(chosen) || byId("compare").options.length < 3; // nothing, itself
 }
 
 byId("list").addEventListener("keydown", event => {
@@ -182,18 +182,31 @@ function choose(entry) {
   tabTo(entry);
   for (const each of entries) each.button.toggleAttribute("aria-current", each === entry);
   byId("chosen").hidden = false;
-  byId("chosen-title").replaceChildren(`${entry.number}. `, element("bdi", {}, entry.name));
-  const answerable = entry.result && !entry.result.left_out;
-  byId("warnings").replaceChildren(...(entry.state === "done" ? warnings(entry) : []));
-  byId("answer").replaceChildren(...(answerable ? answer(entry, about) : []));
-  byId("panes").hidden = !answerable;
+  fill(byId("case"), entry);
   offer();
   for (const option of byId("compare").options) option.disabled = option.value === String(entry.number);
   if (byId("compare").value === String(entry.number)) byId("compare").value = "";
-  if (answerable) compare();
+  compare();
 }
 
-const compare = () => view(chosen, entries[Number(byId("compare").value) - 1], about);
+/** Show the entry that the chosen one is to be compared with, if both have an answer. */
+function compare() {
+  const other = answerable(chosen) ? entries[Number(byId("compare").value) - 1] : undefined;
+  byId("cases").classList.toggle("two", Boolean(other));
+  byId("other").hidden = byId("link").hidden = !other;
+  if (other) fill(byId("other"), other);
+  if (answerable(chosen)) view(chosen, other, about);
+}
+
+const answerable = entry => Boolean(entry.result && !entry.result.left_out);
+
+/** Name, warnings and answer of an entry, into the elements of a case. */
+function fill(place, entry) {
+  place.querySelector("h3").replaceChildren(`${entry.number}. `, element("bdi", {}, entry.name));
+  place.querySelector(".warnings").replaceChildren(...(entry.state === "done" ? warnings(entry) : []));
+  place.querySelector(".answer").replaceChildren(...(answerable(entry) ? answer(entry, about) : []));
+  place.querySelector(".place").hidden = !answerable(entry);
+}
 
 // ---- events
 

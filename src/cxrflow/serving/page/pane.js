@@ -39,9 +39,9 @@ export class Pane {
     this.canvas.setAttribute("aria-label", picture ? `${name}. ${HELP}` : `${name}: ${why}`);
     this.figure.classList.toggle("empty", !picture);
     for (const control of this.figure.querySelectorAll(".tools :is(input, button)")) control.disabled = !picture;
-    this.input("lungs").disabled = !picture?.lungs;
-    const lungs = picture && !picture.lungs ? "No lungs are looked for" : "Lung outline";
-    this.input("lungs").nextElementSibling.textContent = lungs;
+    const lungs = !picture || Boolean(picture.lungs);
+    this.input("lungs").parentElement.hidden = !lungs;
+    this.output("without-lungs").hidden = lungs;
     this.grey = null;
     this.reset();
   }

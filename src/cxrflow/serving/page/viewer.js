@@ -11,8 +11,9 @@ const panes = [new Pane(pane => follow(pane)), new Pane(pane => follow(pane))];
 
 /** Show an entry that was answered, and beside it `other`, unless that is undefined. */
 export async function view(entry, other, about) {
-  byId("panes").replaceChildren(...panes.slice(0, other ? 2 : 1).map(pane => pane.figure));
-  byId("panes").classList.toggle("two", Boolean(other));
+  const place = name => byId(name).querySelector(".place");
+  place("case").replaceChildren(panes[0].figure);
+  place("other").replaceChildren(...(other ? [panes[1].figure] : []));
   await Promise.all([show(panes[0], entry, about), other && show(panes[1], other, about)]);
   follow(panes[0]);
 }
