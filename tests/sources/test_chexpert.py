@@ -1,6 +1,8 @@
 """CheXpert: uncertain is unknown, the labeler's "No Finding", laterals, the layouts of its releases."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxrflow.sources import chexpert, find_collections, read_collections, tables
 from cxrflow.sources.collection import Options
@@ -29,6 +31,20 @@ def test_uncertain_and_absent_are_told_from_present(observed, cells, findings, w
     found = chexpert.findings_of(tuple(observed(**cells)))
     assert (found[0], found[2]) == (findings, reason)
     assert words is None or found[1] == words
+
+
+@given(st.lists(st.sampled_from(["", "0.0", "1.0", "-1.0", "2"]), min_size=14, max_size=14))
+def test_no_finding_never_stands_beside_a_disease_or_a_doubt(cells) -> None:
+    findings, _, reason = chexpert.findings_of(tuple(cells))
+    diseases = [cell for name, cell in zip(chexpert.PUBLISHED, cells, strict=True) if name not in _NONE]
+    if "no finding" in findings:
+        assert set(findings) <= {"no finding", "support devices"}
+        assert not {"1.0", "-1.0", "2"} & set(diseases)
+    assert not (findings and reason)
+    assert len(findings) <= cells.count("1.0")
+
+
+_NONE = ("No Finding", "Support Devices")
 
 
 def test_views_ages_sexes_and_people(make_tiny, read, observed) -> None:

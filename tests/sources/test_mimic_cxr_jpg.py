@@ -51,6 +51,26 @@ def test_an_image_of_an_uncertain_study_is_left_out_as_such(make_tiny, read, obs
     assert [record.left_out for record in read(NAME, tiny)] == [None, None, tables.UNCERTAIN, None, None]
 
 
+def test_labels_of_a_radiologist_replace_the_labelers(make_tiny, read) -> None:
+    """Version 2.1.0; there "No Finding" is uncertain where the report says no more than that nothing has changed."""
+    tiny = make_tiny(NAME)
+    others = [name for name in mimic_cxr_jpg.PUBLISHED if name not in ("No Finding", "Lung Opacity")]
+    blank = [""] * (len(others) - 1)
+    assert others[0] == "Enlarged Cardiomediastinum"
+    tiny.tables[mimic_cxr_jpg.RADIOLOGIST] = [
+        ["study_id", "Airspace Opacity", "No Findings", *others],
+        ["50414267", "1.0", "", "-1.0", *blank],
+        ["50771383", "", "-1.0", "", *blank],
+        ["57375967", "", "1.0", "0.0", *blank],
+    ]
+    first, second, third, fourth, _ = read(NAME, tiny)
+    assert first.findings == ("lung opacity",)
+    assert first.finding == "Lung Opacity|Enlarged Cardiomediastinum (uncertain); labelled by a radiologist"
+    assert second.findings == ("pneumonia",)  # of a study that the radiologist did not read
+    assert (third.findings, third.left_out) == (("no finding",), None)
+    assert (fourth.findings, fourth.left_out) == ((), tables.UNCERTAIN)
+
+
 def test_the_folder_of_the_latest_version_and_tables_that_were_unpacked(make_tiny) -> None:
     tiny = make_tiny(NAME)
     tiny.tables = {f"2.1.0/{name.removesuffix('.gz')}": rows for name, rows in tiny.tables.items()}

@@ -1,6 +1,8 @@
 """PadChest: its labels in the one vocabulary, projections, ages, and images in numbered folders."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxrflow.findings import FINDINGS
 from cxrflow.sources import find_collections, padchest, read_collections, tables
@@ -36,6 +38,17 @@ def test_labels(published, findings, label, demo_params) -> None:
     assert demo_params.task.label_of(findings)[0] == label
 
 
+@given(st.lists(st.sampled_from([*padchest.OTHER, *padchest.SILENT, "normal", "pneumonia", "banana", ""]), max_size=5))
+def test_only_the_sole_label_normal_is_no_finding(labels) -> None:
+    findings, reason = padchest.findings_of(str(labels))
+    given_labels = [label for label in labels if label]
+    assert ("no finding" in findings) == (given_labels == ["normal"])
+    assert bool(findings) == any(label in padchest.OTHER or label == "pneumonia" for label in labels) or (
+        findings in (("no finding",), ("not determined",))
+    )
+    assert not (findings and reason)
+
+
 @pytest.mark.parametrize("published", ["", "[]", "['']", "nan"])
 def test_no_label_is_not_normal(published, demo_params) -> None:
     findings, reason = padchest.findings_of(published)
@@ -61,6 +74,7 @@ def test_ages_people_and_children(make_tiny, read) -> None:
     )
     assert (third.age, third.sex, third.paediatric) == (None, None, True)
     assert third.patient_id == fourth.patient_id
+    assert (first.finding, fourth.finding) == ("['normal']", "[]; labelled by a network")
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ PRESENT, UNCERTAIN = ("1.0", "1"), ("-1.0", "-1")
 #: What a cell of an observation may hold; empty means that the report does not mention it.
 _CELLS = frozenset((*PRESENT, *UNCERTAIN, "0.0", "0", ""))
 #: The four parts of the full-size release, which have these names when each is unpacked by itself: the tables are in
-#: the first, patients of ``train`` in the others.
+#: the first, the patients of ``train`` in the others, unless they have been put together.
 TABLES_PART = "CheXpert-v1.0 batch 1 (validate & csv)"
-TRAIN_PARTS = tuple(f"CheXpert-v1.0 batch {n + 1} (train {n})" for n in (1, 2, 3))
+TRAIN_PARTS = (*(f"CheXpert-v1.0 batch {n + 1} (train {n})" for n in (1, 2, 3)), "train")
 
 
 @lru_cache(maxsize=100_000)

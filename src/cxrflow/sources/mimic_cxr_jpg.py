@@ -1,7 +1,8 @@
 """MIMIC-CXR-JPG (Johnson et al. 2019, arXiv:1901.07042): the observations of CheXpert's labeler, for each study.
 
 The labels of NegBio, which are published beside them and differ at times, are not read: the labeler is the one of the
-collection chexpert, so the two can be compared.
+collection chexpert, so the two can be compared. Where version 2.1.0 has labels of a radiologist (of 687 studies), those
+replace the labeler's. Neither the published split nor sex and age, which are in MIMIC-IV, are read.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from cxrflow.sources.words import not_frontal
 
 NAME = "mimic-cxr-jpg"
 METADATA, LABELS = "mimic-cxr-2.0.0-metadata.csv", "mimic-cxr-2.0.0-chexpert.csv"
+#: Labels of a radiologist, whose columns are called a little differently.
+RADIOLOGIST = "mimic-cxr-2.1.0-test-set-labeled.csv"
+_RENAMED = {"No Finding": "No Findings", "Lung Opacity": "Airspace Opacity"}
 #: A coded view, for the images whose ViewPosition is empty.
 CODED = "ViewCodeSequence_CodeMeaning"
 
@@ -32,6 +36,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     place = tables.inner(folder, METADATA, f"{METADATA}.gz")
     home = folder / place
     labels = _read_labels(tables.first_of(home, LABELS, f"{LABELS}.gz"))
+    labels |= _read_radiologist(tables.first_of(home, RADIOLOGIST, f"{RADIOLOGIST}.gz"))
     table = tables.first_of(home, METADATA, f"{METADATA}.gz")
     prefix = f"{name}/{place}/files" if place else f"{name}/files"
     for row in tables.read_table(table, ("dicom_id", "subject_id", "study_id", "ViewPosition"), (CODED,)):
@@ -44,6 +49,20 @@ def _read_labels(table: Path) -> dict[str, _Labels]:
     return {
         row["study_id"]: findings_of(observations(row)) for row in tables.read_table(table, required, counted=False)
     }
+
+
+def _read_radiologist(table: Path) -> dict[str, _Labels]:
+    """The labels that a radiologist gave; none if there is no such table, as in version 2.0.0."""
+    if not table.is_file():
+        return {}
+    required = ("study_id", *(name for name in PUBLISHED if name not in _RENAMED))
+    optional = (*_RENAMED, *_RENAMED.values())
+    labels: dict[str, _Labels] = {}
+    for row in tables.read_table(table, required, optional, counted=False):
+        cells = tuple(row[name] or row[_RENAMED[name]] if name in _RENAMED else row[name] for name in PUBLISHED)
+        findings, words, reason = findings_of(cells)
+        labels[row["study_id"]] = findings, f"{words}; labelled by a radiologist" if words else "", reason
+    return labels
 
 
 def _record(row: tables.Row, folder: str, labels: _Labels) -> Record:

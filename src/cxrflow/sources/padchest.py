@@ -1,5 +1,5 @@
 """PadChest (Bustos et al. 2020, Med Image Anal 66: 101797): labels of reports in Spanish, by physicians (27 % of the
-reports) and by a network that was trained on these (``MethodLabel``); both are read.
+reports) and by a network that was trained on these (``MethodLabel``); both are read, and the published words say which.
 
 Its ~190 labels are those of the authors' trees (github.com/auriml/Rx-thorax-automatic-captioning).
 """
@@ -116,6 +116,8 @@ _FINDINGS: dict[str, tuple[str, ...]] = {
     for labels in PUBLISHED.values()
     for label in labels
 }
+#: Method of labelling -> what the published words then end in.
+_BY = {"RNN_model": "; labelled by a network"}
 #: Projections of frontal views.
 FRONTAL = ("PA", "AP", "AP_horizontal")
 
@@ -146,7 +148,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     The images may be in the numbered folders of their archives (``ImageDir``), all in ``images``, or beside the table.
     """
     required = ("ImageID", "ImageDir", "StudyDate_DICOM", "PatientID", "PatientBirth", "Projection", "Labels")
-    optional = ("PatientSex_DICOM", "Pediatric")
+    optional = ("PatientSex_DICOM", "Pediatric", "MethodLabel")
     for row in tables.read_table(tables.first_of(folder, TABLE, f"{TABLE}.gz"), required, optional):
         yield _record(row, name, options)
 
@@ -162,7 +164,7 @@ def _record(row: tables.Row, folder: str, options: Options) -> Record:
         path=f"{folder}/{options.place(file, (part, f'images/{part}', 'images', ''))}",
         patient_id=f"{NAME}:{patient}" if patient else None,
         findings=findings,
-        finding=row["Labels"] or None,
+        finding=f"{row['Labels']}{_BY.get(row['MethodLabel'], '')}" if row["Labels"] else None,
         view=view,
         age=_age(row["PatientBirth"], row["StudyDate_DICOM"]),
         sex=sex(row["PatientSex_DICOM"]),
