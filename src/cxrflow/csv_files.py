@@ -55,14 +55,7 @@ def read_csv_in_parts(
 
     # Without lineterminator, pandas would also split lines at a lone carriage return within a cell.
     with pd.read_csv(
-        path,
-        dtype=types,
-        keep_default_na=False,
-        na_values=[""],
-        lineterminator="\n",
-        float_precision="round_trip",  # pandas' own parser is off by a last digit
-        iterator=True,
-        chunksize=rows,
+        path, dtype=types, keep_default_na=False, na_values=[""], lineterminator="\n", iterator=True, chunksize=rows
     ) as parts:
         for table in parts:
             for name in table.columns:

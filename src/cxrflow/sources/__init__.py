@@ -205,7 +205,7 @@ def print_sources() -> None:
     shown = Table("collection", "folder")
     for collection in SOURCES.values():
         shown.add_row(
-            collection.name, ", ".join(collection.folders) or "any, with a table of images, labels and patients"
+            collection.name, "\n".join(collection.folders) or "any, with a table of images, labels and patients"
         )
     console().print(shown)
 

@@ -129,4 +129,5 @@ COLLECTION = Collection(
     read,
     f"iterations 1 to 3: {PEOPLE}, sub-*/sub-*_sessions.tsv, and {' or '.join(TESTS)}",
     merges=True,
+    findings=(FINDING,),
 )

@@ -110,4 +110,5 @@ COLLECTION = Collection(
     read,
     "train_COVIDx9A.txt and test_COVIDx9A.txt, those of another version from 5 to 9, or train.txt and test.txt; each "
     "line has the patient, file, label and origin",
+    findings=tuple(PUBLISHED.values()),
 )

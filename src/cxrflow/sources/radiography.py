@@ -113,4 +113,5 @@ COLLECTION = Collection(
     read,
     f"version 1 with {', '.join(kind.table for kind in FIRST)}; or a later one with "
     f"{', '.join(kind.table for kind in LATER)}",
+    findings=tuple(dict.fromkeys(finding for kind in (*FIRST, *LATER) for finding in kind.findings)),
 )

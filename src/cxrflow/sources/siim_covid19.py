@@ -95,4 +95,10 @@ def findings_of(columns: tuple[str, ...], label: str, marked: bool) -> tuple[tup
     return (finding, OPACITY) if opacity else (finding,), None
 
 
-COLLECTION = Collection(NAME, ("siim-covid19-detection",), read, f"{STUDIES} and {IMAGES} of the challenge of 2021")
+COLLECTION = Collection(
+    NAME,
+    ("siim-covid19-detection",),
+    read,
+    f"{STUDIES} and {IMAGES} of the challenge of 2021",
+    findings=(*PUBLISHED.values(), OPACITY),
+)
