@@ -73,6 +73,7 @@ MEASURED = {
     "audit-check": Measurement("benchmarks/audit_check.py", 90, resumes=True),
     "bad-input": Measurement("benchmarks/bad_input.py", 1, whole=True),
     "bit-depth": Measurement(f"benchmarks/bit_depth.py {_SOURCES}", 1),
+    "comparable": Measurement("benchmarks/comparable.py", 1),
     "coverage": Measurement("benchmarks/coverage.py", 3),
     "far": Measurement(f"benchmarks/far.py {_SOURCES}", 15),
     "frontal": Measurement(f"benchmarks/frontal.py {_SOURCES}", 4),
