@@ -73,6 +73,7 @@ MEASURED = {
     "audit-check": Measurement("benchmarks/audit_check.py", 90, resumes=True),
     "bad-input": Measurement("benchmarks/bad_input.py", 1, whole=True),
     "bit-depth": Measurement(f"benchmarks/bit_depth.py {_SOURCES}", 1),
+    "comparable": Measurement("benchmarks/comparable.py", 1),
     "coverage": Measurement("benchmarks/coverage.py", 3),
     "far": Measurement(f"benchmarks/far.py {_SOURCES}", 15),
     "frontal": Measurement(f"benchmarks/frontal.py {_SOURCES}", 4),
@@ -85,6 +86,7 @@ MEASURED = {
     "lungs": Measurement(f"benchmarks/lungs.py {_SOURCES}", 1),
     "many-images": Measurement(f"benchmarks/scale.py {_SOURCES}", 8),
     "many-rows": Measurement("benchmarks/rows.py 20000 1000000 10000000", 45, whole=True),
+    "mimic-rows": Measurement("benchmarks/rows.py 377110 --layout mimic-cxr-jpg --engine local spark", 10, whole=True),
     "mitigation": _study("mitigation", 60),
     "near-repeats": Measurement(f"benchmarks/near_repeats.py {_SOURCES} --images 100000", 60),
     "paper": Measurement(
