@@ -22,6 +22,7 @@ NAME = "vindr-cxr"
         # what one reader saw may be there, and may not
         ({"No finding": 2, "Pneumonia": 1}, 3, (), vindr_cxr.DISAGREE),
         ({"No finding": 2}, 3, (), vindr_cxr.DISAGREE),
+        ({"No finding": 1, "Pneumonia": 2}, 3, ("pneumonia",), None),
         ({"Pneumonia": 1, "Edema": 1, "ILD": 1}, 3, (), vindr_cxr.DISAGREE),
         ({"Pneumonia": 1}, 2, (), vindr_cxr.DISAGREE),
         # the consensus of five is one row

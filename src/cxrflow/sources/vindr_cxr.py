@@ -81,11 +81,9 @@ def findings_of(votes: Counter[str], readers: int) -> tuple[tuple[str, ...], str
     votes  published label -> number of readers that give it
     """
     known = {label: PUBLISHED.get(label) or _OTHER.get(label) for label in votes}
-    if votes[NO_FINDING]:
-        return (
-            (("no finding",), None) if set(votes) == {NO_FINDING} and votes[NO_FINDING] == readers else ((), DISAGREE)
-        )
-    agreed = [finding for label, finding in known.items() if finding and 2 * votes[label] > readers]
+    if set(votes) == {NO_FINDING} and votes[NO_FINDING] == readers:
+        return ("no finding",), None
+    agreed = [f for label, f in known.items() if f and label != NO_FINDING and 2 * votes[label] > readers]
     reason = DISAGREE if any(known.values()) else tables.UNKNOWN_LABEL
     return most_specific(agreed), None if agreed or not votes else reason
 
