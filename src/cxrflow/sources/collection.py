@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from cxrflow.columns import Columns
+from cxrflow.errors import CxrflowError
 from cxrflow.records import Record
 from cxrflow.sources.account import Account
 from cxrflow.sources.files import Files
 from cxrflow.sources.words import finding_of
+from cxrflow.text import name_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +74,14 @@ class Collection:
         """The folder of this collection beside that of another; None if there is none."""
         places = (folder.parent / name for name in (*self.folders, self.name))
         return next((place for place in places if place.is_dir()), None)
+
+
+def no_images(folder: Path, expects: str) -> CxrflowError:
+    """The error about a collection without a table whose folders are not there.
+
+    expects  as of Collection
+    """
+    found = ", ".join(sorted(name_text(path.name) for path in folder.iterdir())[:20]) or "nothing"
+    return CxrflowError(
+        f"{folder}: no images (expected: {expects}; found: {found}); put the folders there as published."
+    )
