@@ -85,6 +85,7 @@ MEASURED = {
     "lungs": Measurement(f"benchmarks/lungs.py {_SOURCES}", 1),
     "many-images": Measurement(f"benchmarks/scale.py {_SOURCES}", 8),
     "many-rows": Measurement("benchmarks/rows.py 20000 1000000 10000000", 45, whole=True),
+    "mimic-rows": Measurement("benchmarks/rows.py 377110 --layout mimic-cxr-jpg --engine local spark", 10, whole=True),
     "mitigation": _study("mitigation", 60),
     "near-repeats": Measurement(f"benchmarks/near_repeats.py {_SOURCES} --images 100000", 60),
     "paper": Measurement(

@@ -1,10 +1,17 @@
-"""Memory and time of `cxrflow metadata --files ignored` for tables of many rows: python benchmarks/rows.py 1000000 ...
+"""Memory and time of `cxrflow metadata --files ignored` for tables of many rows.
 
-Each table (path, label, patient; three images of a patient) is generated, and the command run in a process of its own,
-twice: the second run remembers the sides of the first. Peaks are of resident memory, that of Spark's JVM apart.
+    python benchmarks/rows.py 20000 1000000 [--engine local spark]
+    python benchmarks/rows.py 377110 --layout mimic-cxr-jpg --engine local spark
+
+Each table is generated, of a hospital's own (path, label, patient; three images of a patient) or of MIMIC-CXR-JPG (its
+two tables, compressed; about as many studies, patients, views and labels as published), and the command run in a
+process of its own, twice: the second run remembers the sides of the first. Peaks are of resident memory, that of
+Spark's JVM apart.
 """
 
 import argparse
+import gzip
+import random
 import subprocess
 import sys
 import tempfile
@@ -12,6 +19,8 @@ import time
 from pathlib import Path
 
 from tables import table
+
+from cxrflow.sources import chexpert, mimic_cxr_jpg
 
 PROJECT = Path(__file__).parents[1]
 #: Prints the peaks of the resident memory of the process and of its largest child, in kB, as its last line.
@@ -39,10 +48,38 @@ def write_table(folder: Path, rows: int) -> None:
             file.write(f"images/{k:08}.png,{labels[k % 3]},P{k // 3 * 7919 % (rows // 2 + 1):07}\n")
 
 
-def run(root: Path, out: Path, engine: str) -> tuple[float, int, int]:
+def write_mimic(folder: Path, rows: int) -> None:
+    """The tables of MIMIC-CXR-JPG, of 227,827 studies and 65,379 patients for 377,110 rows (Johnson et al. 2019)."""
+    folder.mkdir(parents=True)
+    rng, studies = random.Random(0), round(rows * 227_827 / 377_110)
+    people = round(rows * 65_379 / 377_110)
+    patients = [10_000_000 + study * people // studies for study in range(studies)]
+    cells = ["1.0"] * 12 + ["-1.0"] * 5 + ["0.0"] * 5 + [""] * 78
+    with gzip.open(folder / f"{mimic_cxr_jpg.LABELS}.gz", "wt", compresslevel=1) as file:
+        file.write(f"subject_id,study_id,{','.join(chexpert.PUBLISHED)}\n")
+        for study, patient in enumerate(patients):
+            normal = rng.random() < 1 / 3
+            given = ["1.0", *[""] * 13] if normal else ["", *rng.choices(cells, k=13)]
+            file.write(f"{patient},{50_000_000 + study},{','.join(given)}\n")
+    with gzip.open(folder / f"{mimic_cxr_jpg.METADATA}.gz", "wt", compresslevel=1) as file:
+        file.write("dicom_id,subject_id,study_id,ViewPosition\n")
+        views = ["AP"] * 39 + ["PA"] * 26 + ["LATERAL"] * 22 + ["LL"] * 9 + [""] * 4
+        for k, view in enumerate(rng.choices(views, k=rows)):
+            study = k * studies // rows
+            file.write(f"{k:08x}-{rng.getrandbits(32):08x},{patients[study]},{50_000_000 + study},{view}\n")
+
+
+#: Layout -> name of its folder, what writes it, and the arguments of the question that is asked of it.
+LAYOUTS = {
+    "table": ("hospital", write_table, ()),
+    mimic_cxr_jpg.NAME: (mimic_cxr_jpg.NAME, write_mimic, ("--overrides", "pneumonia")),
+}
+
+
+def run(root: Path, out: Path, engine: str, *more: str) -> tuple[float, int, int]:
     """Seconds and peak memory (MB) of the command, and peak memory of its largest child, which is Spark's JVM."""
     start = time.monotonic()
-    arguments = ["metadata", "--sources", str(root), "--files", "ignored", "--engine", engine, "--out", str(out)]
+    arguments = ["metadata", "--sources", str(root), "--files", "ignored", "--engine", engine, "--out", str(out), *more]
     done = subprocess.run(
         [sys.executable, "-c", _RUN, *arguments], cwd=PROJECT, check=True, stdout=subprocess.PIPE, text=True
     )
@@ -54,19 +91,22 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="+", type=int)
-    parser.add_argument("--engine", default="local", choices=["local", "spark"])
+    parser.add_argument("--engine", nargs="+", default=["local"], choices=["local", "spark"])
+    parser.add_argument("--layout", default="table", choices=[*LAYOUTS])
     asked = parser.parse_args()
+    name, write, question = LAYOUTS[asked.layout]
     lines = []
     for rows in asked.rows:
         with tempfile.TemporaryDirectory() as folder:
-            write_table(Path(folder) / "root" / "hospital", rows)
-            found = []
-            for _ in range(2):
-                seconds, peak, jvm = run(Path(folder) / "root", Path(folder) / "out", asked.engine)
-                of_jvm = f"; {jvm:,}" if asked.engine == "spark" else ""
-                found.append(f"{peak:,}{of_jvm} ({seconds:,.0f} s)")
-            lines.append((f"{rows:,}", *found))
-    table(("rows", "first run", "second run"), lines)
+            write(Path(folder) / "root" / name, rows)
+            for engine in asked.engine:
+                found = []
+                for _ in range(2):
+                    seconds, peak, jvm = run(Path(folder) / "root", Path(folder) / engine, engine, *question)
+                    of_jvm = f"; {jvm:,}" if engine == "spark" else ""
+                    found.append(f"{peak:,}{of_jvm} ({seconds:,.0f} s)")
+                lines.append((f"{rows:,}", engine, *found))
+    table(("rows", "engine", "first run", "second run"), lines)
 
 
 if __name__ == "__main__":

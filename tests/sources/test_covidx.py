@@ -86,6 +86,30 @@ def test_a_patient_of_hannover_in_covid_chestxray_is_hannovers(tiny, make_tiny) 
     assert covidx_records(tiny.root)[0].patient_id == "hannover:042f06a9"
 
 
+def test_images_that_keep_the_names_of_hannover_and_of_the_radiography_database_are_theirs(tiny, make_tiny) -> None:
+    """Without covid-chestxray beside it, or with a version of it that has fewer images than COVIDx took."""
+    tiny.tables["train_COVIDx9A.txt"] = [
+        ["501", "c9280a30.jpg", "COVID-19", "cohen"],
+        ["COVID-19(2)", "COVID-19(2).png", "COVID-19", "sirm"],  # of version 1, whose table writes a space
+        ["COVID 2", "COVID(2).png", "positive", "sirm"],  # of a later version, which numbers anew
+        ["c9280a30", "c9280a30.png", "normal", "rsna"],
+    ]
+    for other in (tiny, make_tiny("hannover"), make_tiny("radiography")):
+        other.write()
+    people = [record.patient_id for record in covidx_records(tiny.root)[:4]]
+    assert people == ["hannover:042f06a9", "radiography:https://a.org", None, None]
+
+
+def test_a_radiograph_of_the_abdomen_is_left_out(tiny) -> None:
+    """487 images of Stony Brook in version 9A; the first of these names is in issue 230 of COVID-Net."""
+    names = ["A926447-01-17-1901-NA-FLAT_PLATE_OF_ABDOMEN_PORTABLE-29035-3.000000-AP-30591-1-1.jpg"]
+    names += ["A1-12-31-1900-NA-ABD_UPRT_VIEWONLY-6.000000-AP-16-1-1.jpg", STONYBROOK]
+    tiny.tables["train_COVIDx9A.txt"] = [["A1", name, "COVID-19", "stonybrook"] for name in names]
+    tiny.write()
+    reasons = [record.left_out for record in covidx_records(tiny.root)[:3]]
+    assert reasons == ["body part is abdomen, not chest"] * 2 + [None]
+
+
 def test_negative_is_not_normal(tiny) -> None:
     tiny.write()
     last = covidx_records(tiny.root)[-1]

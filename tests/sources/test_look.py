@@ -72,6 +72,19 @@ def test_a_collection_that_cannot_be_read_does_not_end_the_look(make_tiny, said)
     assert "Data_Entry_2017.csv" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("Data_Entry_2017_v2020.csv", "Image Index,Finding Labels,Patient ID"),
+        ("train_image_level.csv", "id,boxes,label,StudyInstanceUID"),
+        ("data.csv", "patient_id,image_id,sex,admission_offset"),
+    ],
+)
+def test_a_published_collection_in_a_folder_of_another_name_is_no_own_one(root, said, name, columns) -> None:
+    text = said(root({f"mine/{name}": f"{columns}\na,b,c,d\n", "mine/a.png": PNG}))
+    assert f"has {name}, a table of a published collection; give the folder its published name" in text
+
+
 def test_words_and_files_of_an_own_table_are_counted(root, said) -> None:
     rows = "".join(f"{n}.png,word{n % 12},p{n}\n" for n in range(120)) + "a.png,normal,p\n"
     text = said(root({"mine/t.csv": f"Datei,Befund,PID\n{rows}", "mine/a.png": PNG, "mine/b.png": PNG}))

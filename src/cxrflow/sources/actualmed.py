@@ -7,7 +7,7 @@ from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.cells import known, number, sex, years
 from cxrflow.sources.collection import Collection, Options
-from cxrflow.sources.figure1 import findings_of
+from cxrflow.sources.figure1 import PUBLISHED, findings_of
 
 NAME = "actualmed"
 
@@ -37,4 +37,6 @@ def _record(row: tables.Row, folder: str) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, ("Actualmed-COVID-chestxray-dataset",), read, "metadata.csv of 2020")
+COLLECTION = Collection(
+    NAME, ("Actualmed-COVID-chestxray-dataset",), read, "metadata.csv of 2020", findings=tuple(PUBLISHED.values())
+)

@@ -40,7 +40,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per PNG below ``sub-*/ses-*/mod-rx`` of a participant, in the order of PEOPLE; computed tomography is
     not read. No table lists the images, so their folders are read even where image files are to be ignored."""
     tests = read_tests(tables.first_of(folder, *TESTS))
-    for row in tables.read_table(folder / PEOPLE, ("participant",), ("age", "gender"), counted=False):
+    for row in tables.read_table(folder / PEOPLE, ("participant",), ("age", "gender")):
         person = row["participant"]
         if not _PERSON.fullmatch(person):  # published: one row is called "derivatives"
             yield Record(
@@ -128,4 +128,6 @@ COLLECTION = Collection(
     ("covid19_posi", "BIMCV-COVID19"),
     read,
     f"iterations 1 to 3: {PEOPLE}, sub-*/sub-*_sessions.tsv, and {' or '.join(TESTS)}",
+    merges=True,
+    findings=(FINDING,),
 )

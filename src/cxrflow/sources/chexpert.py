@@ -101,4 +101,5 @@ COLLECTION = Collection(
     ("CheXpert-v1.0", "CheXpert-v1.0-small", "chexpertchestxrays-u20210408"),
     read,
     "train.csv and valid.csv of version 1.0 (full size or small)",
+    findings=tuple(PUBLISHED.values()),
 )

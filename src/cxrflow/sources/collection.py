@@ -54,14 +54,15 @@ class Options:
 class Collection:
     """One public collection, or the layout of a user's own.
 
-    name     its name in parameters, records and figures
-    folders  names of its folder as published, one for each version that has a name of its own; empty for a user's own,
-             which is recognised by its table
-    read     (folder, name of the folder, options) -> one record per listed image, with findings but without a label;
-             paths in records start with the name of the folder.
-             Raises CxrflowError if a table or a column is missing.
-    expects  the versions and layouts that ``read`` reads, in words, for the error about a table of another one
-    merges   whether several rows of its tables may be one image; if not, the run checks that they are as many
+    name      its name in parameters, records and figures
+    folders   names of its folder as published, one for each version that has a name of its own; empty for a user's own,
+              which is recognised by its table
+    read      (folder, name of the folder, options) -> one record per listed image, with findings but without a label;
+              paths in records start with the name of the folder.
+              Raises CxrflowError if a table or a column is missing.
+    expects   the versions and layouts that ``read`` reads, in words, for the error about a table of another one
+    merges    whether several rows of its tables may be one image; if not, the run checks that they are as many
+    findings  all that its images can have; empty for a user's own, whose table decides
     """
 
     name: str
@@ -69,6 +70,7 @@ class Collection:
     read: Callable[[Path, str, Options], Iterable[Record]]
     expects: str = ""
     merges: bool = False
+    findings: tuple[str, ...] = ()
 
     def beside(self, folder: Path) -> Path | None:
         """The folder of this collection beside that of another; None if there is none."""

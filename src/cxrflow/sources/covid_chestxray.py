@@ -104,5 +104,9 @@ def _record(row: tables.Row, folder: str, of_hannover: dict[str, str]) -> Record
 
 
 COLLECTION = Collection(
-    NAME, ("covid-chestxray-dataset",), read, f"{TABLE} in the vocabulary of June 2020 or the later one"
+    NAME,
+    ("covid-chestxray-dataset",),
+    read,
+    f"{TABLE} in the vocabulary of June 2020 or the later one",
+    findings=tuple(finding for _, finding in PUBLISHED),
 )

@@ -4,13 +4,14 @@ The lists say where an image comes from, except for RSNA's in the test list of v
 its patients, they count as that collection's, so that one person's images meet; the rest is left to near repeats.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from cxrflow.folders import extension, is_of_an_image
 from cxrflow.records import Record
-from cxrflow.sources import actualmed, bimcv_covid19, covid_chestxray, figure1, rsna, tables
+from cxrflow.sources import actualmed, bimcv_covid19, covid_chestxray, figure1, hannover, radiography, rsna, tables
 from cxrflow.sources.collection import Collection, Options
 
 NAME = "covidx"
@@ -34,6 +35,8 @@ ORIGINS = {
     "ricord": "ricord:",
     "stonybrook": "stonybrook:",
 }
+#: In file names of Stony Brook: ``A1-01-17-1901-NA-FLAT_PLATE_OF_ABDOMEN_PORTABLE-...`` is no chest radiograph.
+_ABDOMEN = re.compile(r"-NA-[A-Z_]*ABD")
 
 
 class Line(NamedTuple):
@@ -73,26 +76,33 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
 
 
 def read_people(folder: Path) -> dict[tuple[str, str], str]:
-    """(origin, patient) -> person, of patients whom another collection beside the folder maps to a third one's: RSNA's
-    to NIH's, some of covid-chestxray's to Hannover's. RSNA's have no origin, because some lists give none."""
+    """(origin, patient or name of a file) -> person, of patients whom another collection beside the folder maps to a
+    third one's: RSNA's to NIH's, some of covid-chestxray's to Hannover's, whose images keep their names; and of images
+    of version 1 of the Radiography database. RSNA's have no origin, because some lists give none."""
     people: dict[tuple[str, str], str] = {}
     if (beside := rsna.COLLECTION.beside(folder)) is not None:
         people |= {("", image): person for image, person in (rsna.read_patients(beside) or {}).items()}
+    beside = hannover.COLLECTION.beside(folder)
+    if beside is not None and (beside / hannover.TABLE).is_file():
+        people |= {("cohen", image): person for image, person in hannover.read_patients(beside).items()}
     beside = covid_chestxray.COLLECTION.beside(folder)
     if beside is not None and (beside / covid_chestxray.TABLE).is_file():
         people |= {("cohen", patient): person for patient, person in covid_chestxray.read_patients(beside).items()}
+    if (beside := radiography.COLLECTION.beside(folder)) is not None:
+        people |= {("sirm", image): person for image, person in radiography.read_patients(beside).items()}
     return people
 
 
 def _record(line: Line, key: str, path: str, people: dict[tuple[str, str], str]) -> Record:
     # RSNA's "patient" and that of the Radiography database ("sirm", "COVID 626") are images.
-    issued = ORIGINS.get(line.origin)
-    patient = figure1.patient_of(line.patient) if line.origin == "fig1" else line.patient
-    person = people.get((line.origin if issued else "", patient)) or (
-        f"{issued}{patient}" if issued and patient else None
-    )
+    issued, origin = ORIGINS.get(line.origin), line.origin if line.origin in ("sirm", *ORIGINS) else ""
+    patient = figure1.patient_of(line.patient) if origin == "fig1" else line.patient
+    others = (people.get((origin, key)) for key in (patient, line.file.rpartition(".")[0]))
+    person = next(filter(None, others), f"{issued}{patient}" if issued and patient else None)
     finding = PUBLISHED.get(line.label)
     problem = tables.BAD_ROW if line.surplus else None if line.file else tables.NO_IMAGE
+    if _ABDOMEN.search(line.file):
+        problem = problem or "body part is abdomen, not chest"
     return Record(
         image_id=f"{NAME}:{line.file or key}",
         source=NAME,
@@ -110,4 +120,5 @@ COLLECTION = Collection(
     read,
     "train_COVIDx9A.txt and test_COVIDx9A.txt, those of another version from 5 to 9, or train.txt and test.txt; each "
     "line has the patient, file, label and origin",
+    findings=tuple(PUBLISHED.values()),
 )

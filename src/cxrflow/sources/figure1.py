@@ -54,4 +54,6 @@ def _record(row: tables.Row, folder: str, files: dict[str, str]) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, ("Figure1-COVID-chestxray-dataset",), read, "metadata.csv of 2020")
+COLLECTION = Collection(
+    NAME, ("Figure1-COVID-chestxray-dataset",), read, "metadata.csv of 2020", findings=tuple(PUBLISHED.values())
+)

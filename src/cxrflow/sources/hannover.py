@@ -50,4 +50,4 @@ def _record(row: tables.Row, folder: str) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, ("covid-19-image-repository",), read, f"version 2, {TABLE} and png/")
+COLLECTION = Collection(NAME, ("covid-19-image-repository",), read, f"version 2, {TABLE} and png/", findings=(FINDING,))

@@ -63,6 +63,9 @@ _OWN_OUTPUT = frozenset(("image_id", "group_id", "left_out"))
 #: Table and columns that belong to a published collection, which has its own reader.
 _PUBLISHED = {
     "Data_Entry_2017.csv": (),
+    "Data_Entry_2017_v2020.csv": (),
+    "train_image_level.csv": ("studyinstanceuid",),
+    "data.csv": ("patient_id", "image_id", "admission_offset"),
     "stage_2_train_labels.csv": (),
     "metadata.csv": ("patientid", "offset", "finding"),
 }

@@ -77,5 +77,9 @@ def _record(place: str, file: str) -> Record:
 
 
 COLLECTION = Collection(
-    NAME, ("chest_xray",), read, "folders train/NORMAL, train/PNEUMONIA, test/NORMAL, test/PNEUMONIA, or one of them"
+    NAME,
+    ("chest_xray",),
+    read,
+    "folders train/NORMAL, train/PNEUMONIA, test/NORMAL, test/PNEUMONIA, or one of them",
+    findings=("no finding", "pneumonia", *PUBLISHED.values()),
 )

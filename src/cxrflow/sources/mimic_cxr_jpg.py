@@ -82,5 +82,9 @@ def _record(row: tables.Row, folder: str, labels: _Labels) -> Record:
 
 
 COLLECTION = Collection(
-    NAME, ("mimic-cxr-jpg",), read, f"{METADATA} and {LABELS} (or .csv.gz) of version 2.0.0 or 2.1.0"
+    NAME,
+    ("mimic-cxr-jpg",),
+    read,
+    f"{METADATA} and {LABELS} (or .csv.gz) of version 2.0.0 or 2.1.0",
+    findings=tuple(PUBLISHED.values()),
 )

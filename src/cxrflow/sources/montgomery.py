@@ -45,4 +45,10 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     )
 
 
-COLLECTION = Collection(NAME, ("MontgomerySet", "NLM-MontgomeryCXRSet", "Montgomery-County-CXR-Set"), read, _EXPECTS)
+COLLECTION = Collection(
+    NAME,
+    ("MontgomerySet", "NLM-MontgomeryCXRSet", "Montgomery-County-CXR-Set"),
+    read,
+    _EXPECTS,
+    findings=("no finding", "tuberculosis"),
+)

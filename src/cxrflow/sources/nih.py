@@ -139,4 +139,10 @@ def _record(row: tables.Row, path: str, boxes: Boxes) -> Record:
     )
 
 
-COLLECTION = Collection(NAME, ("nih-chestxray14",), read, " of 2020, or ".join(TABLES) + " of 2017")
+COLLECTION = Collection(
+    NAME,
+    ("nih-chestxray14",),
+    read,
+    " of 2020, or ".join(TABLES) + " of 2017",
+    findings=(*PUBLISHED.values(), *(path for path, _ in ADJUDICATED.values())),
+)

@@ -169,4 +169,10 @@ COLLECTION = Collection(
     ("NLMCXR", "chest-xrays-indiana-university"),
     read,
     f"reports in {REPORTS}/, or {TABLE} and {PROJECTIONS}",
+    findings=(
+        "no finding",
+        *(finding for found in PUBLISHED.values() for finding in found),
+        "other finding",
+        "not determined",
+    ),
 )

@@ -182,4 +182,10 @@ def _age(birth: str, study: str) -> float | None:
     return date - born if 0 <= date - born <= 120 else None
 
 
-COLLECTION = Collection(NAME, ("PadChest", "BIMCV-PadChest", "PADCHEST"), read, f"{TABLE} (or .csv.gz)")
+COLLECTION = Collection(
+    NAME,
+    ("PadChest", "BIMCV-PadChest", "PADCHEST"),
+    read,
+    f"{TABLE} (or .csv.gz)",
+    findings=("no finding", *PUBLISHED, "other finding", "not determined"),
+)

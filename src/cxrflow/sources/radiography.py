@@ -69,6 +69,17 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
             yield _record(row, kind, f"{name}/{there or place}", files, first)
 
 
+def read_patients(folder: Path) -> dict[str, str]:
+    """Name of an image of COVID-19 of version 1, without spaces -> its person (see ``_record``); empty for the later
+    versions, which do not tell people apart."""
+    names = {_spelt(path.name): path.name for path in folder.iterdir()}
+    table = names.get(_spelt(FIRST[0].table))
+    if table is None or _spelt(LATER[0].table) in names:
+        return {}
+    rows = tables.read_table(folder / table, ("FILE NAME", "URL"), counted=False)
+    return {"".join(row["FILE NAME"].split()): f"{NAME}:{url}" for row in rows if (url := known(row["URL"]))}
+
+
 def _spelt(name: str) -> str:
     """A name as it is compared: without case, and without the misprint of version 1."""
     return compared(name).replace("matadata", "metadata")
@@ -115,4 +126,5 @@ COLLECTION = Collection(
     read,
     f"version 1 with {', '.join(kind.table for kind in FIRST)}; or a later one with "
     f"{', '.join(kind.table for kind in LATER)}",
+    findings=tuple(dict.fromkeys(finding for kind in (*FIRST, *LATER) for finding in kind.findings)),
 )

@@ -103,4 +103,11 @@ def findings_of(targets: set[str], published: str) -> tuple[tuple[str, ...], str
     return (), tables.unknown(published) if targets else None
 
 
-COLLECTION = Collection(NAME, ("rsna-pneumonia-detection-challenge",), read, "the tables of stage 2", merges=True)
+COLLECTION = Collection(
+    NAME,
+    ("rsna-pneumonia-detection-challenge",),
+    read,
+    "the tables of stage 2",
+    merges=True,
+    findings=(*TARGET, *PUBLISHED.values()),
+)

@@ -55,4 +55,10 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     )
 
 
-COLLECTION = Collection(NAME, ("ChinaSet_AllFiles", "Shenzhen-Hospital-CXR-Set"), read, _EXPECTS)
+COLLECTION = Collection(
+    NAME,
+    ("ChinaSet_AllFiles", "Shenzhen-Hospital-CXR-Set"),
+    read,
+    _EXPECTS,
+    findings=("no finding", *(finding for _, finding in PUBLISHED), "other finding"),
+)

@@ -3,7 +3,7 @@ images, and DICOM files.
 
 Radiologists say how a study looks, in the language of Litmanovich et al. 2020 (J Thorac Imaging 35: 354-360). That is
 no diagnosis: an image with a typical appearance is not said to be of COVID-19, and one that is negative for pneumonia
-may show something else. Its training images come from BIMCV, whose numbers it does not give.
+may show something else. Its images come from BIMCV and RICORD, whose numbers it does not give.
 """
 
 import re
@@ -95,4 +95,10 @@ def findings_of(columns: tuple[str, ...], label: str, marked: bool) -> tuple[tup
     return (finding, OPACITY) if opacity else (finding,), None
 
 
-COLLECTION = Collection(NAME, ("siim-covid19-detection",), read, f"{STUDIES} and {IMAGES} of the challenge of 2021")
+COLLECTION = Collection(
+    NAME,
+    ("siim-covid19-detection",),
+    read,
+    f"{STUDIES} and {IMAGES} of the challenge of 2021",
+    findings=(*PUBLISHED.values(), OPACITY),
+)

@@ -161,12 +161,13 @@ def read_header(path: Path, encoding: str | None = None) -> tuple[str, ...]:
 def form(path: Path, encoding: str | None = None) -> str:
     """Encoding and delimiter of a table in words, as they are recognised. Raises CxrflowError as ``read_table``."""
     with closing(_lines(path, (), encoding)) as lines:
-        next(lines, None)
+        columns = len(next(lines, Line(1, [], [])).cells)
     recognised = encoding_of(path)
     if recognised is None:
         return "Excel workbook"
     text, delimiter, _ = delimited.form_of(path, (), encoding or recognised)
-    return f"{_ENCODINGS.get(text, text.upper())}, separated by {_DELIMITERS.get(delimiter, delimiter)}"
+    separated = f", separated by {_DELIMITERS.get(delimiter, delimiter)}" if columns > 1 else ""
+    return _ENCODINGS.get(text, text.upper()) + separated
 
 
 def encoding_of(path: Path) -> str | None:

@@ -92,4 +92,10 @@ def _damaged(path: Path, error: Exception) -> CxrflowError:
     )
 
 
-COLLECTION = Collection(NAME, ("TBX11K",), read, f"{' and '.join(TABLES)} in {ANNOTATIONS}/")
+COLLECTION = Collection(
+    NAME,
+    ("TBX11K",),
+    read,
+    f"{' and '.join(TABLES)} in {ANNOTATIONS}/",
+    findings=(*FOLDERS.values(), *PUBLISHED.values()),
+)

@@ -212,4 +212,5 @@ COLLECTION = Collection(
     read,
     "the tables of version 1.0.0 in annotations/, or train.csv of the Kaggle competition",
     merges=True,
+    findings=tuple(PUBLISHED.values()),
 )
