@@ -43,7 +43,7 @@ class Options:
 
         For images that a collection distributes in parts: each folder is listed once, so this costs no file access.
         """
-        paths = (f"{folder}/{name}".lstrip("/") for folder in folders)
+        paths = (f"{folder.strip('/')}/{name}".lstrip("/") for folder in folders)
         first = next(paths)
         if self.files is None or not name or self.files.holds(first):
             return first
