@@ -65,6 +65,14 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert broken(page) == [*bad, "absent.png"]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_table_has_its_header(page: Path) -> None:
+    """A blank line ends a table, and the rows after it are shown as text."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    tables = [part for part in re.split(r"\n\s*\n", text) if part.startswith("|")]
+    assert [table[:80] for table in tables if not re.match(r"\|.*\n\|[-:| ]+(\n|$)", table)] == []
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_every_page_is_in_the_index_and_says_for_whom_it_is(page: Path) -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")

@@ -109,3 +109,9 @@ def test_images_in_the_folders_of_the_archives_in_one_folder_or_beside_the_table
     *found, absent = (record.path for record in read_collections(*find_collections(tiny.root), Options()))
     assert found == [f"PadChest/{path}" for path in ("0/a.png", "images/14/b.png", "images/c.png", "d.png")]
     assert absent == "PadChest/3/absent.png"
+    tiny.tables[TABLE] = [[*row[:2], "" if row[1] == "c.png" else row[2], *row[3:]] for row in tiny.tables[TABLE]]
+    tiny.write()  # in no archive, as some copies of the table have it
+    assert [record.path for record in read_collections(*find_collections(tiny.root), Options())] == [
+        *(f"PadChest/{path}" for path in ("0/a.png", "images/14/b.png", "images/c.png", "d.png")),
+        absent,
+    ]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
+from cxrflow.sources import delimited
 from cxrflow.sources.tables import Row, form, read_header, read_table
 
 LATIN = st.characters(max_codepoint=255, exclude_characters="\0", exclude_categories=("Cc",)) | st.sampled_from(
@@ -211,6 +212,15 @@ def test_a_damaged_compressed_table_is_one_sentence(tmp_path, damage) -> None:
     (tmp_path / "t.csv.gz").write_bytes(damage(gzip.compress(f"a,b\n{rows}".encode())))
     with pytest.raises(CxrflowError, match=r"t\.csv\.gz: the compressed table is damaged \(.*\); put it there again\."):
         list(read_table(tmp_path / "t.csv.gz", ("a", "b")))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\xff\xfe"])
+def test_a_compressed_table_that_grows_without_bound_is_refused(tmp_path, mark, monkeypatch) -> None:
+    monkeypatch.setattr(delimited, "MOST_DECOMPRESSED", 1 << 20)
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(mark + b"a,b\n" + b"\n" * (3 << 20)))
+    with pytest.raises(CxrflowError, match=r"t\.csv\.gz: decompressed, it has more than 1,048,576 bytes; "):
+        list(read_table(path, ("a", "b"), encoding="utf-16" if mark == b"\xff\xfe" else None))
 
 
 def test_a_compressed_table_is_never_whole_in_memory(tmp_path) -> None:

@@ -22,6 +22,7 @@ NAME = "vindr-cxr"
         # what one reader saw may be there, and may not
         ({"No finding": 2, "Pneumonia": 1}, 3, (), vindr_cxr.DISAGREE),
         ({"No finding": 2}, 3, (), vindr_cxr.DISAGREE),
+        ({"No finding": 1, "Pneumonia": 2}, 3, ("pneumonia",), None),
         ({"Pneumonia": 1, "Edema": 1, "ILD": 1}, 3, (), vindr_cxr.DISAGREE),
         ({"Pneumonia": 1}, 2, (), vindr_cxr.DISAGREE),
         # the consensus of five is one row
@@ -107,3 +108,12 @@ def test_the_table_of_the_kaggle_competition(tmp_path) -> None:
     assert [record.left_out for record in records] == [None, None, vindr_cxr.DISAGREE]
     assert records[1].finding == "Cardiomegaly (2 of 3 readers)|ILD (1 of 3 readers)"
     assert records[0].path == f"{folder.name}/train/a.dicom"
+
+
+def test_a_row_that_is_there_twice_counts_once(make_tiny, read) -> None:
+    tiny = make_tiny(NAME)
+    once = read(NAME, tiny)
+    for name, rows in tiny.tables.items():
+        if name.startswith("annotations/image_labels"):
+            tiny.tables[name] = [rows[0], *(row for row in rows[1:] for _ in range(2))]
+    assert read(NAME, tiny) == once

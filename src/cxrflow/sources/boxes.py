@@ -9,6 +9,8 @@ from cxrflow.text import clean
 
 #: Side of the pictures in whose pixels RSNA and NIH publish boxes. Files may have been shrunk since.
 PUBLISHED_SIDE = 1024
+#: By so much a sum of two shares may be above 1 because they were rounded.
+_ROUNDED = 1e-9
 
 
 class Boxes:
@@ -40,7 +42,7 @@ class Boxes:
             self._unread.append(line)
             return
         left, top, width, height = (value / side for value, side in zip(numbers, size * 2, strict=True))
-        if min(left, top) < 0 or min(width, height) <= 0 or max(left + width, top + height) > 1:
+        if min(left, top) < 0 or min(width, height) <= 0 or max(left + width, top + height) > 1 + _ROUNDED:
             self._unread.append(line)
             return
         self._by_image.setdefault(image, []).extend(Box(name, left, top, width, height) for name in findings)

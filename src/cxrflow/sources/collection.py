@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from cxrflow.columns import Columns
+from cxrflow.errors import CxrflowError
 from cxrflow.records import Record
 from cxrflow.sources.account import Account
 from cxrflow.sources.files import Files
 from cxrflow.sources.words import finding_of
+from cxrflow.text import name_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Options:
 
         For images that a collection distributes in parts: each folder is listed once, so this costs no file access.
         """
-        paths = (f"{folder}/{name}".lstrip("/") for folder in folders)
+        paths = (f"{folder.strip('/')}/{name}".lstrip("/") for folder in folders)
         first = next(paths)
         if self.files is None or not name or self.files.holds(first):
             return first
@@ -74,3 +76,14 @@ class Collection:
         """The folder of this collection beside that of another; None if there is none."""
         places = (folder.parent / name for name in (*self.folders, self.name))
         return next((place for place in places if place.is_dir()), None)
+
+
+def no_images(folder: Path, expects: str) -> CxrflowError:
+    """The error about a collection without a table whose folders are not there.
+
+    expects  as of Collection
+    """
+    found = ", ".join(sorted(name_text(path.name) for path in folder.iterdir())[:20]) or "nothing"
+    return CxrflowError(
+        f"{folder}: no images (expected: {expects}; found: {found}); put the folders there as published."
+    )

@@ -19,6 +19,8 @@ from cxrflow.errors import CxrflowError
 DELIMITERS = (",", ";", "\t", "|")
 #: Maximum length of a cell and of a physical line, in characters; a quotation mark that is never closed ends here.
 MOST_CHARACTERS = 1 << 20
+#: Maximum size of a decompressed table, in bytes: gzip can make a thousand bytes of one.
+MOST_DECOMPRESSED = 8 << 30
 #: Number of rows from which the delimiter is recognised, and of bytes from which UTF-16 is.
 _ROWS, _HEAD = 20, 4096
 _BLOCK = 1 << 20
@@ -81,7 +83,26 @@ def _open_bytes(path: Path) -> IO[bytes]:
     """The bytes of a table, decompressed as they are read if the file begins as one of gzip does."""
     with path.open("rb") as file:
         compressed = file.read(len(_GZIP)) == _GZIP
-    return cast(IO[bytes], gzip.open(path)) if compressed else path.open("rb")
+    return cast(IO[bytes], _Decompressed(path)) if compressed else path.open("rb")
+
+
+class _Decompressed(gzip.GzipFile):
+    """A compressed file. Raises CxrflowError beyond MOST_DECOMPRESSED."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._check()
+        return super().read(size)
+
+    def read1(self, size: int = -1) -> bytes:
+        self._check()
+        return super().read1(size)
+
+    def _check(self) -> None:
+        if self.tell() > MOST_DECOMPRESSED:
+            raise CxrflowError(
+                f"{self.name}: decompressed, it has more than {MOST_DECOMPRESSED:,} bytes; this is not a table of "
+                "images."
+            )
 
 
 def encoding_of(path: Path) -> str:

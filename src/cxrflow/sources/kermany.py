@@ -8,11 +8,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cxrflow.errors import CxrflowError
 from cxrflow.folders import extension, is_of_an_image, is_of_the_system
 from cxrflow.records import Record
-from cxrflow.sources.collection import Collection, Options
-from cxrflow.text import name_text
+from cxrflow.sources.collection import Collection, Options, no_images
 
 NAME = "kermany"
 #: The published sides of the split, which cxrflow does not use, and the folders in each of them.
@@ -56,11 +54,7 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
         if there := [place for place in places if (folder / place).is_dir()]:
             break
     else:
-        found = ", ".join(sorted(name_text(path.name) for path in folder.iterdir())[:20])
-        raise CxrflowError(
-            f"{folder}: no images (expected: {COLLECTION.expects}; found: {found or 'nothing'}); put the folders there "
-            "as published."
-        )
+        raise no_images(folder, COLLECTION.expects)
     for place in there:
         for file in sorted(path.name for path in (folder / place).iterdir()):
             if is_of_an_image(extension(file)) and not is_of_the_system(file):

@@ -242,9 +242,7 @@ def _written(path: Path, content: str, write: bool) -> None:
         write_whole(path, content.encode("utf-8", "surrogateescape"))
         _say(f"  Written: {name_text(path)}. Check it, and look again.")
     elif write:
-        _say(f"  {path.name} is there already, and was not changed.")
-    elif write:
-        _say(f"  {name_text(path)} is there; it stays as it is.")
+        _say(f"  {name_text(path)} is there already, and was not changed.")
     else:
         _say(f"  --write puts it into {name_text(path)}.")
 

@@ -135,8 +135,11 @@ def _read_reports(folder: Path, name: str, options: Options) -> Iterator[Record]
 def _read_report(path: Path) -> tuple[str, list[str], list[str]]:
     """Number of a report, its major terms and its images."""
     try:
-        if path.stat().st_size > _LARGEST or b"<!ENTITY" in (content := path.read_bytes()):
-            raise ValueError("too large, or it declares entities, by which little text can become much")
+        if not path.is_file() or path.stat().st_size > _LARGEST:  # a FIFO would wait for ever
+            raise ValueError("too large, or not a file")
+        content = path.read_bytes()
+        if b"<!ENTITY" in content or b"\0" in content:  # in UTF-16, every other byte of the word is zero
+            raise ValueError("it declares entities, by which little text can become much, or is not UTF-8")
         root = ElementTree.fromstring(content)  # noqa: S314  # see above
         terms = [term.text or "" for term in root.findall("MeSH/major")]
         images = [image.attrib["id"] for image in root.findall("parentImage")]

@@ -51,6 +51,8 @@ LATER = (
 )
 #: Numbers of the COVID-19 images of version 1 that the authors of COVID-Net discard.
 DISCARDED = {*range(100, 107), *range(110, 114), *range(122, 127), 217}
+#: The number at the end of a row's name, perhaps in brackets.
+_NUMBER = re.compile(r"(?<!\d)(\d{1,9})\)?$")
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
@@ -91,7 +93,7 @@ def _record(row: tables.Row, kind: _Kind, place: str, files: dict[str, str], fir
     first  whether it is a row of version 1
     """
     listed, url = row["FILE NAME"], known(row["URL"])
-    found = re.search(r"(\d+)\)?$", listed)
+    found = _NUMBER.search(listed)
     number = int(found[1]) if found else 0
     # Versions 1 to 3 call a row "NORMAL-1" or "COVID 1" and its file "NORMAL (1).png"; some files lack the space.
     numbered = [f"{kind.folder} ({number}).png", f"{kind.folder}({number}).png"] if found else []

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.errors import LeftOut
 from cxrflow.files import below
 from cxrflow.records import Record
 from cxrflow.sources import tables
-from cxrflow.sources.collection import Options
-from cxrflow.text import name_text
+from cxrflow.sources.collection import Options, no_images
 
 IMAGES, READINGS = "CXR_png", "ClinicalReadings"
 #: Reason for leaving out an image whose name and reading contradict each other.
@@ -60,10 +59,7 @@ def read(
     there = (path.name for kind in (IMAGES, READINGS) if (home / kind).is_dir() for path in (home / kind).iterdir())
     found = {match[1]: match for file in there if (match := pattern.fullmatch(file))}
     if not found:
-        present = ", ".join(sorted(name_text(path.name) for path in folder.iterdir())[:20]) or "nothing"
-        raise CxrflowError(
-            f"{folder}: no images (expected: {expects}; found: {present}); put the folders there as published."
-        )
+        raise no_images(folder, expects)
     for stem in sorted(found):
         number, digit = found[stem][2], found[stem][3]
         reading = parse(_lines(folder, f"{place}/{READINGS}/{stem}.txt".lstrip("/"), options.follow_links))

@@ -15,7 +15,7 @@ NAME = "shenzhen"
 _EXPECTS = "CXR_png/CHNCXR_*.png and ClinicalReadings/CHNCXR_*.txt"
 #: Pattern in the words of a reading -> finding. PTB, STB, ATB and NATB are pulmonary, secondary, ... tuberculosis.
 PUBLISHED = (
-    (r"\w*TB\b|tubercul", "tuberculosis"),
+    (r"TB\b|tubercul", "tuberculosis"),
     (r"pneumonia", "pneumonia"),
     (r"pneumothorax", "pneumothorax"),
     (r"pleural effusion|encapsulated intrathoracic fluid", "effusion"),

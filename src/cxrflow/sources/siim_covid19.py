@@ -32,7 +32,7 @@ PUBLISHED = {
 #: Reasons for leaving out an image. Of a study's images, often only one was marked.
 ELSEWHERE = "opacity is marked in another image of its study"
 CONTRADICTS = "opacity is marked, though its study is negative for pneumonia"
-_BOX = re.compile(r"\{'x': ([^,}]+), 'y': ([^,}]+), 'width': ([^,}]+), 'height': ([^,}]+)\}")
+_BOX = re.compile(r"\{'x': ([^{,}]+), 'y': ([^{,}]+), 'width': ([^{,}]+), 'height': ([^{,}]+)\}")
 _TAGS = ("PatientID", "PatientAge", "PatientSex", "ViewPosition", "Rows", "Columns")
 
 

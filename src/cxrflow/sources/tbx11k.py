@@ -76,8 +76,8 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
 
 def _read(path: Path) -> Any:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError("too large")
+        if path.stat().st_size > _LARGEST or not path.is_file():  # a FIFO would wait for ever
+            raise ValueError("too large, or not a file")
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         found = sorted(file.name for file in path.parent.glob("*.json")) if path.parent.is_dir() else []

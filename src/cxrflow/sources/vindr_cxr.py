@@ -3,7 +3,7 @@ and the consensus of five for ``test``. As PhysioNet publishes it, or as the Kag
 only, with fewer labels)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,16 +62,28 @@ SIZES = "{}_meta.csv"
 class _Image:
     """What the readers say of an image.
 
-    votes    published label -> number of readers that give it
-    readers  their names
+    given    published label -> readers that give it
+    readers  all of them
     boxes    published label, left, top, width, height, line of the table
     bad      whether a row has surplus cells
     """
 
-    votes: Counter[str] = field(default_factory=Counter)
+    given: dict[str, set[str]] = field(default_factory=dict)
     readers: set[str] = field(default_factory=set)
     boxes: list[tuple[str, list[str], int]] = field(default_factory=list)
     bad: bool = False
+
+    @property
+    def votes(self) -> Counter[str]:
+        """Published label -> number of readers that give it."""
+        return Counter({label: len(readers) for label, readers in self.given.items()})
+
+    def add(self, reader: str, labels: Iterable[str], bad: bool) -> None:
+        """Take in a row of the table; a repeated one changes nothing."""
+        self.readers.add(reader)
+        for label in labels:
+            self.given.setdefault(label, set()).add(reader)
+        self.bad = self.bad or bad
 
 
 def findings_of(votes: Counter[str], readers: int) -> tuple[tuple[str, ...], str | None]:
@@ -81,11 +93,9 @@ def findings_of(votes: Counter[str], readers: int) -> tuple[tuple[str, ...], str
     votes  published label -> number of readers that give it
     """
     known = {label: PUBLISHED.get(label) or _OTHER.get(label) for label in votes}
-    if votes[NO_FINDING]:
-        return (
-            (("no finding",), None) if set(votes) == {NO_FINDING} and votes[NO_FINDING] == readers else ((), DISAGREE)
-        )
-    agreed = [finding for label, finding in known.items() if finding and 2 * votes[label] > readers]
+    if set(votes) == {NO_FINDING} and votes[NO_FINDING] == readers:
+        return ("no finding",), None
+    agreed = [f for label, f in known.items() if f and label != NO_FINDING and 2 * votes[label] > readers]
     reason = DISAGREE if any(known.values()) else tables.UNKNOWN_LABEL
     return most_specific(agreed), None if agreed or not votes else reason
 
@@ -119,11 +129,9 @@ def _read_physionet(folder: Path, side: str) -> dict[str, _Image]:
     images: dict[str, _Image] = {}
     required = ("image_id", "rad_id", *PUBLISHED) if side == "train" else ("image_id", *PUBLISHED)
     for row in tables.read_table(folder / f"image_labels_{side}.csv", required, tuple(_OTHER)):
-        image = images.setdefault(row["image_id"], _Image())
-        image.readers.add(row.get("rad_id", ""))
         given = {label: cell for label in (*PUBLISHED, *_OTHER) if (cell := row[label]) not in _NOT_GIVEN}
-        image.votes.update(label if cell in _GIVEN else f"{label}: {cell}" for label, cell in given.items())
-        image.bad = image.bad or bool(row.surplus)
+        labels = (label if cell in _GIVEN else f"{label}: {cell}" for label, cell in given.items())
+        images.setdefault(row["image_id"], _Image()).add(row.get("rad_id", ""), labels, bool(row.surplus))
     table = folder / f"annotations_{side}.csv"
     for row in tables.read_table(table, ("image_id", "class_name", *CORNERS), counted=False):
         if row["image_id"] in images and row["class_name"] != NO_FINDING:
@@ -134,17 +142,11 @@ def _read_physionet(folder: Path, side: str) -> dict[str, _Image]:
 def _read_kaggle(table: Path) -> dict[str, _Image]:
     """The images in a table of one row per box, or per reader who finds nothing."""
     images: dict[str, _Image] = {}
-    given: set[tuple[str, str, str]] = set()
     for row in tables.read_table(table, ("image_id", "class_name", "rad_id", *CORNERS)):
-        key, label = (row["image_id"], row["rad_id"], row["class_name"]), row["class_name"]
-        image = images.setdefault(row["image_id"], _Image())
-        image.readers.add(row["rad_id"])
-        if key not in given and label:
-            image.votes[label] += 1
+        image, label = images.setdefault(row["image_id"], _Image()), row["class_name"]
+        image.add(row["rad_id"], [label] if label else [], bool(row.surplus))
         if label != NO_FINDING:
             image.boxes.append(_box(row))
-        image.bad = image.bad or bool(row.surplus)
-        given.add(key)
     return images
 
 
