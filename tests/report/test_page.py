@@ -152,6 +152,11 @@ def test_every_figure_is_shown(shown: tuple[Task, Path, str]) -> None:
         else:
             digits = 3 if figure["at"].endswith("brier") else 2
             value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
+            if figure["at"].startswith(".far."):
+                value, low, high = (
+                    f"{100 * figure['value']:.0f} %",
+                    *(f"{100 * figure[k]:.0f}" for k in ("low", "high")),
+                )
             counts = f"<small class=counts>{figure['counts']}</small>" if "counts" in figure else ""
             assert f'<b>{value}</b> <span class="interval">{low} to {high}</span>{counts}' in page
 
