@@ -82,6 +82,8 @@ def test_prepared_images_get_the_scores_of_the_program(infer: Any, images: np.nd
     assert answered.status_code == 200
     body = answered.json()
     assert (body["model_name"], body["id"]) == ("cxrflow-prepared", "42")
+    assert body["parameters"] == {"purpose": predictor.bundle.purpose, "drawn": predictor.bundle.drawn}
+    assert "Research software" in body["parameters"]["purpose"]
     outputs = {each["name"]: each for each in body["outputs"]}
     expected = predictor.scores([images])
     assert outputs["probabilities"]["shape"] == [2, 3]

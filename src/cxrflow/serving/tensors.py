@@ -109,6 +109,13 @@ class ResponseOutput(BaseModel):
     data: list[float | bool | str]
 
 
+class ResponseParameters(BaseModel):
+    """What goes with every answer: what it is for, and whether the bundle was trained on drawings."""
+
+    purpose: str
+    drawn: bool
+
+
 class InferenceResponse(BaseModel):
     """The outputs of an inference."""
 
@@ -117,6 +124,7 @@ class InferenceResponse(BaseModel):
     model_name: str
     model_version: str
     id: str | None = None
+    parameters: ResponseParameters
     outputs: list[ResponseOutput]
 
 
