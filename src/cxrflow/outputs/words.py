@@ -19,6 +19,14 @@ def chosen(name: str, at: OperatingPoint) -> str:
     return _CHOSEN.get(name, name).format(wanted=at.wanted)
 
 
+def as_far_in_words(as_far: float) -> str:
+    """What ``Result.as_far`` says, as a clause; of 1,000 images where it is less than 1 of 100."""
+    of = 100 if round(100 * as_far) else 1000
+    count = round(of * as_far)
+    said = "1 is" if count == 1 else f"{count} are" if count else "less than 1 is"
+    return f"Of {of:,} images of new patients like those of val, {said} at least as far from the training images"
+
+
 def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
     """A result as lines of text."""
     if result.left_out is not None:
@@ -41,7 +49,7 @@ def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
     if result.as_far is None:
         yield "How far the image is from the training images is unknown: the bundle does not say."
     else:
-        yield f"At least as far from the training images: {result.as_far:.1%} of new patients' images like those."
+        yield f"{as_far_in_words(result.as_far)}."
     if bundle.drawn:
         yield DRAWN
     yield result.purpose
