@@ -9,7 +9,7 @@ import pandas as pd
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation.differences import differences
+from cxrflow.evaluation.differences import SAME_WEIGHTS, differences
 from cxrflow.evaluation.ledger import enter, test_set_hash
 from cxrflow.evaluation.seen import leave_out_seen, patients_meet, seen_before, thumbnails_of
 from cxrflow.files import Root, write_json
@@ -100,6 +100,8 @@ def print_comparison(result: dict[str, Any], task: Task) -> None:
         for name, said in names.items()
     ]
     print_fitting(title, [""], ["A", "B", "B - A"], rows)
+    if len({bundle["weights"] for bundle in result["bundles"].values()}) == 1:
+        say(SAME_WEIGHTS)
     for name, bundle in result["bundles"].items():
         about = f" Overlap with training: {bundle['overlap']}" if bundle["overlap"] else ""
         say(f"{name.upper()}: {bundle['folder']}{about}")
