@@ -66,7 +66,7 @@ def test_the_page_says_what_differs_and_by_how_much(runs: list[Path], task: Task
     assert SAME_WEIGHTS in page  # both are copies of one
     for name in ("bundle.json", "thresholds.json"):
         file = runs[1] / "training" / "bundle" / name
-        file.write_text(file.read_text().replace(bundle_of(task).digests["weights"], "0" * 64))
+        file.write_text(file.read_text().replace("cd" * 32, "0" * 64))
     assert SAME_WEIGHTS not in compared(runs, tmp_path / "other")
     assert page.count("<img") == 2 * len(task.order)
 
