@@ -211,7 +211,7 @@ def serve(
         from cxrflow.serving.server import serve as run
         from cxrflow.serving.settings import Bounds, Settings
     except ModuleNotFoundError as error:
-        raise CxrflowError(f"serve needs {error.name}; install it with `pip install cxrflow[serve]`.") from None
+        raise CxrflowError(f"serve needs {error.name}; install it with `pip install 'cxrflow[serve]'`.") from None
     bounds = Bounds(files, megabytes * 1024**2, seconds, queue)
     names = tuple(allow_host or ())
     run(bundle, Settings(host, port, names, token_file, audit_log, audit, bounds, burned_in_text))

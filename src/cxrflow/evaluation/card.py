@@ -93,7 +93,7 @@ def _far(far: dict[str, Any]) -> str:
         return f"- Flagged as far from the training images: {_said(far['all'])}."
     of_source = ", ".join(f"{inline(source)} {in_percent(flagged)}" for source, flagged in far["by_source"].items())
     return (
-        f"- Flagged as far from the training images (at most {100 * far['share']:.3g} % of images of patients such as "
+        f"- Flagged as far from the training images (at most {100 * far['share']:.2g} % of images of patients such as "
         f"those of val): {in_percent(far['all'])}; by source: {of_source}."
     )
 

@@ -41,7 +41,7 @@ def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
     yield "Probabilities: " + ", ".join(f"{named[name]} {score:.2f}" for name, score in scores) + "."
     if result.prediction_set is not None and bundle.prediction_sets:
         held = ", ".join(named[name] for name in result.prediction_set) or "none"
-        yield f"Cannot be ruled out (right for {bundle.prediction_sets.coverage:.0%} of new patients): {held}."
+        yield f"Cannot be ruled out (right for {100 * bundle.prediction_sets.coverage:.0f} % of new patients): {held}."
     for name, positive in result.positive_at.items():
         at = bundle.thresholds[name]
         called = "positive" if positive else "negative"
