@@ -2,14 +2,14 @@
 
     python benchmarks/questions.py FOLDER [--nih DIR] [--out DIR]
 
-FOLDER holds collections as for `make run`; NIH's and version 1 of the Radiography database are used. DIR holds tables of
-NIH, such as that of 2020, to be read in place of FOLDER's. The studies:
+FOLDER holds collections as for `make run`; NIH's and version 1 of the Radiography database are used. DIR holds NIH's
+tables, such as that of 2020, to be read in place of FOLDER's. The studies:
 - effusion or infiltration against no finding: NIH's images there (`params/effusion.yaml`);
 - tuberculosis against no finding: drawn radiographs in the layouts of Shenzhen and Montgomery
   (`params/tuberculosis.yaml`);
-- bacterial against viral against no pneumonia in children: the Radiography database's children, which are Kermany's, in
-  Kermany's layout (`params/children.yaml`). All its pneumonias are viral, and every second one is called bacterial here:
-  a figure that tells the two apart would be an error.
+- bacterial against viral against no pneumonia in children: the Radiography database's children, which are Kermany's,
+  in Kermany's layout (`params/children.yaml`). All its pneumonias are viral, and every second one is called bacterial
+  here: a figure that tells the two apart would be an error.
 
 Each with `params/short.yaml`, in a copy of the project's pipeline of its own, which --out keeps.
 """
