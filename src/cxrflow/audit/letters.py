@@ -28,7 +28,7 @@ from cxrflow.statistics.within import within_sources
 #: Limit of the mean fall of the probability of a picture's own class, beyond that with another area painted over.
 LIMIT = Limit(0.03)
 
-_TITLE, _MORE = "own class's fall, text painted over", "more than elsewhere"
+_TITLE, _MORE = "fall of own class, text painted over", "more than elsewhere"
 _NOT_LOOKED_FOR = (
     "text was not looked for in these images; to look for it, install the extra text and run again with "
     "metadata.burned_in_text: true"
