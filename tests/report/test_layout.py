@@ -115,7 +115,7 @@ def test_axe_finds_nothing_against_the_page(page: str, tmp_path: Path) -> None:
 def test_every_figure_is_numbered_explained_and_to_be_had_as_it_is_shown(page: str, task: Task, tmp_path: Path) -> None:
     numbers = [int(number) for number in re.findall(r"<figcaption><b>Figure (\d+)\.</b>", page)]
     assert numbers == list(range(1, 10))
-    assert len(re.findall(r'<a href="#word-[\w-]+">Definition</a>', page)) == len(numbers)
+    assert len(re.findall(r'<span class="take"><a href="#word-[\w-]+">Definition</a>', page)) == len(numbers)
     click = """const links = document.querySelectorAll("a[download]");
     addEventListener("load", () => parent.postMessage([...links].map(link => {
       link.addEventListener("click", event => event.preventDefault());

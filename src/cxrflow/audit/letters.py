@@ -56,9 +56,9 @@ class Area(NamedTuple):
 def run(context: Audited) -> Result:
     """How far the number of places with text tells the class, over all images and within a source; and how predictions
     change with the text painted over, and with the same area painted over elsewhere."""
-    if why := not_looked_for(context):
-        unknown = missing(why)
-        rows = (Rows("change", _TITLE, {_MORE: missing("text not looked for")}),)
+    if not_looked_for(context):
+        unknown = missing("text not looked for")  # the forest plot has no room for more
+        rows = (Rows("change", _TITLE, {_MORE: unknown}),)
         return Result(UNTOLD, "Whether the pictures show text is not known.", {"fall": unknown}, rows)
     records, test = context.test.records, context.test
     share: dict[str, dict[str, Figure]] = {}
