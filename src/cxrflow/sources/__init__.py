@@ -225,8 +225,20 @@ def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Col
 
 def _is_certain(collection: Collection, folder: Path, columns: Mapping[str, Columns] | None) -> bool:
     """Whether a folder is this collection even if folders in it are collections, too: not because of a table that lacks
-    a column."""
-    return bool(collection.folders) or table.is_own(folder, _named(folder, columns), lacking=0)
+    a column, nor of its name alone."""
+    if collection.folders:
+        return not holds_published(folder)
+    return table.is_own(folder, _named(folder, columns), lacking=0)
+
+
+def holds_published(folder: Path) -> bool:
+    """Whether a folder has no table, but a folder with the published name of a collection: ``nih/nih-chestxray14``. One
+    of its own name does not count (Kermany's archive)."""
+    published = {name for collection in SOURCES.values() for name in collection.folders} - {folder.name}
+    inside = list(folder.iterdir())
+    return any(path.name in published and path.is_dir() for path in inside) and not any(
+        path.name.lower().endswith((*TABLES, ".gz")) for path in inside
+    )
 
 
 def _named(folder: Path, columns: Mapping[str, Columns] | None) -> Columns | None:

@@ -13,7 +13,7 @@ from cxrflow.errors import CxrflowError, LeftOut, one_line
 from cxrflow.files import write_whole
 from cxrflow.folders import counted, is_of_the_system
 from cxrflow.records import TRUTH, are_drawn
-from cxrflow.sources import read_collections, recognise, rsna, source_name, starter, table, tables
+from cxrflow.sources import holds_published, read_collections, recognise, rsna, source_name, starter, table, tables
 from cxrflow.sources.account import Account
 from cxrflow.sources.by_name import ByName
 from cxrflow.sources.collection import Collection, Options
@@ -41,7 +41,8 @@ def look(root: Path, options: Options, write: bool = False) -> bool:
     inner = _folders(root)
     deeper = [*inner, *(folder for one in inner for folder in _folders(one))]
     found = any(recognise(folder, options.columns) for folder in deeper)
-    if recognise(root, options.columns) or (not found and table.headers_in(root)):
+    itself = recognise(root, options.columns) is not None and not holds_published(root)
+    if itself or (not found and table.headers_in(root)):
         places = [root]
     else:
         places = inner if found or any(map(table.headers_in, deeper)) else [root]
