@@ -127,3 +127,13 @@ def test_kermanys_archive_that_holds_all_of_it_twice_is_one_collection(make_tiny
     folder = tiny.write()
     (folder / "chest_xray").mkdir()
     assert find_collections(folder) == (folder.parent, [(SOURCES["kermany"], "chest_xray")])
+
+
+def test_a_collection_that_cannot_be_read_says_how_to_go_on_without_it(root) -> None:
+    (root / SOURCES["rsna"].folders[0] / "nih_mapping.csv").unlink()
+    home, found = find_collections(root)
+    with pytest.raises(CxrflowError, match=r"accept\. To go on without it, .*: \[covid-chestxray, hospital\]\.$"):
+        list(read_collections(home, found, Options()))
+    assert list(read_collections(*find_collections(root, ["covid-chestxray", "hospital"]), Options()))
+    with pytest.raises(CxrflowError, match=r"accept\.$"):
+        list(read_collections(*find_collections(root, ["rsna"]), Options()))

@@ -155,7 +155,8 @@ def read_collections(
 ) -> Iterator[Record]:
     """The records of all collections that ``find_collections`` found, in its order.
 
-    Raises CxrflowError if a table is absent or of a version that the collection's reader does not know, naming both.
+    Raises CxrflowError if a table is absent or of a version that the collection's reader does not know, naming both, or
+    cannot be read; if there are other collections, it says how to go on with these alone.
 
     Their paths are name text, of the files that ``Files.find`` finds if image files are there; their other texts hold
     no control characters.
@@ -170,8 +171,13 @@ def read_collections(
         try:
             for record in collection.read(place, folder, replace(options, files=known)):
                 yield _printable(_at_its_file(record, folder, known))
-        except OtherTable as error:
-            raise error.expecting(collection.expects) from None
+        except CxrflowError as error:
+            said = str(error.expecting(collection.expects) if isinstance(error, OtherTable) else error)
+            others = [source_name(*item) for item in found if item != (collection, folder)]
+            hint = (
+                f" To go on without it, name the others: sources.collections: [{', '.join(others)}]." if others else ""
+            )
+            raise CxrflowError(said + hint) from None
 
 
 def _at_its_file(record: Record, folder: str, files: Files | None) -> Record:
