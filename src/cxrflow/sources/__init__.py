@@ -113,10 +113,12 @@ def find_collections(
             (path for folder in (root, *folders) if folder.is_dir() for path in table.headers_in(folder)), None
         )
         hint = f" ({name_text(doubtful)} does not say which of its columns these are)" if doubtful else ""
+        misspelt = [(name_text(place.name), known) for place in (here, *folders) if (known := meant(place))]
+        renamed = "".join(f" {given}: did you mean {known}? Call the folder so." for given, known in misspelt)
         raise CxrflowError(
             f"{root}: no collection found; it should hold folders named as published (`cxrflow sources` lists "
             f"them), or folders of your own with a table of images, labels and patients{hint}; run `cxrflow sources "
-            f"{root}` to see what is there."
+            f"{root}` to see what is there.{renamed}"
         )
     kept = [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
     for (before, folder), (collection, other) in pairwise(kept):
@@ -227,6 +229,17 @@ def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Col
         return table.COLLECTION if table.is_own(folder, _named(folder, columns)) else None
     except PermissionError:  # such as lost+found; ``passed_over`` names it
         return None
+
+
+def meant(folder: Path) -> str | None:
+    """The published folder name that a folder's differs from in capitals, hyphens, underscores or spaces alone; None if
+    there is none."""
+    published = {_plain(name): name for collection in SOURCES.values() for name in collection.folders}
+    return published.get(_plain(folder.name))
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character not in "-_ ")
 
 
 def _is_certain(collection: Collection, folder: Path, columns: Mapping[str, Columns] | None) -> bool:
