@@ -46,6 +46,7 @@ class Record:
     path          of the image file, relative to the root that holds the collections, "/" between parts
     patient_id    the real person, prefixed with the collection that issued the number; None if unknown
     findings      findings in the vocabulary of findings.py; empty if the collection gives none that is known
+    uncertain     findings that may be there, in the same vocabulary: the collection gives them as uncertain
     finding       the finding as published
     view          PA, AP, AP Supine, ... as a collection publishes it, or None; of a user's own table PA, AP or frontal
     age           years, or None
@@ -62,6 +63,7 @@ class Record:
     path: str
     patient_id: str | None = None
     findings: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
     finding: str | None = None
     view: str | None = None
     age: float | None = None
@@ -73,8 +75,8 @@ class Record:
     left_out: str | None = None
 
 
-#: Columns of ``records.csv``: the fields of Record (findings joined by FINDINGS_JOINT, boxes as ``boxes_text`` writes
-#: them), then those that the metadata stage adds:
+#: Columns of ``records.csv``: the fields of Record (findings, and uncertain ones, joined by FINDINGS_JOINT, boxes as
+#: ``boxes_text`` writes them), then those that the metadata stage adds:
 #: label         class of the task, or None if the findings give none
 #: content_hash  SHA-256 of the file's bytes, hexadecimal
 #: near_hash     bits by which near repeats of the image are recognised (metadata/near_hash.py), hexadecimal
@@ -126,7 +128,11 @@ def places_of(cell: str | None) -> list[tuple[float, float, float, float]]:
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a table of COLUMNS; text has dtype ``object``, None if unknown."""
     records = list(records)
-    texts = ({"findings": FINDINGS_JOINT.join(r.findings) or None, "boxes": boxes_text(r.boxes)} for r in records)
+    texts = (
+        {name: FINDINGS_JOINT.join(getattr(record, name)) or None for name in ("findings", "uncertain")}
+        | {"boxes": boxes_text(record.boxes)}
+        for record in records
+    )
     rows = [asdict(record) | text for record, text in zip(records, texts, strict=True)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return typed(frame)

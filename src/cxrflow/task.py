@@ -116,12 +116,15 @@ class Task(BaseModel):
         position = {name: number for number, name in enumerate(self.order)}
         return np.array([position[label] for label in labels], dtype=np.int64)
 
-    def label_of(self, findings: Collection[str]) -> tuple[str | None, str | None]:
+    def label_of(self, findings: Collection[str], uncertain: Collection[str] = ()) -> tuple[str | None, str | None]:
         """The class of an image with these findings, or None with the reason why it has no class.
+
+        uncertain  findings that the image may have
 
         Of all paths of the classes that a finding lies under, the longest decides, counted in its parts: COVID-19 is
         not counted as pneumonia if both are classes. An image has no label if its findings lie under no class, or if
-        the longest paths belong to more than one class.
+        the longest paths belong to more than one class; nor, because unknown is not negative, if it would have another
+        label or none with one of the uncertain findings.
 
         Returns (class, None) or (None, reason).
         """
@@ -131,11 +134,12 @@ class Task(BaseModel):
         longest = max((path.count("/") for path in reached), default=0)
         deciding = {path for path in reached if path.count("/") == longest}
         labels = [name for name, paths in self.classes.items() if deciding & set(paths)]
-        if len(labels) == 1:
-            return labels[0], None
-        if labels:
+        if len(labels) > 1:
             return None, f"findings of more than one class ({', '.join(labels)})"
-        return None, f"finding is not one of {', '.join(self.order)}"
+        if not labels:
+            return None, f"finding is not one of {', '.join(self.order)}"
+        doubts = [finding for finding in uncertain if self.label_of((*findings, finding))[0] != labels[0]]
+        return (None, f"may have a finding of another class ({', '.join(doubts)})") if doubts else (labels[0], None)
 
     def finding_named(self, word: str) -> str | None:
         """The first finding of the class with the name or display name ``word``, or None."""

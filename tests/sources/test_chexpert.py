@@ -28,14 +28,16 @@ from cxrflow.task import NO_FINDING_GIVEN
     ],
 )
 def test_uncertain_and_absent_are_told_from_present(observed, cells, findings, words, reason) -> None:
-    found = chexpert.findings_of(tuple(observed(**cells)))
-    assert (found[0], found[2]) == (findings, reason)
-    assert words is None or found[1] == words
+    found = chexpert.labels_of(tuple(observed(**cells)))
+    assert (found.findings, found.left_out) == (findings, reason)
+    assert words is None or found.words == words
+    doubts = () if reason == tables.UNKNOWN_LABEL else [name for name, cell in cells.items() if cell == "-1.0"]
+    assert found.uncertain == tuple(name.casefold().replace("_", " ") for name in doubts)
 
 
 @given(st.lists(st.sampled_from(["", "0.0", "1.0", "-1.0", "2"]), min_size=14, max_size=14))
 def test_no_finding_never_stands_beside_a_disease_or_a_doubt(cells) -> None:
-    findings, _, reason = chexpert.findings_of(tuple(cells))
+    findings, _, _, reason = chexpert.labels_of(tuple(cells))
     diseases = [cell for name, cell in zip(chexpert.PUBLISHED, cells, strict=True) if name not in _NONE]
     if "no finding" in findings:
         assert set(findings) <= {"no finding", "support devices"}

@@ -33,7 +33,11 @@ NAME = "vindr-cxr"
     ],
 )
 def test_a_finding_needs_most_readers_and_no_finding_all(votes, readers, findings, reason) -> None:
-    assert vindr_cxr.findings_of(Counter(votes), readers) == (findings, reason)
+    found, uncertain, why = vindr_cxr.findings_of(Counter(votes), readers)
+    assert (found, why) == (findings, reason)
+    assert not set(found) & set(uncertain)
+    assert ("edema" in uncertain) == ("Edema" in votes)  # one reader's
+    assert ("no finding" in uncertain) is False
 
 
 def test_words_say_how_many_readers(make_tiny, read) -> None:

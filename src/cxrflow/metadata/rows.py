@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 #: Rows of a file and of a batch.
 _BATCH = 1 << 16
 _TEXTS = (
-    *("image_id", "source", "path", "patient_id", "findings", "finding", "view", "sex", "url", "boxes", "label"),
-    "left_out",
+    *("image_id", "source", "path", "patient_id", "findings", "uncertain", "finding", "view", "sex", "url", "boxes"),
+    *("label", "left_out"),
 )
 #: Columns that need the image files; null until these were read.
 OF_FILES = ("content_hash", "near_hash", "note", "frontal", "turned", "text_places", "text_boxes")
@@ -163,7 +163,7 @@ def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatc
     source has none. At least one batch, if empty."""
     import pyarrow as pa
 
-    answers: dict[tuple[str, ...], tuple[str | None, str | None]] = {}
+    answers: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[str | None, str | None]] = {}
     left, start = iter(records), 0
     while True:
         part = list(islice(left, _BATCH))
@@ -172,8 +172,9 @@ def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatc
         columns: dict[str, Any] = {"position": pa.array(range(start, start + len(part)), pa.int64())}
         labels, left_out = [], []
         for record in part:
-            if (answer := answers.get(record.findings)) is None:
-                answer = answers[record.findings] = task.label_of(record.findings)
+            said = record.findings, record.uncertain
+            if (answer := answers.get(said)) is None:
+                answer = answers[said] = task.label_of(*said)
             labels.append(answer[0])
             left_out.append(record.left_out or answer[1])
         for name in _TEXTS:
@@ -181,8 +182,8 @@ def batches_of(records: Iterable[Record], task: Task) -> Iterator["pa.RecordBatc
                 values: list[str | None] = labels
             elif name == "left_out":
                 values = left_out
-            elif name == "findings":
-                values = [FINDINGS_JOINT.join(record.findings) or None for record in part]
+            elif name in ("findings", "uncertain"):
+                values = [FINDINGS_JOINT.join(getattr(record, name)) or None for record in part]
             elif name == "boxes":
                 values = [boxes_text(record.boxes) for record in part]
             else:

@@ -146,8 +146,8 @@ def _store(event: evt.Event, spool: Spool) -> int:
     except Full as full:
         LOG.error("an image was refused: %s", full)
         return OUT_OF_RESOURCES
-    except LeftOut:
-        LOG.warning("an image was refused: its UIDs are absent or malformed")
+    except LeftOut:  # a decoder's own words may hold the patient's
+        LOG.warning("an image was refused: its header cannot be read")
         return CANNOT_UNDERSTAND
 
 
@@ -162,8 +162,10 @@ def _status(event: evt.Event, spool: Spool) -> int:
         begin = b"\0" * 128 + b"DICM" + encode_file_meta(meta)
         header = _header(begin + stream.getvalue()[:_HEAD])
         study_uid, image_uid = text(header, "StudyInstanceUID"), text(header, "SOPInstanceUID")
-        if not _UID.fullmatch(study_uid) or not _UID.fullmatch(image_uid):
-            raise LeftOut("UIDs")
+        for name, uid in (("StudyInstanceUID", study_uid), ("SOPInstanceUID", image_uid)):
+            if not _UID.fullmatch(uid):
+                LOG.warning("an image was refused: its %s is %s", name, "malformed" if uid else "absent")
+                return CANNOT_UNDERSTAND
     if (text(header, "SOPClassUID"), image_uid) != (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID):
         LOG.warning("an image was refused: its header has another SOP class or instance than the request")
         return NOT_OF_THE_CLASS

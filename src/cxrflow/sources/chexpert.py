@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from cxrflow.records import Record
 from cxrflow.sources import tables
@@ -40,9 +41,19 @@ TABLES_PART = "CheXpert-v1.0 batch 1 (validate & csv)"
 TRAIN_PARTS = (*(f"CheXpert-v1.0 batch {n + 1} (train {n})" for n in (1, 2, 3)), "train")
 
 
+class Labels(NamedTuple):
+    """What is said of an image: its findings, those that are uncertain, all in words, and the reason for leaving it out
+    if none is certain."""
+
+    findings: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
+    words: str = ""
+    left_out: str | None = None
+
+
 @lru_cache(maxsize=100_000)
-def findings_of(cells: tuple[str, ...]) -> tuple[tuple[str, ...], str, str | None]:
-    """The findings of an image, its observations in words, and the reason for leaving it out if none is certain.
+def labels_of(cells: tuple[str, ...]) -> Labels:
+    """What the observations of an image say.
 
     cells  those of the observations PUBLISHED, in its order
 
@@ -50,14 +61,15 @@ def findings_of(cells: tuple[str, ...]) -> tuple[tuple[str, ...], str, str | Non
     support devices it does, as the labeler defines it.
     """
     if not _CELLS.issuperset(cells):
-        return (), "|".join(filter(None, cells)), tables.UNKNOWN_LABEL
+        return Labels(words="|".join(filter(None, cells)), left_out=tables.UNKNOWN_LABEL)
     present = [name for name, cell in zip(PUBLISHED, cells, strict=True) if cell in PRESENT]
     uncertain = [name for name, cell in zip(PUBLISHED, cells, strict=True) if cell in UNCERTAIN]
     words = "|".join((*present, *(f"{name} (uncertain)" for name in uncertain)))
     if not {*present, *uncertain} <= {NO_FINDING, DEVICES}:
         present = [name for name in present if name != NO_FINDING]
     reason = tables.UNCERTAIN if uncertain and not present else None
-    return tuple(PUBLISHED[name] for name in present), words, reason
+    findings, doubts = (tuple(PUBLISHED[name] for name in names) for names in (present, uncertain))
+    return Labels(findings, doubts, words, reason)
 
 
 def observations(row: tables.Row) -> tuple[str, ...]:
@@ -78,7 +90,7 @@ def _record(row: tables.Row, folder: str, options: Options, parts: Sequence[str]
     # CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg, whatever the folder is called
     found = re.search(r"(train|valid)/((patient\d+)/.+)", row["Path"])
     listed, file, patient = (found[0], found[2], found[3]) if found else (row["Path"], row["Path"], None)
-    findings, words, reason = findings_of(observations(row))
+    said = labels_of(observations(row))
     view = row["AP/PA"] if row["Frontal/Lateral"] == "Frontal" and row["AP/PA"] else row["Frontal/Lateral"]
     # The folder of the patient, so that no folder is looked into that is not there.
     place = options.place(patient, parts).removesuffix(patient) if patient else ""
@@ -87,12 +99,13 @@ def _record(row: tables.Row, folder: str, options: Options, parts: Sequence[str]
         source=NAME,
         path=f"{folder}/{place}{file}",
         patient_id=f"{NAME}:{patient}" if patient else None,
-        findings=findings,
-        finding=words or None,
+        findings=said.findings,
+        uncertain=said.uncertain,
+        finding=said.words or None,
         view=view or None,
         age=years(row["Age"]) or None,  # 0 stands for "not known"
         sex=sex(row["Sex"]),
-        left_out=tables.problem(row, row["Path"]) or not_frontal(view) or reason,
+        left_out=tables.problem(row, row["Path"]) or not_frontal(view) or said.left_out,
     )
 
 

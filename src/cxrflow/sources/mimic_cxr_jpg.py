@@ -11,7 +11,7 @@ from pathlib import Path
 from cxrflow.records import Record
 from cxrflow.sources import tables
 from cxrflow.sources.cells import known
-from cxrflow.sources.chexpert import PUBLISHED, findings_of, observations
+from cxrflow.sources.chexpert import PUBLISHED, Labels, labels_of, observations
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.words import not_frontal
 
@@ -22,9 +22,6 @@ RADIOLOGIST = "mimic-cxr-2.1.0-test-set-labeled.csv"
 _RENAMED = {"No Finding": "No Findings", "Lung Opacity": "Airspace Opacity"}
 #: A coded view, for the images whose ViewPosition is empty.
 CODED = "ViewCodeSequence_CodeMeaning"
-
-#: Findings, observations in words and reason, as ``chexpert.findings_of`` gives them.
-_Labels = tuple[tuple[str, ...], str, str | None]
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
@@ -40,33 +37,30 @@ def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     table = tables.first_of(home, METADATA, f"{METADATA}.gz")
     prefix = f"{name}/{place}/files" if place else f"{name}/files"
     for row in tables.read_table(table, ("dicom_id", "subject_id", "study_id", "ViewPosition"), (CODED,)):
-        yield _record(row, prefix, labels.get(row["study_id"], ((), "", None)))
+        yield _record(row, prefix, labels.get(row["study_id"], Labels()))
 
 
-def _read_labels(table: Path) -> dict[str, _Labels]:
+def _read_labels(table: Path) -> dict[str, Labels]:
     """The labels of each study that is in the table."""
     required = ("study_id", *PUBLISHED)
-    return {
-        row["study_id"]: findings_of(observations(row)) for row in tables.read_table(table, required, counted=False)
-    }
+    return {row["study_id"]: labels_of(observations(row)) for row in tables.read_table(table, required, counted=False)}
 
 
-def _read_radiologist(table: Path) -> dict[str, _Labels]:
+def _read_radiologist(table: Path) -> dict[str, Labels]:
     """The labels that a radiologist gave; none if there is no such table, as in version 2.0.0."""
     if not table.is_file():
         return {}
     required = ("study_id", *(name for name in PUBLISHED if name not in _RENAMED))
     optional = (*_RENAMED, *_RENAMED.values())
-    labels: dict[str, _Labels] = {}
+    labels: dict[str, Labels] = {}
     for row in tables.read_table(table, required, optional, counted=False):
         cells = tuple(row[name] or row[_RENAMED[name]] if name in _RENAMED else row[name] for name in PUBLISHED)
-        findings, words, reason = findings_of(cells)
-        labels[row["study_id"]] = findings, f"{words}; labelled by a radiologist" if words else "", reason
+        said = labels_of(cells)
+        labels[row["study_id"]] = said._replace(words=f"{said.words}; labelled by a radiologist" if said.words else "")
     return labels
 
 
-def _record(row: tables.Row, folder: str, labels: _Labels) -> Record:
-    findings, words, reason = labels
+def _record(row: tables.Row, folder: str, said: Labels) -> Record:
     image, subject, study = row["dicom_id"], row["subject_id"], row["study_id"]
     view = known(row["ViewPosition"]) or known(row[CODED])
     return Record(
@@ -74,10 +68,11 @@ def _record(row: tables.Row, folder: str, labels: _Labels) -> Record:
         source=NAME,
         path=f"{folder}/p{subject[:2]}/p{subject}/s{study}/{image}.jpg",
         patient_id=f"{NAME}:{subject}" if known(subject) else None,
-        findings=findings,
-        finding=words or None,
+        findings=said.findings,
+        uncertain=said.uncertain,
+        finding=said.words or None,
         view=view,
-        left_out=tables.problem(row, image) or (not_frontal(view) if view else None) or reason,
+        left_out=tables.problem(row, image) or (not_frontal(view) if view else None) or said.left_out,
     )
 
 

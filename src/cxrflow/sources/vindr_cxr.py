@@ -86,18 +86,19 @@ class _Image:
         self.bad = self.bad or bad
 
 
-def findings_of(votes: Counter[str], readers: int) -> tuple[tuple[str, ...], str | None]:
-    """The findings that more than half of the readers give, and the reason for leaving the image out if they agree on
-    none. "No finding" needs all of them: what one reader saw may be there.
+def findings_of(votes: Counter[str], readers: int) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+    """The findings that more than half of the readers give, those that fewer give, and the reason for leaving the image
+    out if they agree on none. "No finding" needs all of them: what one reader saw may be there.
 
     votes  published label -> number of readers that give it
     """
     known = {label: PUBLISHED.get(label) or _OTHER.get(label) for label in votes}
     if set(votes) == {NO_FINDING} and votes[NO_FINDING] == readers:
-        return ("no finding",), None
+        return ("no finding",), (), None
     agreed = [f for label, f in known.items() if f and label != NO_FINDING and 2 * votes[label] > readers]
     reason = DISAGREE if any(known.values()) else tables.UNKNOWN_LABEL
-    return most_specific(agreed), None if agreed or not votes else reason
+    doubts = most_specific(f for label, f in known.items() if f and label != NO_FINDING and f not in agreed)
+    return most_specific(agreed), doubts, None if agreed or not votes else reason
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
@@ -174,7 +175,7 @@ def _path(options: Options, stem: str) -> str:
 
 def _add_boxes(boxes: Boxes, key: str, image: _Image, size: tuple[float, float] | None) -> None:
     """Take in the boxes round findings that the image has: of the others, most readers do not see what they mark."""
-    findings, _ = findings_of(image.votes, len(image.readers))
+    findings, _, _ = findings_of(image.votes, len(image.readers))
     for label, cells, line in image.boxes:
         finding = PUBLISHED.get(label) or _OTHER.get(label)
         if finding is None or finding in findings:
@@ -182,12 +183,13 @@ def _add_boxes(boxes: Boxes, key: str, image: _Image, size: tuple[float, float] 
 
 
 def _record(key: str, image: _Image, path: str, header: dict[str, str], boxes: tuple[Box, ...]) -> Record:
-    findings, reason = findings_of(image.votes, len(image.readers))
+    findings, uncertain, reason = findings_of(image.votes, len(image.readers))
     return Record(
         image_id=f"{NAME}:{key or 'row without image_id'}",
         source=NAME,
         path=path,
         findings=findings,
+        uncertain=uncertain,
         finding=_words(image),
         view="PA",  # all of them (Nguyen et al. 2022)
         age=years(header.get("PatientAge")) or None,

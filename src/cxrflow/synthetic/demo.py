@@ -149,6 +149,7 @@ def _dicom(pixels: NDArray[np.float32], job: Job) -> bytes:
     meta.ImplementationClassUID = UID("1.2.826.0.1.3680043.8.498.1")
     file = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)  # type: ignore[arg-type]
     file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, uid
+    file.StudyInstanceUID, file.SeriesInstanceUID = UID(f"{uid}.1"), UID(f"{uid}.2")  # each image is a study of its own
     tags = dict(job.tags)
     file.Modality, file.ConversionType, file.SeriesDescription = "CR", "WSD", f"view: {tags['ViewPosition']}"
     file.PatientName, file.PatientID, file.PatientSex = (

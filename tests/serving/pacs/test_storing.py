@@ -95,7 +95,10 @@ def test_other_objects_and_headers_without_uids_are_refused(spool, listening, st
     for wrong in ({"StudyInstanceUID": None}, {"StudyInstanceUID": "of^Jane"}, {"StudyInstanceUID": "1" * 65}):
         said = store(port, radiograph(1, **wrong))
         assert re.search(r"Received Store Response \(.*(CannotUnderstand|0xC000)", said), said
-    assert "Jane" not in "".join(each.getMessage() for each in caplog.records if each.name.startswith("cxrflow"))
+    logged = "".join(each.getMessage() for each in caplog.records if each.name.startswith("cxrflow"))
+    assert "Jane" not in logged
+    assert logged.count("its StudyInstanceUID is malformed") == 2
+    assert "its StudyInstanceUID is absent" in logged
     assert held(spool) == []
 
 
