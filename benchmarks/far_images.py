@@ -55,11 +55,11 @@ def changes(grey: NDArray[Any], rng: Generator) -> Iterator[tuple[str, NDArray[n
     yield "rotated by 15 degrees", cv2.warpAffine(grey, tilt, (width, height))
     yield "middle half of each side", np.ascontiguousarray(grey[height // 4 : -height // 4, width // 4 : -width // 4])
     for share in (0.01, 0.03):
-        yield f"blurred, {share:.0%} of the side", cv2.GaussianBlur(grey, (0, 0), share * max(grey.shape))
+        yield f"blurred, {100 * share:.0f} % of the side", cv2.GaussianBlur(grey, (0, 0), share * max(grey.shape))
     small = cv2.resize(grey, (256, 256 * height // width), interpolation=cv2.INTER_AREA)
     for share in (0.1, 0.3):
         noise = rng.normal(size=small.shape) * share * 255
-        yield f"noise of {share:.0%} of the grey range", (small + noise).clip(0, 255).astype(np.uint8)
+        yield f"noise of {100 * share:.0f} % of the grey range", (small + noise).clip(0, 255).astype(np.uint8)
     yield "a fifth of the contrast", (128 + (grey.astype(float) - 128) / 5).astype(np.uint8)
     yield "gamma 3", (255 * (grey / 255.0) ** 3).astype(np.uint8)
     yield "overexposed", (grey * 2.5 - 100).clip(0, 255).astype(np.uint8)

@@ -213,7 +213,7 @@ def open_engine(params: Params) -> Iterator[Engine]:
     try:
         from pyspark.sql import SparkSession
     except ImportError:
-        raise CxrflowError("engine: spark needs PySpark; install it with `pip install cxrflow[spark]`.") from None
+        raise CxrflowError("engine: spark needs PySpark; install it with `pip install 'cxrflow[spark]'`.") from None
     try:
         session = (
             SparkSession.builder.master(params.spark.master)

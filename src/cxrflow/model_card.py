@@ -86,7 +86,7 @@ def starts_table(bundle: Bundle, met: Sequence[str] | None = None, told: Sequenc
     ``passport.described``."""
     parts = described(bundle.starts, met, told)
     rows = [[title if k == 0 else "", *row] for title, lines in parts for k, row in enumerate(lines)]
-    return markdown_table(["began with", "weights before training", ""], rows)
+    return markdown_table(["network", "about the weights before training", "what is known"], rows)
 
 
 def with_starts(text: str, bundle: Bundle, met: Sequence[str], told: Sequence[str | None] | None = None) -> str:

@@ -63,6 +63,8 @@ def test_it_is_not_passed_where_text_was_not_looked_for_or_is_in_no_picture(hosp
     assert "not looked for" in str(moot(unknown))
     assert run(unknown).verdict == UNTOLD
     assert "metadata.burned_in_text" in run(unknown).figures["fall"].reason
+    (rows,) = run(unknown).rows
+    assert [figure.reason for figure in rows.figures.values()] == ["text not looked for"]  # the plot has no room
     without = found(hospital(LABELS, reads="mark", split=SPLIT), LABELS < 0)
     assert moot(without) == "no text was found in a test image"
     assert run(without).verdict == UNTOLD

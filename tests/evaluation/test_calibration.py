@@ -48,6 +48,16 @@ def test_the_brier_score_is_that_of_scikit_learn(any_task, drawn):
     assert brier.low < expected < brier.high
 
 
+@pytest.mark.parametrize(("of_wrong", "limit"), [(0.99, "high"), (0.01, "low")])
+def test_the_interval_of_the_brier_score_stays_in_its_range(two, score, of_wrong, limit):
+    """One image of five that differs: a mean and its interval by t would go beyond 0 or 2."""
+    chance = np.full(5, 0.5 + np.copysign(0.499, of_wrong - 0.5))
+    chance[0] = 0.5
+    brier = calibration(score(two, np.zeros(5, int), np.c_[1 - chance, chance]))["brier"]
+    assert getattr(brier, limit) == {"low": 0, "high": 2}[limit]
+    assert brier.low <= 2 * np.mean(chance**2) <= brier.high
+
+
 def test_calibrated_probabilities_are_not_called_off_and_sharpened_ones_are(task, drawn):
     def off(sharpen):
         found = [calibration(drawn(task, sharpen, 200, seed)) for seed in range(20)]

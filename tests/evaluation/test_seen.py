@@ -15,8 +15,10 @@ from cxrflow.evaluation.seen import (
     SIMILAR_PICTURE,
     leave_out_seen,
     met_before,
+    patients_meet,
     seen_before,
 )
+from cxrflow.files import Root
 from cxrflow.metadata.near_hash import DIGITS, SAME, SIMILAR, agreement, near_hash
 from cxrflow.params import Params
 from cxrflow.passport import Passport, unknown
@@ -65,20 +67,28 @@ def test_what_is_left_out_is_said_as_what_it_is(tmp_path: Path, picture: Callabl
     got = out.left_out.where(out.left_out.notna(), None)
     assert got.tolist() == table.expected.where(table.expected.notna(), None).tolist()
     assert out.split.notna().tolist() == [reason is None for reason in table.expected]
+    # Drawings carry the patient numbers of real collections, in which they are of other people.
+    out = leave_out_seen(table, [shown.get(name) for name in table.picture], tmp_path, by_patient=False)
+    got, before = out.left_out.fillna(""), table.expected.fillna("")
+    differing = table.image_id[got != before]
+    assert differing.tolist() == ["same patient"]
+
+
+def bundle_of(params: Params, drawn: bool = False) -> Bundle:
+    return Bundle(
+        cxrflow="0",
+        task=params.task,
+        networks=(Network(model="crnn", images=params.images, mean=0, std=1, temperature=1, epoch=0, validation={}),),
+        sources={"nih": 5},
+        drawn=drawn,
+        digests={},
+    )
 
 
 def test_what_was_seen_in_pretraining_is_said(tmp_path: Path, demo_params: Params) -> None:
     seen = pd.DataFrame([{"split": "pretraining", "content_hash": "aa", "near_hash": None, "patient": None}])
     seen.to_csv(tmp_path / TRAINED_ON, index=False)
-    bundle = Bundle(
-        cxrflow="0",
-        task=demo_params.task,
-        networks=(
-            Network(model="crnn", images=demo_params.images, mean=0, std=1, temperature=1, epoch=0, validation={}),
-        ),
-        sources={"nih": 5},
-        digests={},
-    )
+    bundle = bundle_of(demo_params)
     test = pd.DataFrame(
         {"source": ["nih", "rsna"], "content_hash": ["bb", "cc"], "patient_id": [None, "rsna:1"]}, dtype=object
     )
@@ -95,10 +105,25 @@ def test_what_was_seen_in_pretraining_is_said(tmp_path: Path, demo_params: Param
     assert seen_before(bundle, tmp_path, met) == (
         "1 of the 2 test images, or others of their patients, were seen in training."
     )
+    person = pd.DataFrame(
+        [{"split": "train", "content_hash": "ff", "near_hash": None, "patient": patient_digest("rsna:1")}]
+    )
+    person.to_csv(tmp_path / TRAINED_ON, index=False)
+    assert str(seen_before(bundle, tmp_path, test)).startswith("1 of the 2 test images")
+    assert seen_before(bundle, tmp_path, test, by_patient=False) is None
     assert str(seen_before(bundle.model_copy(update={"seen": "unknown"}), tmp_path, test)).startswith("Unknown")
     old = pd.DataFrame([{"split": "train", "content_hash": "ff", "near_hash": "0f" * 32, "patient": None}])
     old.to_csv(tmp_path / TRAINED_ON, index=False)
     assert "of an earlier version" in str(seen_before(bundle, tmp_path, test))
+
+
+def test_numbers_of_patients_say_nothing_between_drawings_and_radiographs(tmp_path: Path, demo_params: Params) -> None:
+    drawings, radiographs = Root(tmp_path / "drawn"), Root(tmp_path / "real")
+    (drawings.folder / "truth" / "opacity").mkdir(parents=True)
+    (radiographs.folder / "figure1").mkdir(parents=True)
+    for drawn, expected in ((True, [True, False]), (False, [True, True])):
+        bundle = bundle_of(demo_params, drawn)
+        assert [patients_meet(bundle, root) for root in (drawings, radiographs)] == expected
 
 
 def test_who_was_trained_on_nih_has_seen_rsna() -> None:

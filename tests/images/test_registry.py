@@ -35,16 +35,16 @@ def test_every_parameter_but_the_number_of_planes_belongs_to_a_step(order: str) 
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({}, ["top 10% off, centre square"]),
-        ({"equalise": "clahe"}, ["top 10% off, centre square", "CLAHE"]),
-        ({"harmonise": "percentiles", "equalise": "global"}, ["top 10% off, centre square", "stretched", "equalised"]),
-        ({"equalise": "clahe", "order": "equalise_first"}, ["CLAHE", "top 10% off, centre square"]),
-        ({"lungs": "opencv", "lungs_use": "store"}, ["top 10% off, centre square", "lungs found"]),
+        ({}, ["top 10 % off, centre square"]),
+        ({"equalise": "clahe"}, ["top 10 % off, centre square", "CLAHE"]),
+        ({"harmonise": "percentiles", "equalise": "global"}, ["top 10 % off, centre square", "stretched", "equalised"]),
+        ({"equalise": "clahe", "order": "equalise_first"}, ["CLAHE", "top 10 % off, centre square"]),
+        ({"lungs": "opencv", "lungs_use": "store"}, ["top 10 % off, centre square", "lungs found"]),
         (
             {"lungs": "learned", "lungs_use": "both"},
-            ["top 10% off, centre square", "lungs found", "cropped to the lungs", "lungs alone"],
+            ["top 10 % off, centre square", "lungs found", "cropped to the lungs", "lungs alone"],
         ),
-        ({"lungs": "none", "lungs_use": "both"}, ["top 10% off, centre square"]),
+        ({"lungs": "none", "lungs_use": "both"}, ["top 10 % off, centre square"]),
     ],
 )
 def test_steps_in_force_are_named_in_their_order(plain: Images, changes: dict[str, str], names: list[str]) -> None:

@@ -86,7 +86,7 @@ def test_images_with_text_are_counted_by_source_and_class(
 def test_a_missing_detector_is_said_before_any_work(how, demo_params, engine, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(letters, "find_spec", lambda _: None)
     looks = how.model_copy(update={"burned_in_text": True})
-    with pytest.raises(CxrflowError, match=r"^metadata.burned_in_text: true: .*pip install cxrflow\[text\]"):
+    with pytest.raises(CxrflowError, match=r"^metadata.burned_in_text: true: .*pip install 'cxrflow\[text\]'"):
         build_records(Sources(root="absent", collections=None), looks, demo_params.task, engine, tmp_path / "work")
     assert not (tmp_path / "work").exists()
 

@@ -21,7 +21,7 @@ from cxrflow.evaluation.far import SHARE, calibrated, far_figures, fit_distance,
 from cxrflow.far import FAR, LENGTH, Far, describe
 from cxrflow.files import Root
 from cxrflow.images.prepare import prepare_images
-from cxrflow.outputs.words import in_words
+from cxrflow.outputs.words import as_far_in_words, in_words
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.task import Task
@@ -184,7 +184,7 @@ def test_noise_is_far_from_smooth_images_and_smooth_images_are_not(
     said = list(in_words(results[-1], predictor.bundle))
     assert said[0] == "Warning: the image does not look like a frontal chest radiograph."
     assert f"Warning: the image {FAR}." in said
-    assert "At least as far from the training images: 6.7% of new patients' images like those." in said
+    assert "Of 100 images of new patients like those of val, 7 are at least as far from the training images." in said
 
 
 def test_a_bundle_without_it_claims_nothing(
@@ -222,3 +222,17 @@ def test_a_network_alone_keeps_it_if_it_sees_the_same_picture(
 ) -> None:
     folder = bundle_of(two_classes, far=plain([1.0], [0.5]))
     assert Predictor(folder, member=1).bundle.far == plain([1.0], [0.5])
+
+
+@pytest.mark.parametrize(
+    ("as_far", "said"),
+    [
+        (0.36, "100 images * 36 are"),
+        (0.01, "100 images * 1 is"),
+        (0.0004, "1,000 images * less than 1 is"),
+        (1, "100 are"),
+    ],
+)
+def test_as_far_is_said_as_a_number_of_images(as_far: float, said: str) -> None:
+    words = as_far_in_words(as_far)
+    assert all(part in words for part in said.split(" * "))

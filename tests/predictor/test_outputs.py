@@ -73,7 +73,7 @@ def test_a_missing_detector_is_said_before_any_work(
     bundle_of: Callable[..., Path], two_classes: Task, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(letters, "find_spec", lambda _: None)
-    with pytest.raises(CxrflowError, match=r"^--burned-in-text: .*pip install cxrflow\[text\]"):
+    with pytest.raises(CxrflowError, match=r"^--burned-in-text: .*pip install 'cxrflow\[text\]'"):
         predict_files(bundle_of(two_classes), [folder], Outputs(tmp_path / "o.csv", text=True))
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 

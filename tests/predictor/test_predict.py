@@ -196,7 +196,7 @@ def test_one_image_is_explained_in_words_and_as_a_picture(
     first, probabilities, held, point, far, purpose, picture = done.stdout.splitlines()
     assert first == "Warning: the image was stored inverted and has been corrected."
     assert probabilities.startswith("Probabilities: ")
-    assert held == "Cannot be ruled out (right for 90% of new patients): pneumothorax."
+    assert held == "Cannot be ruled out (right for 90 % of new patients): pneumothorax."
     assert point == "pneumothorax positive at the threshold 0.00, chosen for a specificity of 0.9."
     assert far == "How far the image is from the training images is unknown: the bundle does not say."
     assert "not for diagnosis" in purpose

@@ -187,5 +187,5 @@ def test_text_burned_in_is_flagged_if_it_is_asked_for(
     flag = "has text burned into the picture (2 places)"
     assert [(result.text_places, flag in result.flags) for result in found] == [(None, False), (2, True)]
     monkeypatch.setattr("cxrflow.reading.letters.find_spec", lambda _: None)
-    with pytest.raises(CxrflowError, match=r"^burned_in_text: .*pip install cxrflow\[text\]"):
+    with pytest.raises(CxrflowError, match=r"^burned_in_text: .*pip install 'cxrflow\[text\]'"):
         predictor.results([drawn[0]], burned_in_text=True)

@@ -95,5 +95,5 @@ def test_worker_processes_find_the_same(drawn: list[np.ndarray]) -> None:
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     find: Callable[..., object] = importlib.util.find_spec
     monkeypatch.setattr(letters, "find_spec", lambda name: None if name == "rapidocr" else find(name))
-    with pytest.raises(CxrflowError, match=r"^--text: .*pip install cxrflow\[text\]`\.$"):
+    with pytest.raises(CxrflowError, match=r"^--text: .*pip install 'cxrflow\[text\]'`\.$"):
         check_installed("--text")

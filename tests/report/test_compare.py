@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cxrflow.cli import app
 from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.differences import SAME_WEIGHTS
 from cxrflow.params import Params
 from cxrflow.records import TRUTH
 from cxrflow.report.compare import write_comparison
@@ -64,6 +65,11 @@ def test_the_page_says_what_differs_and_by_how_much(runs: list[Path], task: Task
     assert float(value) == pytest.approx(macro[1] - macro[0], abs=0.006)
     assert 0 < float(low) < float(value) < float(high)
     assert page.count("no shortcut found</span>") == 2
+    assert SAME_WEIGHTS in page  # both are copies of one
+    for name in ("bundle.json", "thresholds.json"):
+        file = runs[1] / "training" / "bundle" / name
+        file.write_text(file.read_text().replace("cd" * 32, "0" * 64))
+    assert SAME_WEIGHTS not in compared(runs, tmp_path / "other")
     assert page.count("<img") == 2 * len(task.order)
 
 

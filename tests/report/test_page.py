@@ -133,7 +133,9 @@ def test_the_page_is_of_its_task(shown: tuple[Task, Path, str], demo_params: Par
     assert not [name for name in foreign if re.search(rf"\b{name}\b", said)]
     brier = {2: "0.50", 3: "0.67", 4: "0.75"}[len(task.order)]
     assert f"equal probabilities for all classes would score {brier}" in page
-    assert "Of 5 tests <b>1 found a shortcut</b>, 1 found none, for 1 it cannot be told, and 1 does not apply" in page
+    said = "Of 5 tests <b>1 found a shortcut</b>, 1 found none, for 1 it cannot be told, "
+    said += "1 does not apply, and 1 finds that the heat maps depend on what was learned."
+    assert said in page
     for verdict, sign in SIGNS.items():  # never by colour alone
         assert (
             f'<span class="verdict {verdict.replace(" ", "-")}">{sign} {verdict}</span></div><th scope="row">{verdict}?'
@@ -152,6 +154,11 @@ def test_every_figure_is_shown(shown: tuple[Task, Path, str]) -> None:
         else:
             digits = 3 if figure["at"].endswith("brier") else 2
             value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
+            if figure["at"].startswith(".far."):
+                value, low, high = (
+                    f"{100 * figure['value']:.0f} %",
+                    *(f"{100 * figure[k]:.0f}" for k in ("low", "high")),
+                )
             counts = f"<small class=counts>{figure['counts']}</small>" if "counts" in figure else ""
             assert f'<b>{value}</b> <span class="interval">{low} to {high}</span>{counts}' in page
 

@@ -43,7 +43,9 @@ def test_the_audit_beside_the_bundle_is_shown_if_it_is_of_its_weights(results: P
         assert about(predictor, Settings()).audit is None
     write_sealed(file, audit_of(weights_of(results)))
     (verdict,) = about(predictor, Settings()).audit or []
-    assert verdict.model_dump() == {"test": "swaps", "verdict": "cannot be told", "text": "Does it? Too few."}
+    assert verdict.model_dump() == {
+        "test": "swaps", "question": "Does it?", "verdict": "cannot be told", "text": "Does it? Too few."
+    }  # fmt: skip
 
 
 def test_an_audit_that_is_named_is_shown_unless_it_says_that_it_is_of_others(results: Path, tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def test_prepared_images_get_the_scores_of_the_program(infer: Any, images: np.nd
     assert answered.status_code == 200
     body = answered.json()
     assert (body["model_name"], body["id"]) == ("cxrflow-prepared", "42")
+    assert body["parameters"] == {"purpose": predictor.bundle.purpose, "drawn": predictor.bundle.drawn}
+    assert "Research software" in body["parameters"]["purpose"]
     outputs = {each["name"]: each for each in body["outputs"]}
     expected = predictor.scores([images])
     assert outputs["probabilities"]["shape"] == [2, 3]
@@ -153,6 +155,7 @@ def test_what_the_model_does_not_take_is_refused_in_one_sentence(infer: Any, ima
         ([good | {"shape": [10**15, 64, 64]}], "1 to 20"),
         ([good | {"shape": [3, 64, 64]}], "the data is not of the shape"),
         ([good | {"shape": [-2, 64, 64]}], "inputs.0.shape.0"),
+        ([{key: good[key] for key in good if key != "shape"}], "inputs.0.shape: required, but not given"),
         ([good | {"data": good["data"][:-1]}], "the data is not of the shape"),
         ([good | {"data": images.reshape(2, 4096).tolist()}], "the data is not of the shape"),
         ([good | {"data": images.swapaxes(0, 1).tolist()}], "nested otherwise"),

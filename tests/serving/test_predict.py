@@ -222,5 +222,5 @@ def test_text_burned_in_is_flagged_if_the_service_looks_for_it(
 
 def test_a_missing_detector_is_said_when_the_service_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxrflow.reading.letters.find_spec", lambda _: None)
-    with pytest.raises(CxrflowError, match=r"^--burned-in-text: .*pip install cxrflow\[text\]"):
+    with pytest.raises(CxrflowError, match=r"^--burned-in-text: .*pip install 'cxrflow\[text\]'"):
         Settings(burned_in_text=True).check()

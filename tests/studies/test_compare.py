@@ -15,6 +15,7 @@ from cxrflow.bundle import Bundle, Network, OperatingPoint
 from cxrflow.bundle_files import seen_rows, write_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
+from cxrflow.evaluation.differences import SAME_WEIGHTS
 from cxrflow.evaluation.operating import choose_left_out
 from cxrflow.files import Root
 from cxrflow.images.registry import prepare_image
@@ -93,6 +94,10 @@ def test_images_that_either_has_seen_are_left_out_and_both_looks_are_entered(
     printed = capsys.readouterr().out
     assert "B - A" in printed
     assert task.positive_name in printed
+    assert SAME_WEIGHTS not in printed
+    copied = {name: each | {"weights": "f" * 64} for name, each in result["bundles"].items()}
+    print_comparison(result | {"bundles": copied}, task)
+    assert SAME_WEIGHTS in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_order_of_a_bundles_classes_plays_no_part(stored: Two, tmp_path: Path) -> None:

@@ -28,7 +28,11 @@ from cxrflow.statistics.within import within_sources
 #: Limit of the mean fall of the probability of a picture's own class, beyond that with another area painted over.
 LIMIT = Limit(0.03)
 
-_TITLE = "own class, text painted over"
+_TITLE, _MORE = "fall of own class, text painted over", "more than elsewhere"
+_NOT_LOOKED_FOR = (
+    "text was not looked for in these images; to look for it, install the extra text and run again with "
+    "metadata.burned_in_text: true"
+)
 _MOST = 3  # places with text: as many, or more, are counted alike
 _REACH = 3  # pixels from which what is painted over takes its grey
 _TRIES = 50  # random places tried for the comparison
@@ -54,7 +58,7 @@ def run(context: Audited) -> Result:
     change with the text painted over, and with the same area painted over elsewhere."""
     if why := not_looked_for(context):
         unknown = missing(why)
-        rows = (Rows("change", _TITLE, {"beyond elsewhere": unknown}),)
+        rows = (Rows("change", _TITLE, {_MORE: missing("text not looked for")}),)
         return Result(UNTOLD, "Whether the pictures show text is not known.", {"fall": unknown}, rows)
     records, test = context.test.records, context.test
     share: dict[str, dict[str, Figure]] = {}
@@ -75,7 +79,7 @@ def run(context: Audited) -> Result:
 def not_looked_for(context: Audited) -> str | None:
     """Why there is nothing to test, as a clause, unless text was looked for in all images."""
     known = pd.concat([context.train.records.text_places, context.test.records.text_places]).notna()
-    return None if known.all() else "text was not looked for in these images (metadata.burned_in_text)"
+    return None if known.all() else _NOT_LOOKED_FOR
 
 
 def moot(context: Audited) -> str | None:
@@ -103,7 +107,7 @@ def _result(
         {"fall": fall, "flips": flips, "class_from_text": class_from_text, "share_with_text": share},
         (
             Rows("auroc", "class from burned-in text", {"overall": overall, **within}),
-            Rows("change", _TITLE, {"beyond elsewhere": fall}),
+            Rows("change", _TITLE, {_MORE: fall}),
         ),
     )
 

@@ -33,6 +33,12 @@ SOME_LEFT_OUT = 3
 INT8 = RESULTS / "export" / "int8.onnx"
 
 
+def _release(given: str) -> str:
+    if given not in ("R4", "R5"):
+        raise typer.BadParameter(f"FHIR {given} cannot be written; name R4 or R5.")
+    return given
+
+
 @command(
     commands,
     "Use",
@@ -59,7 +65,9 @@ def predict(
     fhir: Annotated[
         Path | None, typer.Option(help="Write a FHIR bundle for each study into this file, one a line (NDJSON).")
     ] = None,
-    fhir_version: Annotated[Literal["R4", "R5"], typer.Option(help="FHIR release.")] = "R4",
+    fhir_version: Annotated[
+        Literal["R4", "R5"], typer.Option(parser=_release, metavar="R4|R5", help="FHIR release.")
+    ] = "R4",
     with_paths: Annotated[
         bool, typer.Option("--paths", help="Also give the path of each file, beside its SHA-256.")
     ] = False,
@@ -211,7 +219,7 @@ def serve(
         from cxrflow.serving.server import serve as run
         from cxrflow.serving.settings import Bounds, Settings
     except ModuleNotFoundError as error:
-        raise CxrflowError(f"serve needs {error.name}; install it with `pip install cxrflow[serve]`.") from None
+        raise CxrflowError(f"serve needs {error.name}; install it with `pip install 'cxrflow[serve]'`.") from None
     bounds = Bounds(files, megabytes * 1024**2, seconds, queue)
     names = tuple(allow_host or ())
     run(bundle, Settings(host, port, names, token_file, audit_log, audit, bounds, burned_in_text))

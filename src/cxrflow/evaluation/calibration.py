@@ -1,10 +1,12 @@
 """Calibration (is a probability of 0.8 right 8 times in 10?) and abstention (risk if unsure images are deferred)."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrflow.statistics.figure import Figure
 from cxrflow.statistics.intervals import clustered_mean, proportion
 from cxrflow.statistics.resampling import group_index
 from cxrflow.statistics.scored import Scored
@@ -24,7 +26,7 @@ def calibration(scored: Scored) -> dict[str, Any]:
                   these images, which is not 0 (consistency resampling: Broecker and Smith, Weather Forecast 2007; 22:
                   651-661). The images of a group are drawn as correct or wrong together
     ``brier``     squared distance between probabilities and the true class, in [0, 2] (Brier, Mon Weather Rev 1950; 78:
-                  1-3), with a 95 % cluster-robust interval
+                  1-3), with a 95 % cluster-robust interval, cut to this range
 
     The ECE is computed here, because the bins of torchmetrics' ``calibration_error`` span [0, 1], and consistency
     resampling would call it a thousand times. The tests compare with it, and with scikit-learn's ``brier_score_loss``,
@@ -46,8 +48,13 @@ def calibration(scored: Scored) -> dict[str, Any]:
         ],
         "ece": _ece(sure, right, place),
         "ece_if_calibrated": {"mean": float(chance.mean()), "p95": float(np.quantile(chance, 0.95))},
-        "brier": clustered_mean(((scored.probabilities - truth) ** 2).sum(axis=1), groups),
+        "brier": _in_range(clustered_mean(((scored.probabilities - truth) ** 2).sum(axis=1), groups)),
     }
+
+
+def _in_range(brier: Figure) -> Figure:
+    """A Brier score with its interval cut to [0, 2]: few groups make it wider than what is possible."""
+    return replace(brier, low=max(brier.low, 0.0), high=min(brier.high, 2.0)) if brier.known else brier
 
 
 def abstention(scored: Scored) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from cxrflow.evaluation.tables import PER_CLASS, pair_in_words
 from cxrflow.model_card import inline, markdown_table
-from cxrflow.statistics.figure import Figure, in_words
+from cxrflow.statistics.figure import Figure, in_percent, in_words
 from cxrflow.task import Task
 from cxrflow.text import number_of
 
@@ -91,10 +91,10 @@ def _calibration(figures: dict[str, Any], task: Task) -> str:
 def _far(far: dict[str, Any]) -> str:
     if far["share"] is None:
         return f"- Flagged as far from the training images: {_said(far['all'])}."
-    of_source = ", ".join(f"{inline(source)} {_said(flagged)}" for source, flagged in far["by_source"].items())
+    of_source = ", ".join(f"{inline(source)} {in_percent(flagged)}" for source, flagged in far["by_source"].items())
     return (
-        f"- Flagged as far from the training images (at most {far['share']:.1%} of images of patients such as those of "
-        f"val): {_said(far['all'])}; by source: {of_source}."
+        f"- Flagged as far from the training images (at most {100 * far['share']:.2g} % of images of patients such as "
+        f"those of val): {in_percent(far['all'])}; by source: {of_source}."
     )
 
 

@@ -13,6 +13,9 @@ from cxrflow.statistics.intervals import proportion, weighted_auroc
 from cxrflow.statistics.resampling import LEAST_GROUPS, effective_groups, group_index, resamples
 from cxrflow.statistics.scored import Scored
 
+#: Said where two bundles, such as a bundle and a copy, have the same weights.
+SAME_WEIGHTS = "A and B have the same weights: there is nothing to compare, but what was chosen after training."
+
 Points = tuple[OperatingPoint | None, OperatingPoint | None]
 
 

@@ -28,7 +28,7 @@ from cxrflow.evaluation.limits import cannot_tell
 from cxrflow.evaluation.metrics import evaluate
 from cxrflow.evaluation.operating import figures_at_points
 from cxrflow.evaluation.predictions import write_predictions
-from cxrflow.evaluation.seen import leave_out_seen, met_before, seen_before, thumbnails_of
+from cxrflow.evaluation.seen import leave_out_seen, met_before, patients_meet, seen_before, thumbnails_of
 from cxrflow.evaluation.slices import slices
 from cxrflow.evaluation.subgroups import subgroups
 from cxrflow.files import remove, write_json, write_whole
@@ -52,16 +52,18 @@ from cxrflow.statistics.scored import Scored
 class _TestSet:
     """A test set to score.
 
-    images    the test images
-    held      label, source, group_id and patient_id of all images of the same collections, of all splits
-    baseline  of the test images
-    said      the test set in words, such as ``the split *test*``
+    images      the test images
+    held        label, source, group_id and patient_id of all images of the same collections, of all splits
+    baseline    of the test images
+    said        the test set in words, such as ``the split *test*``
+    by_patient  as for ``seen_before``
     """
 
     images: Dataset
     held: pd.DataFrame
     baseline: Baseline
     said: str
+    by_patient: bool = True
 
 
 def evaluate_split(predictor: Predictor, dataset: Dataset, params: Evaluation, out: Path) -> dict[str, Any]:
@@ -89,7 +91,8 @@ def evaluate_collections(
     the bundle's task.
 
     Images that the bundle was trained or validated on, their near repeats, similar images, and other images of the same
-    patients are left out, and so are those that could not be prepared. Writes ``records.csv`` and the tables of the
+    patients (not if the bundle learned from drawings, and these are none) are left out, and so are those that could not
+    be prepared. Writes ``records.csv`` and the tables of the
     metadata stage (in ``metadata``) beside the figures; returns the figures, the built records with the reason for each
     exclusion, and the images that were scored.
     """
@@ -98,7 +101,8 @@ def evaluate_collections(
     metadata = params.metadata.model_copy(update={"files": "required"})
     built = build_records(params.sources, metadata, task, engine, out, split=False)
     thumbnails = thumbnails_of(built.records, built.root, engine, out / FINGERPRINTS)
-    records = leave_out_seen(built.records, thumbnails, predictor.folder)
+    by_patient = patients_meet(predictor.bundle, built.root)
+    records = leave_out_seen(built.records, thumbnails, predictor.folder, by_patient)
     kept = records[records.left_out.isna()]
     write_records(records, out / "records.csv")
     reasons, rows = out / "records.csv", len(records)
@@ -119,7 +123,7 @@ def evaluate_collections(
     blind, reason = cross_fitted_baseline(dataset.records, task, params.evaluation.seed)
     baseline = Baseline(blind, reason, "the other four fifths of these collections' groups")
     said = f"the kept images of {', '.join(dict.fromkeys(dataset.records.source))}"
-    test_set = _TestSet(dataset, dataset.records, baseline, said)
+    test_set = _TestSet(dataset, dataset.records, baseline, said, by_patient)
     return _score(predictor, test_set, params.evaluation, out, ledger), evaluated, dataset
 
 
@@ -144,7 +148,7 @@ def _score(predictor: Predictor, test_set: _TestSet, params: Evaluation, out: Pa
     figures["test_set"] = {
         "hash": test_hash,
         "bundle": bundle.digests["weights"],
-        "overlap": seen_before(bundle, predictor.folder, images.records),
+        "overlap": seen_before(bundle, predictor.folder, images.records, test_set.by_patient),
     }
     figures["starts"] = [met_before(passport, images.records).to_json() for passport in bundle.starts]
     called = np.array(images.task.order)[scored.predicted]

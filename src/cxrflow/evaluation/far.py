@@ -82,7 +82,7 @@ def far_figures(bundle: Bundle, dataset: Dataset) -> dict[str, Any]:
     ``all``, ``by_source``  of all images, and by source, the mean over groups of the share of their images flagged,
                  which is the guaranteed quantity
     """
-    sources = dataset.records.source.unique().tolist()
+    sources = sorted(set(dataset.records.source))  # the order of the other tables
     if bundle.far is None:
         reason = missing("the bundle does not say what is far from its training images: train it again")
         return {"share": None, "all": reason, "by_source": dict.fromkeys(sources, reason)}

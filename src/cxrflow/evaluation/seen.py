@@ -15,6 +15,7 @@ from cxrflow.files import Root
 from cxrflow.metadata.fingerprint import fingerprints
 from cxrflow.metadata.near_hash import DIGITS, SAME, SIMILAR, agreement
 from cxrflow.passport import Passport
+from cxrflow.records import are_drawn
 from cxrflow.sources import covid_chestxray, nih, radiography, rsna
 
 SAME_FILE = "the bundle was trained or validated on this file"
@@ -90,12 +91,21 @@ def thumbnails_of(records: pd.DataFrame, root: Root, engine: Engine, cache: Path
     return [found[path].thumbnail if is_kept else None for path, is_kept in zip(records.path, kept, strict=True)]
 
 
-def leave_out_seen(records: pd.DataFrame, thumbnails: Sequence[bytes | None], bundle_folder: Path) -> pd.DataFrame:
+def patients_meet(bundle: Bundle, root: Root) -> bool:
+    """Whether equal patient ids of the bundle's training images and of the collections in ``root`` are of one person:
+    those of drawings, in the layouts of real collections, also occur in these collections."""
+    return not bundle.drawn or are_drawn(root.folder)
+
+
+def leave_out_seen(
+    records: pd.DataFrame, thumbnails: Sequence[bytes | None], bundle_folder: Path, by_patient: bool = True
+) -> pd.DataFrame:
     """Leave out the images that the bundle was trained or validated on: the same files, the same pictures, other images
     of the same patients, the groups of all these, and similar pictures.
 
     records     columns of records.py
     thumbnails  of the records, from ``thumbnails_of``
+    by_patient  whether equal patient ids are of one person (``patients_meet``)
     Returns the records with ``left_out`` set to one of SEEN. The bundle holds bits of each image, not thumbnails, so
     strongly changed copies are not recognised (docs/repeats.md). If the bundle's ``seen`` is unknown, only the images
     that it lists can be left out.
@@ -108,7 +118,7 @@ def leave_out_seen(records: pd.DataFrame, thumbnails: Sequence[bytes | None], bu
     agreed = np.full(len(records), -1.0)
     agreed[list(asked)] = agreement(list(asked.values()), hashes[hashes.str.len() == DIGITS].tolist())
     same_picture = agreed >= SAME
-    patient = records.patient_id.map(patient_digest).isin(seen.patient.dropna())
+    patient = by_patient & records.patient_id.map(patient_digest).isin(seen.patient.dropna())
     group = records.group_id.isin(records.group_id[same_file | same_picture | patient])
     out = records.copy()
     out.loc[kept & (agreed >= SIMILAR), "left_out"] = SIMILAR_PICTURE
@@ -119,11 +129,12 @@ def leave_out_seen(records: pd.DataFrame, thumbnails: Sequence[bytes | None], bu
     return out
 
 
-def seen_before(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
+def seen_before(bundle: Bundle, folder: Path, test: pd.DataFrame, by_patient: bool = True) -> str | None:
     """A warning about test images that the bundle in ``folder`` may have seen, or None.
 
-    test  records (columns of records.py) without the bundle's own training and validation images; any remaining overlap
-          is with the pretraining of its weights
+    test        records (columns of records.py) without the bundle's own training and validation images; any remaining
+                overlap is with the pretraining of its weights
+    by_patient  as for ``leave_out_seen``
     """
     said = []
     if bundle.seen == "unknown":
@@ -141,7 +152,7 @@ def seen_before(bundle: Bundle, folder: Path, test: pd.DataFrame) -> str | None:
             "The bundle is of an earlier version, by whose list only the same files and patients are recognised, not "
             "the same pictures in other files."
         )
-    by_person = test.patient_id.map(patient_digest).isin(seen.patient.dropna())
+    by_person = by_patient & test.patient_id.map(patient_digest).isin(seen.patient.dropna())
     if count := int((by_person | test.content_hash.isin(seen.content_hash.dropna())).sum()):
         said.append(f"{count} of the {len(test)} test images, or others of their patients, were seen in training.")
     return " ".join(said) or None

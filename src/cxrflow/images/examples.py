@@ -39,7 +39,7 @@ def examples_file(number: int) -> str:
 def step_names(images: Images) -> list[str]:
     """Titles of the figure's columns, left to right."""
     parameters = images.model_dump()
-    return ["as read", *(step.name.format(**parameters) for step in steps_in_force(images))]
+    return ["as read", *(step.name.format(**parameters).replace("%", " %") for step in steps_in_force(images))]
 
 
 def _row(grey: np.ndarray, images: Images) -> np.ndarray:

@@ -256,7 +256,7 @@ def _monai(module: str) -> Any:
     try:
         return import_module(f"monai.{module}")
     except ImportError:
-        raise CxrflowError("lungs: training needs MONAI and ONNX; `pip install cxrflow[lungs]`.") from None
+        raise CxrflowError("lungs: training needs MONAI and ONNX; `pip install 'cxrflow[lungs]'`.") from None
 
 
 class _Mean(nn.Module):

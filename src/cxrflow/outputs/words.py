@@ -19,6 +19,14 @@ def chosen(name: str, at: OperatingPoint) -> str:
     return _CHOSEN.get(name, name).format(wanted=at.wanted)
 
 
+def as_far_in_words(as_far: float) -> str:
+    """What ``Result.as_far`` says, as a clause; of 1,000 images where it is less than 1 of 100."""
+    of = 100 if round(100 * as_far) else 1000
+    count = round(of * as_far)
+    said = "1 is" if count == 1 else f"{count} are" if count else "less than 1 is"
+    return f"Of {of:,} images of new patients like those of val, {said} at least as far from the training images"
+
+
 def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
     """A result as lines of text."""
     if result.left_out is not None:
@@ -33,7 +41,7 @@ def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
     yield "Probabilities: " + ", ".join(f"{named[name]} {score:.2f}" for name, score in scores) + "."
     if result.prediction_set is not None and bundle.prediction_sets:
         held = ", ".join(named[name] for name in result.prediction_set) or "none"
-        yield f"Cannot be ruled out (right for {bundle.prediction_sets.coverage:.0%} of new patients): {held}."
+        yield f"Cannot be ruled out (right for {100 * bundle.prediction_sets.coverage:.0f} % of new patients): {held}."
     for name, positive in result.positive_at.items():
         at = bundle.thresholds[name]
         called = "positive" if positive else "negative"
@@ -41,7 +49,7 @@ def in_words(result: Result, bundle: Bundle) -> Iterator[str]:
     if result.as_far is None:
         yield "How far the image is from the training images is unknown: the bundle does not say."
     else:
-        yield f"At least as far from the training images: {result.as_far:.1%} of new patients' images like those."
+        yield f"{as_far_in_words(result.as_far)}."
     if bundle.drawn:
         yield DRAWN
     yield result.purpose

@@ -69,7 +69,7 @@ def check_installed(asked: str) -> None:
     """
     if find_spec("rapidocr") is None:
         raise CxrflowError(
-            f"{asked}: looking for burned-in text needs rapidocr; install it with `pip install cxrflow[text]`."
+            f"{asked}: looking for burned-in text needs rapidocr; install it with `pip install 'cxrflow[text]'`."
         )
 
 

@@ -12,7 +12,7 @@ from cxrflow.audit.words import SIGNS
 from cxrflow.bundle import Bundle
 from cxrflow.bundle_files import read_description
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation.differences import differences
+from cxrflow.evaluation.differences import SAME_WEIGHTS, differences
 from cxrflow.evaluation.predictions import read_predictions
 from cxrflow.files import write_whole
 from cxrflow.params import Params
@@ -100,6 +100,7 @@ def _page(sides: list[_Side], key: Key) -> str:
             sides=list(zip("AB", sides, pictures, strict=True)),
             same=_same_images(a, b),
             paired=bool(paired),
+            same_weights=SAME_WEIGHTS if _weights(a) == _weights(b) else None,
             params=differing(*(yaml.safe_load(key.parameters(side.params)) for side in sides)),
             rows=_rows(a, b, paired),
             questions=[[side.audit["tests"].get(name) for side in sides] for name in questions],
@@ -138,6 +139,10 @@ def _rows(a: _Side, b: _Side, paired: dict[str, dict[str, Figure]]) -> list[tupl
             of_positive = "positive_auroc" if (name, figure) == (task.positive, "auroc") else ""
             rows.append(row(f"{task.names[name]} {said}", [side["test"][name][figure] for side in sides], of_positive))
     return rows
+
+
+def _weights(side: _Side) -> str | None:
+    return side.bundle.digests.get("weights")
 
 
 def _same_images(a: _Side, b: _Side) -> bool:

@@ -19,6 +19,15 @@ def figure(shown: Figure, digits: int = 2) -> Markup:
     return Markup('<b>{}</b> <span class="interval">{} to {}</span>{}').format(value, low, high, counts)
 
 
+def percent(shown: Figure) -> Markup:
+    """A figure that is a share, as ``figure``, in percent."""
+    if not shown.known:
+        return figure(shown)
+    value, low, high = (f"{100 * number:.0f}" for number in (shown.value, shown.low, shown.high))
+    counts = Markup("<small class=counts>{}</small>").format(shown.counts) if shown.counts else ""
+    return Markup('<b>{} %</b> <span class="interval">{} to {}</span>{}').format(value, low, high, counts)
+
+
 def restated(shown: Figure) -> Markup:
     """A figure that the page recomputes for another prevalence; ``data-restated`` holds its unrounded numbers."""
     if not shown.known:
@@ -38,6 +47,7 @@ def environment() -> Environment:
     )
     made.filters["figure"] = figure
     made.filters["drawn"] = drawn
+    made.filters["percent"] = percent
     made.filters["pair"] = pair_in_words
     made.filters["restated"] = restated
     made.filters["by_kind"] = lambda rows: {row["kind"]: row for row in rows}

@@ -82,6 +82,11 @@ def _verdicts(predictor: Predictor, path: Path | None) -> list[Verdict] | None:
             return None
         raise CxrflowError(f"{name_text(path)}: is the audit of other weights; name that of this bundle with --audit.")
     return [
-        Verdict(test=str(name), verdict=str(test["verdict"]), text=f"{test['question']} {test['words']}")
+        Verdict(
+            test=str(name),
+            verdict=str(test["verdict"]),
+            text=f"{test['question']} {test['words']}",
+            question=str(test["question"]),
+        )
         for name, test in values["tests"].items()
     ]

@@ -67,6 +67,7 @@ class Verdict(BaseModel):
     """What one test of the audit found."""
 
     test: str
+    question: str
     verdict: str
     text: str
 

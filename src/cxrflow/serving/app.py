@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from cxrflow import __version__
-from cxrflow.errors import one_line
 from cxrflow.predictor import Predictor
 from cxrflow.serving import inference, rest
 from cxrflow.serving.about import about
@@ -23,6 +22,7 @@ from cxrflow.serving.request_log import RequestLog
 from cxrflow.serving.scoring import Scorer
 from cxrflow.serving.service import Service
 from cxrflow.serving.settings import Settings
+from cxrflow.serving.tensors import in_plain_words
 from cxrflow.serving.tokens import read_tokens
 
 _SAID = {404: "there is nothing at this path", 405: "this path has no such method"}
@@ -89,4 +89,4 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     if first["loc"][0] == "path":
         return problem(request.scope, 404, _SAID[404])
-    return problem(request.scope, 422, f"{'.'.join(map(str, first['loc']))}: {one_line(first['msg'])}")
+    return problem(request.scope, 422, f"{'.'.join(map(str, first['loc']))}: {in_plain_words(first)}")

@@ -28,6 +28,7 @@ from cxrflow.serving.tensors import (
     ModelMetadata,
     Ready,
     ResponseOutput,
+    ResponseParameters,
     ServerMetadata,
     TensorMetadata,
     contents,
@@ -158,7 +159,13 @@ async def infer(request: Request, name: Name, version: Version | None = None) ->
     wanted = {each.name for each in wants.outputs or ()}
     kinds = [each for each in _outputs(service) if not wanted or each[0] in wanted]
     outputs = [_output(service, results, *each) for each in kinds]
-    return InferenceResponse(model_name=name, model_version=_version(service), id=wants.id, outputs=outputs)
+    return InferenceResponse(
+        model_name=name,
+        model_version=_version(service),
+        id=wants.id,
+        parameters=ResponseParameters(purpose=service.about.purpose, drawn=service.predictor.bundle.drawn),
+        outputs=outputs,
+    )
 
 
 def _read(service: Service, name: str, body: bytes) -> tuple[InferenceRequest, list[Any]]:

@@ -6,8 +6,8 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 import base64
 import binascii
 import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,13 @@ class ResponseOutput(BaseModel):
     data: list[float | bool | str]
 
 
+class ResponseParameters(BaseModel):
+    """What goes with every answer: what it is for, and whether the bundle was trained on drawings."""
+
+    purpose: str
+    drawn: bool
+
+
 class InferenceResponse(BaseModel):
     """The outputs of an inference."""
 
@@ -117,12 +124,20 @@ class InferenceResponse(BaseModel):
     model_name: str
     model_version: str
     id: str | None = None
+    parameters: ResponseParameters
     outputs: list[ResponseOutput]
 
 
 def wrong(sentence: str) -> HTTPException:
     """The answer to a request that the protocol, or the model, does not allow."""
     return HTTPException(400, sentence)
+
+
+def in_plain_words(problem: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with a value, without its own jargon."""
+    if problem["type"] == "missing":
+        return "required, but not given"
+    return one_line(str(problem["msg"]).removeprefix("Value error, "))
 
 
 def parsed(body: bytes, expected: Sequence[TensorMetadata], most: int) -> InferenceRequest:
@@ -145,7 +160,7 @@ def parsed(body: bytes, expected: Sequence[TensorMetadata], most: int) -> Infere
     if first["loc"][0:1] == ("inputs",) and first["loc"][2:3] == ("data",):
         where, why = first["loc"][:3], "whole numbers from 0 to 255, or files in base64, flat or nested as the shape"
     else:
-        where, why = first["loc"], first["msg"]
+        where, why = first["loc"], in_plain_words(first)
     raise wrong(f"{one_line('.'.join(map(str, where))) or 'the body'}: {one_line(why)}")
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine
 from cxrflow.errors import CxrflowError
-from cxrflow.evaluation.differences import differences
+from cxrflow.evaluation.differences import SAME_WEIGHTS, differences
 from cxrflow.evaluation.ledger import enter, test_set_hash
-from cxrflow.evaluation.seen import leave_out_seen, seen_before, thumbnails_of
+from cxrflow.evaluation.seen import leave_out_seen, patients_meet, seen_before, thumbnails_of
 from cxrflow.files import Root, write_json
 from cxrflow.images.prepare import prepare_all, steps_digest
 from cxrflow.metadata.build import FINGERPRINTS, build_records
@@ -69,7 +69,7 @@ def compare_stored(comparison: Comparison, dataset: Dataset, root: Root) -> dict
         else _prepared(comparison, name, test.records, root, test.task)
         for name, predictor in comparison.both.items()
     )
-    return _compare(comparison, first, second)
+    return _compare(comparison, first, second, root)
 
 
 def compare_collections(comparison: Comparison, sources: Sources, metadata: Metadata) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def compare_collections(comparison: Comparison, sources: Sources, metadata: Meta
     built = build_records(sources, metadata, task, comparison.engine, comparison.out, split=False)
     kept = built.records[_unseen(built.records, comparison, built.root)]
     first, second = (_prepared(comparison, name, kept, built.root, task) for name in comparison.both)
-    return _compare(comparison, first, second)
+    return _compare(comparison, first, second, built.root)
 
 
 def print_comparison(result: dict[str, Any], task: Task) -> None:
@@ -100,6 +100,8 @@ def print_comparison(result: dict[str, Any], task: Task) -> None:
         for name, said in names.items()
     ]
     print_fitting(title, [""], ["A", "B", "B - A"], rows)
+    if len({bundle["weights"] for bundle in result["bundles"].values()}) == 1:
+        say(SAME_WEIGHTS)
     for name, bundle in result["bundles"].items():
         about = f" Overlap with training: {bundle['overlap']}" if bundle["overlap"] else ""
         say(f"{name.upper()}: {bundle['folder']}{about}")
@@ -109,7 +111,7 @@ def _unseen(records: pd.DataFrame, comparison: Comparison, root: Root) -> pd.Ser
     """Whether a record is kept and neither bundle has seen it, bool, indexed as ``records``."""
     thumbnails = thumbnails_of(records, root, comparison.engine, comparison.out / FINGERPRINTS)
     for predictor in comparison.both.values():
-        records = leave_out_seen(records, thumbnails, predictor.folder)
+        records = leave_out_seen(records, thumbnails, predictor.folder, patients_meet(predictor.bundle, root))
     unseen = records.left_out.isna()
     if not unseen.any():
         raise CxrflowError("compare: the bundles have seen every image; name other collections with --sources.")
@@ -122,7 +124,7 @@ def _prepared(comparison: Comparison, name: str, records: pd.DataFrame, root: Ro
     return Dataset.join(records, prepare_all(records, root, steps, comparison.engine, out), task)
 
 
-def _compare(comparison: Comparison, first: Dataset, second: Dataset) -> dict[str, Any]:
+def _compare(comparison: Comparison, first: Dataset, second: Dataset, root: Root) -> dict[str, Any]:
     """Compare on the images that both data sets hold."""
     shared = set(first.records.image_id) & set(second.records.image_id)
     if not shared:
@@ -137,7 +139,7 @@ def _compare(comparison: Comparison, first: Dataset, second: Dataset) -> dict[st
         scored.append(Scored(dataset.task, test, predictor.score(dataset), bootstrap))
         weights = predictor.bundle.digests["weights"]
         enter(comparison.ledger, weights, test_set)
-        overlap = seen_before(predictor.bundle, predictor.folder, test)
+        overlap = seen_before(predictor.bundle, predictor.folder, test, patients_meet(predictor.bundle, root))
         bundles[name] = {"folder": str(predictor.folder), "weights": weights, "overlap": overlap}
     points = comparison.a.bundle.thresholds.get("specificity"), comparison.b.bundle.thresholds.get("specificity")
     result = {

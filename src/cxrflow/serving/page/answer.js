@@ -88,14 +88,24 @@ function set(result, about) {
     element("p", { class: "set" }, held.join(", ") || none), element("p", { class: "note" }, meaning));
 }
 
+/** As `as_far_in_words` of outputs/words.py. */
+function asFar(share) {
+  if (share === null) return "not known: the bundle does not say";
+  const of = Math.round(100 * share) ? 100 : 1000;
+  const count = Math.round(of * share);
+  const said = count === 1 ? "1 is" : count ? `${count} are` : "less than 1 is";
+  return `of ${of} images of new patients like those of val, ${said} at least as far`;
+}
+
 function identity(result) {
   const frontal = result.frontal === null ? "not known" : `score ${result.frontal.toFixed(2)} of 0 to 1`;
   const rows = [
     ["Image", result.image],
     ["Looks like a frontal chest radiograph", frontal],
+    ["Distance from the training images", asFar(result.as_far)],
     ...(result.text_places === null ? [] : [["Places with text burned in", result.text_places]]),
     ["Bundle", result.bundle],
   ].map(([term, words]) => [element("dt", {}, term), element("dd", {}, words)]);
-  const summary = element("summary", {}, "Digests and frontal score");
+  const summary = element("summary", {}, "Digests, frontal score, distance from the training images");
   return element("details", { class: "identity" }, summary, element("dl", {}, ...rows.flat()));
 }

@@ -35,14 +35,14 @@ export function describe(about, tried) {
 }
 
 function verdicts(tests) {
-  const rows = tests.map(({ test, verdict, text }) => {
+  const rows = tests.map(({ question, verdict, text }) => {
     const kind = `verdict ${verdict.replaceAll(" ", "-")}`;
     return element("tr", {},
-      element("th", { scope: "row" }, visible(test.replaceAll("_", " "))),
+      element("th", { scope: "row" }, visible(question)),
       element("td", {}, element("span", { class: kind }, `${SIGNS[verdict] ?? "?"} ${verdict}`)),
-      element("td", {}, visible(text)));
+      element("td", {}, visible(text.slice(question.length + 1))));
   });
-  const head = ["Test", "Verdict", "Question and answer"].map(word => element("th", { scope: "col" }, word));
+  const head = ["Test", "Verdict", "What was found"].map(word => element("th", { scope: "col" }, word));
   return element("table", { class: "verdicts" },
     element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
 }
