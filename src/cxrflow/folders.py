@@ -13,7 +13,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.reading import EXTENSIONS, is_dicom
 from cxrflow.reading.kinds import is_dicomdir
 from cxrflow.reading.picture import is_picture
-from cxrflow.text import clean, name_text
+from cxrflow.text import clean, name_text, number_of
 
 #: Reasons for leaving out a file; SAME_FILE is followed by the other name.
 BROKEN_LINK = "link to a file that is not there (if git-annex or DataLad manages it, fetch it first)"
@@ -184,7 +184,9 @@ def counted(kinds: Counter[str]) -> str:
     """Counts by extension or kind in words, the most frequent first: ``12 .txt, 3 .pdf, 2 without extension``."""
     shown = [f"{count:,} {clean(kind)}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
     more = sum(sorted(kinds.values(), reverse=True)[_SHOWN:])
-    return ", ".join(shown[:_SHOWN] + ([f"{more:,} with {len(shown) - _SHOWN} other extensions"] if more else []))
+    return ", ".join(
+        shown[:_SHOWN] + ([f"{more:,} with {number_of(len(shown) - _SHOWN, 'other extension')}"] if more else [])
+    )
 
 
 def _identity(path: Path, status: os.stat_result) -> tuple[int, int] | str:

@@ -1,6 +1,7 @@
 """From image files to results on disk, for ``cxrflow predict`` and ``cxrflow explain``."""
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -192,13 +193,15 @@ def explain_file(bundle: Path, image: Path, out: Path) -> tuple[Result, list[str
     """What the bundle in the folder ``bundle`` says of one file, and the same in words; draws where its networks looked
     as the PNG ``out``.
 
-    Raises CxrflowError if ``image`` is a folder, ``out`` cannot be written or is the file itself, and as ``Predictor``
-    does.
+    Raises CxrflowError if ``image`` is a folder or not there, ``out`` cannot be written or is the file itself, and as
+    ``Predictor`` does.
     """
     if image.is_dir():
         raise CxrflowError(
             f"{name_text(image)}: is a folder; name one image, or use `cxrflow predict --heatmaps FOLDER` for several."
         )
+    if not os.path.lexists(image):
+        raise CxrflowError(f"{name_text(image)}: no such file.")
     check_writable(out)
     if out.exists() and image.exists() and out.samefile(image):
         raise CxrflowError(f"--out {name_text(out)} is the image; name another file.")

@@ -12,6 +12,7 @@ from cxrflow.metadata.groups import split_of
 from cxrflow.params import Sources
 from cxrflow.records import TRUTH
 from cxrflow.sources import radiography
+from cxrflow.task import Task
 
 LABELS = ["covid", "normal", "pneumonia"]
 
@@ -95,6 +96,24 @@ def test_children_for_training_are_remembered_in_train(tmp_path, write_csv, how,
     assert remembered[records.image_id].tolist() == records.split.tolist()
     adults = records[~records.paediatric]
     assert adults.split.tolist() == [split_of(group, how.split) for group in adults.group_id]
+
+
+@pytest.mark.parametrize(
+    ("paediatric", "said"),
+    [("leave_out", "no image of class normal"), ("train", "no image of class normal is kept on the sides val, test")],
+)
+def test_children_alone_are_told_of_the_parameter(tmp_path, how, demo_params, engine, paediatric, said) -> None:
+    place = tmp_path / "root" / "chest_xray" / "train"
+    for kind, file in (("NORMAL", "IM-{}-0001.jpeg"), ("PNEUMONIA", "person{}_virus_1.jpeg")):
+        (place / kind).mkdir(parents=True)
+        for number in range(30):
+            (place / kind / file.format(number)).touch()
+    task = Task(classes={"normal": ("no finding",), "pneumonia": ("pneumonia",)}, positive="pneumonia")
+    sources = Sources(root=str(tmp_path / "root"), collections=None)
+    params = how.model_copy(update={"files": "ignored", "paediatric": paediatric})
+    with pytest.raises(CxrflowError, match=rf"{said}.*metadata\.paediatric: keep") as stopped:
+        stage.run(sources, params, task, engine, tmp_path / "o", tmp_path / "o")
+    assert "--overrides" not in str(stopped.value)
 
 
 def test_drawn_and_real_collections_share_no_memory(own, run, tmp_path, capsys) -> None:

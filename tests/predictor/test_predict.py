@@ -215,3 +215,8 @@ def test_a_folder_is_not_explained(tmp_path: Path) -> None:
         CxrflowError, match=r": is a folder; name one image, or use `cxrflow predict --heatmaps FOLDER`"
     ):
         explain_file(tmp_path / "no bundle", tmp_path, tmp_path / "heat.png")
+
+
+def test_an_image_that_is_not_there_is_named_before_the_bundle_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(CxrflowError, match=r"nofile\.png: no such file\.$"):
+        explain_file(tmp_path / "no bundle", tmp_path / "nofile.png", tmp_path / "heat.png")

@@ -14,9 +14,11 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from cxrflow.cli import app
+from cxrflow.errors import CxrflowError
 from cxrflow.evaluation.differences import SAME_WEIGHTS
 from cxrflow.params import Params
 from cxrflow.records import TRUTH
+from cxrflow.report.compare import write_comparison
 from cxrflow.state import read_sealed, write_sealed
 from cxrflow.task import Task
 
@@ -135,3 +137,8 @@ def test_out_without_compare_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     done = CliRunner().invoke(app, ["report", "--out", "elsewhere"])
     assert done.exit_code == 1
     assert "--out is for --compare" in str(done.exception)
+
+
+def test_a_folder_that_is_not_there_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(CxrflowError, match=r"nosuch: no such folder; --compare takes the results of two runs"):
+        write_comparison(tmp_path / "nosuch", tmp_path, tmp_path / "out")

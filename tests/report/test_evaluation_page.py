@@ -199,3 +199,10 @@ def test_nothing_is_scored_if_every_file_fails(task: Task, own: Callable[..., Pa
     assert isinstance(done.exception, CxrflowError)
     assert "none of 4 rows is left to evaluate" in str(done.exception)
     assert not (tmp_path / "ledger.csv").exists()
+
+
+def test_a_folder_that_is_not_there_is_named_before_the_bundle_is_opened(tmp_path: Path) -> None:
+    named = {"sources": tmp_path / "nosuch", "bundle": tmp_path / "none", "params": PROJECT / "params.yaml"}
+    options = [str(part) for name, value in named.items() for part in (f"--{name}", value)]
+    done = CliRunner().invoke(app, ["validate-external", *options, "--out", str(tmp_path / "out")])
+    assert "nosuch: no such folder" in str(done.exception)

@@ -85,7 +85,7 @@ def test_images_that_no_row_lists_are_counted(tmp_path: Path, capsys: pytest.Cap
     files.find(r"sub\b.png")
     print_files({"mine": files})
     printed = " ".join(capsys.readouterr().out.split())
-    assert r"mine: 1 paths differ from the files' in spelling, such as sub\\b.png (sub/B.png)." in printed
+    assert r"mine: 1 path spelt otherwise than the files, such as sub\\b.png (sub/B.png)." in printed
     assert "mine: images that no row lists: 1 * without extension, 1 *.png, 1 sub/*.jpg." in printed
 
 

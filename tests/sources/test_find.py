@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.sources import SOURCES, find_collections, print_sources, table, tables
+from cxrflow.sources import SOURCES, find_collections, print_sources, read_collections, table, tables
 from cxrflow.sources.collection import Options
+from cxrflow.sources.look import look
 
 
 @pytest.fixture
@@ -105,3 +106,34 @@ def test_a_folder_that_cannot_be_opened_is_passed_over(root, monkeypatch) -> Non
     own = table.is_own
     monkeypatch.setattr(table, "is_own", refuse)
     assert names(find_collections(root)[1]) == ["covid-chestxray", "rsna", "table"]
+
+
+def test_a_folder_called_after_a_collection_that_holds_published_ones_is_none_itself(make_tiny, capsys) -> None:
+    tiny = make_tiny("nih")
+    tiny.root /= "nih"
+    outer = tiny.write().parent
+    assert find_collections(outer) == (outer, [(SOURCES["nih"], "nih-chestxray14")])
+    assert look(outer, Options())
+    assert "4 rows" in capsys.readouterr().out
+    home, found = find_collections(outer.parent)
+    with pytest.raises(CxrflowError, match=r"the table is absent \(expected: .*; found: nih-chestxray14/\)"):
+        list(read_collections(home, found, Options()))
+    outer.joinpath("Data_Entry_2017.csv").write_bytes((outer / tiny.folder / "Data_Entry_2017.csv").read_bytes())
+    assert find_collections(outer) == (outer.parent, [(SOURCES["nih"], "nih")])
+
+
+def test_kermanys_archive_that_holds_all_of_it_twice_is_one_collection(make_tiny) -> None:
+    tiny = make_tiny("kermany")
+    folder = tiny.write()
+    (folder / "chest_xray").mkdir()
+    assert find_collections(folder) == (folder.parent, [(SOURCES["kermany"], "chest_xray")])
+
+
+def test_a_collection_that_cannot_be_read_says_how_to_go_on_without_it(root) -> None:
+    (root / SOURCES["rsna"].folders[0] / "nih_mapping.csv").unlink()
+    home, found = find_collections(root)
+    with pytest.raises(CxrflowError, match=r"accept\. To go on without it, .*: \[covid-chestxray, hospital\]\.$"):
+        list(read_collections(home, found, Options()))
+    assert list(read_collections(*find_collections(root, ["covid-chestxray", "hospital"]), Options()))
+    with pytest.raises(CxrflowError, match=r"accept\.$"):
+        list(read_collections(*find_collections(root, ["rsna"]), Options()))

@@ -214,4 +214,15 @@ def test_it_is_said_why_nothing_is_written(root, said) -> None:
     assert "All is read; it needs no columns.yaml" in said(folder, write=True)
     assert "columns.yaml" not in said(folder)
     (folder / "columns.yaml").write_text("patient: patient\n")
-    assert "columns.yaml is there already" in said(folder, write=True)
+    text = said(folder, write=True)
+    assert "1 of 1 image is there columns.yaml is read: it says which columns and words are meant" in text
+    assert "columns.yaml is there already" in text
+
+
+def test_a_misspelt_published_folder_is_met_with_its_name(root, said) -> None:
+    place = root({"Chest-Xray/train/NORMAL/IM-0115-0001.jpeg": PNG})
+    says = "Chest-Xray: not read; did you mean chest_xray? Give the folder this name."
+    assert says in said(place)
+    assert says in said(place / "Chest-Xray")
+    with pytest.raises(CxrflowError, match=r"no collection found; .* Chest-Xray: did you mean chest_xray\?"):
+        find_collections(place)

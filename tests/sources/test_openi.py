@@ -72,18 +72,23 @@ def test_reports_with_the_projections_of_the_other_release(tmp_path) -> None:
     assert (frontal.view, frontal.left_out, frontal.findings) == ("Frontal", None, ("no finding",))
     assert lateral.left_out == "view is Lateral, not frontal"
     assert (other.image_id, other.view, other.finding) == ("openi:10_IM-0002-1001", "Frontal", "Pneumonia")
-    assert (unknown.view, unknown.left_out) == (None, None)
+    assert (unknown.view, unknown.left_out) == (None, openi.NOT_GIVEN)
     assert frontal.path == "NLMCXR/NLMCXR_png/CXR1_1_IM-0001-4001.png"
     assert [record.patient_id for record in (lateral, frontal, other)] == ["openi:1", "openi:1", "openi:10"]
     assert options.unread == []
 
 
-def test_without_projections_it_is_said_that_laterals_are_kept(tmp_path) -> None:
+def test_without_projections_no_image_is_taken_for_a_frontal_one(tmp_path) -> None:
     report(tmp_path / "NLMCXR", 1, ["normal"], "CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001")
-    options = Options(with_files=False)
-    assert len(list(read_collections(*find_collections(tmp_path), options))) == 2
-    (said,) = options.unread
-    assert "nobody knows which of the 2 images are lateral" in said
+    records = list(read_collections(*find_collections(tmp_path), Options(with_files=False)))
+    assert [record.left_out for record in records] == [openi.NO_TABLE] * 2
+    assert "put it beside ecgen-radiology" in openi.NO_TABLE
+
+
+def test_an_image_without_a_projection_in_the_table_is_left_out(make_tiny, read) -> None:
+    tiny = make_tiny("openi")
+    tiny.add(["1", "1_IM-0001-3001.dcm.png", ""])
+    assert [record.left_out for record in read("openi", tiny)] == [None] * 3 + [openi.NOT_GIVEN]
 
 
 def test_laterals_and_the_ids_of_both_releases_agree(make_tiny, read, tmp_path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxrflow.sources import SOURCES, nih
+from cxrflow.sources import SOURCES, nih, openi, vindr_cxr
 from cxrflow.sources.collection import Options
 from cxrflow.sources.tables import read_table
 
@@ -107,3 +107,40 @@ def test_rsna_images_and_patients(full, label) -> None:
     assert sum(len(record.boxes) for record in records) == 2 * 9_555  # each is a lung opacity and a pneumonia
     assert len({record.patient_id for record in records}) == 11_439
     assert len({record.patient_id for record in records if label(record) == "pneumonia"}) == 2_359
+
+
+def test_vindrs_totals_in_the_table_of_kaggle(tmp_path: Path) -> None:
+    """A drawn table with the totals of the competition's: 67,914 rows of 15,000 images, of 10,606 of which all three
+    readers say "No finding", and the boxes of each label on the 4,394 others."""
+    boxes = {
+        "Aortic enlargement": 7_162, "Cardiomegaly": 5_427, "Pleural thickening": 4_842, "Pulmonary fibrosis": 4_655,
+        "Nodule/Mass": 2_580, "Lung Opacity": 2_483, "Pleural effusion": 2_476, "Other lesion": 2_203,
+        "Infiltration": 1_247, "ILD": 1_000, "Calcification": 960, "Consolidation": 556, "Atelectasis": 279,
+        "Pneumothorax": 226,
+    }  # fmt: skip
+    rows = [f"n{k},No finding,14,R{r},,,,\n" for k in range(10_606) for r in (8, 9, 10)]
+    labels = [label for label, count in boxes.items() for _ in range(count)]
+    rows += [f"a{k % 4_394},{label},0,R{8 + k // 4_394 % 3},1,2,3,4\n" for k, label in enumerate(labels)]
+    assert len(rows) == 67_914
+    (tmp_path / "train.csv").write_text("image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max\n" + "".join(rows))
+    records = list(SOURCES["vindr-cxr"].read(tmp_path, "v", Options(with_files=False)))
+    normal = {record.image_id for record in records if record.findings == ("no finding",)}
+    assert (len(records), len(normal)) == (15_000, 10_606)
+    assert all(name.startswith("vindr-cxr:n") for name in normal)
+    seen = {finding for record in records for finding in (*record.findings, *record.uncertain)}
+    assert seen == {"no finding", *(vindr_cxr.PUBLISHED[label] for label in boxes)}
+
+
+def test_openis_totals_in_its_reports(tmp_path: Path) -> None:
+    """As many drawn reports as published, 3,955, 104 of them without an image, and 7,470 images."""
+    (tmp_path / openi.REPORTS).mkdir()
+    two = 7_470 - (3_955 - 104)  # reports of two images, if none has more
+    for number in range(1, 3_956):
+        count = 2 if number <= two else number <= 3_955 - 104
+        images = "".join(f'<parentImage id="CXR{number}_IM-0001-{k}001"/>' for k in range(count))
+        text = f'<eCitation><uId id="CXR{number}"/><MeSH><major>normal</major></MeSH>{images}</eCitation>'
+        (tmp_path / openi.REPORTS / f"{number}.xml").write_text(text)
+    records = list(SOURCES["openi"].read(tmp_path, "o", Options(with_files=False)))
+    assert len({record.image_id for record in records}) == len(records) == 7_470
+    assert len({record.patient_id for record in records}) == 3_955 - 104
+    assert {record.left_out for record in records} == {openi.NO_TABLE}  # which are lateral, the reports do not say

@@ -94,10 +94,17 @@ def test_tables_of_another_name_are_met_with_what_was_expected_and_found(version
     version_5.tables["COVID-19 metadata.csv"] = version_5.tables.pop("COVID.metadata.xlsx")
     version_5.write()
     says = (
-        r"COVID-19\.metadata\.xlsx: the table is absent \(expected: version 1 with .*; or a later one with "
+        r"/COVID\.metadata\.xlsx: the table is absent \(expected: version 1 with .*; or a later one with "
         r"COVID\.metadata\.xlsx, .*; found: COVID-19 metadata\.csv, Lung_Opacity\.metadata\.xlsx, "
     )
     with pytest.raises(CxrflowError, match=says):
+        list(read_collections(*find_collections(version_5.root), Options()))
+
+
+def test_folders_of_version_5_without_any_table_ask_for_its_tables(version_5) -> None:
+    version_5.tables = {}
+    version_5.write()
+    with pytest.raises(CxrflowError, match=r"/COVID\.metadata\.xlsx: the table is absent .*; found: .*COVID/, "):
         list(read_collections(*find_collections(version_5.root), Options()))
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from cxrflow.metadata.build import Built
 from cxrflow.metadata.groups import said_of_unknown
 from cxrflow.metadata.overlap import most_shared
+from cxrflow.metadata.reasons import PAEDIATRIC
 from cxrflow.reading.frontal import FLAG
 from cxrflow.records import SPLITS
 from cxrflow.sources.header import COLUMNS_FILE
@@ -71,6 +72,17 @@ def groups_of_classes(records: Any) -> pd.DataFrame:
     kept = kept_of(records)
     counted = kept.group_by(["label", "split"]).agg(images=kept.count(), groups=kept.group.nunique())
     return pd.DataFrame(counted.to_pandas())
+
+
+def classes_of_children(records: Any, paediatric: str) -> set[str]:
+    """The classes with images that ``metadata.paediatric`` leaves out, or, if it says ``train``, only trains on.
+
+    records  Ibis table: columns label, paediatric, left_out
+    """
+    if paediatric == "keep":
+        return set()
+    concerned = records.filter(records.paediatric & (records.left_out.isnull() | (records.left_out == PAEDIATRIC)))
+    return set(concerned.filter(concerned.label.notnull()).select("label").distinct().to_pandas().label)
 
 
 def summary(built: Built) -> dict[str, Any]:

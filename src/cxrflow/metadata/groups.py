@@ -1,7 +1,7 @@
 """Groups of patients linked by duplicates, and the split by group."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,22 +115,32 @@ def said_of_unknown(counted: Iterable[tuple[str, int, int]]) -> list[str]:
     ]
 
 
-def check_classes(counted: pd.DataFrame, task: Task, left_out: str = "") -> None:
+def check_classes(counted: pd.DataFrame, task: Task, left_out: str = "", children: Collection[str] = ()) -> None:
     """Raise CxrflowError if one of the sides of the split has no group of a class.
 
     counted   groups with kept images by class and side: columns label, split, groups
     left_out  why rows are left out, in words; said of a class without any image
+    children  classes with images that ``metadata.paediatric`` leaves out or only trains on
     """
     for label in task.order:
         groups = counted[counted.label == label].set_index("split").groups
+        empty = ", ".join(side for side in SPLITS if groups.get(side, 0) == 0)
+        if empty and label in children:
+            found = f"is kept on the sides {empty}" if len(groups) else "is kept"
+            raise CxrflowError(
+                f"metadata: no image of class {label} {found}, because metadata.paediatric leaves out its images of "
+                "children, or only trains on them; for a question about children set metadata.paediatric: keep, as "
+                "params/children.yaml does, else add images of adults."
+            )
         if groups.empty:
+            narrow = all(finding.startswith("pneumonia/") for finding in task.classes[label])
+            other = "`--overrides pneumonia` here, TASK=pneumonia with make run, or " if narrow else ""
             raise CxrflowError(
                 f"metadata: no image of class {label} is kept, and the task needs one; if your images show none, ask "
-                "another question: `--overrides pneumonia` here, TASK=pneumonia with make run, or a task of your own."
-                f"{left_out and f' {left_out}'}"
+                f"another question: {other}a task of your own.{left_out and f' {left_out}'}"
             )
-        if empty := [side for side in SPLITS if groups.get(side, 0) == 0]:
+        if empty:
             raise CxrflowError(
                 f"metadata: class {label} has {number_of(int(groups.sum()), 'group')} of patients, too few to split: "
-                f"none in {', '.join(empty)}; add images of other patients, or set another metadata.split."
+                f"none in {empty}; add images of other patients, or set another metadata.split."
             )

@@ -13,6 +13,7 @@ from cxrflow.files import write_whole
 from cxrflow.metadata.build import SIDES, Built, build_records
 from cxrflow.metadata.counts import (
     KEPT,
+    classes_of_children,
     groups_of_classes,
     kept_of,
     reconciliation,
@@ -63,7 +64,8 @@ def run(sources: Sources, metadata: Metadata, task: Task, engine: Engine, data: 
     write_tables(built, overlap, results)
     if data == results:
         write_records(built.parts(), data / "records.csv")
-    check_classes(groups_of_classes(built.table), task, why_left_out(built))
+    children = classes_of_children(built.table, metadata.paediatric)
+    check_classes(groups_of_classes(built.table), task, why_left_out(built), children)
     if built.sides is not None:
         write_sides(built.sides.parts(), data / SIDES)
     if data != results:
@@ -134,13 +136,14 @@ def print_split(records: Any, task: Task, facts: dict[str, Any]) -> None:
         sides.add_row(side, *(f"{count:,}" for count in (*by_class, sum(by_class), int(groups.get(side, 0)))))
     screen.print(sides)
     largest = facts["largest_group"]
-    said = f"Largest group: {largest['group_id']}, {_images_of_patients(largest)}."
+    said = f"Largest group: {largest['group_id']}, {_images_of_patients(largest)}." if largest["images"] else ""
     if picture := largest["joined_by"]:
         said += (
             f" The picture that joins most of its patients is {picture['image_id']}: it is in "
             f"{_images_of_patients(picture)}."
         )
-    screen.print(said, markup=False)
+    if said:
+        screen.print(said, markup=False)
     pairs, in_all = facts["near_repeats"], facts["near_repeats_in_all"]
     screen.print(
         f"Near repeats: {number_of(pairs, 'pair')} of kept images; with those that are left out, {in_all:,}.",

@@ -24,6 +24,7 @@ from cxrflow.report.tables import labelled
 from cxrflow.statistics.figure import Figure
 from cxrflow.statistics.resampling import Bootstrap
 from cxrflow.statistics.scored import Scored
+from cxrflow.text import name_text
 from cxrflow.yaml_files import read_yaml
 
 _OF_A_CLASS = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "auroc": "AUROC"}
@@ -64,6 +65,8 @@ def write_comparison(a: Path, b: Path, out: Path) -> Path:
 
 
 def _read(folder: Path) -> _Side:
+    if not folder.is_dir():
+        raise CxrflowError(f"{name_text(folder)}: no such folder; --compare takes the results of two runs.")
     if (folder / "index.html").exists() and not (folder / "training").exists():
         raise CxrflowError(f"{folder}: no run, but a page beside its figures; --compare takes the results of two runs.")
     # The file is the result of the overrides that it names; they are not applied again.

@@ -11,6 +11,7 @@ from cxrflow.metadata.stage import print_reconciliation, print_tables_read
 from cxrflow.params import Params
 from cxrflow.predictor import Predictor
 from cxrflow.report.page import write_evaluation
+from cxrflow.sources import find_root
 
 
 def validate(folder: Path, params: Params, engine: Engine, out: Path, ledger: Path) -> Path:
@@ -20,6 +21,7 @@ def validate(folder: Path, params: Params, engine: Engine, out: Path, ledger: Pa
     ledger  file that counts looks at test sets
     Raises CxrflowError without a bundle, without collections, or if the bundle has seen every image.
     """
+    find_root(params.sources)  # before the bundle is opened
     predictor = Predictor(folder)
     figures, built, dataset = evaluate_collections(predictor, params, engine, out, ledger)
     print_reconciliation(built.table)

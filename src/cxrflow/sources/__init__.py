@@ -113,10 +113,12 @@ def find_collections(
             (path for folder in (root, *folders) if folder.is_dir() for path in table.headers_in(folder)), None
         )
         hint = f" ({name_text(doubtful)} does not say which of its columns these are)" if doubtful else ""
+        misspelt = [(name_text(place.name), known) for place in (here, *folders) if (known := meant(place))]
+        renamed = "".join(f" {given}: did you mean {known}? Call the folder so." for given, known in misspelt)
         raise CxrflowError(
             f"{root}: no collection found; it should hold folders named as published (`cxrflow sources` lists "
             f"them), or folders of your own with a table of images, labels and patients{hint}; run `cxrflow sources "
-            f"{root}` to see what is there."
+            f"{root}` to see what is there.{renamed}"
         )
     kept = [item for item, name in zip(found, names, strict=True) if wanted is None or name in wanted]
     for (before, folder), (collection, other) in pairwise(kept):
@@ -155,7 +157,8 @@ def read_collections(
 ) -> Iterator[Record]:
     """The records of all collections that ``find_collections`` found, in its order.
 
-    Raises CxrflowError if a table is absent or of a version that the collection's reader does not know, naming both.
+    Raises CxrflowError if a table is absent or of a version that the collection's reader does not know, naming both, or
+    cannot be read; if there are other collections, it says how to go on with these alone.
 
     Their paths are name text, of the files that ``Files.find`` finds if image files are there; their other texts hold
     no control characters.
@@ -170,8 +173,13 @@ def read_collections(
         try:
             for record in collection.read(place, folder, replace(options, files=known)):
                 yield _printable(_at_its_file(record, folder, known))
-        except OtherTable as error:
-            raise error.expecting(collection.expects) from None
+        except CxrflowError as error:
+            said = str(error.expecting(collection.expects) if isinstance(error, OtherTable) else error)
+            others = [source_name(*item) for item in found if item != (collection, folder)]
+            hint = (
+                f" To go on without it, name the others: sources.collections: [{', '.join(others)}]." if others else ""
+            )
+            raise CxrflowError(said + hint) from None
 
 
 def _at_its_file(record: Record, folder: str, files: Files | None) -> Record:
@@ -223,10 +231,33 @@ def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Col
         return None
 
 
+def meant(folder: Path) -> str | None:
+    """The published folder name that a folder's differs from in capitals, hyphens, underscores or spaces alone; None if
+    there is none."""
+    published = {_plain(name): name for collection in SOURCES.values() for name in collection.folders}
+    return published.get(_plain(folder.name))
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character not in "-_ ")
+
+
 def _is_certain(collection: Collection, folder: Path, columns: Mapping[str, Columns] | None) -> bool:
     """Whether a folder is this collection even if folders in it are collections, too: not because of a table that lacks
-    a column."""
-    return bool(collection.folders) or table.is_own(folder, _named(folder, columns), lacking=0)
+    a column, nor of its name alone."""
+    if collection.folders:
+        return not holds_published(folder)
+    return table.is_own(folder, _named(folder, columns), lacking=0)
+
+
+def holds_published(folder: Path) -> bool:
+    """Whether a folder has no table, but a folder with the published name of a collection: ``nih/nih-chestxray14``. One
+    of its own name does not count (Kermany's archive)."""
+    published = {name for collection in SOURCES.values() for name in collection.folders} - {folder.name}
+    inside = list(folder.iterdir())
+    return any(path.name in published and path.is_dir() for path in inside) and not any(
+        path.name.lower().endswith((*TABLES, ".gz")) for path in inside
+    )
 
 
 def _named(folder: Path, columns: Mapping[str, Columns] | None) -> Columns | None:

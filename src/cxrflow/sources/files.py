@@ -11,7 +11,7 @@ from cxrflow.errors import LeftOut
 from cxrflow.files import below
 from cxrflow.folders import NO_EXTENSION, Search, counted, extension
 from cxrflow.terminal import console
-from cxrflow.text import name_text
+from cxrflow.text import name_text, number_of
 
 
 @dataclass
@@ -122,8 +122,9 @@ def print_files(files: dict[str, Files]) -> None:
     for folder, known in files.items():
         if known.example is not None:
             listed, found = (name_text(path) for path in known.example)
+            paths = number_of(known.respelled, "path")
             console().print(
-                f"{folder}: {known.respelled:,} paths differ from the files' in spelling, such as {listed} ({found}).",
+                f"{folder}: {paths} spelt otherwise than the files, such as {listed} ({found}).",
                 markup=False,
             )
         if known.unlisted:

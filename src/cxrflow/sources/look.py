@@ -13,7 +13,17 @@ from cxrflow.errors import CxrflowError, LeftOut, one_line
 from cxrflow.files import write_whole
 from cxrflow.folders import counted, is_of_the_system
 from cxrflow.records import TRUTH, are_drawn
-from cxrflow.sources import read_collections, recognise, rsna, source_name, starter, table, tables
+from cxrflow.sources import (
+    holds_published,
+    meant,
+    read_collections,
+    recognise,
+    rsna,
+    source_name,
+    starter,
+    table,
+    tables,
+)
 from cxrflow.sources.account import Account
 from cxrflow.sources.by_name import ByName
 from cxrflow.sources.collection import Collection, Options
@@ -40,8 +50,9 @@ def look(root: Path, options: Options, write: bool = False) -> bool:
         raise CxrflowError(f"{name_text(root)}: no such folder; name the folder that holds the collections.")
     inner = _folders(root)
     deeper = [*inner, *(folder for one in inner for folder in _folders(one))]
-    found = any(recognise(folder, options.columns) for folder in deeper)
-    if recognise(root, options.columns) or (not found and table.headers_in(root)):
+    found = any(recognise(folder, options.columns) or meant(folder) for folder in deeper)
+    itself = recognise(root, options.columns) is not None and not holds_published(root)
+    if itself or (not found and (meant(root) or table.headers_in(root))):
         places = [root]
     else:
         places = inner if found or any(map(table.headers_in, deeper)) else [root]
@@ -57,6 +68,9 @@ def _print_folder(folder: Path, options: Options, write: bool) -> bool | None:
     and no image."""
     if (collection := recognise(folder, options.columns)) is not None:
         return _print_collection(collection, folder, options, write)
+    if published := meant(folder):
+        _say(f"\n{name_text(folder)}: not read; did you mean {published}? Give the folder this name.")
+        return True
     nested = [inner for inner in _folders(folder) if recognise(inner, options.columns)]
     if nested and not table.headers_in(folder):
         names = ", ".join(name_text(inner.name) for inner in nested)
@@ -85,6 +99,8 @@ def _print_collection(collection: Collection, folder: Path, options: Options, wr
     if not collection.folders:
         by_name = ByName(folder, options.follow_links)
         if account is not None:
+            if options.columns.get(name) is None and (folder / COLUMNS_FILE).is_file():
+                _say(f"  {COLUMNS_FILE} is read: it says which columns and words are meant")
             _print_columns(account)
             for sentence in account.sentences():
                 _say(f"  {sentence}")
@@ -131,7 +147,7 @@ def _print_records(collection: Collection, home: Path, name: str, options: Optio
         form = tables.form(file, account.layout.columns.encoding if account else None)
         _say(f"  {name_text(file.name)}: {form}; {number_of(count, 'row')}")
     missing = f"; not there, for example: {name_text(folder / absent)}" if absent is not None else ""
-    _say(f"  {there:,} of {rows:,} images are there{missing}")
+    _say(f"  {there:,} of {number_of(rows, 'image')} {'is' if rows == 1 else 'are'} there{missing}")
     if files.unlisted:
         _say(f"  images that no row lists: {counted(files.unlisted)}")
     if unknown:

@@ -22,6 +22,9 @@ NAME = "openi"
 REPORTS, IMAGES = "ecgen-radiology", "NLMCXR_png"
 TABLE, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 _PROJECTION = ("uid", "filename", "projection")
+#: Why an image is left out whose projection is not known: the reports have frontal and lateral ones.
+NO_TABLE = f"only {PROJECTIONS} says which images are lateral; put it beside {REPORTS}"
+NOT_GIVEN = f"{PROJECTIONS} does not say whether it is lateral"
 NORMAL = "normal"
 #: Terms that say nothing of what the images show.
 SILENT = frozenset(("no indexing", "technical quality of image unsatisfactory"))
@@ -98,7 +101,7 @@ def findings_of(terms: tuple[str, ...]) -> tuple[str, ...]:
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
     """One record per image of the reports in REPORTS; if there is no such folder, per row of PROJECTIONS.
 
-    Only PROJECTIONS says which image is lateral. Beside the reports it is read if it is there, and missed if not.
+    Only PROJECTIONS says which image is lateral, so images that it does not list are left out.
     Raises CxrflowError for a report that is damaged: nobody knows which images it has.
     """
     if (folder / REPORTS).is_dir():
@@ -116,20 +119,14 @@ def _read_reports(folder: Path, name: str, options: Options) -> Iterator[Record]
     table = folder / PROJECTIONS
     rows = tables.read_table(table, _PROJECTION, counted=False) if table.is_file() else ()
     views = {row["filename"].removesuffix(".dcm.png"): row for row in rows}
-    images = 0
     for report in sorted((folder / REPORTS).glob("*.xml"), key=lambda path: (len(path.name), path.name)):
         uid, terms, names = _read_report(report)
         for image in names:
             # CXR1_1_IM-0001-3001 is 1_IM-0001-3001.dcm.png of the other release
             number = image.removeprefix(f"CXR{uid}_") if image.startswith(f"CXR{uid}_{uid}_") else image[3:]
             path = options.place(f"{image}.png", (IMAGES, "images", ""))
-            yield _record(number, uid, terms, f"{name}/{path}", views.get(number))
-            images += 1
-    if images and not views:
-        options.unread.append(
-            f"{name}: {PROJECTIONS} is not there, so nobody knows which of the {images:,} images are lateral, and all "
-            "are kept; put it beside the reports."
-        )
+            record = _record(number, uid, terms, f"{name}/{path}", views.get(number))
+            yield record if views else replace(record, left_out=NO_TABLE)
 
 
 def _read_report(path: Path) -> tuple[str, list[str], list[str]]:
@@ -160,7 +157,7 @@ def _record(image: str, uid: str, terms: Sequence[str], path: str, projection: t
         findings=findings_of(tuple(terms)),
         finding=";".join(filter(None, terms)) or None,
         view=view,
-        left_out=not_frontal(view) if view else None,
+        left_out=not_frontal(view) if view else NOT_GIVEN,
     )
 
 

@@ -56,9 +56,11 @@ _NUMBER = re.compile(r"(?<!\d)(\d{1,9})\)?$")
 
 
 def read(folder: Path, name: str, options: Options) -> Iterator[Record]:
-    """One record per row of the tables: those of LATER if its table of COVID-19 is there, else those of FIRST."""
+    """One record per row of the tables: those of LATER if its table or folder of COVID-19 is there and not that of
+    FIRST, else those of FIRST."""
     names = {_spelt(path.name): path.name for path in folder.iterdir()}
-    first = _spelt(LATER[0].table) not in names
+    later, of_first = ({_spelt(kinds[0].table), _spelt(kinds[0].folder)} for kinds in (LATER, FIRST))
+    first = _spelt(LATER[0].table) not in names and (later.isdisjoint(names) or not of_first.isdisjoint(names))
     for kind in FIRST if first else LATER:
         if kind.findings == rsna.TARGET and names.keys().isdisjoint((_spelt(kind.folder), _spelt(kind.table))):
             continue

@@ -23,6 +23,8 @@ PUBLISHED = {"Normal": "no finding", "No Lung Opacity / Not Normal": "abnormal w
 MAPPING = "nih_mapping.csv"
 PUBLISHED_MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 URL = f"https://s3.amazonaws.com/east1.public.rsna.org/AI/2018/{PUBLISHED_MAPPING}"
+#: Upper limit of PUBLISHED_MAPPING, in bytes; that of 30,000 images has a few MB.
+_LARGEST = 64 << 20
 #: Columns of a box, in pixels of the picture.
 BOX = ("x", "y", "width", "height")
 _TAGS = ["PatientAge", "PatientSex", "ViewPosition"]
@@ -86,6 +88,8 @@ def read_patients(folder: Path) -> dict[str, str] | None:
         pairs = [(row["patientId"], row["nih_image"]) for row in rows]
     else:
         try:
+            if published.stat().st_size > _LARGEST:
+                raise ValueError("too large")
             pairs = [(entry["subset_img_id"], entry["img_id"]) for entry in json.loads(published.read_bytes())]
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise CxrflowError(

@@ -34,7 +34,7 @@ class OtherTable(CxrflowError):
     """A table that is absent or lacks columns: the collection may be there in another version.
 
     missing   the columns that it lacks; empty if the table is absent
-    found     in words, the columns that it has, or the tables that are there
+    found     in words, the columns that it has, or the tables and folders that are there
     expected  in words, the versions that are read; ``""`` if they need no words
     """
 
@@ -213,12 +213,14 @@ def _lines(path: Path, wanted: tuple[str, ...], encoding: str | None = None) -> 
 
 
 def _tables_in(folder: Path) -> str:
-    """The tables in a folder, in words."""
+    """The tables and folders in a folder, in words."""
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.name.lower().endswith((*EXTENSIONS, ".gz")))
+        inside = sorted(folder.iterdir())
+        tables = [path.name for path in inside if path.name.lower().endswith((*EXTENSIONS, ".gz"))]
+        folders = [f"{path.name}/" for path in inside if path.name not in tables and path.is_dir()]
     except OSError:
         return ""
-    return one_line(", ".join(names), 300)
+    return one_line(", ".join((*tables, *folders)), 300)
 
 
 def _places(path: Path, header: list[str], required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, int]:

@@ -28,7 +28,7 @@ PUBLISHED = {
     "PulmonaryTuberculosis": "tuberculosis",
 }
 #: Upper limit of a table, in bytes; the annotations of 8,400 images have a few MB.
-_LARGEST = 256 << 20
+_LARGEST = 64 << 20
 
 
 def findings_of(folder: str, categories: set[str]) -> tuple[tuple[str, ...], str | None]:

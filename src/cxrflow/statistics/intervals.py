@@ -23,6 +23,7 @@ from cxrflow.statistics.resampling import (
     resamples,
     too_few_groups,
 )
+from cxrflow.text import number_of
 
 #: A figure computed from fewer groups than this also states its counts.
 FEW_GROUPS = 20
@@ -70,7 +71,7 @@ def mean_over_groups(successes: NDArray[np.bool_], groups: NDArray[Any], nothing
     sizes, hits = _sizes_and_hits(successes, groups)
     shares, count = hits / sizes, len(sizes)
     p = float(shares.mean())
-    counts = f"{count} groups" if count < FEW_GROUPS else None
+    counts = number_of(count, "group") if count < FEW_GROUPS else None
     return _figure(p, wilson(p, count / _design_effect(np.ones(count), shares, n)), n, count, counts)
 
 
