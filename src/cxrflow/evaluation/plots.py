@@ -1,6 +1,7 @@
 """The plots of an evaluation, as SVG or PNG bytes; they draw given figures and compute none."""
 
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -29,6 +30,7 @@ PANEL = 3.1
 Row = tuple[str, Figure | None, str]
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
 _WIDEST_FLAT = 11  # characters of a class name under a cell of the confusion matrix
+_WIDEST_LINE = 13  # of one beside a cell
 #: Forest plots: width and height of a line of text, inches; lines of a title, a row and the axis; letters across.
 _FOREST, _ROW_INCHES, _TITLE, _ROW, _AXIS, _LETTERS = 4.6, 0.24, 1.3, 1.8, 2.5, 62
 _DARK = 0.77  # shade of a cell from which white stands out more than black; either by 4.5 to 1
@@ -68,11 +70,13 @@ TRAINING = {"loss": "Loss", "sensitivity": "Sensitivity on val", "ppv": "PPV on 
 
 def confusion_panel(confusion: Mapping[str, Any], task: Task, key: str, kind: Kind = "svg") -> bytes:
     """The confusion matrix of ``metrics.confusion``: one of CONFUSION."""
-    names = [_plain(task.names[name]) for name in task.order]
-    long = max(map(len, names)) > _WIDEST_FLAT
+    wrapped = [textwrap.wrap(task.names[name], _WIDEST_LINE) for name in task.order]
+    names = [_plain("\n".join(lines)) for lines in wrapped]
+    long = max(len(line) for lines in wrapped for line in lines) > _WIDEST_FLAT
     turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    beside: dict[str, Any] = {"ha": "right"} if long else {"rotation": 90}
     more = max(len(names) - 3, 0) * 0.75  # inches, for the cells of a fourth class and so on
-    with new_canvas(PANEL + more, PANEL + 0.3 + more, kind) as (canvas, out):
+    with new_canvas(PANEL + more + (0.5 if long else 0), PANEL + 0.3 + more, kind) as (canvas, out):
         axes = canvas.add_subplot()
         values = np.array(confusion[key], dtype=float)  # None becomes NaN
         shade = values / max(np.nanmax(values, initial=0), 1) if key == "counts" else values
@@ -83,7 +87,7 @@ def confusion_panel(confusion: Mapping[str, Any], task: Task, key: str, kind: Ki
             weight = "bold" if row == col else "regular"
             axes.text(col, row, text, ha="center", va="center", fontweight=weight, **style)
         axes.set_xticks(range(len(names)), names, **turned)
-        axes.set_yticks(range(len(names)), names, rotation=90, va="center")
+        axes.set_yticks(range(len(names)), names, va="center", **beside)
         between = np.arange(0.5, len(names) - 1)
         axes.set_xticks(between, minor=True)
         axes.set_yticks(between, minor=True)
