@@ -29,7 +29,6 @@ PARTS = ("by_collection", "by_view", "by_sex", "by_age", "by_day")
 FIGURES = ("sensitivity", "specificity", "ppv", "auroc")
 ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "PYTHONDONTWRITEBYTECODE": "1",
     "DVC_NO_ANALYTICS": "1",
 }
 
@@ -348,8 +347,9 @@ def test_another_task_goes_through_every_stage(asked: tuple[Path, dict]) -> None
     page = (folder / "results/report/index.html").read_text()
     for name in named:
         assert name in page
+    lines = {word for name in named for word in name.split()}  # a long name has several lines in the confusion matrix
     for name in (*CLASSES, *TASK["names"].values()):
-        if name not in {*classes, *named, "normal"}:
+        if name not in {*classes, *named, *lines, "normal"}:
             assert f">{name}<" not in page
     records = pd.read_csv(folder / "data/metadata/records.csv")
     assert set(records.label.dropna()) == set(classes)

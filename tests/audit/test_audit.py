@@ -55,7 +55,7 @@ def trained(hospital: Callable[..., Audited]) -> Callable[..., Audited]:
 @pytest.mark.parametrize(
     ("marked", "classes", "hospitals"),
     [
-        *((True, "task", False), (False, "task", False), (True, "two_classes", False), (False, "four_classes", False)),
+        *((True, "task", False), (False, "task", False), (False, "four_classes", False)),
         *((True, "task", True), (False, "task", True)),
     ],
 )

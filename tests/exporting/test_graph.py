@@ -22,7 +22,7 @@ from cxrflow.task import Task
 
 #: One of each kind, because an export takes seconds; benchmarks/parity.py compares the whole registry. Those that the
 #: released COVID-Net is made of are tested as a stored network.
-NAMES = ["resnet18", "resnet50", "vgg11", "covidnet_small", "crnn", "timm:vit_tiny_patch16_224"]
+NAMES = ["resnet18", "resnet50", "covidnet_small", "crnn", "timm:vit_tiny_patch16_224"]
 
 
 def run(content: bytes | str, **images: np.ndarray) -> list[np.ndarray]:
