@@ -69,7 +69,7 @@ def write_mimic(folder: Path, rows: int) -> None:
             file.write(f"{k:08x}-{rng.getrandbits(32):08x},{patients[study]},{50_000_000 + study},{view}\n")
 
 
-#: Layout -> name of its folder, what writes it, and the arguments of the question that is asked of it.
+#: Layout -> name of its folder, the function that writes it, and arguments that choose a task that it can answer.
 LAYOUTS = {
     "table": ("hospital", write_table, ()),
     mimic_cxr_jpg.NAME: (mimic_cxr_jpg.NAME, write_mimic, ("--overrides", "pneumonia")),

@@ -91,10 +91,9 @@ def evaluate_collections(
     the bundle's task.
 
     Images that the bundle was trained or validated on, their near repeats, similar images, and other images of the same
-    patients (not if the bundle learned from drawings, and these are none) are left out, and so are those that could not
-    be prepared. Writes ``records.csv`` and the tables of the
-    metadata stage (in ``metadata``) beside the figures; returns the figures, the built records with the reason for each
-    exclusion, and the images that were scored.
+    patients (as far as ``patients_meet``) are left out, and so are those that could not be prepared. Writes
+    ``records.csv`` and the tables of the metadata stage (in ``metadata``) beside the figures; returns the figures, the
+    built records with the reason for each exclusion, and the images that were scored.
     """
     task = predictor.bundle.task
     # Seen images are recognised by hashes of the files, so the files are required whatever the parameters say.

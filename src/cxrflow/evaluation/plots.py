@@ -29,8 +29,8 @@ PANEL = 3.1
 #: A row of a forest plot: name, figure (None for a title), colour.
 Row = tuple[str, Figure | None, str]
 _BLUES = LinearSegmentedColormap.from_list("ink", ["#F7F9FB", "#8FB0CC", "#1F4E79"])
-_WIDEST_FLAT = 11  # characters of a class name under a cell of the confusion matrix
-_WIDEST_LINE = 13  # of one beside a cell
+_WIDEST_LINE = 13  # characters of a line of a class name in the confusion matrix, unless a word is longer
+_WIDEST_FLAT = 11  # of a line that fits under a cell, and beside it when turned by 90 degrees
 #: Forest plots: width and height of a line of text, inches; lines of a title, a row and the axis; letters across.
 _FOREST, _ROW_INCHES, _TITLE, _ROW, _AXIS, _LETTERS = 4.6, 0.24, 1.3, 1.8, 2.5, 62
 _DARK = 0.77  # shade of a cell from which white stands out more than black; either by 4.5 to 1

@@ -123,7 +123,8 @@ def uid(result: Result, source: Dataset, *what: str) -> str:
     a UUID (PS3.5, B.2) of their names (RFC 9562, version 5).
 
     A file with another content has others, also under the image's UID: an archive keeps the first instance of a UID,
-    and would drop what is said of a corrected image. So has a file in which text was looked for, by its places.
+    and would drop the result of a corrected image. A result for which text was looked for has others, too, which depend
+    on the number of places found: its flags differ.
     """
     text = [] if result.text_places is None else [f"text {result.text_places}"]
     return _uuid(source.SOPInstanceUID, result.image, result.bundle, result.cxrflow, *text, *what)

@@ -183,6 +183,6 @@ def _number(value: float, unit: str) -> _Json:
 
 def _urn(result: Result, name: str, image: bool = True) -> str:
     about = [result.image] if image else []
-    if image and result.text_places is not None:  # what is said of the image differs, then
+    if image and result.text_places is not None:  # with the search for text, the flags may differ
         about.append(f"text {result.text_places}")
     return f"urn:uuid:{uuid_of(*about, result.bundle, result.cxrflow, name)}"

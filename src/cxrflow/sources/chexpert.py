@@ -42,8 +42,8 @@ TRAIN_PARTS = (*(f"CheXpert-v1.0 batch {n + 1} (train {n})" for n in (1, 2, 3)),
 
 
 class Labels(NamedTuple):
-    """What is said of an image: its findings, those that are uncertain, all in words, and the reason for leaving it out
-    if none is certain."""
+    """The labels of an image: its certain and its uncertain findings, both as published (``words``), and the reason for
+    leaving it out if none is certain."""
 
     findings: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ()

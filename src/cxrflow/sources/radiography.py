@@ -83,7 +83,7 @@ def read_patients(folder: Path) -> dict[str, str]:
 
 
 def _spelt(name: str) -> str:
-    """A name as it is compared: without case, and without the misprint of version 1."""
+    """A name for comparison: spelt as ``files.compared`` does, and without the misprint "matadata" of version 1."""
     return compared(name).replace("matadata", "metadata")
 
 
