@@ -164,9 +164,10 @@ def test_dicom_objects_are_of_the_study_of_the_image(client: TestClient, scan: b
     made = parts(both)
     assert [each.SOPClassUID.name for each in made] == ["Comprehensive 3D SR Storage", "Parametric Map Storage"] * 2
     assert {each.StudyInstanceUID for each in made} == {"1.2.3"}
-    wrong = client.post("/predict?format=dicom&kinds=pdf")
     said = "query.kinds: name one or several of sr, sc, map, with commas between them"
-    assert (wrong.status_code, wrong.json()["detail"]) == (422, said)
+    for kinds in ("pdf", "sr%0A", "sr,", ""):
+        wrong = client.post(f"/predict?format=dicom&kinds={kinds}")
+        assert (wrong.status_code, wrong.json()["detail"]) == (422, said)
 
 
 @pytest.mark.parametrize(

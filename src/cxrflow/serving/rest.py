@@ -53,7 +53,7 @@ _WHY = {
 
 
 def _check_kinds(kinds: str) -> str:
-    if not re.match(_KINDS, kinds):
+    if not re.fullmatch(_KINDS, kinds):  # match would let a line break through at the end
         raise PydanticCustomError("kinds", f"name one or several of {', '.join(KINDS)}, with commas between them")
     return kinds
 
