@@ -44,7 +44,7 @@ def test_the_audit_beside_the_bundle_is_shown_if_it_is_of_its_weights(results: P
     write_sealed(file, audit_of(weights_of(results)))
     (verdict,) = about(predictor, Settings()).audit or []
     assert verdict.model_dump() == {
-        "test": "swaps", "question": "Does it?", "verdict": "cannot be told", "text": "Does it? Too few."
+        "test": "swaps", "question": "Does it?", "verdict": "cannot be told", "text": "Too few."
     }  # fmt: skip
 
 

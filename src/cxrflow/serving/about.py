@@ -85,8 +85,8 @@ def _verdicts(predictor: Predictor, path: Path | None) -> list[Verdict] | None:
         Verdict(
             test=str(name),
             verdict=str(test["verdict"]),
-            text=f"{test['question']} {test['words']}",
             question=str(test["question"]),
+            text=str(test["words"]),
         )
         for name, test in values["tests"].items()
     ]
