@@ -59,9 +59,11 @@ def show_params(
 ) -> None:
     """Check all parameters and write the effective values, with the overrides applied."""
     from cxrflow.files import write_whole
+    from cxrflow.parts import check_parts
     from cxrflow.training.checks import check_params
 
     loaded = load_params(params)
+    check_parts(loaded)
     check_params(loaded, RESULTS / "training")
     text = resolved_yaml(loaded)
     if out is None:
