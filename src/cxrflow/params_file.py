@@ -15,6 +15,7 @@ from cxrflow.params import Params, merged, problems_in
 from cxrflow.yaml_files import read_yaml
 
 _PURPOSE = "parameter file"
+DEFAULTS = Path(__file__).parents[2] / "params.yaml"  # until the merge
 
 
 def load_params(path: Path, overrides: list[str] | None = None) -> Params:
