@@ -14,7 +14,7 @@ from torch import nn
 from cxrflow.audit.context import Audited
 from cxrflow.audit.verdicts import AuditTest, Limit, Result, Rows
 from cxrflow.audit.words import UNTOLD
-from cxrflow.errors import CxrflowError, LeftOut
+from cxrflow.errors import LeftOut
 from cxrflow.models.model import Model
 from cxrflow.outputs.tables import csv_table, json_lines
 from cxrflow.params import Params
@@ -75,7 +75,7 @@ def test_a_good_source_passes_and_is_not_changed(ward: Path) -> None:
         ({"name": "My Ward"}, "lower-case letters"),
         ({"findings": ("flu",)}, "vocabulary"),
         ({"expects": ""}, "which versions it reads"),
-        ({"folders": ("ward-2025",)}, "called ward-2025 is recognised|ward-2026"),
+        ({"folders": ("nih-chestxray14",)}, "called nih-chestxray14 is recognised"),
         ({"read": lambda *given: iter(())}, "a record for each image"),
         ({"read": counted}, "same records, in the same order"),
         ({"read": changed(image_id="ward:1")}, "image_id is there once"),
@@ -90,10 +90,6 @@ def test_a_good_source_passes_and_is_not_changed(ward: Path) -> None:
     ],
 )
 def test_a_broken_source_is_caught(ward: Path, change: dict[str, Any], said: str) -> None:
-    if change.get("folders"):
-        with pytest.raises(CxrflowError, match=said):  # it is not there by the name that it is published by
-            check_source(replace(WARD, folders=()), ward)
-        return
     with pytest.raises(Broken, match=said):
         check_source(replace(WARD, **change), ward)
 
@@ -110,7 +106,7 @@ def test_a_source_that_does_not_stop_is_caught(ward: Path) -> None:
         with pytest.raises(Broken, match=f"list.csv.*{found}"):
             check_source(replace(WARD, read=read), ward, {"list.csv": ()})
     with pytest.raises(Broken, match="nothing was said"):
-        check_source(WARD, ward, {"list.csv": ("who", "file")}) if False else check_stops(WARD, ward, "list.csv")
+        check_stops(WARD, ward, "list.csv")  # which is there
 
 
 # A network
@@ -177,9 +173,9 @@ def test_a_good_network_passes() -> None:
 # An image step
 
 
-def forgetful(image: np.ndarray, seen: list[np.ndarray] = []) -> np.ndarray:  # noqa: B006
-    seen.append(image)
-    return seen[0] if seen[0].shape == image.shape else image
+def counting(image: np.ndarray, seen: list[int] = []) -> np.ndarray:  # noqa: B006  it remembers, as it should not
+    seen.append(1)
+    return np.full_like(image, len(seen))
 
 
 def in_place(image: np.ndarray) -> np.ndarray:
@@ -199,7 +195,7 @@ def never(image: np.ndarray) -> np.ndarray:
         (lambda image: image.tolist(), "NumPy array"),
         (lambda image: image // (image.max() - image.min()) if image.any() else 1 / 0, "or raises LeftOut"),
         (lambda image: np.random.default_rng().integers(0, 255, image.shape).astype(np.uint8), "random numbers"),
-        (forgetful, "whatever images came before"),
+        (counting, "whatever images came before"),
         (in_place, "does not change the image given"),
         (never, "leave out every image"),
     ],

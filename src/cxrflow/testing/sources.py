@@ -109,7 +109,7 @@ def _check_records(collection: Collection, records: Sequence[Record], folder: st
 
 
 def _check_found(collection: Collection, folder: Path, count: int) -> None:
-    extra = () if collection.name in SOURCES else (collection,)
+    extra = () if collection in SOURCES.values() else (collection,)
     for name in (*collection.folders, collection.name) if collection.folders else (folder.name,):
         with _copied(folder, name) as copy:
             root, found = find_collections(copy.parent, extra=extra)
