@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -362,3 +363,33 @@ def test_a_bundle_without_parts_of_others_is_written_as_before(bundle_of: Callab
     values: dict[str, Any] = json.loads((bundle_of(task) / "bundle.json").read_text())
     assert "plugins" not in values
     assert "extra" not in values["networks"][0]["images"]
+
+
+# Outputs
+
+
+def test_predict_writes_the_output_of_a_file(
+    study: Path, bundle_of: Callable[..., Path], task: Task, demo_params: Params, picture: Callable[[int], np.ndarray]
+) -> None:
+    (study / "lines.py").write_text(
+        "def lines(bundle, results):\n    return (f'{r.path}|{r.prediction or r.left_out}\\n'.encode() for r in results)\n"
+        "def bad(bundle, results):\n    return [1 / 0]\n"
+    )
+    folder = bundle_of(task, images=demo_params.images.model_copy(update={"size": 64}))
+    cv2.imwrite(str(study / "a.png"), picture(1))
+    (study / "b.png").write_text("no picture")
+    command = ["predict", "a.png", "b.png", "--bundle", str(folder), "--output"]
+    done = CliRunner().invoke(app, [*command, "lines.py:lines=out.txt"], catch_exceptions=False)
+    assert done.exit_code == 3
+    first, second = (study / "out.txt").read_text().splitlines()
+    assert first.removeprefix("|") in task.order  # without --paths no output is told the names of files
+    assert second.startswith("|not an image")
+    for output, said in [
+        ("lines.py:bad=x", r"the output lines\.py:bad failed .ZeroDivisionError"),
+        ("nothing=x", "has an? output called nothing"),
+        ("lines.py:lines", "name an output and a file"),
+        ("lines.py:lines=predictions.csv", "is named for the CSV and for lines"),
+    ]:
+        with pytest.raises(CxrflowError, match=said):
+            CliRunner().invoke(app, [*command, output], catch_exceptions=False)
+    assert not (study / "x").exists()
