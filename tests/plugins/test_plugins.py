@@ -54,6 +54,13 @@ from cxrflow.audit.verdicts import AuditTest, Limit
 
 TEST = AuditTest("{name}", "Is it so?", Limit(0.5), lambda task: 1, "picture", lambda context: None)
 """
+OUTPUTS = """
+def lines(bundle, results):
+    return (f"{result.path}|{result.prediction or result.left_out}\\n".encode() for result in results)
+
+def bad(bundle, results):
+    return [1 / 0]
+"""
 
 
 @pytest.fixture
@@ -371,10 +378,7 @@ def test_a_bundle_without_parts_of_others_is_written_as_before(bundle_of: Callab
 def test_predict_writes_the_output_of_a_file(
     study: Path, bundle_of: Callable[..., Path], task: Task, demo_params: Params, picture: Callable[[int], np.ndarray]
 ) -> None:
-    (study / "lines.py").write_text(
-        "def lines(bundle, results):\n    return (f'{r.path}|{r.prediction or r.left_out}\\n'.encode() for r in results)\n"
-        "def bad(bundle, results):\n    return [1 / 0]\n"
-    )
+    (study / "lines.py").write_text(OUTPUTS)
     folder = bundle_of(task, images=demo_params.images.model_copy(update={"size": 64}))
     cv2.imwrite(str(study / "a.png"), picture(1))
     (study / "b.png").write_text("no picture")
@@ -383,7 +387,7 @@ def test_predict_writes_the_output_of_a_file(
     assert done.exit_code == 3
     first, second = (study / "out.txt").read_text().splitlines()
     assert first.removeprefix("|") in task.order  # without --paths no output is told the names of files
-    assert second.startswith("|not an image")
+    assert second == "|file is a text or a table, not an image"
     for output, said in [
         ("lines.py:bad=x", r"the output lines\.py:bad failed .ZeroDivisionError"),
         ("nothing=x", "has an? output called nothing"),
