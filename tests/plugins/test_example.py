@@ -19,6 +19,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.exporting.export import export
 from cxrflow.images.prepare import steps_digest
 from cxrflow.params import Params
+from cxrflow.plugins import offered
 from cxrflow.predictor import Predictor
 from cxrflow.training.train import train
 
@@ -35,7 +36,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", place / "site", copy], check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(place / "site")
+        offered.cache_clear()
         yield place / "site"
+    offered.cache_clear()
 
 
 def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
@@ -73,6 +76,7 @@ def test_a_bundle_of_its_network_scores_by_onnx_without_it(
     images = dataset.split("val").pixels()[:4]
     expected = Predictor(folder).scores(images)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(site)])
+    offered.cache_clear()
     elsewhere = Predictor(folder)  # without a GPU, its networks are not needed
     assert elsewhere._onnx is not None
     assert elsewhere._onnx.scores_by_fold([images])[0] == pytest.approx(np.asarray(expected), abs=1e-4)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,13 @@ from cxrflow.outputs.registry import find_output
 from cxrflow.params import Images, Params
 from cxrflow.params_file import load_params
 from cxrflow.parts import all_parts, check_parts, plugin_digests
+from cxrflow.plugins import in_files, in_packages
 from cxrflow.predictor import Predictor
 from cxrflow.sources import SOURCES, extra_collections, find_collections
 from cxrflow.task import Task
 
+#: What is looked for once in a process.
+CACHES = (in_packages.offered, in_packages.part_in_package, in_packages.package_digest)
 INVERTED = "def inverted(image):\n    return 255 - image\n"
 NETWORK = """
 from torch import nn
@@ -66,7 +69,7 @@ def bad(bundle, results):
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, whose files this process has not asked for before."""
-    monkeypatch.setattr(plugins, "_named", {})
+    monkeypatch.setattr(in_files, "_named", {})
     monkeypatch.setattr(plugins, "_told", set())
     (tmp_path / "study").mkdir()
     monkeypatch.chdir(tmp_path / "study")
@@ -74,7 +77,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Installs a package of one module, with entry points, as pip would; its folder."""
 
     def install(name: str, content: str, **points: str) -> Path:
@@ -88,11 +91,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         (folder / f"{module}.py").write_text(content)
         monkeypatch.syspath_prepend(folder)
         monkeypatch.delitem(sys.modules, module, raising=False)  # of another test
+        for known in CACHES:
+            known.cache_clear()
         return folder
 
-    monkeypatch.setattr(plugins, "_in_package", plugins._in_package.__wrapped__)
-    monkeypatch.setattr(plugins, "_package_digest", plugins._package_digest.__wrapped__)
-    return install
+    yield install
+    for known in CACHES:
+        known.cache_clear()
 
 
 @pytest.fixture
@@ -277,6 +282,8 @@ def test_the_code_of_others_counts_in_the_stages_that_use_it(
     assert before["training"] == before["evaluation"] != before["audit"]
     plain, used = (yaml.safe_load(text) for text in (code_yaml(), code_yaml(before)))
     assert [stage for stage in CODE if plain[stage] != used[stage]] == [stage for stage in before if before[stage]]
+    for known in CACHES:  # as in another process
+        known.cache_clear()
     (site / "my_parts.py").write_text(NETWORK + "# changed\n" + AUDIT.format(name="mine"))
     after = plugin_digests(params)
     assert [stage for stage in before if before[stage] != after[stage]] == [
@@ -356,11 +363,14 @@ def test_a_bundle_of_a_package_says_what_to_install(
     folder = bundle_of(task, "net", images=images, plugins=(part,))
     described = read_description(folder)
     assert len(read_networks(folder, described)) == 1
+    for known in CACHES:  # as in another process
+        known.cache_clear()
     (site / "my_parts.py").write_text(NETWORK + "# another version\n")
     with pytest.raises(
         CxrflowError, match=r"my-parts 1\.2 is installed, whose code is another; install .* my-parts==1\.2"
     ):
         read_networks(folder, described)
+    in_packages.offered.cache_clear()
     (site / "my_parts-1.2.dist-info" / "entry_points.txt").unlink()
     with pytest.raises(CxrflowError, match=r"network net of my-parts 1\.2; install that version with"):
         read_networks(folder, described)

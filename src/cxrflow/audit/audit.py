@@ -1,7 +1,6 @@
 """The audit: runs every registered test and combines the verdicts."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +15,6 @@ from cxrflow.audit.words import CLEAR, FOUND, MOOT, SIGNS, UNTOLD, YES, Verdict
 from cxrflow.evaluation.learned import not_learned
 from cxrflow.evaluation.limits import FEW
 from cxrflow.files import write_whole
-from cxrflow.plugins import running
 from cxrflow.state import write_sealed
 from cxrflow.statistics.figure import to_json
 from cxrflow.task import Task
@@ -92,8 +90,7 @@ def audit(context: Audited) -> Summary:
 
 def _result(test: AuditTest, context: Audited) -> Result:
     """The result of one test; of a test that does not apply, with the reason before its figures."""
-    with nullcontext() if TESTS.get(test.name) is test else running("audit_tests", test.name):
-        result = test.run(context)
+    result = test.run(context)
     if why := test.moot(context):
         return replace(result, verdict=MOOT, words=f"It does not apply: {why}. {result.words}", closing={})
     return result

@@ -1,6 +1,8 @@
 """The tests of the audit, in the order in which they are run and shown. A new test is one file and one line here."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from cxrflow import plugins
 from cxrflow.audit import baseline, gap, letters, retraining, sanity, source_probe, swaps, where
@@ -35,5 +37,8 @@ def tests_of(extra: Sequence[str]) -> dict[str, AuditTest]:
                 f"audit.extra: {name} and another test of the audit are both called {test.name}; rename it or leave it "
                 "out."
             )
-        tests[test.name] = test
+        guarded: dict[str, Any] = {
+            part: plugins.guarded("audit_tests", name, getattr(test, part)) for part in ("claims", "run", "moot")
+        }
+        tests[test.name] = replace(test, **guarded)
     return tests

@@ -1,6 +1,8 @@
 """The networks: one file per family, one registry. A new network is one file and one line here."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from cxrflow import plugins
 from cxrflow.errors import CxrflowError, nearest
@@ -43,7 +45,10 @@ def find_model(name: str) -> Model:
     theirs = [point.name for point in plugins.offered("models")]
     if plugins.is_in_file(name) or name in theirs:
         found: Model = plugins.find("models", name, Model, "training.model")
-        return found
+        parts: dict[str, Any] = {
+            part: plugins.guarded("models", name, getattr(found, part)) for part in ("architecture", "gradcam_layer")
+        }
+        return replace(found, **parts)
     known = [*MODELS, *dict.fromkeys(theirs)]
     choice = ", ".join([*known, "timm:NAME", "xrv:WEIGHTS", "published:NAME"])
     near = nearest(name, [*known, *(f"{family}:{member}" for family in FAMILIES if colon)])
