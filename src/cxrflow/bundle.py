@@ -169,10 +169,10 @@ class Bundle(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Bundle":
-        known = {plugin.name for plugin in self.plugins}
-        models = {network.model for network in self.networks if is_in_file(network.model)}
-        if lacking := sorted(models.union(*(network.images.extra for network in self.networks)) - known):
-            raise ValueError(f"plugins must describe {lacking[0]}")
+        used = {("models", network.model) for network in self.networks if is_in_file(network.model)}
+        used |= {("image_steps", name) for network in self.networks for name in network.images.extra}
+        if lacking := sorted(used - {(plugin.kind, plugin.name) for plugin in self.plugins}):
+            raise ValueError(f"plugins must describe {lacking[0][1]}")
         sets = self.prediction_sets
         if sets and any(set(named) != set(self.task.classes) for named in (sets.least or sets.left_out,)):
             raise ValueError(f"prediction_sets must name exactly {', '.join(self.task.order)}")

@@ -35,6 +35,8 @@ def read_networks(folder: Path, bundle: Bundle) -> list[nn.Module]:
     gives no number for a black image, or if its code is not here (``plugins.check_trained_with``).
     """
     check_trained_with(bundle.plugins, folder)
+    if hidden := set(plugins_of(bundle.networks)) - set(bundle.plugins):
+        raise CxrflowError(f"{folder / DESCRIPTION}: plugins does not describe {hidden.pop().name}; {_RESTORE}.")
     if weights_digest(bundle.networks) != bundle.digests.get("weights"):
         raise CxrflowError(f"{folder / DESCRIPTION}: digests.weights is not that of its networks; {_RESTORE}.")
     return [_read(folder, bundle, number) for number in range(len(bundle.networks))]

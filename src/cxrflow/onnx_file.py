@@ -103,7 +103,7 @@ def open_onnx(folder: Path, bundle: Bundle) -> OnnxScores | None:
 
     A file that is damaged, or of other networks, is not used, with a remark.
     """
-    if not (folder / ONNX).exists() or (_has_gpu() and are_here(bundle.plugins)):
+    if not (folder / ONNX).exists() or (_has_gpu() and are_here(bundle.plugins, folder)):
         return None
     try:
         content = read_bytes(folder / ONNX, _EXPORT, MOST)

@@ -24,6 +24,7 @@ from cxrflow.flow.code import CODE, code_yaml
 from cxrflow.images.prepare import steps_digest
 from cxrflow.images.registry import prepare_image, steps_in_force
 from cxrflow.models import find_model, plugin_of
+from cxrflow.models.measure import check_size
 from cxrflow.outputs.registry import find_output
 from cxrflow.params import Images, Params
 from cxrflow.params_file import load_params
@@ -164,6 +165,15 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
     with pytest.raises(CxrflowError, match=said) as stopped:
         prepare_image(picture(1), images)
     assert "\n" not in str(stopped.value)
+
+
+def test_what_a_part_raises_is_one_sentence_that_names_it(study: Path) -> None:
+    (study / "net.py").write_text(NETWORK.replace("first = ", "first = 1 / 0 + "))
+    (study / "mine.py").write_text(AUDIT.format(name="mine").replace(": None", ": context.nothing"))
+    with pytest.raises(CxrflowError, match=r"the network net\.py:tiny failed .ZeroDivisionError: division by zero"):
+        check_size("net.py:tiny", 1, 32, 3)
+    with pytest.raises(CxrflowError, match=r"the audit test mine\.py:TEST failed .AttributeError"):
+        registry.tests_of(["mine.py:TEST"])["mine"].run(None)
 
 
 def test_a_file_outside_of_the_working_folder_is_refused(study: Path) -> None:
@@ -347,10 +357,15 @@ def test_code_that_lies_in_a_bundle_is_never_run(bundle: Path, study: Path, monk
 
 def test_a_bundle_that_hides_its_code_is_damaged(bundle: Path) -> None:
     values = json.loads((bundle / "bundle.json").read_text())
-    for hidden in range(2):
-        kept = [part for number, part in enumerate(values["plugins"]) if number != hidden]
+    net, step = values["plugins"]
+    for kept, said in [
+        ([net], r"plugins must describe steps\.py:inverted"),
+        ([step], r"plugins must describe net\.py:tiny"),
+        ([net, step | {"kind": "models"}], r"plugins must describe steps\.py:inverted"),
+        ([net, step | {"distribution": "numpy", "version": "1"}], "of a package or of a file"),
+    ]:
         (bundle / "bundle.json").write_text(json.dumps(values | {"plugins": kept}))
-        with pytest.raises(CxrflowError, match=f"plugins must describe {values['plugins'][hidden]['name']}"):
+        with pytest.raises(CxrflowError, match=said):
             read_description(bundle)
 
 
@@ -363,6 +378,8 @@ def test_a_bundle_of_a_package_says_what_to_install(
     folder = bundle_of(task, "net", images=images, plugins=(part,))
     described = read_description(folder)
     assert len(read_networks(folder, described)) == 1
+    with pytest.raises(CxrflowError, match="plugins does not describe net"):
+        read_networks(folder, described.model_copy(update={"plugins": ()}))
     for known in CACHES:  # as in another process
         known.cache_clear()
     (site / "my_parts.py").write_text(NETWORK + "# another version\n")

@@ -6,14 +6,13 @@ parameters, an option, or a bundle whose networks were trained with it. Nothing 
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from cxrflow.errors import CxrflowError, LeftOut, one_line, raised
 from cxrflow.params import Text
@@ -67,6 +66,12 @@ class Plugin(BaseModel):
     distribution: Text | None = None
     version: Text | None = None
     sha256: Text
+
+    @model_validator(mode="after")
+    def _of_one_place(self) -> "Plugin":
+        if is_in_file(self.name) != (self.distribution is None):
+            raise ValueError("a part is of a package or of a file")
+        return self
 
     @property
     def origin(self) -> str:
@@ -155,38 +160,38 @@ def check_trained_with(plugins: Iterable[Plugin], folder: Path) -> None:
     ``folder`` was trained with are here, with the same code. A file in the bundle's folder is refused: a bundle never
     brings code that is run."""
     for plugin in plugins:
-        try:
-            here = described(plugin.kind, plugin.name, "")
-        except CxrflowError:
-            here = None
-        file, where = plugin.name.rpartition(":")[0], name_text(folder)
-        if plugin.distribution is not None:
-            if here is None or here.sha256 != plugin.sha256:
-                other = f"; {here.origin} is installed, whose code is another" if here else ""
-                raise CxrflowError(
-                    f"{where}: was trained with the {plugin}{other}; install that version with "
-                    f"`pip install {plugin.distribution}=={plugin.version}`."
-                )
-        elif here is None or here.sha256 != plugin.sha256:
-            other = f"; the {file} here has {here.sha256}" if here else ""
-            raise CxrflowError(
-                f"{where}: was trained with the {plugin}, whose file has the SHA-256 {plugin.sha256}{other}; put that "
-                f"file into the working folder as {file}, since no bundle brings code."
-            )
-        elif Path(file).resolve().is_relative_to(folder.resolve()):
-            raise CxrflowError(
-                f"{where}: {file} lies in the bundle's own folder, and no code that comes with a bundle is run; if you "
-                "trust it, copy it into another folder and run there."
-            )
-        elif file not in _told:
-            _told.add(file)
-            remark(f"{where}: was trained with the {plugin}; {file} in this folder is run")
+        if lacking := _lacking(plugin, folder):
+            raise CxrflowError(f"{name_text(folder)}: was trained with the {plugin}{lacking}")
+        if is_in_file(plugin.name) and plugin.origin not in _told:
+            _told.add(plugin.origin)
+            remark(f"{name_text(folder)}: was trained with the {plugin}; {plugin.origin} in this folder is run")
 
 
-def are_here(plugins: Iterable[Plugin]) -> bool:
-    """Whether all of these are here, with the same code; none is run."""
+def are_here(plugins: Iterable[Plugin], folder: Path) -> bool:
+    """Whether all of these can be used; ``folder`` as of ``check_trained_with``. None is run."""
+    return not any(_lacking(plugin, folder) for plugin in plugins)
+
+
+def _lacking(plugin: Plugin, folder: Path) -> str:
+    """Why the bundle in ``folder`` cannot use a part, and what to do, as the end of a sentence; empty if it can."""
     try:
-        check_trained_with(plugins, Path(os.devnull))
+        here = described(plugin.kind, plugin.name, "")
     except CxrflowError:
-        return False
-    return True
+        here = None
+    same, file = here is not None and here.sha256 == plugin.sha256, plugin.origin
+    if not is_in_file(plugin.name):
+        other = f"; {here.origin} is installed, whose code is another" if here else ""
+        install = f"{other}; install that version with `pip install {plugin.distribution}=={plugin.version}`."
+        return "" if same else install
+    if not same:
+        other = f"; the {file} here has {here.sha256}" if here else ""
+        return (
+            f", whose file has the SHA-256 {plugin.sha256}{other}; put that file into the working folder as {file}, "
+            "since no bundle brings code."
+        )
+    if Path(file).resolve().is_relative_to(folder.resolve()):
+        return (
+            f"; {file} lies in the bundle's own folder, and no code that comes with a bundle is run; if you trust it, "
+            "copy it into another folder and run there."
+        )
+    return ""
