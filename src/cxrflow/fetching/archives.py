@@ -24,8 +24,8 @@ from cxrflow.folders import is_of_the_system
 from cxrflow.terminal import track
 from cxrflow.text import name_text
 
-#: How many times its own size an archive may unpack to, and what any may (bytes): label tables shrink to a tenth, DICOM
-#: files to a third, PNG and JPEG not at all; a bomb grows a thousandfold.
+#: How many times its own size an archive may unpack to, and what any may (bytes). PNG and JPEG hardly grow, tables and
+#: DICOM files do by less; Deflate's limit, which bombs reach, is 1,032.
 _RATIO, _FREE = 50, 1 << 30
 #: Most files in an archive.
 _FILES = 2_000_000
