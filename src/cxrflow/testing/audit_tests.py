@@ -23,10 +23,10 @@ TASKS = (
             "clear": ("no finding",),
             "viral": ("pneumonia/viral",),
             "bacterial": ("pneumonia/bacterial",),
-            "other": ("pneumonia",),
+            "air": ("pneumothorax",),
         },
         positive="bacterial",
-        names={"other": "other pneumonia"},
+        names={"air": "collapsed lung"},
     ),
 )
 
