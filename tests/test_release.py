@@ -14,11 +14,9 @@ from os import environ, pathsep
 from pathlib import Path
 from shutil import copy, copytree, ignore_patterns
 
-import numpy as np
 import pytest
 import yaml
 from markdown_it import MarkdownIt
-from PIL import Image
 
 from cxrflow import __version__
 from cxrflow.task import Task
@@ -167,10 +165,18 @@ def test_the_installed_command_runs_from_the_wheel(site: Path, tmp_path: Path) -
     assert "cxrflow predict" in installed(site, tmp_path, "predict", "--help").stdout
 
 
-def test_the_installed_package_scores_a_radiograph(
-    site: Path, bundle_of: Callable[..., Path], two_classes: Task, drawn: list[np.ndarray], tmp_path: Path
+def test_a_study_is_made_and_begun_and_a_radiograph_scored_from_the_wheel(
+    site: Path, bundle_of: Callable[..., Path], two_classes: Task, tmp_path: Path
 ) -> None:
-    Image.fromarray(drawn[0]).save(tmp_path / "a.png")
-    done = installed(site, tmp_path, "predict", "a.png", "--bundle", str(bundle_of(two_classes)), "--out", "out.csv")
-    assert done.returncode == 0, done.stderr
-    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+    made = installed(site, tmp_path, "init", "study")
+    assert made.returncode == 0, made.stderr
+    study = tmp_path / "study"
+    with (study / "params.yaml").open("a", encoding="utf-8") as params:
+        params.write("\ndemo: {patients: 60}\n")
+    begun = installed(site, study, "run", "demo")
+    assert begun.returncode == 0, begun.stderr
+    assert (study / "results" / "params.yaml").is_file()
+    one, bundle = "data/demo/demo-hospital/images/0001.png", str(bundle_of(two_classes))
+    scored = installed(site, study, "predict", one, "--bundle", bundle, "--out", "out.csv")
+    assert scored.returncode == 0, scored.stderr
+    assert len((study / "out.csv").read_text(encoding="utf-8").splitlines()) == 2
