@@ -145,6 +145,19 @@ def test_links_of_the_pages_at_the_root_lead_somewhere(page: str) -> None:
     assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_workflows_pin_their_actions_and_may_write_nothing(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    uses = re.findall(r"uses: (.+)$", text, re.M)
+    assert uses
+    assert [use for use in uses if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", use)] == []
+    held = yaml.safe_load(text)
+    assert held["permissions"] == {}
+    allowed = ({"contents": "read"}, {"id-token": "write"})  # the latter is trusted publishing
+    assert all(job["permissions"] in allowed for job in held["jobs"].values())
+    assert [path for path in re.findall(r"\btests/\w+|\.ci/run\b", text) if not (ROOT / path).exists()] == []
+
+
 def installed(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the installed ``cxrflow`` from a folder outside the checkout, on the packages of this environment."""
     environment = {key: value for key, value in environ.items() if key != "PYTHONPATH"} | {"PYTHONPATH": str(site)}
