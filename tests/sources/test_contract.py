@@ -40,8 +40,9 @@ def test_a_missing_column_stops_at_once_with_table_and_column(tabled) -> None:
             place = whole[0].index(column)
             tiny.tables[table] = [row[:place] + row[place + 1 :] for row in whole]
             check_stops(SOURCES[name], tiny.write(), table, f"column {column} is missing")
-            with pytest.raises(CxrflowError, match=re.escape(SOURCES[name].expects)):
+            with pytest.raises(CxrflowError) as stopped:
                 list(read_collections(*_found(tiny), Options(with_files=False)))
+            assert SOURCES[name].expects in str(stopped.value)
         tiny.tables[table] = whole
 
 
