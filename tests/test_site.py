@@ -116,7 +116,7 @@ def test_the_navigation_has_every_page_and_the_reference(site: Path) -> None:
     listed = yaml.safe_load((site.parent / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     names = [name for section in listed for each in section.values() for page in each for name in page.values()]
     docs = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    roots = {"index.md", "contents.md", "changelog.md", "contributing.md"}
+    roots = {"index.md", "contents.md", "changelog.md", "contributing.md", "security.md"}
     assert docs | roots | {"parameters.md", "commands.md", "interface.md"} == set(names)
     assert max(Counter(names).values()) == 1
 

@@ -20,6 +20,7 @@ _NAMED = {
     "docs/README.md": "contents.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
 }
 _FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2\s*$", re.M | re.S)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
