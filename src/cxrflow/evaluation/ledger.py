@@ -6,6 +6,7 @@ held-out set leads to overfitting it).
 
 import csv
 import io
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -64,9 +65,10 @@ def times_looked_at(ledger: Path, test_set: str) -> int:
     return sum(row[2] == test_set for row in _rows(ledger))
 
 
-def looks_in(ledger: Path) -> set[Look]:
-    """All looks, of all test sets; empty without a ledger. Raises CxrflowError if the ledger is damaged."""
-    return {Look(*row) for row in _rows(ledger)}
+def looks_in(ledger: Path) -> Counter[Look]:
+    """All looks, of all test sets, with the number of equal rows, which were entered within one second; empty without a
+    ledger. Raises CxrflowError if the ledger is damaged."""
+    return Counter(Look(*row) for row in _rows(ledger))
 
 
 def _rows(ledger: Path) -> list[list[str]]:

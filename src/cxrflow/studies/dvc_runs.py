@@ -4,6 +4,7 @@ Files are read from this machine's DVC cache alone; nothing is downloaded.
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -69,22 +70,22 @@ def _revisions(repo: Repo) -> Iterator[tuple[str, str, str]]:
     yield from commits
 
 
-def _read(repo: Repo, rev: str, name: str, state: str, place: Path) -> tuple[Run | None, set[Look]]:
+def _read(repo: Repo, rev: str, name: str, state: str, place: Path) -> tuple[Run | None, Counter[Look]]:
     """The run of a revision, None if it has none, and the looks in its ledger; ``place`` is a folder to write in."""
     with repo.switch(rev):
         if state != "finished":  # dvc.lock is still that of the commit that it started from
             _copy(repo, "params.yaml", place)
             _copy(repo, "params", place)
             params = flat(load_params(place / "params.yaml").model_dump(mode="json"))
-            return replace(Run((name,)), state=state, params=params), set()
+            return replace(Run((name,)), state=state, params=params), Counter()
         outs = {out.def_path: out for out in repo.index.outs if out.stage.path_in_repo == "dvc.yaml"}
 
-        def made(file: str) -> Path | None:
+        def made(file: str) -> tuple[Path, str] | None:
             out = outs.get(f"{_RESULTS}/{file}")
-            return Path(out.cache_path) if out is not None and out.hash_info else None
+            return (Path(out.cache_path), out.hash_info.value) if out is not None and out.hash_info else None
 
         if not (made(VAL) or made(METRICS)):
-            return None, set()
+            return None, Counter()
         bundle: Any = outs.get(f"{_RESULTS}/{BUNDLE}")
         run = read_run(name, made, bundle.meta.size if bundle is not None and bundle.meta else None)
         _copy(repo, _LEDGER, place)

@@ -5,6 +5,7 @@ The test set ranks nothing. Each look at it makes the best figure on it less bel
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from cxrflow.csv_files import to_csv
 from cxrflow.errors import CxrflowError
@@ -23,7 +23,7 @@ from cxrflow.evaluation.plots import ACCENT, INK, SOFT, Row, forest
 from cxrflow.files import write_json, write_whole
 from cxrflow.statistics.figure import Figure, in_words
 from cxrflow.studies.dvc_runs import dvc_runs, has_history
-from cxrflow.studies.runs import Found, Run, in_folders, same_run
+from cxrflow.studies.runs import Found, Run, in_folders
 from cxrflow.terminal import print_fitting, say
 from cxrflow.text import clean, number_of
 
@@ -38,14 +38,14 @@ class Leaderboard:
     """Runs in the order of their rank, then those without one.
 
     ranks    of each run, from 1, among those with the same images on val; None without a figure there
-    looks    by test set, the looks that are known, in any ledger or run
+    looks    by test set, the looks that are known, in any ledger or run, with the number of equal ones
     differ   names of the parameters that are not the same in all runs
     remarks  what a reader has to know, in sentences
     """
 
     runs: list[Run]
     ranks: list[int | None]
-    looks: dict[str, set[Look]]
+    looks: dict[str, Counter[Look]]
     differ: list[str]
     remarks: list[str]
 
@@ -90,8 +90,8 @@ def compare(found: Found) -> Leaderboard:
 
 def expected_largest(count: int) -> float:
     """Expected value of the largest of ``count`` independent standard normal numbers: 0 of one, 1.16 of five."""
-    density = lambda x: x * count * norm.pdf(x) * norm.cdf(x) ** (count - 1)  # noqa: E731
-    return float(quad(density, -12, 12)[0])
+    at = np.linspace(-12, 12, 24_001)
+    return float(np.trapezoid(at * np.gradient(ndtr(at) ** count, at), at))
 
 
 def print_leaderboard(board: Leaderboard) -> None:
@@ -102,7 +102,7 @@ def print_leaderboard(board: Leaderboard) -> None:
     for run, rank in zip(board.runs, board.ranks, strict=True):
         named = [str(rank or ""), run.name, *(["\n".join(_differing(board, run))] if board.differ else [])]
         figures = [in_words(each, 3) if each.known else each.reason for each in (run.val, run.test)]
-        looks = str(len(board.looks[run.test_set])) if run.test_set else ""
+        looks = str(board.looks[run.test_set].total()) if run.test_set else ""
         more = [in_words(each) if each.known else each.reason for each in (run.within, run.sensitivity)]
         rows.append((list(map(clean_lines, named)), [*figures, looks, *more, _cost(run)]))
     print_fitting("Runs, best on val first; 95 % intervals", labels, shown, rows)
@@ -119,7 +119,7 @@ def picture(board: Leaderboard) -> bytes:
     """Forest plot of the best runs, SVG: for each its macro AUROC on val and on the test set, and within sources."""
     rows: list[Row] = []
     for run in [run for run in board.runs if run.state == "finished"][:_DRAWN]:
-        looks = f", {number_of(len(board.looks[run.test_set]), 'look')}" if run.test_set else ""
+        looks = f", {number_of(board.looks[run.test_set].total(), 'look')}" if run.test_set else ""
         rows += [
             (run.name, None, INK),
             ("val", run.val, INK),
@@ -130,28 +130,30 @@ def picture(board: Leaderboard) -> bytes:
 
 
 def _joined(runs: Sequence[Run]) -> list[Run]:
-    """One entry for each run; an entry that has files stands for those that lack them."""
-    together: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: len(run.not_here)):
-        key = same_run(run) if run.state == "finished" and not run.not_here else run.name
-        together.setdefault(key, []).append(run)
+    """One entry for each run: of its entries, the one with the most files here."""
+    together: dict[Any, list[Run]] = {}
+    for run in runs:
+        together.setdefault(run.hashes or run.name, []).append(run)
     return [
-        replace(same[0], names=tuple(dict.fromkeys(name for run in same for name in run.names)))
+        replace(
+            min(same, key=lambda run: len(run.not_here)),
+            names=tuple(dict.fromkeys(name for run in same for name in run.names)),
+        )
         for same in together.values()
     ]
 
 
-def _looks(runs: Sequence[Run], ledger: set[Look]) -> dict[str, set[Look]]:
+def _looks(runs: Sequence[Run], ledger: Counter[Look]) -> dict[str, Counter[Look]]:
     """The ledgers' looks by test set. A run whose own look is in none, since the folder in which its experiment ran is
     gone, adds it."""
-    found: dict[str, set[Look]] = {}
-    for look in ledger:
-        found.setdefault(look.test_set, set()).add(look)
+    found: dict[str, Counter[Look]] = {}
+    for look, count in ledger.items():
+        found.setdefault(look.test_set, Counter())[look] = count
     for run in runs:
         if run.test_set:
-            looks = found.setdefault(run.test_set, set())
+            looks = found.setdefault(run.test_set, Counter())
             if run.bundle not in {look.bundle for look in looks}:
-                looks.add(Look("", run.bundle, run.test_set))
+                looks[Look("", run.bundle, run.test_set)] = 1
     return found
 
 
@@ -175,13 +177,13 @@ def _remarks(board: Leaderboard) -> list[str]:
     return remarks
 
 
-def _luck(test_set: str, looks: set[Look], tested: Sequence[Run]) -> str:
+def _luck(test_set: str, looks: Counter[Look], tested: Sequence[Run]) -> str:
     bundles = len({look.bundle for look in looks})
-    said = f"Test set {test_set[:12]}: {number_of(len(looks), 'look')} by {number_of(bundles, 'network')}"
+    said = f"Test set {test_set[:12]}: {number_of(looks.total(), 'look')} by {number_of(bundles, 'network')}"
     best = max((run.test for run in tested if run.test.known), key=lambda figure: figure.value, default=None)
     if bundles < 2 or best is None:
         return f"{said}."
-    error = (best.high - best.low) / (2 * norm.ppf(0.975))
+    error = (best.high - best.low) / (2 * 1.96)
     return (
         f"{said}. The best of {bundles} equally good networks would stand out by up to "
         f"{expected_largest(bundles) * error:.3f} of macro AUROC by luck alone (the expected largest of {bundles} "
@@ -214,7 +216,7 @@ def _table(board: Leaderboard) -> pd.DataFrame:
         row: dict[str, Any] = {"rank": rank, "run": run.name, "state": run.state, "val_images": run.val_images}
         for name in _FIGURES:
             row |= columns(name, getattr(run, name))
-        row |= {"test_set": run.test_set, "looks": len(board.looks.get(run.test_set, ())) if run.test_set else None}
+        row |= {"test_set": run.test_set, "looks": board.looks[run.test_set].total() if run.test_set else None}
         row |= {name: getattr(run, name) for name in ("seconds", "device", "parameters", "bundle_bytes")}
         rows.append(row | {key: _said(run.params, key) if run.params else "" for key in board.differ})
     table = pd.DataFrame(rows)
@@ -231,5 +233,5 @@ def _json(board: Leaderboard) -> dict[str, Any]:
             row[name] = getattr(run, name)
         row |= {"not_here": list(run.not_here), "differ": {k: run.params[k] for k in board.differ if k in run.params}}
         rows.append(row)
-    looks = {name: [look._asdict() for look in sorted(board.looks[name])] for name in sorted(board.looks)}
+    looks = {name: [look._asdict() for look in sorted(board.looks[name].elements())] for name in sorted(board.looks)}
     return {"runs": rows, "looks": looks, "remarks": board.remarks}

@@ -1,8 +1,9 @@
 """What a run left of itself for comparison: its effective parameters, its figures with intervals, and its cost."""
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,17 @@ class Run:
     parameters   of all its networks; None if unknown
     bundle_bytes size of the bundle; None if unknown
     not_here     files that it made and that are not on this machine, or are damaged
+    hashes       MD5 of its files, by which DVC knows them: the same for two entries of one run
     """
 
     names: tuple[str, ...]
     state: str = "finished"
     params: dict[str, Any] = field(default_factory=dict)
-    val: Figure = field(default_factory=lambda: missing("none"))
+    val: Figure = field(default_factory=lambda: missing("not yet"))
     val_images: str = ""
-    test: Figure = field(default_factory=lambda: missing("none"))
-    within: Figure = field(default_factory=lambda: missing("none"))
-    sensitivity: Figure = field(default_factory=lambda: missing("none"))
+    test: Figure = field(default_factory=lambda: missing("not yet"))
+    within: Figure = field(default_factory=lambda: missing("not yet"))
+    sensitivity: Figure = field(default_factory=lambda: missing("not yet"))
     test_set: str = ""
     bundle: str = ""
     seconds: float | None = None
@@ -53,6 +55,7 @@ class Run:
     parameters: int | None = None
     bundle_bytes: int | None = None
     not_here: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,27 +65,29 @@ class Run:
 
 @dataclass(frozen=True)
 class Found:
-    """The runs that were found, the looks at test sets that their ledgers hold, and what could not be read, in
-    sentences."""
+    """The runs that were found, the looks at test sets in any of their ledgers (with the number of equal ones), and
+    what could not be read, in sentences."""
 
     runs: list[Run]
-    looks: set[Look]
+    looks: Counter[Look]
     unread: list[str]
 
 
-def read_run(name: str, made: Callable[[str], Path | None], bundle_bytes: int | None) -> Run:
+def read_run(name: str, made: Callable[[str], tuple[Path, str] | None], bundle_bytes: int | None) -> Run:
     """A finished run.
 
-    made  where a file of the run is, by its path below the folder of results; None if the run made none. A file that is
-          not there after all is one of ``Run.not_here``.
+    made  where a file of the run is, and its MD5, by its path below the folder of results; None if the run made none. A
+          file that is not there after all is one of ``Run.not_here``.
     """
     not_here: list[str] = []
+    hashes: list[str] = []
 
     def read(file: str, reader: Callable[[Path, str], dict[str, Any]]) -> dict[str, Any] | None:
-        if (path := made(file)) is None:
+        if (found := made(file)) is None:
             return None
+        hashes.append(found[1])
         try:
-            return reader(path, _AGAIN)
+            return reader(found[0], _AGAIN)
         except CxrflowError:
             not_here.append(file)
             return {}
@@ -100,12 +105,14 @@ def read_run(name: str, made: Callable[[str], Path | None], bundle_bytes: int | 
         parameters=(cost or {}).get("parameters"),
         bundle_bytes=bundle_bytes,
         not_here=tuple(not_here),
+        hashes=tuple(hashes),
     )
 
 
 def in_folders(folders: Iterable[Path]) -> Found:
     """The runs in folders of results. Raises CxrflowError if one holds no run, or if a ledger is damaged."""
-    runs, looks = [], set()
+    runs: list[Run] = []
+    looks: Counter[Look] = Counter()
     for folder in folders:
         run = of_folder(folder, name_text(folder))
         if run is None:
@@ -120,8 +127,9 @@ def in_folders(folders: Iterable[Path]) -> Found:
 def of_folder(folder: Path, name: str) -> Run | None:
     """The run in a folder of results; None if there is none."""
 
-    def made(file: str) -> Path | None:
-        return folder / file if (folder / file).exists() else None
+    def made(file: str) -> tuple[Path, str] | None:
+        path = folder / file
+        return (path, md5(path.read_bytes(), usedforsecurity=False).hexdigest()) if path.is_file() else None
 
     if not (made(VAL) or made(METRICS)):
         return None
@@ -135,12 +143,6 @@ def flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= flat(value, f"{before}{key}.") if isinstance(value, dict) and value else {f"{before}{key}": value}
     return found
-
-
-def same_run(run: Run) -> str:
-    """What two entries of one run share: all but the names and what is not here."""
-    shown = [run.state, run.params, run.val.to_dict(), run.test.to_dict(), run.bundle, run.test_set, run.seconds]
-    return json.dumps(shown, sort_keys=True, default=str)
 
 
 def _on_val(val: dict[str, Any] | None) -> Figure:
