@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dvclive.live import Live
+
 from cxrflow.training.callbacks import History
 
 #: The columns of ``history.csv`` that are shown.
 SHOWN = ("learning_rate", "train_loss", "val_loss", "val_macro_auroc")
+
+
+class _Files(Live):
+    """DVCLive without a repository: DVC itself records the experiment, and in a git repository without DVC, DVCLive
+    would initialise it."""
+
+    def _init_dvc(self) -> None:
+        pass
 
 
 class LiveMetrics:
@@ -20,16 +30,14 @@ class LiveMetrics:
     the two goes on without a missing or a repeated epoch. Therefore not Lightning's logger of DVCLive, which counts
     optimiser steps on from what it finds in the folder.
 
-    folder   in a DVC repository, for outside of one DVCLive would make one; its files of DVCLive are replaced
+    folder   where these files are replaced
     several  whether there is more than one network; each then has a folder of its own, ``1``, ``2``, ...
     """
 
     def __init__(self, folder: Path, several: bool) -> None:
         # Read by DVCLive's client of DVC Studio, which otherwise sends each epoch there if the machine has a token.
         os.environ["DVC_STUDIO_OFFLINE"] = "true"
-        from dvclive.live import Live  # with DVC, takes a second to import
-
-        self._live: Any = Live(str(folder), save_dvc_exp=False, dvcyaml=False)
+        self._live: Any = _Files(str(folder), save_dvc_exp=False, dvcyaml=False)
         self._several, self._logged = several, 0
 
     def log(self, histories: Sequence[History]) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -23,7 +23,9 @@ from cxrflow.terminal import remark
 from cxrflow.training.callbacks import History
 from cxrflow.training.data import Process
 from cxrflow.training.fit import Trained, sources_of, train_network
-from cxrflow.training.live import LiveMetrics
+
+if TYPE_CHECKING:
+    from cxrflow.training.live import LiveMetrics
 
 #: What a training took, for people and ``dvc metrics``.
 COST = "cost.json"
@@ -54,7 +56,7 @@ def train(
               default ``out/features``
     to_follow  trainings that a study does after this one: to say how long all take
     drawn     whether the images are synthetic, for the bundle to say so
-    live      folder in a DVC repository for the figures of each epoch, as ``LiveMetrics``; None: write none
+    live      folder for DVCLive's figures of each epoch, as ``LiveMetrics``; None: write none
     Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
     Raises CxrflowError if one of ``classes`` has no training or validation image, if the images were prepared by other
     steps, if a network does not accept their size, if the loss is NaN, or if memory runs out.
@@ -68,7 +70,11 @@ def train(
             for other in set((out / "checkpoints").glob("*")) - set(folders):  # of a training of fewer, or of more
                 remove(other)
     trained: list[Trained] = []
-    shown = LiveMetrics(live, len(members) > 1) if live and process.rank == 0 else None
+    shown = None
+    if live and process.rank == 0:
+        from cxrflow.training.live import LiveMetrics  # with DVC, takes a second to import
+
+        shown = LiveMetrics(live, len(members) > 1)
     for number, (member, checkpoints) in enumerate(zip(members, folders, strict=True), start=1):
         check_start(member.training, out)
         if len(members) > 1 and process.rank == 0:
@@ -121,7 +127,7 @@ def _cost(trained: Sequence[Trained]) -> dict[str, Any]:
     }
 
 
-def _write_epoch(path: Path, before: Sequence[History], live: LiveMetrics | None, history: History) -> None:
+def _write_epoch(path: Path, before: Sequence[History], live: "LiveMetrics | None", history: History) -> None:
     """Write what there is after an epoch of a network: its history so far, and those of the networks ``before``."""
     _write_histories(path, before, history)
     if live:
