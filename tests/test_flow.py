@@ -314,6 +314,8 @@ def test_a_killed_training_goes_on_under_dvc(project: Path) -> None:
     assert "Resuming after the last complete epoch" in output
     after = pd.read_csv(history)
     assert after.epoch.tolist() == list(range(18))
+    live = pd.read_csv(project / "results/training/live/plots/metrics/val_loss.tsv", sep="\t")
+    assert live.step.tolist() == list(range(18))
     assert done >= 4
 
 
