@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from pydicom.encaps import generate_fragments
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import Tag
-from pydicom.uid import JPEGBaseline8Bit, RLELossless
+from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, RLELossless
 
 from cxrflow.errors import LeftOut
 from cxrflow.reading import Decoded, Identity
@@ -40,6 +40,8 @@ _TRANSFORMATIONS = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 #: Pixels are made square if they are less square than this, and not more than four times as long as wide.
 _SQUARE, _LONGEST = 0.01, 4.0
+#: Transfer syntaxes of one JPEG picture (PS3.5, A.4.1 and A.4.2).
+_JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 
 
 def read_dicom(content: bytes) -> Decoded:
@@ -148,12 +150,12 @@ def _stored_values(data: Dataset, allocated: int, stored: int, signed: bool) -> 
     in_cells = not syntax.is_compressed or syntax == RLELossless
     data.BitsStored = allocated if in_cells else stored  # pydicom would cut off the other bits
     check_frame(data)
-    # JPEG Baseline is decoded like a JPEG file or, if that refuses it, by Pillow, with the same pixels. Both are three
-    # times as fast as pylibjpeg or faster, with a difference of at most one grey level.
-    if syntax == JPEGBaseline8Bit:
+    # JPEG is decoded as in a JPEG file; Baseline that this refuses, by Pillow, with the same pixels.
+    if syntax in _JPEG:
         frame = b"".join(list(generate_fragments(data.PixelData))[1:])  # the first is the offset table
-        with suppress(LeftOut):
-            return read_jpeg(frame).values
+        with suppress(LeftOut) if syntax == JPEGBaseline8Bit else nullcontext():
+            cells = read_jpeg(frame).values.astype(f"u{allocated // 8}", copy=False)
+            return cells.view(f"i{allocated // 8}") if signed else cells
     with guarded("DICOM"):
         pixels = pixel_array(data, decoding_plugin="pillow" if syntax == JPEGBaseline8Bit else "")
     if pixels.ndim != 2 or pixels.shape != (data.Rows, data.Columns):
