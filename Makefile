@@ -12,7 +12,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run paper test check bench audit-check figures clean
+.PHONY: help install demo run paper test check bench audit-check figures
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,25 +32,25 @@ $(VENV)/tested: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# DVC keeps its cache in .dvc; outside a git checkout, as in a release archive, it must be told so.
-.dvc/config.local:
-	@test -e .git || $(BIN)/dvc config --local core.no_scm true
-	@touch $@
+demo: STUDY ?= studies/demo
+demo: install ## a study of drawn radiographs, made in studies/demo and run: make demo [STUDY=folder]
+	test -d "$(STUDY)" || cxrflow init "$(STUDY)"
+	$(run_study)
 
-demo: install .dvc/config.local ## the whole pipeline on built-in synthetic radiographs
-	cxrflow configure --sources data/demo
-	dvc repro report
-	@echo "Nothing was sent anywhere: DVC has no remote unless you set one."
-	@echo "Report: $(abspath results/report/index.html)"
-
-run: install .dvc/config.local ## the whole pipeline on real collections: make run SOURCES=folder [TASK=pneumonia]
+run: STUDY ?= studies/$(or $(TASK),real)
+run: install ## a study of real collections, made and run: make run SOURCES=folder [TASK=pneumonia] [STUDY=folder]
 	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make run SOURCES=folder" >&2; exit 2; }
-	cxrflow configure --sources "$(SOURCES)" --overrides real $(if $(TASK),--overrides "$(TASK)")
-	dvc repro report
-	@echo "Nothing was sent anywhere: DVC has no remote unless you set one."
-	@echo "Report: $(abspath results/report/index.html)"
+	test -d "$(STUDY)" || cxrflow init "$(STUDY)" --sources "$(SOURCES)" $(if $(TASK),--task "$(TASK)")
+	@grep -qF "root: \"$$(cd "$(SOURCES)" && pwd)\"" "$(STUDY)/params.yaml" || { echo "$(STUDY) is a study of another folder (sources.root in its params.yaml); name a new one: STUDY=folder" >&2; exit 2; }
+	$(run_study)
 
-paper: install .dvc/config.local ## the paper's table by DVC experiments, honest and leaky: make paper SOURCES=folder
+define run_study
+cd "$(STUDY)" && dvc repro
+@echo "Nothing was sent anywhere: DVC has no remote unless you set one."
+@echo "Report: $(abspath $(STUDY))/results/report/index.html"
+endef
+
+paper: install ## the paper's table by DVC experiments, honest and leaky: make paper SOURCES=folder
 	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make paper SOURCES=folder" >&2; exit 2; }
 	$(BIN)/python benchmarks/paper_table.py --sources "$(SOURCES)"
 
@@ -63,10 +63,10 @@ check: $(VENV)/tested ## style, types, tests
 	mypy
 	$(TESTS)
 
-BENCHED = $(or $(SOURCES),$(if $(CXR_REAL_DATA),$(CXR_REAL_DATA)/sources,data/demo))
+BENCHED = $(or $(SOURCES),$(if $(CXR_REAL_DATA),$(CXR_REAL_DATA)/sources,studies/demo/data/demo))
 # Without SOURCES: the real collections that the tests use, else the drawn ones.
 bench: install ## speed of images, training and serving against the paper's and the ceiling: make bench SOURCES=folder
-	@test -n "$(SOURCES)$(CXR_REAL_DATA)" || test -d data/demo || cxrflow demo
+	@test -n "$(SOURCES)$(CXR_REAL_DATA)" || test -d studies/demo || { cxrflow init studies/demo && cd studies/demo && dvc repro demo; }
 	$(BIN)/python benchmarks/images.py "$(BENCHED)"
 	$(BIN)/python benchmarks/training.py "$(BENCHED)"
 	$(BIN)/python benchmarks/time_to_quality.py "$(BENCHED)"
@@ -79,6 +79,3 @@ figures: $(VENV)/tested ## measure the tables of README and docs again: make fig
 	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make figures SOURCES=folder" >&2; exit 2; }
 	$(BIN)/python benchmarks/figures.py --sources "$(SOURCES)" $(FIGURES)
 
-clean: ## empty data/ and results/, but for the sides of the split and the ledger of test sets; .venv stays
-	test ! -d data || find data -mindepth 1 ! -path data/metadata ! -path data/metadata/sides.csv -delete
-	find results -type f ! -name ledger.csv -delete 2>/dev/null || true

@@ -48,7 +48,7 @@ from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.images.registry import prepare_image
 from cxrflow.lungs.learned import lung_map
 from cxrflow.params import Images, Params
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.predictor import Predictor
 from cxrflow.records import Record, to_frame
 from cxrflow.synthetic.drawing import Radiograph, draw
@@ -118,7 +118,7 @@ def main() -> None:
     asked = parser.parse_args()
     if not asked.setting and (shared := {*asked.planted_seeds, *asked.clean_seeds} & set(RULE_SET_ON)):
         parser.error(f"the rule was set on seed {min(shared)}; check it on others")
-    params = small(load_params(Path(__file__).parents[1] / "params.yaml"))
+    params = small(load_params(DEFAULTS))
     found: list[dict[str, Any]] = []
     for seed in sorted({*asked.planted_seeds, *asked.clean_seeds}):
         for name in asked.conditions:

@@ -4,7 +4,7 @@
 
 FOLDER holds collections as for `make run`. Radiographs of it are halved in size, so that they have grey levels between
 the 256 of the file, and made pale: their contrast becomes a random share of the range (--contrast), at a random height.
-Each is written in every way of WAYS, read, and prepared with the image steps of params.yaml. A logistic regression on
+Each is written in every way of WAYS, read, and prepared with the default image steps. A logistic regression on
 the grey level histogram and the small picture (16 x 16) tells each way from the plain 8-bit DICOM, cross-validated by
 picture.
 An AUROC of 0.5 means that it cannot be told.
@@ -30,10 +30,10 @@ from tables import table
 
 from cxrflow.errors import LeftOut
 from cxrflow.images.registry import prepare_image
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.reading import EXTENSIONS, read_radiograph
 
-_PARAMS = Path(__file__).parents[1] / "params.yaml"
+_PARAMS = DEFAULTS
 _SMALL, _BINS, _FOLDS = 16, 64, 5
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tables import table
 
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.sources import SOURCES
 from cxrflow.task import Task
 
@@ -73,7 +73,7 @@ def main() -> None:
     """Write the picture, and print for each task how many pairs of collections have how many classes in common."""
     canvas, rows = Figure(figsize=(13, 17), layout="constrained", facecolor="white"), []
     for number, (title, overrides) in enumerate(TASKS.items(), 1):
-        task = load_params(_PROJECT / "params.yaml", overrides).task
+        task = load_params(DEFAULTS, overrides).task
         draw(canvas, (3, 2, number), title, task)
         of = list(classes_of(task).values())
         common = [min(len(a & b), 2) for k, a in enumerate(of) for b in of[:k]]

@@ -4,7 +4,7 @@
 
 FOLDER holds collections as for `make run`. The distance is fitted on the training side of the images that the default
 task keeps, the alarm on val; ways to measure the distance are compared on val, and the one in use is then measured on
-test. One network is trained, with the parameters of `params.yaml`, for the ways that need one. Drawn radiographs and
+test. One network is trained, with the default parameters, for the ways that need one. Drawn radiographs and
 two photographs of scikit-learn are the only images that are not from FOLDER.
 """
 
@@ -33,7 +33,7 @@ from cxrflow.far import LENGTH
 from cxrflow.files import Root
 from cxrflow.images.prepare import prepare_all
 from cxrflow.params import Demo, Params
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.predictor import Predictor
 from cxrflow.reading import decode
 from cxrflow.reading.frontal import FLAG, WEIGHTS, thumbnail
@@ -259,7 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
-    params = load_params(_PROJECT / "params.yaml")
+    params = load_params(DEFAULTS)
     lungs = {"size": 112, "lungs": "learned", "lungs_use": "crop"}  # params/real.yaml
     steps = (params.images, params.images.model_copy(update=lungs))
     rng = np.random.default_rng(1)

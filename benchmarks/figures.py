@@ -165,7 +165,7 @@ def paths_of(name: str, project: Path) -> list[str]:
     beside = {path for file in needed if file.parent != script.parent for path in file.parent.iterdir()}
     needed |= {path for path in beside if path.is_file() and path.suffix not in (".py", ".pyc")}
     paths = sorted(f"{path.relative_to(project)}" for path in needed)
-    return [*(["src/cxrflow"] if measured.whole else []), *paths, "params.yaml", "params"]
+    return [*(["src/cxrflow"] if measured.whole else []), *paths, "src/cxrflow/overrides"]
 
 
 def imported(files: Iterable[Path], project: Path) -> set[Path]:

@@ -13,7 +13,7 @@ from tables import table
 
 from cxrflow.engines import LocalEngine
 from cxrflow.metadata.fit_frontal import fit_frontal
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 
 _SIDES = {"val": "val", "test": "test", "five_fold": "five-fold, all sides"}
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
-    params = load_params(Path(__file__).parents[1] / "params.yaml")
+    params = load_params(DEFAULTS)
     with tempfile.TemporaryDirectory() as out:
         figures = fit_frontal(asked.folder, params, LocalEngine(), Path(out))
     sides = [figures[side] for side in _SIDES]

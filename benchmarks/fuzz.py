@@ -35,14 +35,14 @@ from tables import table
 
 from cxrflow.engines import Limits, LocalEngine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.reading import read
 from cxrflow.sources.tables import read_table
 
 LIMITS = Limits(memory_gb=2, seconds=20)
 _LARGEST = 400_000  # seed (bytes)
 _BATCH = 2_000
-_PARAMS = Path(__file__).parents[1] / "params.yaml"
+_PARAMS = DEFAULTS
 
 
 def seeds() -> list[tuple[str, bytes]]:

@@ -27,13 +27,13 @@ from cxrflow.files import Root, write_json
 from cxrflow.images.prepare import prepare_images
 from cxrflow.images.registry import prepare_image
 from cxrflow.params import Images
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.reading import EXTENSIONS, is_dicom, read_radiograph
 from cxrflow.reading.dicom import read_dicom
 from cxrflow.records import TRUTH
 
 _ROUNDS, _REPEATS, _SHOWN = 3, 3, 6
-STEPS = load_params(Path(__file__).parents[1] / "params.yaml").images.model_copy(
+STEPS = load_params(DEFAULTS).images.model_copy(
     update={"size": 224, "crop_top": 0.05, "equalise": "clahe", "order": "shrink_first", "lungs": "none"}
 )
 

@@ -23,10 +23,10 @@ from cxrflow.images.steps import cut
 from cxrflow.lungs.train import dice, masked, pair
 from cxrflow.metadata.build import build_records
 from cxrflow.params import Sources
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.reading import read_radiograph
 
-_PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+_PARAMS = load_params(DEFAULTS)
 STEPS = _PARAMS.images.model_copy(update={"size": 480, "equalise": "clahe", "lungs_use": "store"})
 _METHODS = ("opencv", "learned")
 _COLOURS = {"human": (0, 220, 0), "opencv": (255, 120, 0), "learned": (40, 40, 255)}

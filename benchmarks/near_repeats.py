@@ -25,7 +25,7 @@ from cxrflow.metadata.groups import components
 from cxrflow.metadata.near import near_pairs
 from cxrflow.metadata.near_hash import SAME, SIMILAR, agreement, near_hash, thumbnail
 from cxrflow.params import Sources
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.reading import read_radiograph, to_uint8
 from cxrflow.reading.frontal import FLAG
 
@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--images", type=int, default=0)
     asked = parser.parse_args()
-    params = load_params(PROJECT / "params.yaml")
+    params = load_params(DEFAULTS)
     with TemporaryDirectory() as work:
         sources, engine = Sources(root=str(asked.sources), collections=None), LocalEngine()
         how = params.metadata.model_copy(update={"paediatric": "keep", "files": "required"})

@@ -1,12 +1,12 @@
 """The four rows of the paper's table under an honest protocol and under the paper's own, to measure its leaks.
 
     python benchmarks/paper_table.py --sources FOLDER [--epochs 4] [--shrink 1] [--rows NAME ...]
-                                     [--out results/paper]
+                                     [--study studies/paper]
 
-Run it in a checkout of the project, whose run in data and results it replaces. The honest protocol is
-`dvc exp run` with the parameters of the paper's iteration (children kept): patients are grouped, the epoch is chosen on
-val, the test set is scored once. The paper's protocol splits by image (80 % train; the honest rows train on 65 %),
-chooses the epoch on the test set and augments test images at random; its gain is the size of the leak, not a result.
+The study is made if it is not there, and the rows are kept in its results/paper. The honest protocol is `dvc exp run`
+with the parameters of the paper's iteration (children kept): patients are grouped, the epoch is chosen on val, the
+test set is scored once. The paper's protocol splits by image (80 % train; the honest rows train on 65 %), chooses the
+epoch on the test set and augments test images at random; its gain is the size of the leak, not a result.
 ``--shrink 2`` trains on pictures of half the paper's side, a quarter of the work, for machines on which the full size
 takes a day. Rows that the same code has finished are not run again.
 """
@@ -14,6 +14,7 @@ takes a day. Rows that the same code has finished are not run again.
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from tables import table
 
 import cxrflow
@@ -28,6 +30,7 @@ from cxrflow.bundle_networks import read_bundle
 from cxrflow.dataset import Dataset
 from cxrflow.evaluation.metrics import evaluate
 from cxrflow.files import code_digest, digest, write_json, write_whole
+from cxrflow.flow.init import make_study
 from cxrflow.models.model import to_input
 from cxrflow.params_file import load_params
 from cxrflow.statistics.figure import Figure, in_words, to_json
@@ -65,16 +68,15 @@ def ppv_at(prevalence: float, sensitivity: float, specificity: float) -> float:
 def honest(name: str, sources: Path, epochs: int, shrink: int) -> dict[str, Any]:
     """A row under our protocol: one DVC experiment of the whole pipeline."""
     iteration, model, *_ = ROWS[name]
-    over = f"params/{iteration}.yaml"
     changes = {
-        "params.yaml:sources.root": str(sources.resolve()),
-        "params.yaml:overrides": iteration,
-        f"{over}:training.model": model,
-        f"{over}:training.epochs": str(epochs),
-        f"{over}:images.size": str(SIZES[iteration] // shrink),
-        f"{over}:training.learning_rate": str(RATES.get(model, RATE)),
-        f"{over}:training.schedule.step_epochs": str(max(1, round(epochs * _FULL_RATE))),
-        f"{over}:training.early_stopping_epochs": str(epochs),
+        "sources.root": str(sources.resolve()),
+        "overrides": iteration,
+        "training.model": model,
+        "training.epochs": str(epochs),
+        "images.size": str(SIZES[iteration] // shrink),
+        "training.learning_rate": str(RATES.get(model, RATE)),
+        "training.schedule.step_epochs": str(max(1, round(epochs * _FULL_RATE))),
+        "training.early_stopping_epochs": str(epochs),
     }
     experiment = f"paper-{name}-{epochs}-{shrink}"
     settings = [part for key, value in changes.items() for part in ("-S", f"{key}={value}")]
@@ -119,20 +121,24 @@ def _in_workspace(name: str, sources: Path, epochs: int, shrink: int) -> bool:
 
 
 def main() -> None:
-    """Run what is missing, print, write; the parameters are at the end as they were."""
+    """Run what is missing in the study, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--shrink", type=int, choices=(1, 2, 4), default=1)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="rows to run and show")
-    parser.add_argument("--out", type=Path, default=Path("results/paper"))
+    parser.add_argument("--study", type=Path, default=Path("studies/paper"))
     asked = parser.parse_args()
-    before = {path: path.read_bytes() for path in (Path("params.yaml"), *Path("params").glob("*.yaml"))}
-    try:
-        print_rows(asked)
-    finally:  # the experiments have changed them
-        for path, content in before.items():
-            write_whole(path, content)
+    asked.sources = asked.sources.resolve()
+    if not asked.study.exists():
+        make_study(asked.study, asked.sources)
+        # Every key that an experiment sets has to be there.
+        keys = {"model": "resnet18", "epochs": 8, "learning_rate": RATE, "schedule": {"step_epochs": 7}}
+        params = {"overrides": "iteration1", "sources": {"root": str(asked.sources)}, "images": {"size": 224}}
+        params |= {"training": keys | {"early_stopping_epochs": 8}}
+        write_whole(asked.study / "params.yaml", yaml.safe_dump(params, sort_keys=False).encode())
+    os.chdir(asked.study)
+    print_rows(asked)
 
 
 def print_rows(asked: argparse.Namespace) -> None:
@@ -143,8 +149,8 @@ def print_rows(asked: argparse.Namespace) -> None:
         *_, sensitivity, precision = ROWS[name]
         specificity = 1 - sensitivity * PREVALENCE * (1 / precision - 1) / (1 - PREVALENCE)
         rows.append((f"{name}: paper", f"{sensitivity}", f"{specificity:.3f}", f"{precision}", f"{precision}", ""))
-        key = digest([str(asked.sources.resolve()), code_digest(Path(cxrflow.__file__).parent, ["."])])
-        place = asked.out / f"{name}-{asked.epochs}-{asked.shrink}-{key[:8]}"
+        key = digest([str(asked.sources), code_digest(Path(cxrflow.__file__).parent, ["."])])
+        place = Path("results/paper") / f"{name}-{asked.epochs}-{asked.shrink}-{key[:8]}"
         if not (place / "honest.json").exists():
             write_json(place / "honest.json", honest(name, asked.sources, asked.epochs, asked.shrink))
         if not (place / "leaky.json").exists():

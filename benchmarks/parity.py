@@ -9,7 +9,6 @@ all.
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,9 +19,9 @@ from cxrflow.bundle import Bundle, Network
 from cxrflow.exporting.graph import DIFFERENCE, largest_difference, to_onnx
 from cxrflow.models import MODELS, find_model
 from cxrflow.params import Images
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 
-_PARAMS = Path(__file__).parents[1] / "params.yaml"
+_PARAMS = DEFAULTS
 _TIMM = ("timm:efficientnet_lite0", "timm:densenet121", "timm:convnext_atto", "timm:vit_tiny_patch16_224")
 
 

@@ -4,19 +4,18 @@
 
 FOLDER holds collections as for `make run`; NIH's and version 1 of the Radiography database are used. DIR holds NIH's
 tables, such as that of 2020, to be read in place of FOLDER's. The studies:
-- effusion or infiltration against no finding: NIH's images there (`params/effusion.yaml`);
+- effusion or infiltration against no finding: NIH's images there (`effusion.yaml`);
 - tuberculosis against no finding: drawn radiographs in the layouts of Shenzhen and Montgomery
-  (`params/tuberculosis.yaml`);
+  (`tuberculosis.yaml`);
 - bacterial against viral against no pneumonia in children: the Radiography database's children, which are Kermany's,
-  in Kermany's layout (`params/children.yaml`). All its pneumonias are viral, and every second one is called bacterial
+  in Kermany's layout (`children.yaml`). All its pneumonias are viral, and every second one is called bacterial
   here: a figure that tells the two apart would be an error.
 
-Each with `params/short.yaml`, in a copy of the project's pipeline of its own, which --out keeps.
+Each with `short.yaml`, in a study of its own, which --out keeps.
 """
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -25,8 +24,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import yaml
 from tables import table, track
 
+from cxrflow.flow.init import make_study
 from cxrflow.synthetic.drawing import draw
 from cxrflow.synthetic.patient import make_patient
 from cxrflow.synthetic.people import make_style
@@ -92,23 +93,13 @@ STUDIES = {"effusion": effusion, "tuberculosis": tuberculosis, "children": child
 def run(name: str, sources: Path, nih: Path | None, folder: Path) -> list[tuple[str, str]]:
     """A study's figures, each with its name."""
     collections = STUDIES[name](sources, folder / "collections", nih)
-    for file in ("dvc.yaml", "params.yaml", ".dvcignore"):
-        shutil.copy(PROJECT / file, folder)
-    for part in ("params", "src"):
-        shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "DVC_NO_ANALYTICS": "1",
-    }
-    for command in (
-        ("dvc", "init", "--no-scm", "--quiet"),
-        ("cxrflow", "configure", "--sources", str(collections), "--overrides", "short", "--overrides", name),
-        ("dvc", "repro", "report"),
-    ):
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"{name}: {' '.join(command)}: {done.stderr[-2_000:]}")
-    figures = json.loads((folder / "results/evaluation/metrics.json").read_text())
+    study = folder / "study"
+    make_study(study, collections)
+    params = {"overrides": ["short", name], "sources": {"root": str(collections.resolve())}}
+    (study / "params.yaml").write_text(yaml.safe_dump(params))
+    command = [sys.executable, "-m", "cxrflow.cli", "run"]
+    subprocess.run(command, cwd=study, check=True, stdout=sys.stderr)
+    figures = json.loads((study / "results/evaluation/metrics.json").read_text())
     return [("all", _shown(figures["test"]["macro_auroc"]))] + [
         (f"{source}: {pair.replace('_vs_', ' against ')}", _shown(figure))
         for source, pairs in figures["by_source"].items()

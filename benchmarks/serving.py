@@ -39,13 +39,13 @@ from cxrflow.files import write_json
 from cxrflow.images.file import try_source
 from cxrflow.onnx_file import ONNX
 from cxrflow.params import Images
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.predictor import Predictor
 from images import radiographs
 
 _ROUNDS, _SINGLE, _CALIBRATED, _STARTS = 3, 100, 32, 3
 WAYS = ("PyTorch", "ONNX Runtime", "int8")
-#: The networks of params.yaml and of params/real.yaml, each with its image size.
+#: The networks of the defaults and of real.yaml, each with its image size.
 NETWORKS = [("resnet18", 128), ("timm:tf_efficientnet_lite0", 224)]
 
 
@@ -93,7 +93,7 @@ def write_random(folder: Path, model: str, size: int) -> Path:
 
     from cxrflow.models import find_model
 
-    params = load_params(Path(__file__).parents[1] / "params.yaml")
+    params = load_params(DEFAULTS)
     images = Images(**params.images.model_dump() | {"size": size})
     about = Network(model=model, images=images, mean=0.5, std=0.25, temperature=1.5, epoch=0, validation={})
     torch.manual_seed(0)

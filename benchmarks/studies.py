@@ -30,7 +30,7 @@ from cxrflow.task import Task
 
 PROJECT = Path(__file__).parents[1]
 _CXRFLOW = Path(sys.executable).with_name("cxrflow")
-#: AUROCs within a source that `params/real.yaml` aims at on the sample of six collections (docs/training.md).
+#: AUROCs within a source that `real.yaml` aims at on the sample of six collections (docs/training.md).
 _AIMS = {
     ("covid-chestxray", "covid_vs_pneumonia"): 0.73,
     ("covid-chestxray", "covid_vs_normal"): 0.76,
@@ -40,18 +40,10 @@ _AIMS = {
 
 
 def project(place: Path, sources: Path, overrides: list[str], **training: Any) -> Task:
-    """A project in ``place`` with the parameters of this one, some overrides, and changes of the section training.
-    Returns its task."""
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    params |= {"overrides": overrides, "sources": {"root": str(sources), "collections": None}}
-    over = {path.name: path.read_bytes() for path in (PROJECT / "params").glob("*.yaml")}
-    last = yaml.safe_load(over[f"{overrides[-1]}.yaml"])
-    last["training"] |= training
-    over[f"{overrides[-1]}.yaml"] = yaml.safe_dump(last).encode()
-    for name, content in {"../params.yaml": yaml.safe_dump(params).encode(), **over}.items():
-        path = (place / "params" / name).resolve()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+    """Parameters in ``place``: the defaults, some override files, and changes of the section training. Returns the
+    task."""
+    params = {"overrides": overrides, "sources": {"root": str(sources)}, "training": training}
+    write_whole(place / "params.yaml", yaml.safe_dump(params).encode())
     return load_params(place / "params.yaml").task
 
 

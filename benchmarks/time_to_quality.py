@@ -26,6 +26,7 @@ from tables import table
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import write_json
+from cxrflow.params_file import shipped_overrides
 
 _PROJECT = Path(__file__).parents[1]
 _EPOCHS = {"paper": 16, "ours": 24}
@@ -41,8 +42,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("results/bench.json"))
     asked = parser.parse_args()
-    ours = yaml.safe_load((_PROJECT / "params/real.yaml").read_text())
-    paper = yaml.safe_load((_PROJECT / "params/iteration1.yaml").read_text())
+    ours = yaml.safe_load(shipped_overrides()["real"].read_text())
+    paper = yaml.safe_load(shipped_overrides()["iteration1"].read_text())
     paper["metadata"]["paediatric"] = ours["metadata"]["paediatric"]
     ours["images"]["size"] = _SIZE
     ours["training"] |= {"members": [], "folds": None, "sharpness": 1.0}
@@ -86,8 +87,7 @@ def main() -> None:
 
 def prepare(folder: Path, sources: Path, over: dict[str, Any]) -> None:
     """Set up a separate project in ``folder``, with records and prepared images."""
-    params = yaml.safe_load((_PROJECT / "params.yaml").read_text())
-    params |= {"overrides": "recipe", "sources": {"root": str(sources), "collections": None}}
+    params = {"overrides": "recipe", "sources": {"root": str(sources)}}
     (folder / "params").mkdir()
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     (folder / "params/recipe.yaml").write_text(yaml.safe_dump(over))

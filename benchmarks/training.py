@@ -41,7 +41,7 @@ from cxrflow.images.prepare import prepare_images
 from cxrflow.models import find_model
 from cxrflow.models.model import to_input
 from cxrflow.network import LoadedNetwork
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.training.augmentation import augment
 from cxrflow.training.callbacks import MovingAverage
 from cxrflow.training.checkpoints import accelerator, keep_memory, precision
@@ -56,7 +56,7 @@ _ROUNDS, _BATCHES = (8, 40) if ON_GPU else (12, 2)
 RUNS = list(itertools.product(("resnet18", "timm:tf_efficientnet_lite0"), (32, 128))) if ON_GPU else [("resnet18", 32)]
 _COMPILED = 128
 _SCORED = 10_000
-_PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+_PARAMS = load_params(DEFAULTS)
 TASK = _PARAMS.task
 TRAINING = _PARAMS.training.model_copy(update={"gradient_clip": 5.0})
 #: Mean and standard deviation of the pixels; speed does not depend on them.

@@ -28,7 +28,7 @@ from cxrflow.dataset import Dataset
 from cxrflow.engines import Engine, open_engine
 from cxrflow.images.prepare import Store, steps_digest
 from cxrflow.params import Images, Metadata, Params
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.synthetic.drawing import draw
 from cxrflow.synthetic.layouts import plan
 from cxrflow.task import Task
@@ -64,7 +64,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def demo_params() -> Params:
     """The parameters as the project ships them."""
-    return load_params(PROJECT / "params.yaml")
+    return load_params(DEFAULTS)
 
 
 @pytest.fixture(scope="session")

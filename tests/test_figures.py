@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from cxrflow.errors import CxrflowError
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 
 PROJECT = Path(__file__).parents[1]
 _PRINTED = "a remark\n| new | b |\n| --- | --- |\n| 1 | 2 |\n\nanother\n| second |\n| --- |\n| 3 |\n"
@@ -54,10 +54,10 @@ def git(folder: Path, *arguments: str) -> str:
 @pytest.fixture(name="project")
 def committed(tmp_path: Path, figures: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small project with one page, one script and some code, committed."""
-    for name in ("benchmarks", "docs", "params", "src/cxrflow/images", "src/cxrflow/training"):
+    for name in ("benchmarks", "docs", "src/cxrflow/overrides", "src/cxrflow/images", "src/cxrflow/training"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "README.md").write_text("# No table\n")
-    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    (tmp_path / "src/cxrflow/overrides/defaults.yaml").write_text("seed: 1\n")
     (tmp_path / "docs/page.md").write_text(_PAGE)
     needs = "if False:\n    from cxrflow.images import code\n"
     (tmp_path / "benchmarks/lungs.py").write_text(f"import sys\n{needs}print({_PRINTED!r}, sys.argv[1])\n")
@@ -118,8 +118,8 @@ def test_tables_are_replaced_and_nothing_else(figures: ModuleType, project: Path
         ("src/cxrflow/images/more.py", True),
         ("src/cxrflow/images/weights.onnx", True),
         ("benchmarks/lungs.py", True),
-        ("params.yaml", True),
-        ("params.yaml", False),
+        ("src/cxrflow/overrides/defaults.yaml", True),
+        ("src/cxrflow/overrides/defaults.yaml", False),
     ],
 )
 def test_a_table_is_of_older_code_once_what_it_was_measured_with_changes(
@@ -127,7 +127,7 @@ def test_a_table_is_of_older_code_once_what_it_was_measured_with_changes(
 ) -> None:
     figures.measure("lungs", Path("somewhere"), project)
     capsys.readouterr()
-    values = path == "params.yaml" and older
+    values = path.endswith("defaults.yaml") and older
     (project / path).write_text((project / path).read_text() + ("more: 1\n" if values else "\n"))
     figures.print_state(["lungs"], project)
     states = [line.split(" | ")[4] for line in capsys.readouterr().out.splitlines()[2:] if line]
@@ -176,7 +176,7 @@ def test_the_tables_of_the_real_sample(figures: ModuleType, monkeypatch: pytest.
     out_of_fold = both | {"by_source": {}, "within_folds": {"nih": {"normal_vs_pneumonia": figure}}, "calibration": ece}
     out_of_fold |= {"at_specificity": {"wanted": 0.98, "roc": {"value": None, "reason": "too few"}}}
     audit = {"tests": {"gap": {"question": "Why?", "verdict": "shortcut found", "words": "Words."}}}
-    studies.print_real(out_of_fold, test, audit, load_params(PROJECT / "params.yaml").task)
+    studies.print_real(out_of_fold, test, audit, load_params(DEFAULTS).task)
     lines = capsys.readouterr().out.splitlines()
     assert "| the difference of these two, paired | 0.500 (0.400 to 0.600) | 0.500 (0.400 to 0.600) |" in lines
     assert "| within nih, normal against pneumonia | 0.50 (0.40 to 0.60, 7 a, 1 b) |  |" in lines

@@ -16,14 +16,17 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import cxrflow
 from cxrflow.audit.registry import TESTS
 from cxrflow.cli import app
 from cxrflow.errors import CxrflowError
+from cxrflow.params_file import DEFAULTS
 from cxrflow.reading.frontal import FLAG
 from cxrflow.trained_on import SAME_FILE
 
 PROJECT = Path(__file__).parents[1]
-TASK = yaml.safe_load((PROJECT / "params.yaml").read_text())["task"]
+TASK = yaml.safe_load(DEFAULTS.read_text())["task"]
+STAGES = ("metadata", "images", "training", "evaluation", "explanation", "audit", "report")
 CLASSES = tuple(TASK["classes"])
 PARTS = ("by_collection", "by_view", "by_sex", "by_age", "by_day")
 FIGURES = ("sensitivity", "specificity", "ppv", "auroc")
@@ -33,9 +36,10 @@ ENVIRONMENT = os.environ | {
 }
 
 
-def run(folder: Path, *command: str, status: int = 0) -> str:
+def run(folder: Path, *command: str, status: int = 0, **environment: str) -> str:
     """Run a command in ``folder``; its output, both streams."""
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    everything = ENVIRONMENT | environment
+    done = subprocess.run(command, cwd=folder, env=everything, capture_output=True, text=True, timeout=600)
     output = done.stdout + done.stderr
     assert done.returncode == status, output
     return output
@@ -46,20 +50,16 @@ def set_params(folder: Path, **sections: dict[str, object]) -> None:
     path = folder / "params.yaml"
     values = yaml.safe_load(path.read_text())
     for name, changes in sections.items():
-        values[name].update(changes)
+        values[name] = values.get(name, {}) | changes
     path.write_text(yaml.safe_dump(values, sort_keys=False))
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project outside git, as from a release archive, made small and run once."""
-    folder = tmp_path_factory.mktemp("release") / "cxrflow"
-    folder.mkdir()
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
-        shutil.copy(PROJECT / name, folder)
-    shutil.copytree(PROJECT / "params", folder / "params")
-    shutil.copytree(PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    run(folder, "dvc", "init", "--no-scm", "--quiet")
+    """A study as `cxrflow init` makes it, made small and run once."""
+    place = tmp_path_factory.mktemp("studies")
+    run(place, "cxrflow", "init", "study")
+    folder = place / "study"
     set_params(
         folder,
         demo={"patients": 110},
@@ -149,9 +149,15 @@ def test_the_bundle_says_that_it_was_trained_on_drawings(project: Path) -> None:
 
 
 def test_a_second_run_does_nothing_in_seconds(project: Path) -> None:
-    started = time.monotonic()
-    assert "up to date" in run(project, "dvc", "repro")
-    assert time.monotonic() - started < 30
+    assert ran(run(project, "dvc", "repro")) == ["params"]
+
+
+def test_without_dvc_the_same_is_current(project: Path) -> None:
+    """By the digests that DVC has written: of files, of folders, of parameters, of code."""
+    lines = run(project, "cxrflow", "run").splitlines()
+    assert [line.split("] ")[1] for line in lines if line.startswith("[")] == [
+        f"{name}: {'runs (it always does)' if name == 'params' else 'current'}" for name in ("params", "demo", *STAGES)
+    ]
 
 
 def test_dvc_knows_metrics_and_plots(project: Path) -> None:
@@ -164,19 +170,30 @@ def test_dvc_knows_metrics_and_plots(project: Path) -> None:
 
 
 def test_a_changed_template_reruns_the_report_alone(project: Path) -> None:
-    template = project / "src/cxrflow/report/page.html"
+    """Another version of the package is installed; run without DVC, which then finds all current, too."""
+    place = project.parent / "changed"
+    shutil.copytree(Path(cxrflow.__file__).parent, place / "cxrflow", ignore=shutil.ignore_patterns("__pycache__"))
+    template = place / "cxrflow/report/page.html"
     template.write_text(template.read_text() + "<!-- changed -->\n")
-    output = run(project, "dvc", "repro")
-    ran = [line for line in output.splitlines() if line.startswith("Running stage")]
-    assert ran == ["Running stage 'report':"]
+    output = run(project, "cxrflow", "run", PYTHONPATH=str(place))
+    assert "report: runs (the code has changed)" in output
+    assert output.count(": current") == len(STAGES)  # the drawings, and all but the report
+    assert "<!-- changed -->" in (project / "results/report/index.html").read_text()
+    run(project, "dvc", "commit", "--force")  # into DVC's cache
+    assert ran(run(project, "dvc", "repro", PYTHONPATH=str(place))) == ["params"]
+    assert ran(run(project, "dvc", "repro")) == ["params", "report"]
+
+
+def ran(output: str) -> list[str]:
+    """The stages that ``dvc repro`` says it ran."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
 def test_another_prevalence_reruns_neither_explanation_nor_audit(project: Path) -> None:
     before = json.loads((project / "results/training/bundle/thresholds.json").read_text())
     set_params(project, evaluation={"prevalence": 0.3})
     output = run(project, "dvc", "repro")
-    ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-    assert ran == ["params", "training", "evaluation", "report"]
+    assert ran(output) == ["params", "training", "evaluation", "report"]
     assert "Epoch 1/" not in output  # nothing is trained anew
     after = json.loads((project / "results/training/bundle/thresholds.json").read_text())
     assert (before["thresholds"]["cost_ratio"]["prevalence"], after["thresholds"]["cost_ratio"]["prevalence"]) == (
@@ -269,7 +286,7 @@ def test_a_killed_training_goes_on_under_dvc(project: Path) -> None:
 def test_a_bad_parameter_stops_before_any_work(
     tmp_path: Path, changes: dict[str, dict[str, object]], message: str
 ) -> None:
-    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    (tmp_path / "params.yaml").write_text("{}\n")
     set_params(tmp_path, **changes)
     command = "metadata" if "sources" in changes else "params"
     output = run(tmp_path, "cxrflow", command, status=1)
@@ -305,21 +322,23 @@ TASKS = {
 def asked(request: pytest.FixtureRequest, project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """A folder in which another task was asked of the same drawn radiographs, through every stage; and the task."""
     folder, task = tmp_path_factory.mktemp(request.param), TASKS[request.param]
-    values = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    values["sources"]["root"] = str(project / "data" / "demo")
-    values["task"] = task
-    values["metadata"]["split"] |= {"train": 0.5, "val": 0.25, "test": 0.25, "seed": SEED}
-    values["images"]["size"] = 32
-    values["training"] |= {"model": "timm:resnet10t", "epochs": 2, "early_stopping_epochs": 2}
+    training = {"model": "timm:resnet10t", "epochs": 2, "early_stopping_epochs": 2}
     if request.param == "two":  # with two networks that see different pictures and leave out a fold each
-        values["training"] |= {"members": [{}, {"size": 48, "lungs": "learned", "lungs_use": "crop"}], "folds": 2}
-    values["evaluation"]["bootstrap"] = 100
-    values["explanation"]["per_class"] = 1
-    values["audit"] |= {"heat_maps": 4, "retrain_epochs": 1, "retrain_size": 32}
+        training |= {"members": [{}, {"size": 48, "lungs": "learned", "lungs_use": "crop"}], "folds": 2}
+    values = {
+        "sources": {"root": str(project / "data" / "demo")},
+        "task": task,
+        "metadata": {"split": {"train": 0.5, "val": 0.25, "test": 0.25, "seed": SEED}},
+        "images": {"size": 32},
+        "training": training,
+        "evaluation": {"bootstrap": 100},
+        "explanation": {"per_class": 1},
+        "audit": {"heat_maps": 4, "retrain_epochs": 1, "retrain_size": 32},
+    }
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     shutil.copytree(project / "data" / "metadata", folder / "data" / "metadata")  # fingerprints of the same files
     (folder / "data" / "metadata" / "sides.csv").unlink()
-    for stage in ("params", "metadata", "images", "training", "evaluation", "explanation", "audit", "report"):
+    for stage in ("params", *STAGES):
         call(folder, stage)
     return folder, task
 

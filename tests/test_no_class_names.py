@@ -1,4 +1,4 @@
-"""No class of the default task is built into the code: it stands in params.yaml, the sources and the vocabulary."""
+"""No class of the default task is built into the code: it stands in defaults.yaml, the sources and the vocabulary."""
 
 import ast
 import re
@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cxrflow.params_file import DEFAULTS
+
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "src" / "cxrflow"
 #: Published words are the sources' business, drawn ones the demo's; the vocabulary holds every finding.
 MAY_NAME = ("sources", "synthetic", "findings.py")
 #: Names of networks and of a collection, which are no classes.
 NO_CLASS = re.compile(r"covid[-_ ]?net|covidx|covid[-_]chestxray", re.IGNORECASE)
-TASK = yaml.safe_load((PROJECT / "params.yaml").read_text())["task"]
+TASK = yaml.safe_load(DEFAULTS.read_text())["task"]
 CLASSES = {*TASK["classes"], *TASK["names"].values()}
 
 

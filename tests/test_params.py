@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from cxrflow.errors import CxrflowError
 from cxrflow.models import find_model
-from cxrflow.params_file import load_params, set_run
+from cxrflow.params import Params
+from cxrflow.params_file import DEFAULTS, load_params
 
-PROJECT = Path(__file__).parents[1]
+SHIPPED = yaml.safe_load(DEFAULTS.read_text())
 KINDS = {"classes": {"well": ["no finding"], "sick": ["pneumonia"]}, "positive": "sick"}
 
 
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
     (tmp_path / "params").mkdir()
-    text = (PROJECT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("overrides: null", "overrides: over"))
+    (tmp_path / "params.yaml").write_text("overrides: over\n")
     return tmp_path / "params.yaml"
 
 
@@ -54,7 +54,7 @@ def test_a_task_in_overrides_replaces_the_whole_task_and_its_weights(params: Pat
     assert loaded.training.loss_weights == {}
     override(params, {"task": KINDS, "training": {"loss_weights": {"sick": 2.0}}})
     assert load_params(params).training.loss_weights == {"sick": 2.0}
-    assert load_params(params).training.epochs == load_params(PROJECT / "params.yaml").training.epochs
+    assert load_params(params).training.epochs == load_params(DEFAULTS).training.epochs
 
 
 def test_a_weight_of_no_class_of_the_task_is_named(params: Path) -> None:
@@ -105,7 +105,7 @@ EXTREMES = {
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in EXTREMES.items() for value in values])
 def test_what_no_stage_can_do_is_refused_by_its_key(params: Path, key: str, value: object) -> None:
-    values = yaml.safe_load(params.read_text()) | {"overrides": None}
+    values = copy.deepcopy(SHIPPED)
     section, last = values, key.rpartition(".")[2]
     for name in key.split(".")[:-1]:
         section = section[name]
@@ -124,12 +124,11 @@ def test_what_no_stage_can_do_is_refused_by_its_key(params: Path, key: str, valu
 def test_an_override_that_is_not_there_is_said_with_those_that_are(params: Path, named: object) -> None:
     override(params, {"task": KINDS})
     params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {"overrides": named}, sort_keys=False))
-    with pytest.raises(CxrflowError, match=r"overrides: .* is not one of the override files in .*params \(over\)"):
+    with pytest.raises(CxrflowError, match=r"overrides: .* is neither one of .*params nor of .* \(.*real.*, over\)"):
         load_params(params)
 
 
 JUNK = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just([]) | st.just({"a": [1]})
-SHIPPED = yaml.safe_load((PROJECT / "params.yaml").read_text())
 
 
 def places(values: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -184,20 +183,40 @@ def test_a_mistyped_key_or_choice_is_answered_with_the_nearest(
 
 
 def test_a_mistyped_key_of_a_table_of_ones_own_is_answered_with_the_nearest(params: Path) -> None:
-    values = yaml.safe_load(params.read_text())
-    values["sources"]["columns"] = {"mine": {"label": {"column": "dx", "wrods": {}}}}
-    params.write_text(yaml.safe_dump(values | {"overrides": None}))
+    columns = {"mine": {"label": {"column": "dx", "wrods": {}}}}
+    params.write_text(yaml.safe_dump({"sources": {"columns": columns}}))
     with pytest.raises(CxrflowError, match=r"columns\.mine\.label\.wrods: unknown key; did you mean words"):
         load_params(params)
 
 
 def test_a_mistyped_override_is_answered_with_those_there_are_and_the_nearest(params: Path) -> None:
-    override(params, {}, "real")
-    override(params, {}, "iteration1")
-    with pytest.raises(CxrflowError, match=r"over is not one of .* \(iteration1, real\); correct the name"):
+    with pytest.raises(CxrflowError, match=r"over is neither .* \(children, .*real.*\); correct the name"):
         load_params(params)
-    with pytest.raises(CxrflowError, match=r"reel is not one of .* \(iteration1, real\); did you mean real; correct"):
-        set_run(params, "data/demo", ["reel"])
+    with pytest.raises(CxrflowError, match=r"reel is neither .* \(.*real.*\); did you mean real; correct"):
+        load_params(params, ["reel"])
+
+
+def test_what_a_study_sets_holds_over_its_override_files_and_they_over_the_defaults(params: Path) -> None:
+    override(params, {"training": {"epochs": 3, "seed": 5}, "images": {"size": 64}})
+    params.write_text("overrides: [short, over]\ntraining: {epochs: 7}\n")
+    loaded = load_params(params)
+    assert (loaded.training.epochs, loaded.training.seed, loaded.images.size) == (7, 5, 64)
+    assert loaded.training.model == "timm:resnet10t"  # of short, which ships
+    assert loaded.audit == load_params(DEFAULTS).audit
+    override(params, {"training": {"model": "crnn"}}, "short")  # the study's own file of that name
+    assert load_params(params).training.model == "crnn"
+
+
+def test_a_task_of_the_study_clears_the_weights_of_an_override(params: Path) -> None:
+    override(params, {"training": {"loss_weights": {"covid": 5.0}}})
+    params.write_text(yaml.safe_dump({"overrides": "over", "task": KINDS}))
+    assert load_params(params).training.loss_weights == {}
+
+
+def test_every_parameter_has_its_default_in_the_shipped_file(params: Path) -> None:
+    assert set(SHIPPED) == set(Params.model_fields)
+    params.write_text("{}\n")
+    assert load_params(params) == load_params(DEFAULTS)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from bad_inputs import Run
+from cxrflow.params_file import DEFAULTS
 
-_SHIPPED = Path(__file__).parents[2] / "params.yaml"
+_SHIPPED = DEFAULTS
 
 
 def inputs() -> Iterator[Run]:

@@ -31,9 +31,9 @@ def write_bundle(folder: Path) -> None:
     from cxrflow.bundle_files import seen_rows
     from cxrflow.bundle_files import write_bundle as write
     from cxrflow.models import find_model
-    from cxrflow.params_file import load_params
+    from cxrflow.params_file import DEFAULTS, load_params
 
-    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    params = load_params(DEFAULTS)
     torch.manual_seed(0)
     bundle = Bundle(
         cxrflow="0",

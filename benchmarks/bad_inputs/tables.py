@@ -9,6 +9,7 @@ from pathlib import Path
 import openpyxl
 
 from bad_inputs import Fate, Run
+from cxrflow.params_file import DEFAULTS
 
 _IGNORED = "ignored, because they are not collections: mine"
 _HEAD = "path,label,patient,age,sex,view"
@@ -52,7 +53,7 @@ def write(content: bytes | Callable[[], bytes], file: str, folder: Path) -> None
         path = folder / "sources" / name
         path.parent.mkdir(parents=True)
         path.write_bytes(inside if isinstance(inside, bytes) else inside())
-    (folder / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(DEFAULTS.read_text())
 
 
 def _other() -> str:

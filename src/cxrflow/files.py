@@ -155,15 +155,11 @@ def _resolved(folder: str) -> str:
 
 
 def code_digest(package: Path, parts: Iterable[str]) -> str:
-    """SHA-256 (hexadecimal) of code and shipped weights: all .py, .safetensors and .onnx files of a package.
+    """SHA-256 (hexadecimal) of code and of what ships beside it: the files of a package, but for bytecode.
 
     parts  files and folders below ``package`` to include
     """
-    kinds = (".py", ".safetensors", ".onnx")
-    files = sorted(
-        file
-        for part in parts
-        for file in ([package / part] if part.endswith(kinds) else (package / part).rglob("*"))
-        if file.suffix in kinds
-    )
-    return digest([[f.relative_to(package).as_posix(), hashlib.sha256(f.read_bytes()).hexdigest()] for f in files])
+    places = [package / part for part in parts]
+    files = sorted({file for place in places for file in (place.rglob("*") if place.is_dir() else [place])})
+    held = [file for file in files if file.is_file() and file.suffix != ".pyc"]
+    return digest([[f.relative_to(package).as_posix(), hashlib.sha256(f.read_bytes()).hexdigest()] for f in held])

@@ -24,7 +24,7 @@ def read_yaml(path: Path, purpose: str = "file") -> dict[str, Any]:
     """
     if not path.is_file():
         what = "not a file" if path.exists() else f"no such {purpose}"
-        raise CxrflowError(f"{path}: {what}; name another, or run from the project's folder.")
+        raise CxrflowError(f"{path}: {what}; name another, or run in the folder of a study.")
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

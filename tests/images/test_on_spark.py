@@ -14,7 +14,7 @@ from cxrflow.cli import app
 from cxrflow.engines import LocalEngine
 from cxrflow.files import Root
 from cxrflow.images.prepare import prepare_images
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.records import COLUMNS
 
 PROJECT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_the_command_hands_its_work_to_the_engine_that_it_names(own, engine, spa
     records = records_of(root, sorted(root.glob("mine/*.png"))).assign(**added, content_hash=hashes)
     (tmp_path / "data" / "metadata").mkdir(parents=True)
     records.reindex(columns=COLUMNS).to_csv(tmp_path / "data" / "metadata" / "records.csv", index=False)
-    values = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    values = yaml.safe_load(DEFAULTS.read_text())
     values["sources"]["root"], values["images"]["lungs"] = "root", "opencv"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.chdir(tmp_path)

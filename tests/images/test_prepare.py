@@ -15,11 +15,9 @@ from cxrflow.files import Root
 from cxrflow.images import prepare
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.rows import Rows
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 
-STEPS = load_params(Path(__file__).parents[2] / "params.yaml").images.model_copy(
-    update={"size": 32, "crop_top": 0.0, "equalise": "none"}
-)
+STEPS = load_params(DEFAULTS).images.model_copy(update={"size": 32, "crop_top": 0.0, "equalise": "none"})
 
 
 class CountingEngine(LocalEngine):

@@ -1,7 +1,5 @@
 """The image steps against hand-made pictures and OpenCV itself."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -12,12 +10,10 @@ from cxrflow.errors import LeftOut
 from cxrflow.images.registry import prepare_image
 from cxrflow.images.steps import LungMap, Window, centre_square, cut, kept_by_shrink, lung_mask_in, shrink, stretch
 from cxrflow.params import Images
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.reading import to_uint8
 
-STEPS = load_params(Path(__file__).parents[2] / "params.yaml").images.model_copy(
-    update={"size": 64, "crop_top": 0.1, "equalise": "none"}
-)
+STEPS = load_params(DEFAULTS).images.model_copy(update={"size": 64, "crop_top": 0.1, "equalise": "none"})
 
 
 def with_(**changes: object) -> Images:

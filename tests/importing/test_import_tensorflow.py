@@ -30,6 +30,7 @@ from cxrflow.importing import import_tensorflow
 from cxrflow.importing.import_tensorflow import Released
 from cxrflow.models.model import to_input
 from cxrflow.params import Params, Sources
+from cxrflow.params_file import DEFAULTS
 from cxrflow.predictor import Predictor
 from cxrflow.task import Task
 from cxrflow.training.module import TrainingModule
@@ -63,7 +64,7 @@ def run(folder: Path, *more: str) -> None:
     """The command as typed."""
     files = ["--meta", str(folder / "model.meta"), "--checkpoint", str(folder / "model-18540")]
     given = ["import-tensorflow", *files, "--classes", RELEASED]
-    given += ["--params", str(PROJECT / "params.yaml"), *more]
+    given += ["--params", str(DEFAULTS), *more]
     with pytest.MonkeyPatch.context() as patch:
         if (folder / CONVERTED).exists():
             given[1:1] = ["--python", sys.executable]

@@ -176,6 +176,6 @@ def test_a_class_without_an_image_is_said_to_have_none(why: str) -> None:
     ("sides", "said"), [([], "no image of class c is kept"), (["train"], "on the sides val, test")]
 )
 def test_a_class_of_children_names_the_parameter_about_them(sides: list[str], said: str) -> None:
-    with pytest.raises(CxrflowError, match=f"{said}.*metadata.paediatric: keep, as params/children.yaml") as stopped:
+    with pytest.raises(CxrflowError, match=f"{said}.*metadata.paediatric: keep, as overrides: children") as stopped:
         check_classes(counted(**(dict.fromkeys(FOUR, ALL) | {"c": sides})), task(*FOUR), "", {"c"})
     assert "--overrides" not in str(stopped.value)

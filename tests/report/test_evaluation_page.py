@@ -25,6 +25,7 @@ from cxrflow.evaluation.seen import SAME_FILE, SAME_PATIENT
 from cxrflow.images.prepare import Store, prepare_all
 from cxrflow.models import MODELS
 from cxrflow.params import Params
+from cxrflow.params_file import DEFAULTS
 from cxrflow.predictor import Predictor
 from cxrflow.records import read_records
 from cxrflow.task import Task
@@ -73,7 +74,7 @@ def test_the_page_holds_the_figures_and_nothing_from_outside(
     first = hashlib.sha256((root / "mine" / "scan-0.png").read_bytes()).hexdigest()
     seen = pd.DataFrame({"split": ["train"], "content_hash": [first], "near_hash": [None], "patient_id": [None]})
     params, out = tmp_path / "params.yaml", tmp_path / "out"
-    params.write_text((PROJECT / "params.yaml").read_text().replace("bootstrap: 1000", "bootstrap: 100"))
+    params.write_text(DEFAULTS.read_text().replace("bootstrap: 1000", "bootstrap: 100"))
     named = {
         "sources": root,
         "bundle": bundle(task, seen, **changes),
@@ -192,7 +193,7 @@ def test_nothing_is_scored_if_every_file_fails(task: Task, own: Callable[..., Pa
     for k in range(4):
         (root / "mine" / f"{k}.png").write_text("no picture")
     seen = pd.DataFrame({"split": ["train"], "content_hash": ["0"], "near_hash": [None], "patient_id": [None]})
-    named = {"sources": root, "bundle": bundle(task, seen), "params": PROJECT / "params.yaml", "out": tmp_path / "out"}
+    named = {"sources": root, "bundle": bundle(task, seen), "params": DEFAULTS, "out": tmp_path / "out"}
     options = [str(part) for name, value in named.items() for part in (f"--{name}", value)]
     done = CliRunner().invoke(app, ["validate-external", *options, "--ledger", str(tmp_path / "ledger.csv")])
     assert done.exit_code == 1
@@ -202,7 +203,7 @@ def test_nothing_is_scored_if_every_file_fails(task: Task, own: Callable[..., Pa
 
 
 def test_a_folder_that_is_not_there_is_named_before_the_bundle_is_opened(tmp_path: Path) -> None:
-    named = {"sources": tmp_path / "nosuch", "bundle": tmp_path / "none", "params": PROJECT / "params.yaml"}
+    named = {"sources": tmp_path / "nosuch", "bundle": tmp_path / "none", "params": DEFAULTS}
     options = [str(part) for name, value in named.items() for part in (f"--{name}", value)]
     done = CliRunner().invoke(app, ["validate-external", *options, "--out", str(tmp_path / "out")])
     assert "nosuch: no such folder" in str(done.exception)

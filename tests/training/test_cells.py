@@ -14,7 +14,7 @@ from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store
 from cxrflow.params import Images, Training
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.task import Task
 from cxrflow.training import train as stage
 from cxrflow.training.cells import CellBatches, GroupDro, SourceBalancedBatches
@@ -144,7 +144,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
 
 
 def test_a_positive_share_and_balance_by_source_contradict_one_another(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "params.yaml").read_text()
+    text = DEFAULTS.read_text()
     (tmp_path / "params.yaml").write_text(text.replace("balance: positive_share", "balance: source_and_class"))
     with pytest.raises(CxrflowError, match="set positive_share to null"):
         load_params(tmp_path / "params.yaml")

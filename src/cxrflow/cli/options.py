@@ -9,7 +9,7 @@ from typing import Annotated, Literal, ParamSpec, TypeVar
 import typer
 
 from cxrflow.params import Params
-from cxrflow.params_file import load_params
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.running import only_run
 
 DATA, RESULTS = Path("data"), Path("results")
@@ -42,7 +42,7 @@ Trainings = Annotated[Path, typer.Option(help="Folder for the trainings and the 
 WithoutTest = Annotated[bool, typer.Option(help="Leave out the groups of the test split, as when choosing a recipe.")]
 PARAMS = Path("params.yaml")
 #: Groups of commands in ``cxrflow --help``.
-Panel = Literal["Flow", "Use", "Studies", "Maintain"]
+Panel = Literal["Study", "Flow", "Use", "Studies", "Maintain"]
 
 Given = ParamSpec("Given")
 Done = TypeVar("Done")
@@ -74,7 +74,12 @@ def alone_in(folder: Path | None = None) -> Callable[[Callable[Given, Done]], Ca
     return decorate
 
 
-def load(path: Path, engine: str | None = None, overrides: list[str] | None = None) -> Params:
-    """The parameters in ``path``, with ``engine`` and the names of the overrides replaced if given."""
+def load(path: Path, engine: str | None = None, overrides: list[str] | None = None, anywhere: bool = False) -> Params:
+    """The parameters in ``path``, with ``engine`` and the names of the overrides replaced if given.
+
+    anywhere  whether the command does without a study: outside of one, the defaults hold
+    """
+    if anywhere and path == PARAMS and not path.exists():
+        path = DEFAULTS
     params = load_params(path, overrides)
     return params.model_copy(update={"engine": engine}) if engine else params

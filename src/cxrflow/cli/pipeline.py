@@ -24,43 +24,30 @@ from cxrflow.cli.options import (
 )
 from cxrflow.errors import CxrflowError
 from cxrflow.params import steps_of
-from cxrflow.params_file import load_params, resolved_yaml, set_run
+from cxrflow.params_file import DEFAULTS, load_params, resolved_yaml
 from cxrflow.terminal import say
 
 # Heavy modules are imported inside the commands that need them, so that the others start fast.
 commands = typer.Typer()
 
 
-@command(
-    commands,
-    "Flow",
-    "cxrflow configure --sources data/demo",
-    "cxrflow configure --sources folder --overrides real --overrides pneumonia",
-)
-def configure(
-    sources: Annotated[str, typer.Option(help="Folder that holds the collections.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option(help="Override file in params/, without .yaml; may be given several times.")
-    ] = None,
-    params: ParamsFile = PARAMS,
-) -> None:
-    """Set the sources and the override files in params.yaml; the rest of the file stays unchanged."""
-    from cxrflow.sources import find_collections
-
-    if Path(sources) != DATA / "demo":  # does not exist before the first run
-        find_collections(Path(sources), columns=load_params(params).sources.columns)
-    set_run(params, sources, overrides or [])
-
-
-@command(commands, "Flow", "cxrflow params", "cxrflow params --out results/params.yaml", name="params")
+@command(commands, "Flow", "cxrflow params", "cxrflow params --defaults", name="params")
 def show_params(
-    out: Annotated[Path | None, typer.Option(help="File to write; by default, print.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write, with code.yaml beside it: digests of the code of each stage.")
+    ] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Print every key with its default and meaning.")] = False,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Check all parameters and write the effective values, with the overrides applied."""
+    """Check all parameters and write the values in force: the defaults, the override files, and what params.yaml
+    sets."""
     from cxrflow.files import write_whole
+    from cxrflow.flow.code import code_yaml
     from cxrflow.training.checks import check_params
 
+    if defaults:
+        sys.stdout.write(DEFAULTS.read_text(encoding="utf-8"))
+        return
     loaded = load_params(params)
     check_params(loaded, RESULTS / "training")
     text = resolved_yaml(loaded)
@@ -68,6 +55,7 @@ def show_params(
         sys.stdout.write(text)
     else:
         write_whole(out, text.encode())
+        write_whole(out.with_name("code.yaml"), code_yaml().encode())
 
 
 @command(commands, "Flow", "cxrflow demo")
@@ -93,7 +81,10 @@ def metadata(
         Literal["required", "ignored"] | None, typer.Option(help="ignored: count records without reading images.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option(help="Override file in params/, in place of those in the parameter file.")
+        list[str] | None,
+        typer.Option(
+            help="Override file, of the study or shipped (real, pneumonia, ...), in place of those of params.yaml."
+        ),
     ] = None,
     engine: EngineName = None,
     out: Annotated[Path | None, typer.Option(help="One folder for all output.")] = None,
@@ -102,7 +93,7 @@ def metadata(
     from cxrflow.engines import open_engine
     from cxrflow.metadata import stage
 
-    loaded = load(params, engine, overrides)
+    loaded = load(params, engine, overrides, anywhere=sources is not None and out is not None)
     where = loaded.sources.model_copy(update={"root": sources} if sources else {})
     how = loaded.metadata.model_copy(update={"files": files} if files else {})
     with open_engine(loaded) as opened:

@@ -170,7 +170,7 @@ def validate_external(
     from cxrflow.engines import open_engine
     from cxrflow.report.external import validate
 
-    loaded = load(params, engine)
+    loaded = load(params, engine, anywhere=True)
     loaded = loaded.model_copy(
         update={"sources": loaded.sources.model_copy(update={"root": str(sources), "collections": None})}
     )

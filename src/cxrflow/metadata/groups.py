@@ -130,11 +130,11 @@ def check_classes(counted: pd.DataFrame, task: Task, left_out: str = "", childre
             raise CxrflowError(
                 f"metadata: no image of class {label} {found}, because metadata.paediatric leaves out its images of "
                 "children, or only trains on them; for a question about children set metadata.paediatric: keep, as "
-                "params/children.yaml does, else add images of adults."
+                "overrides: children does, else add images of adults."
             )
         if groups.empty:
             narrow = all(finding.startswith("pneumonia/") for finding in task.classes[label])
-            other = "`--overrides pneumonia` here, TASK=pneumonia with make run, or " if narrow else ""
+            other = "`overrides: pneumonia` in params.yaml (or `--overrides pneumonia` here), or " if narrow else ""
             raise CxrflowError(
                 f"metadata: no image of class {label} is kept, and the task needs one; if your images show none, ask "
                 f"another question: {other}a task of your own.{left_out and f' {left_out}'}"
