@@ -23,14 +23,14 @@ from cxrflow.errors import LeftOut
 from cxrflow.files import Root
 from cxrflow.images.file import try_record
 from cxrflow.metadata.fingerprint import fingerprint
+from cxrflow.params_file import DEFAULTS, load_params
 from cxrflow.reading import read_radiograph
 from images import STEPS, radiographs
 
 DOCS = Path(__file__).parents[1] / "docs"
 #: ResNet-18 at 224 pixels, images/s: batches of 128 on one H200, the table "On a GPU" of docs/speed.md (by hand).
 OF_A_GPU = 9_087.0
-#: Share of the images in train, and epochs, by default (metadata.split, training.epochs of the parameters).
-TRAINING_SHARE, EPOCHS = 0.65, 14
+PARAMS = load_params(DEFAULTS)
 #: Bytes an image: 224 x 224 prepared pixels; thumbnail and hashes in ``fingerprints.sqlite``; rows of ``records.csv``
 #: and ``sides.csv`` (docs/how-long.md). In memory: the thumbnail, and two float32 descriptors of 16 x 16.
 PIXELS, FINGERPRINT, ROW = 224 * 224, 10_000, 411 + 115
@@ -81,7 +81,7 @@ class Costs:
             "reading": n * read / shared,
             "near repeats": n * (self.near[0] + self.near[1] * n) / shared,
             "images": n * prepare / shared,
-            "training": EPOCHS * TRAINING_SHARE * n / rate / 3600,
+            "training": PARAMS.training.epochs * PARAMS.metadata.split.train * n / rate / 3600,
         }
 
 
@@ -111,7 +111,8 @@ def value(cell: str) -> float:
 
 def line_through(points: list[tuple[float, float]]) -> tuple[float, float]:
     """Constant and slope of the line of least squares."""
-    slope, constant = np.polyfit(*zip(*points, strict=True), 1)
+    xs, ys = zip(*points, strict=True)
+    slope, constant = np.polyfit(np.array(xs), np.array(ys), 1)
     return float(constant), float(slope)
 
 
