@@ -1,14 +1,14 @@
 """The nearest-neighbour search of the near repeats among a million images, by simulation.
 
-    python benchmarks/near_search.py FOLDER 100000 1000000 [--asked 2000]
+    python benchmarks/near_search.py FOLDER 100000 1000000 [--asked 1000]
 
 A million real radiographs are not here, so their descriptors are drawn from the normal distribution with the mean and
 covariance of real ones (FOLDER: collections as for `make run`). Of ``asked`` images a repeat is planted, as
 unlike the first one as a real copy, changed as in near_repeats.py, is unlike its original. Prints how crowded the drawn
 descriptors are beside the real ones; then, for each number of images, the processor time of building the index and of
-looking one image up in it, and how many of the planted repeats are among the neighbours that the index finds, and among
-the nearest of all. What aligning a pair costs, and that it links no two people, does not depend on the number of images;
-near_repeats.py measures both.
+looking one image up in it, and how many of the planted repeats are among the neighbours that the index finds, and
+among the nearest of all. What aligning a pair costs, and that it links no two people, does not depend on the number of
+images; near_repeats.py measures both.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("images", type=int, nargs="+")
-    parser.add_argument("--asked", type=int, default=2000)
+    parser.add_argument("--asked", type=int, default=1000)
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     like, cosines = real(asked.folder)
