@@ -33,7 +33,8 @@ from cxrflow.task import Task
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Before a path for Spark, whose paths are else in the cluster's default file system, such as HDFS on YARN.
+#: Before a path for Spark, whose paths are else in the cluster's default file system, such as HDFS on YARN; when it
+#: reads, Ibis removes the first of two.
 _LOCAL = "file://"
 #: Rows of a file and of a batch.
 _BATCH = 1 << 16
@@ -88,7 +89,9 @@ class Rows:
         """A written or saved table as an Ibis table of the engine."""
         if name not in self._tables:
             folder = str(self._folder / name)  # both engines read a pattern, of the shell's or of Hadoop's syntax
-            files = f"{glob.escape(folder)}/*.parquet" if self._backend.name == "duckdb" else _LOCAL + _escaped(folder)
+            files = (
+                f"{glob.escape(folder)}/*.parquet" if self._backend.name == "duckdb" else 2 * _LOCAL + _escaped(folder)
+            )
             self._tables[name] = self._backend.read_parquet(files)
         return self._tables[name]
 
