@@ -118,19 +118,21 @@ def line_through(points: list[tuple[float, float]]) -> tuple[float, float]:
 
 def costs_of(read: tuple[float, float], prepare: tuple[float, float]) -> Costs:
     """The costs, with those that stand in measured tables."""
-    sizes = [(value(row[0]), value(row[1])) for row in measured("repeats.md", "near-repeats", 2)[1:]]
+    rows, near = table_rows(), measured("repeats.md", "near-repeats", 2)[1:]
     return Costs(
-        rows=line_through([(value(row[0]), value(row[3])) for row in local_rows()[:-1]]),
+        rows=line_through([rows[0], rows[-1]]),
         read=read,
         prepare=prepare,
-        near=line_through([(n, seconds / n) for n, seconds in sizes]),
+        near=line_through([(value(row[0]), value(row[1]) / value(row[0])) for row in near]),
         trained=value(measured("speed.md", "training")[1][1]),
     )
 
 
-def local_rows() -> list[list[str]]:
-    """The measurements of tables of many rows with the engine local, the largest last; the model is of the others."""
-    return [row for row in measured("speed.md", "many-rows")[1:] if row[1] == "local"]
+def table_rows() -> list[tuple[float, float]]:
+    """Rows and processor seconds of the first run of each table of many rows with the engine local, the largest last;
+    the model is the line through the first and the last."""
+    found = [row for row in measured("speed.md", "many-rows")[1:] if row[1] == "local"]
+    return [(value(row[0]), value(row[0]) * value(row[4]) / 1e6) for row in found]
 
 
 def timed(work: Callable[[Path], object], files: list[Path], what: str) -> Iterator[float]:
@@ -185,8 +187,8 @@ def print_error(costs: Costs, megapixels: float) -> None:
         said = 3600 * costs.hours(Collection("", int(n), size), two)[step]
         lines.append((what, f"{took:,.1f} s", f"{said:,.1f} s", f"{100 * (said / took - 1):+.0f} %"))
 
-    for row in local_rows():
-        add(f"tables, {row[0]} rows (processor time)", value(row[3]), "tables", value(row[0]))
+    for count, took in table_rows():
+        add(f"tables, {count:,.0f} rows (processor time)", took, "tables", count)
     for row in measured("speed.md", "many-images")[1:]:
         if not row[0].startswith("10 added"):
             add(f"images, {row[0]}, 224 pixels", value(row[1]), "images", value(row[0]), megapixels)
