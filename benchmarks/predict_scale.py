@@ -195,8 +195,16 @@ def print_error(costs: Costs, megapixels: float) -> None:
     table(("step, 2 cores", "measured", "model", "error"), lines)
 
 
+def shown(hours: float) -> str:
+    """A time in seconds, minutes or hours, with two or three digits."""
+    for unit, count in (("h", hours), ("min", 60 * hours), ("s", 3600 * hours)):
+        if count >= 1:
+            break
+    return f"{count:.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
+
+
 def print_predicted(costs: Costs) -> None:
-    """Print hours, then gigabytes."""
+    """Print times, then gigabytes."""
     nih, mimic = Collection("NIH", 112_120, 1.05), Collection("MIMIC-CXR-JPG", 377_110, 7.8)
     machines = (
         Machine("2 cores", 2),
@@ -207,10 +215,10 @@ def print_predicted(costs: Costs) -> None:
     found = [(of, on, costs.hours(of, on)) for of in (nih, mimic) for on in machines]
     steps = list(found[0][2])
     rows = [
-        (of.name, on.name, *(f"{hours[step]:,.2f}" for step in steps), f"{sum(hours.values()):,.1f}")
+        (of.name, on.name, *(shown(hours[step]) for step in steps), shown(sum(hours.values())))
         for of, on, hours in found
     ]
-    table(("predicted hours", "machine", *steps, "all"), rows)
+    table(("predicted", "machine", *steps, "all"), rows)
     names = list(gigabytes(nih))
     table(
         ("predicted GB", *names),

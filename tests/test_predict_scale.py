@@ -63,3 +63,13 @@ def test_the_documentation_has_the_costs(scale: ModuleType) -> None:
     assert costs.trained > 1
     assert scale.value("2,556 (1,780)") == 1780  # the processor time
     assert scale.value("17.6") == 17.6
+
+
+def test_times_have_a_unit_that_suits_them(scale: ModuleType) -> None:
+    assert [scale.shown(hours) for hours in (16.1, 2.06, 0.5, 0.02, 0.001)] == [
+        "16 h",
+        "2.1 h",
+        "30 min",
+        "1.2 min",
+        "3.6 s",
+    ]
