@@ -197,9 +197,8 @@ def print_error(costs: Costs, megapixels: float) -> None:
 
 def shown(hours: float) -> str:
     """A time in seconds, minutes or hours, with two or three digits."""
-    for unit, count in (("h", hours), ("min", 60 * hours), ("s", 3600 * hours)):
-        if count >= 1:
-            break
+    units = (("h", hours), ("min", 60 * hours), ("s", 3600 * hours))
+    unit, count = next((each for each in units if each[1] >= 1), units[-1])
     return f"{count:.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
 
 
