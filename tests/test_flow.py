@@ -39,7 +39,7 @@ ENVIRONMENT = os.environ | {
 def run(folder: Path, *command: str, status: int = 0, **environment: str) -> str:
     """Run a command in ``folder``; its output, both streams."""
     everything = ENVIRONMENT | environment
-    done = subprocess.run(command, cwd=folder, env=everything, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=folder, env=everything, capture_output=True, text=True, timeout=1_200)
     output = done.stdout + done.stderr
     assert done.returncode == status, output
     return output

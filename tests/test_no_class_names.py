@@ -11,8 +11,9 @@ from cxrflow.params_file import DEFAULTS
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "src" / "cxrflow"
-#: Published words are the sources' business, drawn ones the demo's; the vocabulary holds every finding.
-MAY_NAME = ("sources", "synthetic", "findings.py")
+#: Published words are the sources' business, and titles that of where they are published; drawn ones the demo's; the
+#: vocabulary holds every finding.
+MAY_NAME = ("sources", "fetching/places.py", "synthetic", "findings.py")
 #: Names of networks and of a collection, which are no classes.
 NO_CLASS = re.compile(r"covid[-_ ]?net|covidx|covid[-_]chestxray", re.IGNORECASE)
 TASK = yaml.safe_load(DEFAULTS.read_text())["task"]
@@ -21,7 +22,7 @@ CLASSES = {*TASK["classes"], *TASK["names"].values()}
 
 def files(*extensions: str) -> list[Path]:
     found = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in extensions]
-    return [path for path in found if path.relative_to(PACKAGE).parts[0] not in MAY_NAME]
+    return [path for path in found if not any(path.is_relative_to(PACKAGE / place) for place in MAY_NAME)]
 
 
 def docstrings(tree: ast.AST) -> set[int]:
