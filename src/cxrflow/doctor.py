@@ -227,10 +227,10 @@ def _device() -> str:
 
 def _memory() -> str:
     """Of the machine; what a control group allows may be less."""
-    size, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
-    said = f"{size * pages / 1e9:.0f} GB"
+    total = import_module("psutil").virtual_memory().total
+    said = f"{total / 1e9:.0f} GB"
     limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (most := limit.read_text().strip()).isdigit() and int(most) < size * pages:
+    if limit.is_file() and (most := limit.read_text(encoding="ascii").strip()).isdigit() and int(most) < total:
         said += f", of which this process may use {int(most) / 1e9:.0f} GB"
     return said
 

@@ -39,7 +39,7 @@ def only_run(folder: Path, patience: float = _PATIENCE, of_file: bool = False) -
         if folder.exists() and not of_file:
             tempfile.TemporaryFile(dir=folder).close()
         lock.acquire(timeout=patience)
-        path.write_text(f"process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}")
+        path.write_text(f"process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}", encoding="utf-8")
         _clear(folder)
     except Timeout:
         raise CxrflowError(
@@ -56,7 +56,7 @@ def only_run(folder: Path, patience: float = _PATIENCE, of_file: bool = False) -
 
 def _holder(lock: Path) -> str:
     try:
-        return lock.read_text()[:100] or "process unknown"
+        return lock.read_text(encoding="utf-8")[:100] or "process unknown"
     except OSError:
         return "process unknown"
 

@@ -67,9 +67,14 @@ class Worker:
         _workers.add(self)
 
     def start(self) -> None:
-        """Start the process if it does not run; returns before it is ready."""
+        """Start the process if it does not run; returns before it is ready.
+
+        Raises CxrflowError on Windows, where a process inherits no file descriptor.
+        """
         if self._process is not None and self._process.poll() is None:
             return
+        if os.name == "nt":
+            raise CxrflowError("radiographs cannot be read on Windows: use Linux, for example within Windows (WSL 2).")
         ours, theirs = Pipe()
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         self._process = subprocess.Popen(  # noqa: S603
@@ -225,7 +230,7 @@ def _said(code: int) -> str:
 def _memory() -> int:
     """Private writable memory of this process (bytes), which RLIMIT_DATA limits; 0 where Linux does not say."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return 0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -153,7 +154,8 @@ def test_a_full_disk_never_counts_as_done(tmp_path: Path, monkeypatch: pytest.Mo
         rows.write(1, np.arange(4, dtype=np.uint8))
         assert rows.read(1).tolist() == [0, 1, 2, 3]
         assert np.load(path).tolist() == [[0, 0, 0, 0], [0, 1, 2, 3]]
-        monkeypatch.setattr("cxrflow.images.rows.os.pwrite", lambda *args: 1)
+        full = SimpleNamespace(seek=lambda at: at, write=lambda content: 1, close=rows._file.close)
+        monkeypatch.setattr(rows, "_file", full)
         with pytest.raises(OSError, match="No space left"):
             rows.write(0, np.arange(4, dtype=np.uint8))
 

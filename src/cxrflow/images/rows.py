@@ -1,4 +1,4 @@
-"""A .npy file of many images, read and written one row at a time with plain file I/O.
+"""A .npy file of many images, read and written one row at a time with plain file I/O, by one thread.
 
 With a memory-mapped array, the pages touched would count towards the memory of the process, which would grow with the
 number of images.
@@ -21,7 +21,7 @@ class Rows:
         mapped = np.load(path, mmap_mode="r")
         self.shape, self.dtype, self._start = mapped.shape, mapped.dtype, mapped.offset
         self._stride = mapped[:1].nbytes
-        self._file = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        self._file = path.open("r+b" if writable else "rb", buffering=0)
 
     @staticmethod
     def create(path: Path, shape: tuple[int, ...], dtype: type) -> None:
@@ -30,14 +30,16 @@ class Rows:
 
     def read(self, row: int) -> np.ndarray:
         """Row ``row``."""
-        content = os.pread(self._file, self._stride, self._start + row * self._stride)
+        self._file.seek(self._start + row * self._stride)
+        content = self._file.read(self._stride)
         return np.frombuffer(content, self.dtype).reshape(self.shape[1:])
 
     def write(self, row: int, values: np.ndarray) -> None:
         """Set row ``row``; ``values`` has the file's dtype and the shape of a row. Raises OSError on a full disk."""
         content = np.ascontiguousarray(values).tobytes()
         try:
-            written = os.pwrite(self._file, content, self._start + row * self._stride)
+            self._file.seek(self._start + row * self._stride)
+            written = self._file.write(content)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
         if written != len(content):
@@ -47,4 +49,4 @@ class Rows:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._file)
+        self._file.close()

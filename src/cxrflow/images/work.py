@@ -108,13 +108,13 @@ def _begin(folder: Path, shape: tuple[int, int, int], kinds: Mapping[str, type],
 def _resume(folder: Path, shape: tuple[int, int, int], kinds: Mapping[str, type], stack: ExitStack) -> Work:
     """The work so far. Raises OSError, ValueError, TypeError, EOFError or RecursionError if it is damaged."""
     journal = folder / JOURNAL
-    whole, end, cut_short = journal.read_text().rpartition("\n")
+    whole, end, cut_short = journal.read_text(encoding="utf-8").rpartition("\n")
     if cut_short:  # by a kill
         write_whole(journal, (whole + end).encode())
     arrays = {name: stack.enter_context(Rows(folder / f"{name}.npy", writable=True)) for name in kinds}
     if any((array.shape, array.dtype) != (shape, kinds[name]) for name, array in arrays.items()):
         raise ValueError("arrays of another shape or type")
-    return Work(shape[0], arrays, stack.enter_context(journal.open("a+")))
+    return Work(shape[0], arrays, stack.enter_context(journal.open("a+", encoding="utf-8")))
 
 
 def _key_of(file: Path) -> str | None:

@@ -147,7 +147,7 @@ def import_tensorflow(
 def environment() -> Path:
     """The interpreter of a virtual environment with the packages of REQUIREMENTS. It is created in the user's cache
     folder on first use; raises CxrflowError if that fails."""
-    key = digest([REQUIREMENTS.read_text(), sys.version_info[:2]])[:12]
+    key = digest([REQUIREMENTS.read_text(encoding="utf-8"), sys.version_info[:2]])[:12]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrflow" / f"tensorflow-{key}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if (folder / "complete").exists():
@@ -180,7 +180,7 @@ def _files(released: Released) -> list[Path]:
 def _convert(released: Released, python: Path, work: Path) -> tuple[int, int]:
     """Run in_tensorflow.py, which writes its results to ``work``; returns size and channels of the pictures."""
     files = {"meta": str(released.meta.absolute()), "checkpoint": str(released.checkpoint.absolute())}
-    (work / "job.json").write_text(json.dumps(asdict(released) | files | {"out": str(work)}))
+    (work / "job.json").write_text(json.dumps(asdict(released) | files | {"out": str(work)}), encoding="utf-8")
     try:
         done = _run([python, "-I", _SCRIPT, work / "job.json"])
     except OSError as error:
@@ -188,7 +188,7 @@ def _convert(released: Released, python: Path, work: Path) -> tuple[int, int]:
     if done.returncode:
         last = _last_line(done.stderr)
         raise CxrflowError(last.removeprefix(_SAYS) if last.startswith(_SAYS) else f"TensorFlow in {python}: {last}")
-    pictures = json.loads((work / "network.json").read_text())
+    pictures = json.loads((work / "network.json").read_text(encoding="utf-8"))
     return pictures["size"], pictures["channels"]
 
 

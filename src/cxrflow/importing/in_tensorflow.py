@@ -48,7 +48,7 @@ def main(job: dict[str, Any]) -> None:
         tf1.import_graph_def(graph, name="")
         logits, probabilities = session.run(names[1:], {names[0]: images.transpose(0, 2, 3, 1)})
     np.savez(out / "answers.npz", images=images, logits=logits, probabilities=probabilities)
-    (out / "network.json").write_text(json.dumps({"size": side, "channels": channels}))
+    (out / "network.json").write_text(json.dumps({"size": side, "channels": channels}), encoding="utf-8")
 
 
 def _read_meta(path: str) -> Any:
@@ -173,4 +173,4 @@ def _stop(problem: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from cxrflow.engines import Engine
@@ -136,13 +137,7 @@ def _escaped(path: str) -> str:
 
 
 def _runs(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
+    return process.isdecimal() and psutil.pid_exists(int(process))
 
 
 def _exactly(batches: Iterable["pa.RecordBatch"]) -> Iterator["pa.Table"]:

@@ -96,7 +96,7 @@ def _scale(entry: Published, folder: Path) -> Scale:
         path = folder / str(file)
         if not path.is_file():
             raise CxrflowError(f"training.start: {path} is absent; download it from {entry.where} with the weights.")
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
         mean, std = (_at(values, str(key)) for key in keys)
     numbers = tuple(map(float, mean)), tuple(map(float, std))
     if any(len(each) != 3 for each in numbers) or min(numbers[1]) <= 0:

@@ -79,7 +79,7 @@ def kept_records(params: Params, engine: Engine, out: Path) -> tuple[pd.DataFram
 
 def _bundle_of(metrics: Path) -> str | None:
     try:
-        found: str = json.loads(metrics.read_text())["test_set"]["bundle"]
+        found: str = json.loads(metrics.read_text(encoding="utf-8"))["test_set"]["bundle"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):  # damaged: this run writes it again
         return None
     return found

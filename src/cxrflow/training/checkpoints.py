@@ -69,7 +69,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def begun_by_same(folder: Path, digests: dict[str, str]) -> bool:
     """Whether a run with these digests wrote the checkpoints in ``folder``."""
     try:
-        return bool(json.loads((folder / RUN).read_text()) == digests)
+        return bool(json.loads((folder / RUN).read_text(encoding="utf-8")) == digests)
     except (OSError, ValueError, RecursionError):
         return False
 
