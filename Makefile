@@ -12,7 +12,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run paper test check bench audit-check figures
+.PHONY: help install demo run paper test check bench audit-check figures site
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench: install ## speed of images, training and serving against the paper's and 
 
 audit-check: install ## shortcuts planted on purpose: does the audit find them, and nothing where there is none?
 	$(BIN)/python benchmarks/audit_check.py
+
+site: $(VENV)/tested ## the documentation as a site, to be read from a folder: build/site/index.html
+	$(BIN)/python -m website.build
 
 figures: $(VENV)/tested ## measure the tables of README and docs again: make figures SOURCES=folder [FIGURES="lungs coverage"]
 	@test -n "$(SOURCES)" || { echo "name the folder that holds the collections: make figures SOURCES=folder" >&2; exit 2; }

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +27,7 @@ from cxrflow.reading.frontal import FLAG
 from cxrflow.trained_on import SAME_FILE
 
 PROJECT = Path(__file__).parents[1]
+TUTORIAL = (PROJECT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 TASK = yaml.safe_load(DEFAULTS.read_text())["task"]
 STAGES = ("metadata", "images", "training", "evaluation", "explanation", "audit", "report")
 CLASSES = tuple(TASK["classes"])
@@ -56,10 +59,13 @@ def set_params(folder: Path, **sections: dict[str, object]) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study as `cxrflow init` makes it, made small and run once."""
+    """The tutorial's study, made smaller and run once, by the page's own commands."""
     place = tmp_path_factory.mktemp("studies")
-    run(place, "cxrflow", "init", "study")
-    folder = place / "study"
+    (install,), (make, enter), (repro,), *_ = tutorial("sh")
+    assert install.startswith("pip install ")  # as .ci/run does
+    run(place, *shlex.split(make))
+    folder = place / enter.removeprefix("cd ")
+    set_params(folder, **yaml.safe_load("\n".join(tutorial("yaml")[0])))
     set_params(
         folder,
         demo={"patients": 110},
@@ -69,8 +75,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         explanation={"per_class": 1},
         audit={"heat_maps": 6, "retrain_epochs": 1},
     )
-    run(folder, "dvc", "repro")
+    run(folder, *shlex.split(repro))
     return folder
+
+
+def tutorial(kind: str) -> list[list[str]]:
+    """The lines of each block of a kind in docs/tutorial.md."""
+    return [block.splitlines() for block in re.findall(rf"^```{kind}\n(.*?)^```$", TUTORIAL, re.M | re.S)]
 
 
 def test_every_promised_figure_is_there(project: Path) -> None:
@@ -148,6 +159,27 @@ def test_the_bundle_says_that_it_was_trained_on_drawings(project: Path) -> None:
     assert "trained on synthetic radiographs drawn for the demo" in (project / "results/report/index.html").read_text()
 
 
+def test_the_model_is_used_as_the_tutorial_says(project: Path) -> None:
+    predict, explain, serve = tutorial("sh")[3]
+    assert serve == "cxrflow serve"  # as tests/serving/conftest.py runs it
+    call(project, *shlex.split(predict)[1:])
+    call(project, *shlex.split(explain)[1:])
+    assert len(pd.read_csv(project / "results/predictions.csv")) > 10
+    assert cv2.imread(str(project / "results/seen.png")) is not None
+
+
+def test_commands_of_the_readme_that_no_other_test_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "early_stopping_epochs: 6" in call(project, "params", "--defaults")
+    asked = []  # its trainings are those of tests/studies/test_cross_validate.py
+    monkeypatch.setattr("cxrflow.studies.cross_validate.cross_validate", lambda *given: asked.append(given) or {})
+    monkeypatch.setattr("cxrflow.evaluation.tables.print_figures", lambda *_: None)
+    call(project, "cross-validate", "--folds", "5")
+    ((dataset, params, folds, *_),) = asked
+    assert (params.training.epochs, folds) == (3, 5)
+    records = pd.read_csv(project / "data/metadata/records.csv")
+    assert len(dataset) == records.left_out.isna().sum()
+
+
 def test_a_second_run_does_nothing_in_seconds(project: Path) -> None:
     assert ran(run(project, "dvc", "repro")) == ["params"]
 
@@ -190,9 +222,13 @@ def ran(output: str) -> list[str]:
 
 
 def test_another_prevalence_reruns_neither_explanation_nor_audit(project: Path) -> None:
+    """As the tutorial ends: what changes runs again, and is committed."""
     before = json.loads((project / "results/training/bundle/thresholds.json").read_text())
+    changed = yaml.safe_load("\n".join(tutorial("yaml")[1]))
+    assert changed["evaluation"] == yaml.safe_load("\n".join(tutorial("yaml")[0]))["evaluation"] | {"prevalence": 0.3}
     set_params(project, evaluation={"prevalence": 0.3})
-    output = run(project, "dvc", "repro")
+    (repro,), (add, commit) = tutorial("sh")[4:]
+    output = run(project, *shlex.split(repro))
     assert ran(output) == ["params", "training", "evaluation", "report"]
     assert "Epoch 1/" not in output  # nothing is trained anew
     after = json.loads((project / "results/training/bundle/thresholds.json").read_text())
@@ -201,6 +237,12 @@ def test_another_prevalence_reruns_neither_explanation_nor_audit(project: Path) 
         0.3,
     )
     assert after["thresholds"]["specificity"] == before["thresholds"]["specificity"]
+    someone = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    run(project, *shlex.split(add))
+    run(project, *shlex.split(commit), **someone)
+    kept = run(project, "git", "ls-files").split()
+    assert {"params.yaml", "dvc.lock", "results/evaluation/ledger.csv"} <= set(kept)
+    assert [name for name in kept if name.startswith(("data/", "results/"))] == ["results/evaluation/ledger.csv"]
 
 
 def test_predict_scores_files_and_lists_what_it_cannot_read(project: Path) -> None:

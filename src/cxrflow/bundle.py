@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cxrflow.far import Far
 from cxrflow.params import Fraction, Images, Positive, Text, different_steps
 from cxrflow.passport import Passport, unknown
+from cxrflow.plugins import Plugin, is_in_file
 from cxrflow.task import Task
 
 #: Version of ``bundle.json``. Newer versions are refused, because their meaning is unknown here.
@@ -144,6 +145,7 @@ class Bundle(BaseModel):
     seen              listed: TRAINED_ON lists all radiographs that the weights were trained on; unknown: there are
                       others, so no test image is known to be unseen
     digests           SHA-256 of data, params, code, weights (of all networks) and TRAINED_ON, or of imported files
+    plugins           networks and image steps of others that it was trained with, whose code it does not hold
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -162,9 +164,15 @@ class Bundle(BaseModel):
     pretrained_on: tuple[str, ...] = ()
     seen: Literal["listed", "unknown"] = "listed"
     digests: dict[str, str]
+    # Not written if empty, so that a bundle without any can be read by versions from before this key.
+    plugins: tuple[Plugin, ...] = Field(default=(), exclude_if=lambda parts: not parts)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Bundle":
+        used = {("models", network.model) for network in self.networks if is_in_file(network.model)}
+        used |= {("image_steps", name) for network in self.networks for name in network.images.extra}
+        if lacking := sorted(used - {(plugin.kind, plugin.name) for plugin in self.plugins}):
+            raise ValueError(f"plugins must describe {lacking[0][1]}")
         sets = self.prediction_sets
         if sets and any(set(named) != set(self.task.classes) for named in (sets.least or sets.left_out,)):
             raise ValueError(f"prediction_sets must name exactly {', '.join(self.task.order)}")

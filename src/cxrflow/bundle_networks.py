@@ -1,6 +1,7 @@
 """The networks of a bundle, built and loaded from its files (bundle_files.py). Nothing is unpickled."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -11,9 +12,10 @@ from torch import nn
 from cxrflow.bundle import Bundle, Network
 from cxrflow.bundle_files import DESCRIPTION, graph_file, read_description, weights_digest, weights_file
 from cxrflow.errors import CxrflowError, one_line
-from cxrflow.models import find_model
+from cxrflow.models import find_model, plugin_of
 from cxrflow.models.model import to_input
 from cxrflow.models.stored import STORED, StoredNetwork
+from cxrflow.plugins import Plugin, check_trained_with, described
 from cxrflow.state import read_bytes
 
 _MOST_GRAPH = 2**28
@@ -29,9 +31,12 @@ def read_bundle(folder: Path) -> tuple[Bundle, list[nn.Module]]:
 def read_networks(folder: Path, bundle: Bundle) -> list[nn.Module]:
     """The networks of the bundle in ``folder``, whose description is ``bundle``, on the CPU, in evaluation mode.
 
-    Raises CxrflowError if weights are damaged or of another network, if one of them is no finite number, or if a
-    network gives no number for a black image.
+    Raises CxrflowError if weights are damaged or of another network, if one of them is no finite number, if a network
+    gives no number for a black image, or if its code is not here (``plugins.check_trained_with``).
     """
+    check_trained_with(bundle.plugins, folder)
+    if hidden := set(plugins_of(bundle.networks)) - set(bundle.plugins):
+        raise CxrflowError(f"{folder / DESCRIPTION}: plugins does not describe {hidden.pop().name}; {_RESTORE}.")
     if weights_digest(bundle.networks) != bundle.digests.get("weights"):
         raise CxrflowError(f"{folder / DESCRIPTION}: digests.weights is not that of its networks; {_RESTORE}.")
     return [_read(folder, bundle, number) for number in range(len(bundle.networks))]
@@ -81,6 +86,15 @@ def _try(module: nn.Module, network: Network, classes: int, folder: Path) -> Non
         raise CxrflowError(
             f"{folder}: the network cannot be used on {planes} x {size} x {size} images ({reason}); {_RESTORE}."
         )
+
+
+def plugins_of(networks: Iterable[Network]) -> tuple[Plugin, ...]:
+    """The networks and image steps of others that some networks need, each once (``Bundle.plugins``)."""
+    found: dict[Plugin | None, None] = {}
+    for network in networks:
+        found[None if network.model == STORED else plugin_of(network.model)] = None
+        found |= dict.fromkeys(described("image_steps", name, "images.extra") for name in network.images.extra)
+    return tuple(each for each in found if each is not None)
 
 
 def gradcam_layer(network: Network, module: nn.Module) -> nn.Module:

@@ -21,6 +21,7 @@ import cloudpickle
 
 from cxrflow.errors import CxrflowError
 from cxrflow.params import Params
+from cxrflow.plugins import with_files
 from cxrflow.workers import Limits, Lost, Worker, worker_of_thread
 
 __all__ = ["Engine", "Limits", "LocalEngine", "Lost", "SparkEngine", "open_engine"]
@@ -78,7 +79,7 @@ class LocalEngine:
 
     def map(self, function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out | Lost]:
         """As ``Engine.map``, in worker processes of this machine. Raises CxrflowError if they cannot start."""
-        pool, pickled, ahead = _threads(), cloudpickle.dumps(function), 4 * cores()
+        pool, pickled, ahead = _threads(), cloudpickle.dumps(with_files(function)), 4 * cores()
         stopped, running = threading.Event(), set[Worker]()
 
         def work(part: Sequence[In]) -> list[Out | Lost]:
@@ -169,7 +170,7 @@ class SparkEngine:
         size = min(_PARTITION, len(items) // (4 * context.defaultParallelism))
         pool = ThreadPoolExecutor(_AHEAD, initializer=context.setJobGroup, initargs=(group, "cxrflow", True))
 
-        work = partial(_partition, cloudpickle.dumps(function), self._limits)
+        work = partial(_partition, cloudpickle.dumps(with_files(function)), self._limits)
 
         def submit(part: Sequence[In]) -> Future[list[Out | Lost]]:
             return pool.submit(_on_spark, context, work, part)

@@ -24,6 +24,11 @@ def one_line(text: str, most: int = 200) -> str:
     return clean(text[:most]) + ("..." if len(text) > most else "")
 
 
+def raised(error: BaseException) -> str:
+    """What an exception of others' code says, on one line, after its type."""
+    return one_line(f"{type(error).__name__}: {error}")
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """``; did you mean <choice>?`` with the choice that is spelt most like ``word``; empty if none is like it."""
     by_case = {choice.casefold(): choice for choice in choices}

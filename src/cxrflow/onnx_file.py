@@ -19,6 +19,7 @@ from cxrflow.bundle import Bundle
 from cxrflow.engines import cores
 from cxrflow.errors import CxrflowError, one_line
 from cxrflow.files import digest
+from cxrflow.plugins import are_here
 from cxrflow.state import read_bytes
 from cxrflow.terminal import remark
 
@@ -97,11 +98,12 @@ def open_session(content: bytes) -> "InferenceSession":
 
 
 def open_onnx(folder: Path, bundle: Bundle) -> OnnxScores | None:
-    """The ONNX file of the bundle in ``folder``; None without one, or if a GPU is there, which PyTorch uses.
+    """The ONNX file of the bundle in ``folder``; None without one, or if a GPU is there, which PyTorch uses where it
+    has the networks' code.
 
     A file that is damaged, or of other networks, is not used, with a remark.
     """
-    if not (folder / ONNX).exists() or _has_gpu():
+    if not (folder / ONNX).exists() or (_has_gpu() and are_here(bundle.plugins, folder)):
         return None
     try:
         content = read_bytes(folder / ONNX, _EXPORT, MOST)

@@ -23,6 +23,8 @@ from cxrflow.task import Task
 
 #: Values of ``training.start`` that are not paths.
 SCRATCH, IMAGENET = "scratch", "imagenet"
+#: A part of a file of the study (plugins.py).
+PART_IN_FILE = re.compile(r"(?P<file>(?:[\w.-]+/)*[\w.-]+\.py):(?P<name>[A-Za-z_]\w*)")
 #: At most this many problems of a file are named.
 _NAMED = 5
 
@@ -39,6 +41,18 @@ def _plain(text: str) -> str:
     return text
 
 
+def _part(name: str) -> str:
+    if not PART_IN_FILE.fullmatch(name) and not re.fullmatch(r"[A-Za-z_][\w.-]*", name):
+        raise ValueError("neither the name of a package's entry point nor file.py:name")
+    return name
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("names a part twice")
+    return names
+
+
 _Number = BeforeValidator(_no_flag)
 Fraction = Annotated[float, _Number, Field(ge=0, le=1)]
 Positive = Annotated[float, _Number, Field(gt=0)]
@@ -50,6 +64,8 @@ Seed = Annotated[int, _Number, Field(ge=0, le=2**32 - 1)]
 Size = Annotated[int, _Number, Field(ge=32, le=2048)]
 #: Paths and names. 4096 is the longest path that Linux takes.
 Text = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=4096)]
+#: Parts that others bring (plugins.py), in their order.
+Parts = Annotated[tuple[Annotated[str, AfterValidator(_part)], ...], AfterValidator(_once), Field(max_length=20)]
 
 
 class _Section(BaseModel):
@@ -64,6 +80,7 @@ class Sources(_Section):
     follow_links: StrictBool = False
     rsna_without_patients: Literal["stop", "accept"] = "stop"
     columns: dict[Text, Columns] = {}
+    extra: Parts = ()
 
 
 class Reading(_Section):
@@ -131,6 +148,8 @@ class Images(_Section):
     order: Literal["shrink_first", "equalise_first"]
     lungs: Literal["none", "opencv", "learned"]
     lungs_use: Literal["store", "mask", "crop", "both"]
+    # Not written if empty, so that digests of bundles from before this key hold.
+    extra: Parts = Field(default=(), exclude_if=lambda names: not names)
 
     @model_validator(mode="after")
     def _tiles_fit(self) -> "Images":
@@ -283,6 +302,7 @@ class Audit(_Section):
     heat_maps: Count
     retrain_epochs: Annotated[int, _Number, Field(ge=0, le=100_000)]
     retrain_size: Size
+    extra: Parts = ()
 
 
 class Params(_Section):

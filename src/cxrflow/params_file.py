@@ -28,7 +28,7 @@ def load_params(path: Path, overrides: list[str] | None = None) -> Params:
     Raises CxrflowError with the file and the key that is missing, unknown or out of range.
     """
     study = read_yaml(path, _PURPOSE)
-    named = overrides or study.get("overrides")
+    named = study.get("overrides") if overrides is None else overrides
     values, where = read_yaml(DEFAULTS, _PURPOSE), str(path)
     for file in _overrides(path, named):
         where += f" with {file}"

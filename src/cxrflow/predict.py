@@ -22,8 +22,10 @@ from cxrflow.outputs.fhir import fhir_lines
 from cxrflow.outputs.journal import Journal, open_journal, state_of
 from cxrflow.outputs.pictures import Drawing, draw, png_name
 from cxrflow.outputs.places import Outputs, check_places
+from cxrflow.outputs.registry import find_output
 from cxrflow.outputs.tables import csv_table, json_lines
 from cxrflow.outputs.words import in_words
+from cxrflow.plugins import running
 from cxrflow.predictor import BATCH, Predictor, batches
 from cxrflow.reading import EXTENSIONS
 from cxrflow.reading.letters import check_installed, detector
@@ -96,6 +98,8 @@ class Counts:
         if outputs.fhir:
             bundles = number_of(self.fhir, f"FHIR {outputs.fhir_version} bundle")
             yield f"{name_text(outputs.fhir)}: {bundles}, one a line"
+        for name, file in outputs.more:
+            yield f"{name_text(file)}: {name}"
 
 
 def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member: int | None = None) -> Counts:
@@ -146,6 +150,9 @@ def predict_files(bundle: Path, paths: Iterable[Path], outputs: Outputs, member:
         if outputs.fhir:
             lines = fhir_lines(journal.by_study(), predictor.bundle, outputs.fhir_version)
             write_whole(outputs.fhir, (line for line, _ in zip(lines, bundles, strict=False)))
+        for name, file in outputs.more:
+            with running("outputs", name):
+                write_whole(file, find_output(name)(predictor.bundle, journal.results()))
         noted = journal.noted()
         return replace(
             _counts(journal.results()),

@@ -19,6 +19,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import digest
 from cxrflow.images.file import LeftOutFile, PreparedFile, Source, prepare_source, try_source
 from cxrflow.onnx_file import open_onnx
+from cxrflow.plugins import check_trained_with
 from cxrflow.reading.letters import check_installed
 from cxrflow.result import Result, compared, decided, described, looked
 from cxrflow.task import Task
@@ -56,10 +57,12 @@ class Predictor:
 
         member    use this network of the bundle alone, from 1
         features  cache of the features of frozen backbones (training/features.py), from which data sets are scored
-        Raises CxrflowError as ``read_bundle`` does, and if there is no such network.
+        Raises CxrflowError as ``read_bundle`` does, if there is no such network, or if the code of an image step is not
+        here (``plugins.check_trained_with``).
         """
         self.folder, self._features, self._member = Path(folder), features, member
         self._whole = self.bundle = read_description(self.folder)
+        check_trained_with((each for each in self.bundle.plugins if each.kind == "image_steps"), self.folder)
         if member is not None:
             if not 1 <= member <= len(self.bundle.networks):
                 raise CxrflowError(
@@ -134,6 +137,8 @@ class Predictor:
 
         first  number of the first file (``Result.image``)
         """
+        if look:
+            self.networks  # noqa: B018  if it cannot be loaded, this is said before any work
         bundle = {"bundle": digest(self.bundle.model_dump(mode="json")), "purpose": self.bundle.purpose}
         numbers = itertools.count(first)
         for batch in batches(prepared, BATCH):

@@ -43,7 +43,9 @@ def test_pictures_are_the_same_bytes(own, picture, demo_params, spark, tmp_path,
     relative = root.relative_to(tmp_path)  # as in params.yaml; executors have another working folder
     records = records_of(relative, sorted(relative.glob("mine/*.png")))
     assert len(records) == 12
-    steps = demo_params.images.model_copy(update={"lungs": "opencv", "lungs_use": "crop"})
+    (tmp_path / "steps.py").write_text("def inverted(image):\n    return 255 - image\n")  # which travels along
+    changes = {"lungs": "opencv", "lungs_use": "crop", "extra": ("steps.py:inverted",)}
+    steps = demo_params.images.model_copy(update=changes)
     local = written(records, relative, steps, LocalEngine(), tmp_path / "local")
     assert written(records, relative, steps, spark, tmp_path / "spark") == local
     index = pd.read_csv(tmp_path / "spark" / "index.csv").set_index("image_id")

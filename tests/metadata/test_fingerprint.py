@@ -42,6 +42,7 @@ def test_what_a_fingerprint_holds(root) -> None:
     assert found.content_hash == hashlib.sha256((root / "c/0.png").read_bytes()).hexdigest()
     assert len(found.near_hash) == DIGITS
     assert len(found.thumbnail) == THUMBNAIL**2
+    assert (found.width, found.height, found.bits, found.format) == (128, 128, 8, "PNG")
     assert found.left_out is None
     assert 0 <= found.frontal <= 1
     assert found.turned is False

@@ -2,19 +2,13 @@
 
 import gc
 import json
-import warnings
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import onnxruntime
 import pytest
 import timm
 import torch
 import torchvision
 from captum.attr import LayerGradCam
-from safetensors.torch import load, save
 from torch import nn
 from typer.testing import CliRunner
 
@@ -24,6 +18,7 @@ from cxrflow.models import MODELS, find_model
 from cxrflow.models.covidnet import CovidNet, pepx
 from cxrflow.models.measure import check_size, measure
 from cxrflow.models.model import Model
+from cxrflow.testing import check_network
 
 XRV = "xrv:densenet121-res224-all"
 EVA = "timm:eva02_tiny_patch14_224"
@@ -42,78 +37,12 @@ def model_called(name: str) -> Model:
     return find_model(name)
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def built(request: pytest.FixtureRequest) -> Iterator[SimpleNamespace]:
-    """One network at a time, since the largest take half a gigabyte."""
-    model = model_called(request.param)
-    torch.manual_seed(0)
-    network = model.architecture(1, 3).to(memory_format=torch.channels_last)
-    size = SIZES.get(request.param, (64,))[0]
-    yield SimpleNamespace(model=model, network=network, images=torch.randn(2, 1, size, size))
-    del network
-    gc.collect()
-
-
-def test_a_gradient_reaches_every_parameter(built: SimpleNamespace) -> None:
-    # timm's last normalisation of a residual block begins at exactly 0, and no gradient goes past it in the first step.
-    for parameter in built.network.parameters():
-        if not parameter.any():
-            nn.init.normal_(parameter, std=0.1)
-    logits = built.network.train()(built.images)
-    assert logits.shape == (2, 3)
-    logits.square().sum().backward()
-    without = [n for n, p in built.network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert without == []
-    built.network.zero_grad(set_to_none=True)
-
-
-def test_heat_map_is_a_square_map(built: SimpleNamespace) -> None:
-    layer = built.model.gradcam_layer(built.network.eval(), built.images.shape[-1])
-    heat = LayerGradCam(built.network, layer).attribute(built.images, target=[0, 2])
-    assert heat.shape[:2] == (2, 1)
-    assert heat.shape[2] == heat.shape[3] >= 4
-    assert heat.abs().sum() > 0
-
-
-def test_saved_and_loaded_it_gives_the_same(built: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other one begins with whatever lay in memory: drawing its weights would take most of the time."""
-    for name in ("kaiming_normal_", "kaiming_uniform_", "normal_", "trunc_normal_", "uniform_"):
-        monkeypatch.setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
-    other = built.model.architecture(1, 3).eval()
-    other.load_state_dict(load(save({n: t.contiguous() for n, t in built.network.state_dict().items()})))
-    with torch.inference_mode():
-        expected = built.network.eval()(built.images)
-        assert torch.allclose(other(built.images), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_onnx_gives_the_same(tmp_path: Path) -> None:
-    """Of one network, since an export takes seconds: the one whose rows and states would be traced wrongly first."""
-    torch.manual_seed(0)
-    network, images = MODELS["crnn"].architecture(1, 3).eval(), torch.randn(2, 1, 64, 64)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(network, (images,), dynamo=True, verbose=False)
-        expected = network(images).numpy()
-    program.save(tmp_path / "network.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
-    logits = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
-    assert logits == pytest.approx(expected, rel=1e-3, abs=1e-3 * float(np.abs(expected).max()))
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_any_size_and_number_of_classes_and_one_or_three_planes(name: str) -> None:
-    model = model_called(name)
-    small, large, between = SIZES.get(name, (64, 480, 150))
-    for channels, size, classes in [(1, small, 2), (1, large, 4), (3, between, 3), (3, 224, 5)]:
-        maps: list[torch.Tensor] = []
-        with torch.device("meta"), torch.inference_mode():
-            network = model.architecture(channels, classes).eval()
-            layer = model.gradcam_layer(network, size)
-            layer.register_forward_hook(lambda *args, maps=maps: maps.append(args[2]))
-            assert network(torch.empty(2, channels, size, size)).shape == (2, classes)
-        assert [m.dim() for m in maps] == [4]
-        if size >= 224:
-            assert min(maps[0].shape[2:]) >= 7
+def test_every_network_keeps_the_contract(name: str) -> None:
+    """By ONNX of one network, since an export takes seconds: the one whose rows and states would be traced wrongly
+    first."""
+    check_network(model_called(name), (*SIZES.get(name, (64, 480, 150)), 224), with_onnx=name == "crnn")
+    gc.collect()  # the largest take half a gigabyte
 
 
 #: Weights whose parameters and multiply-accumulates (1,000 classes, 3 planes, 224 pixels) torchvision publishes.

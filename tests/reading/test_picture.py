@@ -1,5 +1,6 @@
 """Pictures of every kind come back as the grey values they were made of."""
 
+import gzip
 import io
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from cxrflow.errors import LeftOut
+from cxrflow.reading import format_of
 from cxrflow.reading import pixels as module
 from cxrflow.reading.picture import read_picture
 
@@ -136,3 +138,15 @@ def test_cut_short_is_left_out(kind, share) -> None:
     content = saved(Image.fromarray(noise), kind)
     with pytest.raises(LeftOut, match=r"damaged|not an image"):
         read_picture(content[: int(len(content) * share)])
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WebP", "JPEG 2000"])
+def test_the_format_is_known_by_the_content(name) -> None:
+    file = io.BytesIO()
+    Image.new("L", (8, 8), 7).save(file, name.replace(" 2", "2"))
+    assert format_of(file.getvalue()) == name
+    assert format_of(gzip.compress(file.getvalue())) == "packed"
+
+
+def test_a_dicom_file_is_known_by_its_preamble() -> None:
+    assert format_of(bytes(128) + b"DICM") == "DICOM"

@@ -233,7 +233,7 @@ def test_codes_are_read_as_columns_yaml_says_and_never_guessed(tmp_path) -> None
 
 
 def test_the_columns_yaml_of_the_documents_is_valid() -> None:
-    document = (Path(__file__).parents[2] / "docs" / "add-a-source.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[2] / "docs" / "my-hospital.md").read_text(encoding="utf-8")
     example = yaml_parser.safe_load(document.split("```yaml")[1].split("```")[0])
     assert set(example) == set(Columns.model_validate(example).model_fields_set)
 

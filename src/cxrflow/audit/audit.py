@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from cxrflow.audit import plots
 from cxrflow.audit.context import Audited
-from cxrflow.audit.registry import TESTS
+from cxrflow.audit.registry import TESTS, tests_of
 from cxrflow.audit.verdicts import AuditTest, Result, apart
 from cxrflow.audit.words import CLEAR, FOUND, MOOT, SIGNS, UNTOLD, YES, Verdict
 from cxrflow.evaluation.learned import not_learned
@@ -25,11 +25,13 @@ from cxrflow.terminal import console
 class Summary:
     """The results of all tests.
 
-    results  the result of each test, by name
+    tests    the tests, by name
+    results  the result of each, by name
     apart    the pairs of classes that share no source in the test set (``verdicts.apart``)
     not_learned  why the test set does not show that the network has learned anything, as a clause; else None
     """
 
+    tests: Mapping[str, AuditTest]
     results: Mapping[str, Result]
     apart: list[tuple[str, str]]
     not_learned: str | None
@@ -49,7 +51,7 @@ class Summary:
         """The contents of ``audit.json``."""
         tests = {
             name: {
-                "question": TESTS[name].question,
+                "question": self.tests[name].question,
                 "verdict": result.verdict,
                 "words": result.words,
                 "figures": to_json(result.figures),
@@ -69,14 +71,16 @@ def audit(context: Audited) -> Summary:
     """Run every test; write ``audit.json``, ``audit.svg`` (all figures) and ``where.png`` (heat maps).
 
     All figures are of the test split. The intervals of the figures that decide a verdict hold together with 95 %: the
-    probability that any verdict of the audit is wrong is at most 5 %. Raises CxrflowError as ``Audited.check``.
+    probability that any verdict of the audit is wrong is at most 5 %. Raises CxrflowError as ``Audited.check`` and
+    ``tests_of``.
     """
+    tests = tests_of(context.params.audit.extra)
     context.check()
-    context.claims = sum(test.claims(context.task) for test in TESTS.values() if test.moot(context) is None)
-    results = {name: _result(test, context) for name, test in TESTS.items()}
+    context.claims = sum(test.claims(context.task) for test in tests.values() if test.moot(context) is None)
+    results = {name: _result(test, context) for name, test in tests.items()}
     network, gain = context.compared["b"], context.compared["difference"]
     test = context.dataset.split("test").records
-    summary = conclude(results, test, context.task, not_learned(network, gain))
+    summary = conclude(results, test, context.task, not_learned(network, gain), tests)
     write_whole(context.out / "audit.svg", plots.forest(summary.results, network))
     write_whole(context.out / "where.png", plots.panels(context.shown, context.heat))
     weights = {"weights": context.predictor.bundle.digests.get("weights")}
@@ -92,10 +96,17 @@ def _result(test: AuditTest, context: Audited) -> Result:
     return result
 
 
-def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task, nothing: str | None) -> Summary:
+def conclude(
+    results: Mapping[str, Result],
+    table: pd.DataFrame,
+    task: Task,
+    nothing: str | None,
+    tests: Mapping[str, AuditTest] = TESTS,
+) -> Summary:
     """The final verdicts, given which classes share sources and whether the network has learned anything.
 
     table    label, source and group_id of the test images
+    tests    all of them, by name
     nothing  why these images do not show that it has (``evaluation.learned.not_learned``), as a clause; else None
 
     A network that has learned nothing has no shortcut to find: what clears it becomes "cannot be told", whatever a test
@@ -109,7 +120,7 @@ def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task, not
     coincide = f"Class and source coincide for {named}: no source of this test set has {FEW} patients of both classes."
     last: dict[str, Result] = {}
     for name, result in results.items():
-        about = TESTS[name].about
+        about = tests[name].about
         silent = about == "source" and len(pairs) == len(task.pairs)
         if nothing and result.verdict in (CLEAR, YES):
             why = f"The network is not known to have learned anything that could be looked into: {nothing}."
@@ -122,11 +133,11 @@ def conclude(results: Mapping[str, Result], table: pd.DataFrame, task: Task, not
             if result.verdict == FOUND:
                 last[name] = replace(result, verdict=UNTOLD)
     said = {name: " ".join(filter(None, (each.words, each.closing.get(each.verdict)))) for name, each in last.items()}
-    return Summary({name: replace(each, words=said[name]) for name, each in last.items()}, pairs, nothing)
+    return Summary(tests, {name: replace(each, words=said[name]) for name, each in last.items()}, pairs, nothing)
 
 
 def print_verdicts(summary: Summary) -> None:
     """Print each test's verdict, question and words."""
     for name, result in summary.results.items():
-        said = escape(f"{TESTS[name].question} {result.words}")
+        said = escape(f"{summary.tests[name].question} {result.words}")
         console().print(f"{SIGNS[result.verdict]} [bold]{result.verdict}[/bold]  {said}", soft_wrap=True)

@@ -14,7 +14,7 @@ import typer
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 from cxrflow import __version__
-from cxrflow.cli import collections, flow, lists, packages, pacs, pipeline, studies, use
+from cxrflow.cli import check, collections, flow, lists, packages, pacs, pipeline, studies, use
 from cxrflow.errors import CxrflowError
 from cxrflow.files import refused
 from cxrflow.terminal import set_quiet
@@ -26,7 +26,7 @@ app = typer.Typer(
     help="From collections of chest radiographs to a trained, evaluated, explained and audited classifier. "
     "Research software, not a diagnostic device.",
 )
-for group in (flow, lists, collections, pipeline, use, pacs, studies, packages):
+for group in (flow, check, lists, collections, pipeline, use, pacs, studies, packages):
     app.add_typer(group.commands)
 
 

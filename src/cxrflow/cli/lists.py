@@ -1,4 +1,4 @@
-"""What there is to choose from: sources, findings, models."""
+"""What there is to choose from: parts of all kinds, sources, findings, models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,17 @@ from cxrflow.cli.options import PARAMS, ParamsFile, command
 from cxrflow.params_file import load_params
 
 commands = typer.Typer()
+
+
+@command(commands, "Flow", "cxrflow list", "cxrflow list --json", name="list")
+def list_parts(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """List all sources, networks, image steps, audit tests and outputs, with the package or file they come from."""
+    from cxrflow.parts import print_parts
+
+    print_parts(load_params(params) if params.exists() else None, as_json)
 
 
 @command(commands, "Flow", "cxrflow sources", "cxrflow sources export --write")
@@ -24,6 +35,7 @@ def sources(
     if folder is None:
         print_sources()
         return
+    from cxrflow.sources import extra_collections
     from cxrflow.sources.collection import Options
     from cxrflow.sources.look import look
     from cxrflow.sources.words import finding_of
@@ -36,6 +48,7 @@ def sources(
             follow_links=loaded.sources.follow_links,
             rsna_without_patients=loaded.sources.rsna_without_patients,
             columns=loaded.sources.columns,
+            extra=extra_collections(loaded.sources.extra),
         )
     if not look(folder, options, write):
         raise typer.Exit(1)

@@ -81,5 +81,5 @@ def load(path: Path, engine: str | None = None, overrides: list[str] | None = No
     """
     if anywhere and path == PARAMS and not path.exists():
         path = DEFAULTS
-    params = load_params(path, overrides)
+    params = load_params(path, overrides or None)
     return params.model_copy(update={"engine": engine}) if engine else params

@@ -43,19 +43,21 @@ def show_params(
     sets."""
     from cxrflow.files import write_whole
     from cxrflow.flow.code import code_yaml
+    from cxrflow.parts import check_parts, plugin_digests
     from cxrflow.training.checks import check_params
 
     if defaults:
         sys.stdout.write(DEFAULTS.read_text(encoding="utf-8"))
         return
     loaded = load_params(params)
+    check_parts(loaded)
     check_params(loaded, RESULTS / "training")
     text = resolved_yaml(loaded)
     if out is None:
         sys.stdout.write(text)
     else:
         write_whole(out, text.encode())
-        write_whole(out.with_name("code.yaml"), code_yaml().encode())
+        write_whole(out.with_name("code.yaml"), code_yaml(plugin_digests(loaded)).encode())
 
 
 @command(commands, "Flow", "cxrflow demo")

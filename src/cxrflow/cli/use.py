@@ -33,6 +33,13 @@ SOME_LEFT_OUT = 3
 INT8 = RESULTS / "export" / "int8.onnx"
 
 
+def _named_output(given: str) -> tuple[str, Path]:
+    name, equals, file = given.partition("=")
+    if not (name and equals and file):
+        raise CxrflowError(f"--output {given}: name an output and a file, such as --output NAME=FILE.")
+    return name, Path(file)
+
+
 def _release(given: str) -> str:
     if given not in ("R4", "R5"):
         raise typer.BadParameter(f"FHIR {given} cannot be written; name R4 or R5.")
@@ -68,6 +75,14 @@ def predict(
     fhir_version: Annotated[
         Literal["R4", "R5"], typer.Option(parser=_release, metavar="R4|R5", help="FHIR release.")
     ] = "R4",
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Also write the results by this output of another package, or of file.py:name, into FILE; repeatable "
+            "(`cxrflow list` shows which there are).",
+        ),
+    ] = None,
     with_paths: Annotated[
         bool, typer.Option("--paths", help="Also give the path of each file, beside its SHA-256.")
     ] = False,
@@ -87,9 +102,8 @@ def predict(
     from cxrflow.outputs.words import DRAWN
     from cxrflow.predict import predict_files
 
-    outputs = Outputs(
-        out, json, heatmaps, with_paths, burned_in_text, dicom, kinds_named(dicom_kinds), fhir, fhir_version
-    )
+    kinds, more = kinds_named(dicom_kinds), tuple(map(_named_output, output or ()))
+    outputs = Outputs(out, json, heatmaps, with_paths, burned_in_text, dicom, kinds, fhir, fhir_version, more)
     counts = predict_files(bundle, paths, outputs, member)
     for line in counts.in_words(outputs):
         say(line)

@@ -16,6 +16,7 @@ from cxrflow.images import registry, steps
 from cxrflow.lungs import learned, opencv
 from cxrflow.onnx_file import input_names
 from cxrflow.reading import frontal, to_uint8
+from cxrflow.terminal import remark
 
 #: Name of the package.
 FOLDER = "prepare"
@@ -83,18 +84,21 @@ def remove_steps(folder: Path) -> None:
         remove(folder / FOLDER)
 
 
-def write_steps(folder: Path, bundle: Bundle, version: str, digest: str) -> Path:
-    """Write the package for a bundle as ``folder / FOLDER``; returns that.
+def write_steps(folder: Path, bundle: Bundle, version: str, digest: str) -> Path | None:
+    """Write the package for a bundle as ``folder / FOLDER``; returns that. With image steps of others, whose code a
+    bundle does not hold, there is none: returns None, with a remark.
 
     version, digest  of cxrflow, and of the bundle's description
     Raises CxrflowError as ``check_steps``.
     """
     check_steps(folder)
     out = folder / FOLDER
+    if theirs := dict.fromkeys(name for each in bundle.steps for name in each.extra):
+        remove_steps(folder)
+        remark(f"{out} is not written: the code of {', '.join(theirs)} (images.extra) is not cxrflow's to export")
+        return None
     images = "\n".join(
-        f'    "{name}": Images(\n'
-        + "".join(f"        {key}={value!r},\n" for key, value in each.model_dump().items())
-        + "    ),"
+        f'    "{name}": Images(\n' + "".join(f"        {key}={value!r},\n" for key, value in each) + "    ),"
         for name, each in zip(input_names(bundle), bundle.steps, strict=True)
     )
     sources = {name: _IMPORT.sub(_relative, inspect.getsource(module)) for name, module in _MODULES.items()}

@@ -1,11 +1,13 @@
 """The code of each stage, as digests: a stage runs again where the installed code that gives its result has changed."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
 import cxrflow
-from cxrflow.files import code_digest
+from cxrflow.files import code_digest, digest
 
 #: Files and folders of the package that decide what a stage writes; without what only checks, shows progress or starts
 #: the work.
@@ -139,8 +141,12 @@ CODE: dict[str, tuple[str, ...]] = {
 }
 
 
-def code_yaml() -> str:
-    """The version of cxrflow, and for each stage the digest of its code (SHA-256, hexadecimal), as YAML."""
+def code_yaml(plugins: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The version of cxrflow, and for each stage the digest of its code (SHA-256, hexadecimal), as YAML.
+
+    plugins  for each stage the digest of the code of others that it uses, empty if none (``parts.plugin_digests``)
+    """
     package = Path(cxrflow.__file__).parent
     stages = {stage: code_digest(package, parts) for stage, parts in CODE.items()}
+    stages = {stage: digest([code, plugins[stage]]) if plugins.get(stage) else code for stage, code in stages.items()}
     return yaml.safe_dump({"version": cxrflow.__version__} | stages, sort_keys=False)

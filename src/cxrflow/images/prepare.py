@@ -23,6 +23,7 @@ from cxrflow.images.rows import Rows
 from cxrflow.images.steps import Window
 from cxrflow.images.work import BEGUN, JOURNAL, Work, open_work
 from cxrflow.params import Images
+from cxrflow.plugins import described
 from cxrflow.state import Kind, number, read_bytes, read_sealed, read_table, text, write_sealed
 from cxrflow.terminal import console, track
 from cxrflow.text import number_of
@@ -164,7 +165,8 @@ def steps_digest(steps: Images) -> str:
     parameters = [[step.name, step.parameters(steps)] for step in in_force]
     code = code_digest(Path(cxrflow.__file__).parent, [*_CODE, *(file for step in in_force for file in step.code)])
     versions = [version(name) for name in [*_LIBRARIES, *(name for step in in_force for name in step.libraries)]]
-    return digest([parameters, code, versions])
+    theirs = [part.sha256 for name in steps.extra if (part := described("image_steps", name, "images.extra"))]
+    return digest([parameters, code, versions, *theirs])
 
 
 class _Files(Sequence[tuple[str, bool]]):

@@ -3,7 +3,8 @@
 ``prepare_image``, the figure of the steps (examples.py) and the digest of a store (prepare.py) are derived from it. A
 new step needs a function here, an entry below, and its parameters in ``params.Images``. The steps are those of the
 paper (crop the top, centre square, resize, equalise, lungs). By default, images are cropped and shrunk before they are
-equalised, which is then faster; ``order: equalise_first`` is the paper's order.
+equalised, which is then faster; ``order: equalise_first`` is the paper's order. Steps of others (``images.extra``)
+change the square image last; only then what lies outside the lungs is made black, if it is to be.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from cxrflow.lungs import learned, opencv
 from cxrflow.params import Images
 from cxrflow.reading import to_uint8
 
+#: An image step of others: uint8 (size, size) to the same; LeftOut if it cannot.
+Change = Callable[[np.ndarray], np.ndarray]
 #: Lungs that cover less than this share of the map are ignored: specks in images of something else.
 _LEAST = 0.02
 
@@ -161,7 +164,36 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
 
 def steps_in_force(steps: Images) -> list[Step]:
     """The steps that the parameters activate, in their order."""
-    return [step for step in STEPS[steps.order] if step.in_force(steps)]
+    *before, last = STEPS[steps.order]
+    return [step for step in (*before, *map(_extra, steps.extra), last) if step.in_force(steps)]
+
+
+def find_change(name: str) -> Change:
+    """The image step of others called ``name``. Raises CxrflowError as ``plugins.find``."""
+    from cxrflow.plugins import find  # not at the top: what `cxrflow export` writes of this module has no plug-ins
+
+    change: Change = find("image_steps", name, None, "images.extra")
+    return change
+
+
+def _extra(name: str) -> Step:
+    """A step of others, called ``name``; its code is run where it is applied."""
+    return Step(name, {}, (), lambda view, _: _changed(view, lambda image: _changed_by(name, image)))
+
+
+def _changed_by(name: str, image: np.ndarray) -> np.ndarray:
+    from cxrflow.plugins import running
+
+    change = find_change(name)
+    with running("image_steps", name):
+        changed = change(image.copy())
+        if getattr(changed, "dtype", None) != np.uint8 or changed.shape != image.shape:
+            raise TypeError(f"it gives {_kind(changed)} for {_kind(image)}")
+    return changed
+
+
+def _kind(value: Any) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def views(grey: np.ndarray, steps: Images) -> Iterator[tuple[Step | None, View]]:

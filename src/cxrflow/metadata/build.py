@@ -25,7 +25,7 @@ from cxrflow.metadata.sides import Sides, keep_sides
 from cxrflow.params import Metadata, Sources
 from cxrflow.reading.letters import check_installed
 from cxrflow.records import COLUMNS, TRUTH, typed
-from cxrflow.sources import find_collections, passed_over, read_collections, source_name, tables
+from cxrflow.sources import extra_collections, find_collections, passed_over, read_collections, source_name, tables
 from cxrflow.sources.account import Account
 from cxrflow.sources.collection import Collection, Options
 from cxrflow.sources.files import Files
@@ -109,7 +109,8 @@ def build_records(
     """
     if metadata.burned_in_text:
         check_installed("metadata.burned_in_text: true")
-    home, found = find_collections(Path(sources.root), sources.collections, sources.columns)
+    extra = extra_collections(sources.extra)
+    home, found = find_collections(Path(sources.root), sources.collections, sources.columns, extra)
     root = Root(home, sources.follow_links)
     if home == Path(sources.root) and (others := passed_over(home, found)):
         console().print(

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,12 +21,15 @@ from cxrflow.engines import Engine, Lost
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root, code_digest
 from cxrflow.metadata.near_hash import near_hash, thumbnail
-from cxrflow.reading import read, read_content, to_uint8
+from cxrflow.reading import format_of, read, read_content, to_uint8
 from cxrflow.reading.letters import as_shares, detector, try_text
 from cxrflow.terminal import track
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 #: Table of the cache; the name changes with the columns, so that older caches are ignored.
-_TABLE = "fingerprint_6"
+_TABLE = "fingerprint_7"
 _CHUNK = 256
 #: An image is blank if, at _COARSE x _COARSE pixels, its grey levels differ by less than _LEAST_SPREAD, or by less than
 #: _LEAST_STRUCTURE standard deviations of the image (an exposure without a patient is noise, which shrinking averages
@@ -45,6 +49,9 @@ class Fingerprint:
     turned        whether the file stores it inverted, with bright air
     note          what its header declares and reading did not apply, or None
     text          places with text burned in (``letters.as_shares``), empty if there are none; None if not looked for
+    width, height  of the picture as shown upright (pixels)
+    bits          of a pixel as read, 8 or 16
+    format        of the file (``reading.format_of``)
     left_out      reason why the file cannot be used, or None
     """
 
@@ -55,6 +62,10 @@ class Fingerprint:
     turned: bool | None
     note: str | None
     text: str | None
+    width: int | None
+    height: int | None
+    bits: int | None
+    format: str | None
     left_out: str | None
 
     @property
@@ -69,12 +80,13 @@ class Fingerprint:
 
 
 #: Columns of the cache that a fingerprint is made of.
-_COLUMNS = ", ".join(field.name for field in fields(Fingerprint) if field.name != "left_out")
+_NAMES = tuple(field.name for field in fields(Fingerprint) if field.name != "left_out")
+_COLUMNS = ", ".join(_NAMES)
 
 
 def unusable(reason: str) -> Fingerprint:
     """Fingerprint of a file that cannot be used."""
-    return Fingerprint(None, None, None, None, None, None, None, reason)
+    return Fingerprint(*(None for _ in _NAMES), left_out=reason)
 
 
 def fingerprint(item: tuple[Root, str], burned_in_text: bool = False) -> Fingerprint:
@@ -94,7 +106,21 @@ def fingerprint(item: tuple[Root, str], burned_in_text: bool = False) -> Fingerp
         return unusable(str(reason))
     small = thumbnail(to_uint8(reading.grey)).tobytes()
     hashed = hashlib.sha256(content).hexdigest()
-    return Fingerprint(hashed, near_hash(small), small, reading.frontal, reading.turned, reading.note, text, None)
+    height, width = reading.shape
+    return Fingerprint(
+        content_hash=hashed,
+        near_hash=near_hash(small),
+        thumbnail=small,
+        frontal=reading.frontal,
+        turned=reading.turned,
+        note=reading.note,
+        text=text,
+        width=width,
+        height=height,
+        bits=8 * reading.grey.itemsize,
+        format=format_of(content),
+        left_out=None,
+    )
 
 
 def blank(grey: np.ndarray) -> bool:
@@ -122,11 +148,12 @@ def fingerprints(
     with _open(cache) as store:
         store.execute(
             f"create table if not exists {_TABLE} (path text primary key, state text, content_hash text,"
-            " near_hash text, thumbnail blob, frontal real, turned integer, note text, text text, detector text)"
+            " near_hash text, thumbnail blob, frontal real, turned integer, note text, text text, width integer,"
+            " height integer, bits integer, format text, detector text)"
         )
         known = {
-            path: (state, looked_by, Fingerprint(content, near, thumb, frontal, bool(turned), note, text, None))
-            for path, state, looked_by, content, near, thumb, frontal, turned, note, text in store.execute(
+            path: (state, looked_by, _cached(values))
+            for path, state, looked_by, *values in store.execute(
                 f"select path, state, detector, {_COLUMNS} from {_TABLE}"  # noqa: S608
             )
         }
@@ -159,6 +186,25 @@ def fingerprints(
             if done % _CHUNK == 0:
                 store.commit()
     return found
+
+
+def pictures(cache: Path) -> "pd.DataFrame":
+    """What ``cache`` holds of the pictures themselves: columns path, content_hash, width, height, bits, format.
+
+    A file may have changed since, or be gone: compare the content hash with that of its record.
+    """
+    import pandas as pd  # worker processes, which import this module, do without
+
+    with _open(cache) as store:
+        return pd.read_sql_query(
+            f"select path, content_hash, width, height, bits, format from {_TABLE}",  # noqa: S608
+            store,
+        )
+
+
+def _cached(values: list[Any]) -> Fingerprint:
+    found = Fingerprint(*values, left_out=None)
+    return replace(found, turned=bool(found.turned))
 
 
 @contextmanager

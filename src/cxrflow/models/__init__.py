@@ -1,7 +1,10 @@
 """The networks: one file per family, one registry. A new network is one file and one line here."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+from cxrflow import plugins
 from cxrflow.errors import CxrflowError, nearest
 from cxrflow.models import covidnet, crnn, from_timm, from_xrv, published, resnet, vgg
 from cxrflow.models.from_torchvision import imagenet
@@ -29,15 +32,32 @@ FAMILIES: dict[str, Callable[[str], Model]] = {
 
 
 def find_model(name: str) -> Model:
-    """The network called ``name``, such as ``resnet18``, ``timm:NAME``, ``xrv:WEIGHTS`` or ``published:NAME``.
+    """The network called ``name``, such as ``resnet18``, ``timm:NAME``, ``xrv:WEIGHTS``, ``published:NAME``, one of
+    another package, or ``file.py:name`` (plugins.py).
 
-    Raises CxrflowError with the choices if there is none.
+    Raises CxrflowError with the choices if there is none, and as ``plugins.find``.
     """
     if name in MODELS:
         return MODELS[name]
     family, colon, member = name.partition(":")
     if colon and family in FAMILIES:
         return FAMILIES[family](member)
-    choice = ", ".join([*MODELS, "timm:NAME", "xrv:WEIGHTS", "published:NAME"])
-    near = nearest(name, [*MODELS, *(f"{family}:{member}" for family in FAMILIES if colon)])
+    theirs = [point.name for point in plugins.offered("models")]
+    if plugins.is_in_file(name) or name in theirs:
+        found: Model = plugins.find("models", name, Model, "training.model")
+        parts: dict[str, Any] = {
+            part: plugins.guarded("models", name, getattr(found, part)) for part in ("architecture", "gradcam_layer")
+        }
+        return replace(found, **parts)
+    known = [*MODELS, *dict.fromkeys(theirs)]
+    choice = ", ".join([*known, "timm:NAME", "xrv:WEIGHTS", "published:NAME"])
+    near = nearest(name, [*known, *(f"{family}:{member}" for family in FAMILIES if colon)])
     raise CxrflowError(f"training.model: no network is called {name}; choose one of {choice}{near or '.'}")
+
+
+def plugin_of(name: str) -> plugins.Plugin | None:
+    """The part that a network called ``name`` is, if it is not cxrflow's own. Raises CxrflowError as
+    ``plugins.described``."""
+    if name in MODELS or name.partition(":")[0] in FAMILIES:
+        return None
+    return plugins.described("models", name, "training.model")

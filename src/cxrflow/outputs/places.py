@@ -9,6 +9,7 @@ from cxrflow.errors import CxrflowError
 from cxrflow.files import check_writable
 from cxrflow.outputs.dicom import KINDS, Kind, check_extra
 from cxrflow.outputs.fhir import Version
+from cxrflow.outputs.registry import find_output
 from cxrflow.text import name_text
 
 
@@ -24,6 +25,7 @@ class Outputs(NamedTuple):
     kinds     of these objects
     fhir      file of FHIR bundles, one a line, or None
     fhir_version  of FHIR
+    more      outputs of others by name (``find_output``), each with its file
     """
 
     table: Path
@@ -35,11 +37,12 @@ class Outputs(NamedTuple):
     kinds: tuple[Kind, ...] = KINDS
     fhir: Path | None = None
     fhir_version: Version = "R4"
+    more: tuple[tuple[str, Path], ...] = ()
 
     @property
     def files(self) -> list[Path]:
-        """Table, JSON lines and FHIR bundles, where asked for."""
-        return [self.table, *(file for file in (self.lines, self.fhir) if file)]
+        """Table, JSON lines, FHIR bundles and outputs of others, where asked for."""
+        return [self.table, *(file for file in (self.lines, self.fhir, *(file for _, file in self.more)) if file)]
 
     @property
     def folders(self) -> set[Path]:
@@ -54,11 +57,13 @@ class Outputs(NamedTuple):
 
 def check_places(outputs: Outputs, paths: Sequence[Path]) -> None:
     """Raise CxrflowError if an output cannot be written, two are one file, pictures or DICOM objects would be among
-    those asked about, or what makes DICOM objects is not installed."""
+    those asked about, what makes DICOM objects is not installed, or there is no such output of others."""
+    for name, _ in outputs.more:
+        find_output(name)
     for out in outputs.files:
         check_writable(out)
-    named = {"the CSV": outputs.table, "the JSON lines": outputs.lines, "the FHIR bundles": outputs.fhir}
-    for (one, first), (other, second) in combinations(named.items(), 2):
+    named = [("the CSV", outputs.table), ("the JSON lines", outputs.lines), ("the FHIR bundles", outputs.fhir)]
+    for (one, first), (other, second) in combinations([*named, *outputs.more], 2):
         if first and second and first.absolute().resolve() == second.absolute().resolve():
             raise CxrflowError(f"{name_text(second)}: is named for {one} and for {other}; name another file.")
     for folder in outputs.folders:

@@ -13,7 +13,7 @@ from cxrflow.reading.containers import unpacked
 from cxrflow.reading.frontal import invert, turn
 from cxrflow.reading.guard import checked, guarded
 from cxrflow.reading.kinds import is_dicomdir
-from cxrflow.reading.picture import read_picture
+from cxrflow.reading.picture import picture_format, read_picture
 from cxrflow.text import clean
 
 #: Larger files are not opened (bytes).
@@ -147,6 +147,11 @@ def is_dicom(content: bytes) -> bool:
     """Whether the content starts like DICOM, with or without preamble; the first 132 bytes are enough."""
     # Without a preamble, the file starts with a little-endian tag of group 2 or 8 and an element below 256.
     return content[128:132] == b"DICM" or (content[:1] in (b"\2", b"\10") and content[1:2] == content[3:4] == b"\0")
+
+
+def format_of(content: bytes) -> str:
+    """The format of an image file that is read, by its content: DICOM, PNG, JPEG, ...; of an archive, ``packed``."""
+    return "DICOM" if is_dicom(content) else picture_format(content) or "packed"
 
 
 def to_uint8(grey: np.ndarray) -> np.ndarray:

@@ -49,6 +49,21 @@ def is_picture(content: bytes) -> bool:
     return content.startswith((png.SIGNATURE, jpeg.SIGNATURE, *tiff.SIGNATURES, *JPEG_2000, b"GIF87a", b"GIF89a"))
 
 
+def picture_format(content: bytes) -> str | None:
+    """The name of a picture's format, by its first bytes; None if it is none that is read."""
+    if content.startswith(png.SIGNATURE):
+        return "PNG"
+    if content.startswith(jpeg.SIGNATURE):
+        return "JPEG"
+    if content.startswith(tiff.SIGNATURES):
+        return "TIFF"
+    if content.startswith(JPEG_2000):
+        return "JPEG 2000"
+    if not is_picture(content):
+        return None
+    return {b"BM": "BMP", b"GI": "GIF", b"RI": "WebP"}[content[:2]]
+
+
 def _read_jpeg_2000(content: bytes) -> Pixels:
     found = read_jpeg_2000(content)
     check_size(found.height, found.width)

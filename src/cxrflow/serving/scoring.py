@@ -17,6 +17,7 @@ from cxrflow.errors import one_line
 from cxrflow.images.file import LeftOutFile, PreparedFile, if_lost, try_source
 from cxrflow.images.steps import Prepared, Window
 from cxrflow.metadata.near_hash import contrast
+from cxrflow.plugins import with_files
 from cxrflow.predictor import BATCH, Predictor
 from cxrflow.result import Result
 from cxrflow.serving.metrics import Metrics
@@ -44,7 +45,7 @@ class Scorer:
         """
         self.predictor, self._limits, self._metrics = predictor, limits, metrics
         prepare = partial(try_source, predictor.bundle.steps, burned_in_text=burned_in_text)
-        self._prepare = cloudpickle.dumps(prepare)
+        self._prepare = cloudpickle.dumps(with_files(prepare))
         self._readers = ThreadPoolExecutor(cores(), "reader", initializer=lambda: worker_of_thread().start())
         self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="scorer")
@@ -83,7 +84,7 @@ class Scorer:
 
     async def work(self, function: Callable[[Any], Out], items: Sequence[Any]) -> list[Out | Lost]:
         """Results of a function for some items, each in a worker process under the limits."""
-        pickled = cloudpickle.dumps(function)
+        pickled = cloudpickle.dumps(with_files(function))
         return list(await asyncio.gather(*(self._in_worker(pickled, item) for item in items)))
 
     async def _prepared(self, content: bytes) -> PreparedFile | LeftOutFile:

@@ -1,7 +1,8 @@
 """The collections: one file each, one registry. A new collection is one file, one line here and one test."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
@@ -10,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from cxrflow import plugins
 from cxrflow.columns import Columns
 from cxrflow.errors import CxrflowError, LeftOut
 from cxrflow.files import Root
@@ -77,30 +79,58 @@ SOURCES: dict[str, Collection] = {
 }
 
 
+def extra_collections(names: Sequence[str]) -> list[Collection]:
+    """The collections of others called so (``sources.extra``, plugins.py).
+
+    Raises CxrflowError as ``plugins.find``, if one has no folder, or a name or folder of another.
+    """
+    found: list[Collection] = []
+    for name in names:
+        collection: Collection = plugins.find("sources", name, Collection, "sources.extra")
+        if not collection.folders:
+            raise CxrflowError(
+                f"sources.extra: {name} names no folder by which it is recognised; give its Collection folders."
+            )
+        for other in (*SOURCES.values(), *found):
+            if both := {collection.name, *collection.folders} & {other.name, *other.folders}:
+                raise CxrflowError(
+                    f"sources.extra: {name} and the collection {other.name} are both called {min(both)}; rename it or "
+                    "leave it out."
+                )
+        found.append(collection)
+    return found
+
+
 def find_collections(
-    root: Path, wanted: list[str] | None = None, columns: Mapping[str, Columns] | None = None
+    root: Path,
+    wanted: list[str] | None = None,
+    columns: Mapping[str, Columns] | None = None,
+    extra: Sequence[Collection] = (),
 ) -> tuple[Path, list[tuple[Collection, str]]]:
-    """The collections in the folder ``root``, or ``root`` itself if it is a collection, in the order of SOURCES.
+    """The collections in the folder ``root``, or ``root`` itself if it is a collection, in the order of SOURCES, then
+    of ``extra``.
 
     The folder of a collection has one of its published names or its name in SOURCES. Any other folder with a table of
     images, labels and patients is a user's own collection (``table.is_own``).
 
     wanted   names of the collections to return (names in SOURCES, or folder names of a user's own); None for all
     columns  what the parameters say of users' own tables, by the name of the folder
+    extra    collections of others (``extra_collections``)
     Returns the folder that holds the collections, and each collection with the name of its folder, as name text.
     Raises CxrflowError if ``root`` does not exist, holds no collection, lacks a wanted one, or holds one twice.
     """
     if not root.is_dir():
         raise CxrflowError(f"{root}: no such folder; name the folder that holds the collections.")
     home, here = root, Path(os.path.abspath(root))  # resolves "." and "..", which have no name
-    itself, found = recognise(here, columns), []
+    itself, found = recognise(here, columns, extra), []
     folders: list[Path] = []
     if itself is None or not _is_certain(itself, here, columns):
         folders = [f for f in sorted(root.iterdir()) if not f.name.startswith(".") and not is_of_the_system(f.name)]
-        found = [(c, name_text(folder.name)) for folder in folders if (c := recognise(folder, columns)) is not None]
+        each = ((recognise(folder, columns, extra), folder) for folder in folders)
+        found = [(collection, name_text(folder.name)) for collection, folder in each if collection is not None]
     if itself is not None and not found:
         home, found = here.parent, [(itself, name_text(here.name))]
-    order = list(SOURCES)
+    order = [*SOURCES, *(collection.name for collection in extra)]
     found.sort(key=lambda item: (order.index(item[0].name), item[1]))
     names = [source_name(c, folder) for c, folder in found]
     for name in wanted or ():
@@ -134,7 +164,7 @@ def find_collections(
 
 def find_root(sources: Sources) -> Root:
     """Where the paths of records lead. Raises CxrflowError as ``find_collections``."""
-    home, _ = find_collections(Path(sources.root), columns=sources.columns)
+    home, _ = find_collections(Path(sources.root), None, sources.columns, extra_collections(sources.extra))
     return Root(home, sources.follow_links)
 
 
@@ -173,8 +203,10 @@ def read_collections(
         if known is not None and files is not None:
             files[folder] = known
         try:
-            for record in collection.read(place, folder, replace(options, files=known)):
-                yield _printable(_at_its_file(record, folder, known))
+            ours = SOURCES.get(collection.name) is collection
+            with nullcontext() if ours else plugins.running("sources", collection.name):
+                for record in collection.read(place, folder, replace(options, files=known)):
+                    yield _printable(_at_its_file(record, folder, known))
         except CxrflowError as error:
             said = str(error.expecting(collection.expects) if isinstance(error, OtherTable) else error)
             others = [source_name(*item) for item in found if item != (collection, folder)]
@@ -219,11 +251,13 @@ def print_sources() -> None:
     console().print(shown)
 
 
-def recognise(folder: Path, columns: Mapping[str, Columns] | None = None) -> Collection | None:
-    """The collection that a folder is, or None."""
+def recognise(
+    folder: Path, columns: Mapping[str, Columns] | None = None, extra: Sequence[Collection] = ()
+) -> Collection | None:
+    """The collection that a folder is, or None. Arguments as of ``find_collections``."""
     if not folder.is_dir():
         return None
-    for collection in SOURCES.values():
+    for collection in (*SOURCES.values(), *extra):
         if collection.folders and folder.name in (*collection.folders, collection.name):
             return collection
     try:

@@ -26,6 +26,7 @@ class Options:
     files                  of the collection; None if image files are not there
     accounts               filled with what was read of users' own tables, by the name of the folder
     unread                 filled with what of the published tables was not read, in sentences
+    extra                  collections of others (``sources.extra``)
     """
 
     with_files: bool = True
@@ -36,6 +37,7 @@ class Options:
     files: Files | None = None
     accounts: dict[str, Account] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    extra: Sequence["Collection"] = ()
 
     def place(self, name: str, folders: Sequence[str]) -> str:
         """``<folder>/<name>``, with the first of the collection's folders (``""`` for itself) that holds the file; with

@@ -50,8 +50,8 @@ def look(root: Path, options: Options, write: bool = False) -> bool:
         raise CxrflowError(f"{name_text(root)}: no such folder; name the folder that holds the collections.")
     inner = _folders(root)
     deeper = [*inner, *(folder for one in inner for folder in _folders(one))]
-    found = any(recognise(folder, options.columns) or meant(folder) for folder in deeper)
-    itself = recognise(root, options.columns) is not None and not holds_published(root)
+    found = any(recognise(folder, options.columns, options.extra) or meant(folder) for folder in deeper)
+    itself = recognise(root, options.columns, options.extra) is not None and not holds_published(root)
     if itself or (not found and (meant(root) or table.headers_in(root))):
         places = [root]
     else:
@@ -66,12 +66,12 @@ def look(root: Path, options: Options, write: bool = False) -> bool:
 def _print_folder(folder: Path, options: Options, write: bool) -> bool | None:
     """Print what a folder is read as, or lacks for it. Returns whether its tables can be read; None if it has no table
     and no image."""
-    if (collection := recognise(folder, options.columns)) is not None:
+    if (collection := recognise(folder, options.columns, options.extra)) is not None:
         return _print_collection(collection, folder, options, write)
     if published := meant(folder):
         _say(f"\n{name_text(folder)}: not read; did you mean {published}? Give the folder this name.")
         return True
-    nested = [inner for inner in _folders(folder) if recognise(inner, options.columns)]
+    nested = [inner for inner in _folders(folder) if recognise(inner, options.columns, options.extra)]
     if nested and not table.headers_in(folder):
         names = ", ".join(name_text(inner.name) for inner in nested)
         _say(f"\n{name_text(folder)}: holds collections ({names}); name it itself: `cxrflow sources {folder}`.")

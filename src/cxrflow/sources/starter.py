@@ -108,7 +108,7 @@ def text(columns: Columns, account: Account | None, table: Path, header: Sequenc
     account  of the table with these columns; None if it cannot be read
     """
     chosen = {role: columns.column(role) for role in ROLES}
-    lines = ["# Which column is what, and words of cells in those of the program (docs/add-a-source.md).", ""]
+    lines = ["# Which column is what, and words of cells in those of the program (docs/my-hospital.md).", ""]
     lines.append(f"table: {_scalar(table.name)}")
     if columns.encoding:
         lines.append(f"encoding: {columns.encoding}")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 import cxrflow
+from cxrflow.bundle_networks import plugins_of
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_whole
@@ -70,7 +71,8 @@ def _key(network: LoadedNetwork, dataset: Dataset) -> str:
     code = code_digest(Path(cxrflow.__file__).parent, _CODE)
     libraries = [version(name) for name in _LIBRARIES]
     seen = [about.images.channels, about.mean, about.std, dataset.store.steps]
-    return digest([about.model, weights, seen, code, libraries])
+    theirs = [plugin.sha256 for plugin in plugins_of([about])]
+    return digest([about.model, weights, seen, code, libraries, *theirs])
 
 
 def _write(place: Path, images: NDArray[np.bytes_], features: NDArray[np.float32]) -> NDArray[Any]:

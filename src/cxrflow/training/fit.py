@@ -22,8 +22,10 @@ from cxrflow.bundle_files import TRAINED_ON, seen_csv, seen_rows
 from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.files import code_digest, digest, write_json, write_whole
+from cxrflow.models import plugin_of
 from cxrflow.models.measure import check_size
 from cxrflow.models.model import to_input
+from cxrflow.models.stored import STORED
 from cxrflow.params import Member, Training
 from cxrflow.progress import progress
 from cxrflow.terminal import remark
@@ -181,10 +183,12 @@ def _sides(dataset: Dataset, classes: Sequence[str]) -> _Sides:
 def _digests(dataset: Dataset, used: pd.DataFrame, member: Member) -> dict[str, str]:
     """Digests that a resumed run must share with the interrupted one; the bundle records them as its provenance."""
     rows, task = used[["image_id", "content_hash", "label", "split"]].to_numpy().tolist(), dataset.task
+    code, model = code_digest(Path(cxrflow.__file__).parent, _CODE), member.training.model
+    theirs = None if model == STORED else plugin_of(model)
     return {
         "data": digest([rows, dataset.store.steps, list(task.classes.items()), task.positive]),
         "params": digest([member.images.model_dump(), member.training.model_dump(), member.fold]),
-        "code": code_digest(Path(cxrflow.__file__).parent, _CODE),
+        "code": digest([code, theirs.sha256]) if theirs else code,
     }
 
 

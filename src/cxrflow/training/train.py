@@ -12,6 +12,7 @@ from torch import distributed
 import cxrflow
 from cxrflow.bundle import Bundle
 from cxrflow.bundle_files import write_bundle
+from cxrflow.bundle_networks import plugins_of
 from cxrflow.csv_files import to_csv
 from cxrflow.dataset import Dataset
 from cxrflow.files import digest, remove, write_whole
@@ -83,6 +84,7 @@ def train(
         pretrained_on=tuple(dict.fromkeys(name for one in trained for name in one.start.pretrained_on)),
         seen="listed" if all(one.start.listed for one in trained) else "unknown",
         digests=_together([one.digests for one in trained]),
+        plugins=plugins_of(one.about for one in trained),
     )
     _write_histories(out / "history.csv", [], *(one.history for one in trained))
     seen = pd.concat([one.seen for one in trained]).drop_duplicates()

@@ -1,0 +1,1 @@
+"""Parts for cxrflow, one of each kind; pyproject.toml names them as entry points."""
