@@ -7,6 +7,7 @@ import typer
 from typer.cli import get_docs_for_click
 from typer.core import TyperGroup
 
+from cxrflow import testing
 from website.parameters import parameters_page
 
 #: What programs may rely on: title of a section, a sentence, and the objects.
@@ -30,6 +31,11 @@ INTERFACE: list[tuple[str, str, list[str]]] = [
         "A network",
         "[How to add one](add-a-model.md).",
         ["cxrflow.models.model.Model"],
+    ),
+    (
+        "The contract tests",
+        "For [parts of your own](plug-ins.md): each raises AssertionError, with what is broken and what to do.",
+        [f"cxrflow.testing.{name}" for name in testing.__all__],
     ),
     (
         "A bundle on disk",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from cxrflow.bundle import Bundle, Network
 from cxrflow.bundle_files import read_description, seen_rows, write_bundle
@@ -17,7 +18,7 @@ from cxrflow.dataset import Dataset
 from cxrflow.errors import CxrflowError
 from cxrflow.evaluation import evaluate as module
 from cxrflow.evaluation.evaluate import evaluate_split
-from cxrflow.evaluation.ledger import LEDGER, times_looked_at
+from cxrflow.evaluation.ledger import LEDGER, test_set_hash, times_looked_at
 from cxrflow.evaluation.metrics import evaluate
 from cxrflow.evaluation.operating import choose_left_out, figures_at_points
 from cxrflow.evaluation.plots import CONFUSION
@@ -103,8 +104,15 @@ def test_a_split_is_evaluated_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     folder, dataset = trained(four)
-    chosen = choose_left_out(folder, dataset, quick)
+    chosen = choose_left_out(folder, dataset, quick, tmp_path / "val.json")
     assert chosen == read_description(folder)
+    left, val = json.loads((tmp_path / "val.json").read_text()), dataset.split("val")
+    scores = Predictor(folder).score(val)
+    of_classes = [roc_auc_score(val.labels == name, scores[:, c]) for c, name in enumerate(four.order)]
+    assert left["macro_auroc"] == pytest.approx(np.mean(of_classes))
+    assert left["macro_auroc_low"] < left["macro_auroc"] < left["macro_auroc_high"]
+    assert (left["n"], left["groups"]) == (len(val), val.records.group_id.nunique())
+    assert left["images"] == test_set_hash(val.records)[:12]
     assert set(chosen.prediction_sets.least) == set(four.order)
     predictor, test = Predictor(folder), dataset.split("test")
     write_whole(tmp_path / "evaluation" / "plots" / "curves-of-a-class-of-before.svg", b"<svg></svg>")

@@ -36,7 +36,16 @@ def test_a_study_of_drawings_is_committed_and_sets_nothing_but_its_place(tmp_pat
     folder = tmp_path / "a" / "study"
     assert load_params(folder / "params.yaml") == load_params(DEFAULTS)
     assert git(folder, "status", "--porcelain") == ""
-    held = {"params.yaml", "dvc.yaml", "README.md", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"}
+    held = {
+        "params.yaml",
+        "dvc.yaml",
+        "README.md",
+        ".gitignore",
+        ".dvcignore",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        "results/evaluation/ledger.csv",
+    }
     assert set(git(folder, "ls-files").split()) == held
     assert "analytics = False" in (folder / ".dvc/config").read_text()
     assert [stage.name for stage in read_stages(folder)] == [

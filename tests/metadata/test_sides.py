@@ -1,8 +1,6 @@
 """Sides that stay: whatever is added, taken out, renamed or joined, nobody leaves a side but for training."""
 
 import hashlib
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -317,21 +315,6 @@ def test_a_second_file_of_the_same_name_takes_no_side_away(tmp_path, write_csv, 
     (tmp_path / SIDES).unlink()
     both = build(*one, *more)
     assert build(*one).equals(both)
-
-
-def test_clean_leaves_the_sides_and_the_ledger(tmp_path) -> None:
-    project = Path(__file__).parents[2]
-    shutil.copy(project / "Makefile", tmp_path)
-    stay = ["data/metadata/sides.csv", "results/evaluation/ledger.csv"]
-    for name in [*stay, "data/metadata/records.csv", "data/demo/a/sides.csv", "data/x", "results/summary.json"]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    for _ in range(2):
-        subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
-        files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "Makefile"]
-        assert {path.relative_to(tmp_path).as_posix() for path in files} == set(stay)
-    shutil.rmtree(tmp_path / "data")
-    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_another_split_reassigns_says_so_and_forgets_nothing(keep, nothing) -> None:

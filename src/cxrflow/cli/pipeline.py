@@ -135,11 +135,12 @@ def training(params: ParamsFile = PARAMS) -> None:
 
     loaded = load_params(params)
     dataset = Dataset.open(RECORDS, IMAGES, loaded.task)
-    drawn = are_drawn(Path(loaded.sources.root))
-    bundle = train(dataset, loaded.images, loaded.training, RESULTS / "training", features=FEATURES, drawn=drawn)
+    drawn, out = are_drawn(Path(loaded.sources.root)), RESULTS / "training"
+    live = out / "live"
+    bundle = train(dataset, loaded.images, loaded.training, out, features=FEATURES, drawn=drawn, live=live)
     if bundle is None:  # only DDP rank 0 continues
         return
-    choose_left_out(BUNDLE, dataset, loaded.evaluation)
+    choose_left_out(BUNDLE, dataset, loaded.evaluation, out / "val.json")
     try_export(BUNDLE)  # what `cxrflow predict` scores by
     for network in bundle.networks:
         on = "val" if network.fold is None else f"fold {network.fold + 1}, left out"

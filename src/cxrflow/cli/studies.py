@@ -23,6 +23,7 @@ from cxrflow.cli.options import (
     load,
 )
 from cxrflow.params_file import load_params
+from cxrflow.terminal import say
 
 commands = typer.Typer()
 
@@ -154,3 +155,20 @@ def leaks(
     loaded = load(params, engine)
     with open_engine(loaded) as opened:
         print_leaks(run(sources, loaded, opened, folds, seeds, out), loaded.task)
+
+
+@command(commands, "Studies", "cxrflow leaderboard", "cxrflow leaderboard results another/results")
+@alone_in()
+def leaderboard(
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of results; by default all runs that DVC knows, of commits and experiments."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for table and picture.")] = RESULTS / "leaderboard",
+) -> None:
+    """Compare runs: figures with intervals, looks at the test set, cost, and the parameters that differ."""
+    from cxrflow.studies.leaderboard import leaderboard as run
+    from cxrflow.studies.leaderboard import print_leaderboard
+
+    print_leaderboard(run(results or [], out))
+    say(f"Picture: {out / 'leaderboard.svg'}")

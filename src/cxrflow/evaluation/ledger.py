@@ -6,8 +6,10 @@ held-out set leads to overfitting it).
 
 import csv
 import io
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from filelock import FileLock
@@ -19,6 +21,14 @@ from cxrflow.state import read_bytes
 #: The ledger beside the figures of the evaluation stage.
 LEDGER = "ledger.csv"
 COLUMNS = ["when", "bundle", "test_set_hash"]
+
+
+class Look(NamedTuple):
+    """A row of the ledger: the time (ISO 8601), hash or name of the bundle, and hash of the test set."""
+
+    when: str
+    bundle: str
+    test_set: str
 
 
 def test_set_hash(table: pd.DataFrame) -> str:
@@ -53,6 +63,12 @@ def enter(ledger: Path, bundle: str, test_set: str) -> None:
 def times_looked_at(ledger: Path, test_set: str) -> int:
     """Number of looks at ``test_set``, 0 without a ledger; raises CxrflowError if the ledger is damaged."""
     return sum(row[2] == test_set for row in _rows(ledger))
+
+
+def looks_in(ledger: Path) -> Counter[Look]:
+    """All looks, of all test sets, with the number of equal rows, which were entered within one second; empty without a
+    ledger. Raises CxrflowError if the ledger is damaged."""
+    return Counter(Look(*row) for row in _rows(ledger))
 
 
 def _rows(ledger: Path) -> list[list[str]]:

@@ -12,6 +12,9 @@ from cxrflow.bundle_files import write_description
 from cxrflow.dataset import Dataset
 from cxrflow.evaluation.conformal import fit_cross_sets, fit_sets
 from cxrflow.evaluation.far import fit_far
+from cxrflow.evaluation.ledger import test_set_hash
+from cxrflow.evaluation.metrics import macro_auroc
+from cxrflow.files import write_json
 from cxrflow.folds import NEVER, fold_of
 from cxrflow.params import Evaluation
 from cxrflow.predictor import Predictor
@@ -32,12 +35,17 @@ def point_names(task: Task) -> dict[str, str]:
     return dict(zip(POINTS, said, strict=True))
 
 
-def choose_left_out(folder: Path, dataset: Dataset, params: Evaluation) -> Bundle:
+def choose_left_out(folder: Path, dataset: Dataset, params: Evaluation, figures: Path | None = None) -> Bundle:
     """Choose operating points and prediction sets, and write them into the bundle in ``folder``: on the split ``val``,
     or, if its networks left out folds, on the images of train and val, each scored by the networks that had left it
-    out. Beside them, what is far from the training images (evaluation/far.py)."""
+    out. Beside them, what is far from the training images (evaluation/far.py).
+
+    figures  file for the macro AUROC of these images (``summary_left_out``); None: write none
+    """
     predictor = Predictor(folder)
     scored, fold = score_left_out(predictor, dataset, Bootstrap(params.bootstrap, params.seed))
+    if figures:
+        write_json(figures, summary_left_out(scored))
     folds, coverage = predictor.bundle.folds, params.set_coverage
     chosen = {
         "thresholds": choose(scored.positive_scores, scored.positive, params),
@@ -65,6 +73,23 @@ def score_left_out(predictor: Predictor, dataset: Dataset, bootstrap: Bootstrap)
         scores = predictor.score_by_fold(used.where(inside), number if folds else None)
         probabilities[inside] = scores.mean(axis=0) if folds else predictor.bundle.pooled(scores)
     return Scored(dataset.task, used.records, probabilities, bootstrap), fold
+
+
+def summary_left_out(scored: Scored) -> dict[str, float | int | str | None]:
+    """``macro_auroc`` with ``macro_auroc_low`` and ``macro_auroc_high``, None if it is missing; ``n``, ``groups``; and
+    ``images``, the first 12 digits of ``test_set_hash``, by which two runs know whether they left out the same.
+
+    By these figures runs are ranked. They are optimistic: epoch and temperature were chosen on the same images.
+    """
+    macro = macro_auroc(scored)
+    return {
+        "macro_auroc": macro.value if macro.known else None,
+        "macro_auroc_low": macro.low if macro.known else None,
+        "macro_auroc_high": macro.high if macro.known else None,
+        "n": len(scored),
+        "groups": len(np.unique(scored.groups)),
+        "images": test_set_hash(scored.table)[:12],
+    }
 
 
 def choose(scores: NDArray[Any], positive: NDArray[np.bool_], params: Evaluation) -> dict[str, OperatingPoint]:

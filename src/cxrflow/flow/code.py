@@ -47,6 +47,8 @@ CODE: dict[str, tuple[str, ...]] = {
         "folds.py",
         "evaluation/conformal.py",
         "evaluation/far.py",
+        "evaluation/ledger.py",
+        "evaluation/metrics.py",
         "evaluation/operating.py",
         "exporting",
         "metadata/groups.py",

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from cxrflow.errors import CxrflowError, nearest, one_line
+from cxrflow.evaluation.ledger import COLUMNS, LEDGER
 from cxrflow.files import refused
 from cxrflow.params_file import load_params, shipped_tasks
 from cxrflow.text import name_text
@@ -69,6 +70,10 @@ def _write(folder: Path, sources: Path | None, task: str | None) -> None:
         (folder / template).write_text(Template(text).substitute(held), encoding="utf-8")
     for template, file in {"gitignore": ".gitignore", "dvcignore": ".dvcignore"}.items():
         shutil.copy(_TEMPLATES / template, folder / file)
+    # git knows the ledger from the beginning, so that DVC brings home the looks of experiments in folders of their own.
+    ledger = folder / "results" / "evaluation" / LEDGER
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text(f"{','.join(COLUMNS)}\n", encoding="utf-8")
     flow = (_TEMPLATES / "dvc.yaml").read_text(encoding="utf-8")
     if sources is not None:  # nothing is drawn
         before, _, rest = flow.partition("  demo:\n")

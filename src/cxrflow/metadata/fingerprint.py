@@ -86,7 +86,7 @@ _COLUMNS = ", ".join(_NAMES)
 
 def unusable(reason: str) -> Fingerprint:
     """Fingerprint of a file that cannot be used."""
-    return Fingerprint(*(None for _ in _NAMES), left_out=reason)
+    return Fingerprint(**dict.fromkeys(_NAMES), left_out=reason)
 
 
 def fingerprint(item: tuple[Root, str], burned_in_text: bool = False) -> Fingerprint:
@@ -203,7 +203,7 @@ def pictures(cache: Path) -> "pd.DataFrame":
 
 
 def _cached(values: list[Any]) -> Fingerprint:
-    found = Fingerprint(*values, left_out=None)
+    found = Fingerprint(**dict(zip(_NAMES, values, strict=True)), left_out=None)
     return replace(found, turned=bool(found.turned))
 
 

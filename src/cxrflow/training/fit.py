@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -71,6 +72,7 @@ class Trained:
     seen     the images that it was trained or validated on, and those of the training that it started from, as
              ``seen_rows`` returns them
     history  of all epochs
+    seconds  that they took
     digests  of data, params and code, and of the weights that it started from
     """
 
@@ -79,6 +81,7 @@ class Trained:
     start: Start
     seen: pd.DataFrame
     history: History
+    seconds: float
     digests: dict[str, str]
 
 
@@ -129,9 +132,10 @@ def train_network(
             return None
         shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoints.mkdir(parents=True)  # DVC expects it
+        begun = time.monotonic()
         about, network, row = train_head(start, dataset, member, features)
         write([row])
-        return Trained(about, network, start, seen, [row], digests)
+        return Trained(about, network, start, seen, [row], time.monotonic() - begun, digests)
     module = _module(start, sides, dataset, params, images.channels)
     module.origin["trained_on"] = sha256(seen_csv(seen)).hexdigest()
     if process.rank == 0:
@@ -140,7 +144,7 @@ def train_network(
         distributed.barrier()
     finished = checkpoints / "finished"
     if finished.exists():  # of a finished run, DVC removed all outputs but the persistent checkpoints
-        module.history = read_checkpoint(checkpoints / "last.ckpt")["history"]
+        module.on_load_checkpoint(read_checkpoint(checkpoints / "last.ckpt"))
     else:
         _fit(module, sides, start.checkpoint, member, checkpoints, write, process, networks)
     if process.rank > 0:
@@ -162,7 +166,7 @@ def train_network(
         validation=on_val(figures),
         start=start.passport,
     )
-    return Trained(about, module.network, start, seen, module.history, digests)
+    return Trained(about, module.network, start, seen, module.history, module.seconds, digests)
 
 
 def sources_of(used: pd.DataFrame) -> dict[str, int]:

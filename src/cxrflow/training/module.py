@@ -1,6 +1,7 @@
 """The Lightning module: loss, optimiser, learning-rate schedule and per-epoch metrics of the network passed in."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,9 +32,10 @@ class TrainingModule(lightning.LightningModule):
 
     network  float (n, channels, size, size) to logits (n, classes), in the order of ``task``
     scale    mean and standard deviation that normalise the input, for pixels in [0, 1]
-    Attributes: ``history``, a dict per epoch with losses and metrics on val; ``origin``, saved in checkpoints: classes,
-    sources, and pretrained_on, listed, scale and passport as in ``start.Start``; ``robust``, the group DRO loss over
-    cells that replaces the mean loss, or None.
+    Attributes: ``history``, a dict per epoch with losses and metrics on val; ``seconds``, that these epochs took,
+    without what an interruption lost; ``origin``, saved in checkpoints: classes, sources, and pretrained_on, listed,
+    scale and passport as in ``start.Start``; ``robust``, the group DRO loss over cells that replaces the mean loss, or
+    None.
     """
 
     _class_weights: torch.Tensor
@@ -45,6 +47,7 @@ class TrainingModule(lightning.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         self._in_training = GraphedNetwork(self.network)
         self.history: list[dict[str, float]] = []
+        self.seconds, self._begun = 0.0, 0.0
         self.origin: dict[str, Any] = {"pretrained_on": [], "listed": True}
         self.robust: GroupDro | None = None
         self._task, self._params = task, params
@@ -70,7 +73,8 @@ class TrainingModule(lightning.LightningModule):
         }
 
     def on_train_epoch_start(self) -> None:
-        """Record the learning rate of this epoch."""
+        """Record the learning rate of this epoch, and start the clock."""
+        self._begun = time.monotonic()
         self._learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def training_step(self, batch: tuple[torch.Tensor, ...], batch_index: int) -> torch.Tensor:
@@ -114,6 +118,7 @@ class TrainingModule(lightning.LightningModule):
                 f"training.learning_rate ({self._params.learning_rate:g}) and run again."
             )
         self.history.append(row)
+        self.seconds += time.monotonic() - self._begun
         self.log_dict({"val_macro_auroc": row["val_macro_auroc"], "val_loss": row["val_loss"]}, prog_bar=True)
         self.log(CHOICE, row["val_macro_auroc"] - _TIE * min(row["val_loss"], 10))
 
@@ -132,15 +137,17 @@ class TrainingModule(lightning.LightningModule):
         return [optimiser], [torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_factor(self._params))]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save history and origin with the weights."""
+        """Save history, time and origin with the weights."""
         checkpoint["history"] = self.history
+        checkpoint["seconds"] = self.seconds
         checkpoint["origin"] = self.origin
         if self.robust is not None:
             checkpoint["robust"] = self.robust.weights
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the history and, if the number of cells is the same, the group DRO weights."""
+        """Restore history and time and, if the number of cells is the same, the group DRO weights."""
         self.history = checkpoint["history"]
+        self.seconds = checkpoint.get("seconds", 0.0)  # which a checkpoint of before lacks
         weights = checkpoint.get("robust")
         if self.robust is not None and weights is not None and len(weights) == len(self.robust.weights):
             self.robust.weights.copy_(weights)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -15,7 +16,7 @@ from cxrflow.bundle_files import write_bundle
 from cxrflow.bundle_networks import plugins_of
 from cxrflow.csv_files import to_csv
 from cxrflow.dataset import Dataset
-from cxrflow.files import digest, remove, write_whole
+from cxrflow.files import digest, remove, write_json, write_whole
 from cxrflow.folds import leaving_out
 from cxrflow.model_card import write_card
 from cxrflow.params import Images, Training, check_start, members_of
@@ -23,6 +24,12 @@ from cxrflow.terminal import remark
 from cxrflow.training.callbacks import History
 from cxrflow.training.data import Process
 from cxrflow.training.fit import Trained, sources_of, train_network
+
+if TYPE_CHECKING:
+    from cxrflow.training.live import LiveMetrics
+
+#: What a training took, for people and ``dvc metrics``.
+COST = "cost.json"
 
 
 def train(
@@ -34,8 +41,10 @@ def train(
     features: Path | None = None,
     to_follow: int = 0,
     drawn: bool = False,
+    live: Path | None = None,
 ) -> Bundle | None:
-    """Train each network of ``members_of(images, params)``; write ``bundle``, ``history.csv`` and ``checkpoints``.
+    """Train each network of ``members_of(images, params)``; write ``bundle``, ``history.csv``, ``cost.json`` and
+    ``checkpoints``.
 
     A network is trained on the split ``train``, and its epoch chosen on ``val``. One that leaves out a fold
     (``training.folds``) is trained on the rest of both splits, for all epochs: nothing is chosen on the images that it
@@ -48,6 +57,7 @@ def train(
               default ``out/features``
     to_follow  trainings that a study does after this one: to say how long all take
     drawn     whether the images are synthetic, for the bundle to say so
+    live      folder for DVCLive's figures of each epoch, as ``LiveMetrics``; None: write none
     Under ``torchrun`` each DDP rank takes its part of every batch; all ranks but 0 return None.
     Raises CxrflowError if one of ``classes`` has no training or validation image, if the images were prepared by other
     steps, if a network does not accept their size, if the loss is NaN, or if memory runs out.
@@ -61,12 +71,17 @@ def train(
             for other in set((out / "checkpoints").glob("*")) - set(folders):  # of a training of fewer, or of more
                 remove(other)
     trained: list[Trained] = []
+    shown = None
+    if live and process.rank == 0:
+        from cxrflow.training.live import LiveMetrics  # with DVC, takes a second to import
+
+        shown = LiveMetrics(live, len(members) > 1)
     for number, (member, checkpoints) in enumerate(zip(members, folders, strict=True), start=1):
         check_start(member.training, out)
         if len(members) > 1 and process.rank == 0:
             remark(f"Network {number} of {len(members)}: {member.training.model}, {member.images.size} pixels")
         sides = leaving_out(dataset, params.folds, member.fold) if params.folds and member.fold is not None else dataset
-        write = partial(_write_histories, out / "history.csv", [one.history for one in trained])
+        write = partial(_write_epoch, out / "history.csv", [one.history for one in trained], shown)
         left = len(members) - number + 1 + to_follow * len(members)
         one = train_network(sides, member, checkpoints, needed, write, process, cache, left)
         if one is not None:
@@ -86,7 +101,12 @@ def train(
         digests=_together([one.digests for one in trained]),
         plugins=plugins_of(one.about for one in trained),
     )
-    _write_histories(out / "history.csv", [], *(one.history for one in trained))
+    histories = [one.history for one in trained]
+    _write_histories(out / "history.csv", [], *histories)
+    if shown:
+        shown.log(histories)
+        shown.end()
+    write_json(out / COST, _cost(trained))
     seen = pd.concat([one.seen for one in trained]).drop_duplicates()
     write_bundle(out / "bundle", [one.module for one in trained], bundle, seen)
     write_card(out / "bundle", dataset.records, params)
@@ -98,6 +118,22 @@ def _together(digests: Sequence[dict[str, str]]) -> dict[str, str]:
     names = dict.fromkeys(name for each in digests for name in each)
     each_name = {name: [each.get(name, "") for each in digests] for name in names}
     return {name: digest(values) if len(values) > 1 else values[0] for name, values in each_name.items()}
+
+
+def _cost(trained: Sequence[Trained]) -> dict[str, Any]:
+    """``seconds`` that the epochs took (all networks), ``parameters`` (of all), ``device``."""
+    return {
+        "seconds": round(sum(one.seconds for one in trained), 1),
+        "parameters": sum(value.numel() for one in trained for value in one.module.parameters()),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def _write_epoch(path: Path, before: Sequence[History], live: "LiveMetrics | None", history: History) -> None:
+    """Write what there is after an epoch of a network: its history so far, and those of the networks ``before``."""
+    _write_histories(path, before, history)
+    if live:
+        live.log([*before, history])
 
 
 def _write_histories(path: Path, before: Sequence[History], *these: History) -> None:
