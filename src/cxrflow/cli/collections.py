@@ -11,7 +11,12 @@ from cxrflow.cli.options import command
 commands = typer.Typer()
 
 
-@command(commands, "Flow", "cxrflow fetch hannover --to collections", "cxrflow fetch nih kermany --accept-licence")
+@command(
+    commands,
+    "Collections and parts",
+    "cxrflow fetch hannover --to collections",
+    "cxrflow fetch nih kermany --accept-licence",
+)
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Collections, as `cxrflow sources` lists them.")],
     to: Annotated[Path, typer.Option(help="Folder for the collections, each in its published folder.")] = Path(
@@ -30,7 +35,7 @@ def fetch(
         raise typer.Exit(3)
 
 
-@command(commands, "Flow", "cxrflow verify kermany collections/chest_xray")
+@command(commands, "Collections and parts", "cxrflow verify kermany collections/chest_xray")
 def verify(
     name: Annotated[str, typer.Argument(help="The collection, as `cxrflow sources` lists it.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Its folder, or the folder that this one is in.")],

@@ -11,7 +11,7 @@ from cxrflow.params_file import load_params
 commands = typer.Typer()
 
 
-@command(commands, "Flow", "cxrflow list", "cxrflow list --json", name="list")
+@command(commands, "Collections and parts", "cxrflow list", "cxrflow list --json", name="list")
 def list_parts(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
     params: ParamsFile = PARAMS,
@@ -22,7 +22,7 @@ def list_parts(
     print_parts(load_params(params) if params.exists() else None, as_json)
 
 
-@command(commands, "Flow", "cxrflow sources", "cxrflow sources export --write")
+@command(commands, "Collections and parts", "cxrflow sources", "cxrflow sources export --write")
 def sources(
     folder: Annotated[Path | None, typer.Argument(help="Folder to look into: what would be read, what not.")] = None,
     write: Annotated[bool, typer.Option(help="Write the columns.yaml to start from, where none is.")] = False,
@@ -54,7 +54,7 @@ def sources(
         raise typer.Exit(1)
 
 
-@command(commands, "Flow", "cxrflow findings")
+@command(commands, "Collections and parts", "cxrflow findings")
 def findings() -> None:
     """List the findings that a task may use, each with the publication that defines it."""
     from cxrflow.findings import FINDINGS
@@ -64,7 +64,7 @@ def findings() -> None:
         typer.echo(f"{finding:{width}}  {published}")
 
 
-@command(commands, "Flow", "cxrflow models", "cxrflow models --json")
+@command(commands, "Collections and parts", "cxrflow models", "cxrflow models --json")
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
 ) -> None:

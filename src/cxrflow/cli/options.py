@@ -42,7 +42,7 @@ Trainings = Annotated[Path, typer.Option(help="Folder for the trainings and the 
 WithoutTest = Annotated[bool, typer.Option(help="Leave out the groups of the test split, as when choosing a recipe.")]
 PARAMS = Path("params.yaml")
 #: Groups of commands in ``cxrflow --help``.
-Panel = Literal["Study", "Flow", "Use", "Studies", "Maintain"]
+Panel = Literal["Study", "Collections and parts", "Flow", "Use", "Validate", "Maintain"]
 
 Given = ParamSpec("Given")
 Done = TypeVar("Done")

@@ -30,7 +30,7 @@ commands = typer.Typer()
 
 @command(
     commands,
-    "Studies",
+    "Validate",
     "cxrflow cross-validate --folds 5",
     "cxrflow cross-validate --without-test --out results/recipe",
     name="cross-validate",
@@ -53,7 +53,7 @@ def cross_validate(
     print_figures(run(dataset, loaded, folds, out, LEDGER, FEATURES), loaded.task)
 
 
-@command(commands, "Studies", "cxrflow leave-one-out", name="leave-one-out")
+@command(commands, "Validate", "cxrflow leave-one-out", name="leave-one-out")
 @alone_in()
 def leave_one_out(
     without_test: WithoutTest = False,
@@ -73,7 +73,7 @@ def leave_one_out(
 
 @command(
     commands,
-    "Studies",
+    "Validate",
     "cxrflow compare results/training/bundle another/bundle",
     "cxrflow compare results/training/bundle another/bundle --sources other-hospital",
 )
@@ -112,7 +112,7 @@ def compare(
 
 @command(
     commands,
-    "Studies",
+    "Validate",
     "cxrflow mitigation --sources folder",
     "cxrflow mitigation --sources folder --only none --only 'group DRO'",
 )
@@ -137,7 +137,7 @@ def mitigation(
         print_mitigation(run(sources, loaded, opened, folds, only or list(MITIGATIONS), out), loaded.task)
 
 
-@command(commands, "Studies", "cxrflow leaks --sources folder --seeds 3")
+@command(commands, "Validate", "cxrflow leaks --sources folder --seeds 3")
 @alone_in()
 def leaks(
     sources: Annotated[Path, typer.Option(help="Folder that holds the collections, including RSNA.")],
@@ -157,7 +157,7 @@ def leaks(
         print_leaks(run(sources, loaded, opened, folds, seeds, out), loaded.task)
 
 
-@command(commands, "Studies", "cxrflow leaderboard", "cxrflow leaderboard results another/results")
+@command(commands, "Validate", "cxrflow leaderboard", "cxrflow leaderboard results another/results")
 @alone_in()
 def leaderboard(
     results: Annotated[
