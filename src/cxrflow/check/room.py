@@ -1,12 +1,12 @@
 """What room the planned work takes, and what is free on this machine: memory and disk."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+import psutil
 import torch
 
 from cxrflow.models import find_model
@@ -68,17 +68,12 @@ def available_gb() -> float:
     group, whichever has less."""
     if torch.cuda.is_available():
         return float(torch.cuda.mem_get_info()[0]) / 1e9
-    free = [float("inf")]
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free.append(int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024)
-    with suppress(OSError, ValueError):
+    free = float(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):  # "max" where there is no limit
         group = Path("/sys/fs/cgroup")
-        most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        free.append(most - used)
-    if min(free) == float("inf"):  # another system than Linux: of the whole memory
-        free.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(free) / 1e9
+        most, used = (int((group / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+        free = min(free, most - used)
+    return free / 1e9
 
 
 def disk_gb(networks: Sequence[Member], images: int, classes: int) -> float:
