@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
     params = load_params(DEFAULTS)
-    lungs = {"size": 112, "lungs": "learned", "lungs_use": "crop"}  # params/real.yaml
+    lungs = {"size": 112, "lungs": "learned", "lungs_use": "crop"}  # overrides/real.yaml
     steps = (params.images, params.images.model_copy(update=lungs))
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as work:

@@ -5,9 +5,9 @@
 FOLDER holds collections as for `make run`. The study has a project of its own, OUT/NAME, with its parameters, images
 and results; an interrupted study resumes there. Prints
 
-    leaks       the table of each leak (params/short.yaml over real.yaml, 12 epochs)
+    leaks       the table of each leak (short.yaml over real.yaml, 12 epochs)
     mitigation  the mitigations, then each source left out of training, under "cropped to the lungs" (short over real)
-    real        with params/real.yaml, out of fold and on the test split: the networks beside a table without a pixel;
+    real        with real.yaml, out of fold and on the test split: the networks beside a table without a pixel;
                 then the tests of the audit; then the aims, out of fold. It looks at the test split
 """
 

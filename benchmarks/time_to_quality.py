@@ -3,8 +3,8 @@
     python benchmarks/time_to_quality.py FOLDER [--seeds 1] [--out results/bench.json]
 
 FOLDER holds collections as for `make run`. Both recipes train ResNet-18 from scratch on the same images of the same
-patients, and are judged by macro AUROC on the same val. The paper's: params/iteration1.yaml, 16 epochs at 224 pixels,
-Adam at 0.0002. Ours: one ResNet-18 with params/real.yaml, 24 epochs at 64 pixels. The target is the best macro AUROC of
+patients, and are judged by macro AUROC on the same val. The paper's: iteration1.yaml, 16 epochs at 224 pixels,
+Adam at 0.0002. Ours: one ResNet-18 with real.yaml, 24 epochs at 64 pixels. The target is the best macro AUROC of
 the paper's recipe over its epochs. The clock runs from the start of `cxrflow training` until the end of the first epoch
 that reaches it; the images are prepared before. The recipes alternate, seed by seed. The ratio is the median over
 seeds, or null if our recipe misses the target with any seed.
@@ -30,7 +30,7 @@ from cxrflow.params_file import shipped_overrides
 
 _PROJECT = Path(__file__).parents[1]
 _EPOCHS = {"paper": 16, "ours": 24}
-#: Side of our pictures; smaller than in params/real.yaml, because this learns faster. Chosen on val, which also judges.
+#: Side of our pictures; smaller than in real.yaml, because this learns faster. Chosen on val, which also judges.
 _SIZE = 64
 _CXRFLOW = [str(Path(sys.executable).with_name("cxrflow"))]
 

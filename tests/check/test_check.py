@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from cxrflow.check import measure
+from cxrflow.check import measure, room
 from cxrflow.check.check import check
 from cxrflow.check.facts import Span
 from cxrflow.check.tables import ranged
@@ -74,9 +74,9 @@ def test_disk_is_counted_by_hand(demo_params) -> None:
     images = demo_params.images.model_copy(update={"size": 100, "lungs": "opencv"})
     training = demo_params.training.model_copy(update={"model": "resnet18"})
     member = Member(images, training, None)
-    weights, _ = measure.tensors("resnet18", 1, 100, 3) or (0, 0)
+    weights, _ = room.tensors("resnet18", 1, 100, 3) or (0, 0)
     assert weights == pytest.approx(4 * 11.17e6, rel=0.001)  # ResNet-18 with one plane and three classes
-    assert measure.disk_gb([member, member], 1000, 3) == pytest.approx((2 * 1000 * 2 * 100**2 + 20 * weights) / 1e9)
+    assert room.disk_gb([member, member], 1000, 3) == pytest.approx((2 * 1000 * 2 * 100**2 + 20 * weights) / 1e9)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrflow.check import measure
+from cxrflow.check import room
 from cxrflow.check.facts import Cost, Facts, Span
 from cxrflow.check.plan import fitted_to_data, fitted_to_time, kind, training_hours
 from cxrflow.check.write import check_unedited, how_to_use, plan_file, recipe, write_plan
@@ -243,12 +243,12 @@ def test_memory_is_that_of_the_tensors_counted_by_hand() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "counted", Model(build, lambda network, size: network, 8))
-        weights, activations = measure.tensors("counted", 1, 8, 2) or (0, 0)
-        assert measure.tensors("counted", 1, 9, 2) is None
+        weights, activations = room.tensors("counted", 1, 8, 2) or (0, 0)
+        assert room.tensors("counted", 1, 9, 2) is None
     assert weights == 4 * (4 * 9 + 4 + 4 * 64 * 2 + 2)
     # Kept for the gradient: the input, 64 numbers, and the output of ReLU, which the linear layer flattens, 256.
     assert activations == 4 * (64 + 256)
-    measure.tensors.cache_clear()
+    room.tensors.cache_clear()
 
 
 def test_a_recipe_is_the_study_without_its_plan(tmp_path) -> None:

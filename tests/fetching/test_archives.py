@@ -73,13 +73,13 @@ def test_a_leading_folder_is_left_out_and_another_put_before(tmp_path, kind) -> 
         "a\nb",
         "a\u202eb",
         ".fetched/x",
+        "top/.git/config",
+        "top/.Git",
     ],
 )
 def test_names_that_lead_elsewhere_are_refused(tmp_path, kind, name) -> None:
     archive = make(tmp_path / kind, {"top/first": b"1", name: b"2", "top/last": b"3"})
-    with pytest.raises(
-        CxrflowError, match=rf"{kind}: holds a (name|folder) .*; it was not unpacked further\.$"
-    ) as error:
+    with pytest.raises(CxrflowError, match=rf"{kind}: holds a (name|file) .*; it was not unpacked further\.$") as error:
         unpack(archive, tmp_path / "in" / "there")
     assert str(error.value).isprintable()
     assert sorted(on_disk(tmp_path)) == [kind, "in/there/top/first"]

@@ -1,4 +1,4 @@
-"""The table of places, docs/fetch.md, README and docs/collections.md say the same."""
+"""The table of places, docs/fetch.md and docs/collections.md say the same."""
 
 import re
 from pathlib import Path
@@ -37,9 +37,9 @@ def test_docs_fetch_lists_the_places() -> None:
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_the_readme_names_page_licence_and_number(name: str) -> None:
+def test_docs_collections_names_page_licence_and_number(name: str) -> None:
     place, folder = PLACES[name], SOURCES[name].folders[0]
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "docs" / "collections.md").read_text(encoding="utf-8").splitlines()
     line = next(line for line in lines if line.startswith("|") and f"`{folder}`" in line.split("|")[2])
     _, _, _, numbers, licence, _ = re.split(r" ?\| ?", line)
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", licence).partition(";")[0]

@@ -79,6 +79,18 @@ def test_missing_and_changed_files_are_named_whatever_the_index_says(repository,
         damaged_in_clone(clone)
 
 
+def test_nothing_that_a_clone_from_elsewhere_configures_is_run(repository, tmp_path) -> None:
+    (repository / ".gitattributes").write_text("* filter=x\n")
+    commit(repository, {"notes.txt": "x"})
+    for program in ("filter.x.clean", "core.fsmonitor", "core.pager", "diff.external"):
+        run(repository, "config", program, f"touch '{tmp_path}/ran'; cat")
+    (repository / "metadata.csv").write_text("changed\n")
+    (repository / "notes.txt").unlink()
+    os.mkfifo(repository / "notes.txt")
+    assert damaged_in_clone(repository) == (5, [], ["metadata.csv", "notes.txt"])
+    assert not (tmp_path / "ran").exists()
+
+
 def test_what_an_interrupted_clone_left_does_not_matter(repository, tmp_path) -> None:
     left = tmp_path / ".clone.part"
     left.mkdir()

@@ -79,7 +79,10 @@ def test_a_table_with_fewer_rows_than_published_is_not_complete(hannover, capsys
 def test_without_its_table_it_says_so(hannover, capsys) -> None:
     (hannover / "data.csv").unlink()
     assert not verify("hannover", hannover)
-    assert "data.csv" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "data.csv" in said
+    assert rows(said) == {}
+    assert "\u2501" not in said  # no table of nothing
 
 
 def test_a_receipt_finds_what_changed_since(hannover, capsys) -> None:
@@ -127,7 +130,7 @@ def test_files_that_are_bad_where_they_are_published_are_named_and_excused(tmp_p
     assert verify("padchest", folder)
     said = capsys.readouterr().out
     assert f"{known}: {what}; known, see docs/collections.md." in said
-    assert "complete, by counts only: no checksums are published" in said
+    assert "complete, by its own tables only: neither checksums nor a number of images is published" in said
     (folder / "images" / "other.png").unlink()
     assert not verify("padchest", folder)
 

@@ -11,16 +11,9 @@ import torch
 
 from cxrflow.check.facts import Facts, Span
 from cxrflow.check.fingerprint import fingerprint, text_in_sample
-from cxrflow.check.measure import (
-    SECONDS_IMAGES,
-    SECONDS_TRAINING,
-    available_gb,
-    disk_gb,
-    free_gb,
-    measured,
-    training_gb,
-)
+from cxrflow.check.measure import SECONDS_IMAGES, SECONDS_TRAINING, measured
 from cxrflow.check.plan import Plan, fitted_to_data, fitted_to_time, training_hours
+from cxrflow.check.room import available_gb, disk_gb, free_gb, training_gb
 from cxrflow.check.tables import print_fingerprint, print_plan, print_unanswered
 from cxrflow.check.unanswered import enough, unanswered
 from cxrflow.check.write import check_unedited, how_to_use, plan_file, recipe, write_plan

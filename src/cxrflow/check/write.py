@@ -45,7 +45,7 @@ def check_unedited(path: Path) -> None:
     """Raise CxrflowError if the file ``path`` is there and is not as ``write_plan`` wrote it."""
     if not path.exists():
         return
-    _, digest, rest = path.read_text("utf-8", "replace").partition(_DIGEST)
+    _, digest, rest = path.read_text(encoding="utf-8", errors="replace").partition(_DIGEST)
     said, _, body = rest.partition("\n")
     if not digest or said.strip() != _digest(body):
         raise CxrflowError(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from cxrflow.errors import CxrflowError, LeftOut, one_line
-from cxrflow.fetching.receipts import FOLDER
+from cxrflow.fetching.receipts import FOLDER, reserved
 from cxrflow.fetching.space import check_space, in_units
 from cxrflow.files import below, write_whole
 from cxrflow.folders import is_of_the_system
@@ -50,8 +50,8 @@ def unpack(archive: Path, folder: Path, into: str = "", strip: str = "") -> dict
     each, by its path in ``folder``. What operating systems leave in archives (``__MACOSX``) is passed over.
 
     strip  folder that is left out of names that begin with it
-    Raises CxrflowError, naming the archive, if it is damaged, encrypted, holds a link, a device or a name that leads
-    elsewhere or cannot be printed, or unpacks to far more than its size allows; or if the disk is full.
+    Raises CxrflowError, naming the archive, if it is damaged, encrypted, holds a link, a device, a git repository or a
+    name that leads elsewhere or cannot be printed, or unpacks to far more than its size allows; or if the disk is full.
     """
     most = archive.stat().st_size * _RATIO + _FREE
     sums: dict[str, str] = {}
@@ -148,5 +148,5 @@ def _bounded(content: Iterator[bytes], most: int, summed: "hashlib._Hash") -> It
 def _check_name(name: str) -> None:
     if not name.isprintable() or not name or _NOT_A_PATH.search(name) or len(os.fsencode(name)) > 1000:
         raise _Refused(f"holds a name that leads elsewhere or cannot be printed, {one_line(name, 80)}")
-    if name.partition("/")[0] == FOLDER:
-        raise _Refused(f"holds a folder {FOLDER}, where what was fetched is noted")
+    if reserved(name):
+        raise _Refused(f"holds a file of {FOLDER} or of a git repository, {one_line(name, 80)}")

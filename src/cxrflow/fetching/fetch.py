@@ -19,7 +19,7 @@ from cxrflow.fetching.http import Session, digests, download, read
 from cxrflow.fetching.places import PLACES
 from cxrflow.fetching.programs import fetch_git, fetch_kaggle
 from cxrflow.fetching.published import ByHand, Git, Http, Kaggle, Listing, PhysioNet, Published, Remote
-from cxrflow.fetching.receipts import FOLDER, PUBLISHED, is_done, read_sums, write_receipt
+from cxrflow.fetching.receipts import FOLDER, PUBLISHED, is_done, read_sums, reserved, write_receipt
 from cxrflow.fetching.space import check_space, in_units
 from cxrflow.files import digest, write_whole
 from cxrflow.running import only_run
@@ -191,7 +191,12 @@ def _fetch_physionet(name: str, place: Published, way: PhysioNet, folder: Path) 
     if not sums.exists():
         write_whole(sums, read(Session(credentials), f"{way.url}/{PUBLISHED}", _LIST))
     try:
-        files = [Remote(f"{way.url}/{quote(path)}", path, f"sha256:{sha}") for path, sha in read_sums(sums, folder)]
+        listed = list(read_sums(sums, folder))
+        if bad := next((path for path, _ in listed if reserved(path)), None):
+            raise CxrflowError(f"{name_text(sums)}: lists {name_text(bad)}, which no collection may hold.")
+        files = [
+            Remote(f"{way.url}/{quote(path, errors='surrogateescape')}", path, f"sha256:{sha}") for path, sha in listed
+        ]
     except CxrflowError:
         sums.unlink()  # a page that asks for a login, perhaps
         raise

@@ -1,17 +1,18 @@
 """Collections that other programs fetch: git, and Kaggle's own client."""
 
+import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cxrflow.errors import CxrflowError, one_line
+from cxrflow.errors import CxrflowError, LeftOut, one_line
 from cxrflow.fetching.published import Git, Kaggle
-from cxrflow.files import remove
-from cxrflow.terminal import console, is_quiet
+from cxrflow.files import below, remove
+from cxrflow.terminal import console, is_quiet, track
 from cxrflow.text import name_text
 
 #: Nothing of a fetched repository runs, and links in it become files that hold the name of what they lead to.
@@ -21,6 +22,7 @@ _SAFE = (
 )
 #: Variables that would have git look at another repository.
 _OTHERS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+_CHUNK = 1 << 20
 
 
 def fetch_git(way: Git, folder: Path) -> None:
@@ -65,28 +67,47 @@ def head(folder: Path) -> str:
 
 
 def damaged_in_clone(folder: Path) -> tuple[int, list[str], list[str]]:
-    """The number of files of a clone's commit, and the names of those that are missing and that differ from it. Every
-    file is read: git's index, which trusts sizes and times, is not used.
+    """The number of files of a clone's commit, and the names of those that are missing and that differ from it.
 
+    Every file is read, and its object name computed here: git's index trusts sizes and times, and git itself would run
+    the filter programs that the clone's configuration names.
     Raises CxrflowError if git's own objects are damaged.
     """
     git(folder, "fsck", "--no-dangling", "--no-progress")
-    with tempfile.TemporaryDirectory() as place:
-        index = Path(place) / "index"
-        git(folder, "read-tree", "HEAD", index=index)
-        git(folder, "update-index", "-q", "--refresh", index=index)
-        names = git(folder, "ls-files", "-z", index=index).split("\0")[:-1]
-        changed = git(folder, "diff-files", "--name-status", "-z", "--no-renames", index=index).split("\0")[:-1]
-    found = list(zip(changed[::2], changed[1::2], strict=True))
-    missing = [name for kind, name in found if kind == "D"]
-    return len(names), missing, [name for kind, name in found if kind != "D"]
+    entries = [entry.partition("\t") for entry in git(folder, "ls-tree", "-rz", "--full-tree", "HEAD").split("\0")[:-1]]
+    files = [(name, about.split()[2]) for about, _, name in entries if about.split()[1] == "blob"]
+    missing, damaged = [], []
+    for name, expected in track(files, f"checking {folder.name}", disable=not files):
+        try:
+            path = below(folder, name, follow_links=True)
+            if _object_name(path, "sha1" if len(expected) == 40 else "sha256") != expected:
+                damaged.append(name)
+        except (FileNotFoundError, NotADirectoryError):
+            missing.append(name)
+        except (OSError, LeftOut):
+            damaged.append(name)
+    return len(files), missing, damaged
 
 
-def git(folder: Path, *words: str, url: str | None = None, index: Path | None = None) -> str:
+def _object_name(path: Path, kind: str) -> str:
+    """git's name of a file's content, or of what a link leads to: a checksum of the type, the length and the bytes."""
+    if path.is_symlink():
+        content = os.fsencode(os.readlink(path))
+        return hashlib.new(kind, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError("not a file")  # a FIFO would be waited for
+    summed = hashlib.new(kind, b"blob %d\0" % about.st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            summed.update(chunk)
+    return summed.hexdigest()
+
+
+def git(folder: Path, *words: str, url: str | None = None) -> str:
     """Run git in ``folder``, without asking for passwords, and return its standard output.
 
-    url    of the server, if one is asked: only its protocol is allowed, and progress is shown on a terminal
-    index  instead of the clone's own
+    url  of the server, if one is asked: only its protocol is allowed, and progress is shown on a terminal
     Raises CxrflowError if git is not installed or fails.
     """
     program = shutil.which("git")
@@ -98,7 +119,6 @@ def git(folder: Path, *words: str, url: str | None = None, index: Path | None = 
     # Of the clone alone, and not of a repository around it.
     environment = {key: value for key, value in environment.items() if key not in _OTHERS}
     environment |= {"GIT_CEILING_DIRECTORIES": str(folder.absolute().parent)}
-    environment |= {"GIT_INDEX_FILE": str(index.absolute())} if index else {}
     command = [program, *_SAFE, "-C", str(folder), *words]
     if shows:
         command.insert(-2, "--progress")

@@ -32,6 +32,13 @@ def write_receipt(folder: Path, name: str, sums: Mapping[str, str]) -> None:
     write_whole(receipt(folder, name), lines)
 
 
+def reserved(path: str) -> bool:
+    """Whether what is fetched may not have this path (in its collection's folder): the notes of what was fetched lie
+    there, or it is of a git repository, whose configuration names programs that git runs."""
+    first, *others = (part.lower() for part in path.split("/"))
+    return first == FOLDER or ".git" in (first, *others)
+
+
 def is_done(folder: Path, name: str) -> bool:
     """Whether a download is done, and all its files are still there. Raises CxrflowError as ``read_sums``."""
     path = receipt(folder, name)

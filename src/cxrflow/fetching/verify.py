@@ -78,7 +78,8 @@ def verify(name: str, folder: Path) -> bool:
     for check in checks:
         check.missing = [file for file in check.missing if file not in excused]
         check.damaged = [file for file in check.damaged if file not in excused]
-    _print(checks)
+    if checks:
+        _print(checks)
     for file in sorted(excused):
         say(f"{name_text(file)}: {known[_base(file)]}; known, see docs/collections.md.")
     for problem in problems:
@@ -200,8 +201,10 @@ def _verdict(name: str, place: Published, lacks: bool, damaged: bool, by_sums: b
         by = "by its tables and by the checksums named above"
     elif place.checksums:
         by = f"by counts only: what it could be checked against is not in the folder ({place.checksums})"
-    else:
+    elif place.images:
         by = "by counts only: no checksums are published"
+    else:
+        by = "by its own tables only: neither checksums nor a number of images is published"
     if not lacks and not damaged:
         return f"{name}: complete, {by}. Whether each image can be read, `cxrflow metadata` tells."
     state = "incomplete and damaged" if lacks and damaged else "damaged" if damaged else "incomplete"
