@@ -6,7 +6,8 @@
 Each table is generated, of a hospital's own (path, label, patient; three images of a patient) or of MIMIC-CXR-JPG (its
 two tables, compressed; about as many studies, patients, views and labels as published), and the command run in a
 process of its own, twice: the second run remembers the sides of the first. Peaks are of resident memory, that of
-Spark's JVM apart.
+Spark's JVM apart; processor time is of all cores, with the JVM's, and says what a run costs on a machine that others
+use as well.
 """
 
 import argparse
@@ -23,18 +24,22 @@ from tables import table
 from cxrflow.sources import chexpert, mimic_cxr_jpg
 
 PROJECT = Path(__file__).parents[1]
-#: Prints the peaks of the resident memory of the process and of its largest child, in kB, as its last line.
+#: Prints as its last line the peaks of the resident memory of the process and of its largest child, in kB, and the
+#: processor time of both, in seconds.
 _RUN = """
-import re
+import os, re, time
 from pathlib import Path
 from cxrflow.cli import main
 def peak(process):
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path(f"/proc/{process}/status").read_text())[1])
+def spent(process):
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 try:
     main()
 finally:
     children = Path("/proc/thread-self/children").read_text().split()
-    print(peak("self"), max(map(peak, children), default=0))
+    print(peak("self"), max(map(peak, children), default=0), time.process_time() + sum(map(spent, children)))
 """
 
 
@@ -76,15 +81,16 @@ LAYOUTS = {
 }
 
 
-def run(root: Path, out: Path, engine: str, *more: str) -> tuple[float, int, int]:
-    """Seconds and peak memory (MB) of the command, and peak memory of its largest child, which is Spark's JVM."""
+def run(root: Path, out: Path, engine: str, *more: str) -> tuple[float, float, int, int]:
+    """Seconds, processor seconds and peak memory (MB) of the command, and peak memory of its largest child, which is
+    Spark's JVM."""
     start = time.monotonic()
     arguments = ["metadata", "--sources", str(root), "--files", "ignored", "--engine", engine, "--out", str(out), *more]
     done = subprocess.run(
         [sys.executable, "-c", _RUN, *arguments], cwd=PROJECT, check=True, stdout=subprocess.PIPE, text=True
     )
-    own, child = map(int, done.stdout.split()[-2:])
-    return time.monotonic() - start, own // 1024, child // 1024
+    own, child, spent = done.stdout.split()[-3:]
+    return time.monotonic() - start, float(spent), int(own) // 1024, int(child) // 1024
 
 
 def main() -> None:
@@ -102,11 +108,13 @@ def main() -> None:
             for engine in asked.engine:
                 found = []
                 for _ in range(2):
-                    seconds, peak, jvm = run(Path(folder) / "root", Path(folder) / engine, engine, *question)
+                    seconds, spent, peak, jvm = run(Path(folder) / "root", Path(folder) / engine, engine, *question)
                     of_jvm = f"; {jvm:,}" if engine == "spark" else ""
-                    found.append(f"{peak:,}{of_jvm} ({seconds:,.0f} s)")
+                    print(f"{rows:,} {engine}: {seconds:,.0f} s, {spent:,.0f} s, {peak:,}{of_jvm} MB", file=sys.stderr)
+                    found += [f"{seconds:,.0f} s", f"{spent:,.0f} s", f"{1e6 * spent / rows:,.0f}", f"{peak:,}{of_jvm}"]
                 lines.append((f"{rows:,}", engine, *found))
-    table(("rows", "engine", "first run", "second run"), lines)
+    each = ("time", "processor", "µs a row", "MB")
+    table(("rows", "engine", *each, *(f"second run: {name}" for name in each)), lines)
 
 
 if __name__ == "__main__":

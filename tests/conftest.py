@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,23 @@ def engine() -> InProcess:
     return InProcess()
 
 
+@dataclass
+class Cluster:
+    """A Spark cluster on this machine.
+
+    url      of its master
+    add      starts a worker of this name, and waits until the master knows it
+    workers  processes of the workers by their names, each the leader of a group with its executors
+    """
+
+    url: str
+    add: Callable[[str], None]
+    workers: dict[str, subprocess.Popen]
+
+
 @pytest.fixture(scope="session")
-def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Spark cluster started on this machine: a master and two workers.
+def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Spark cluster started on this machine: a master and the workers ``one`` and ``two``.
 
     Each worker has a core for each of two applications: that of the fixture ``spark`` and one that a test starts.
     """
@@ -124,8 +139,9 @@ def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "SPARK_DAEMON_MEMORY": "256m",
             "SPARK_MASTER_OPTS": "-Dspark.deploy.defaultCores=2",  # one application does not take every core
         }
+        deploy, host, workers = "org.apache.spark.deploy", ("--host", "127.0.0.1"), {}
 
-        def start(name: str, *arguments: str) -> None:
+        def start(name: str, *arguments: str) -> subprocess.Popen:
             with (folder / f"{name}.log").open("w") as log:
                 process = subprocess.Popen(
                     [Path(found.origin).parent / "bin" / "spark-class", *arguments],
@@ -135,21 +151,31 @@ def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                     start_new_session=True,
                 )
             stack.callback(_stop, process)
+            return process
 
-        def wait_for(workers: int) -> None:
-            while _workers(page) < workers:
+        def wait_for(count: int) -> None:
+            deadline = time.monotonic() + 120
+            while _workers(page) < count:
                 logs = "\n".join(log.read_text() for log in sorted(folder.glob("*.log")))
                 assert time.monotonic() < deadline, f"the Spark cluster did not start:\n{logs}"
                 time.sleep(0.2)
 
-        deadline, deploy, host = time.monotonic() + 120, "org.apache.spark.deploy", ("--host", "127.0.0.1")
+        def add(*names: str) -> None:
+            for name in names:
+                room = ("--cores", "2", "--memory", "2g", "--work-dir", str(folder / name), "--webui-port", "0")
+                workers[name] = start(name, f"{deploy}.worker.Worker", *host, *room, url)
+            wait_for(sum(process.poll() is None for process in workers.values()))
+
         start("master", f"{deploy}.master.Master", *host, "--port", str(port), "--webui-port", str(web_port))
         wait_for(0)  # a worker that finds no master tries again late
-        for name in ("one", "two"):
-            room = ("--cores", "2", "--memory", "2g", "--work-dir", str(folder / name), "--webui-port", "0")
-            start(name, f"{deploy}.worker.Worker", *host, *room, url)
-        wait_for(2)
-        yield url
+        add("one", "two")
+        yield Cluster(url, add, workers)
+
+
+@pytest.fixture(scope="session")
+def spark_master(spark_cluster: Cluster) -> str:
+    """The URL of the Spark cluster's master."""
+    return spark_cluster.url
 
 
 def _free_ports(count: int) -> list[int]:

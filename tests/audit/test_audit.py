@@ -55,8 +55,8 @@ def trained(hospital: Callable[..., Audited]) -> Callable[..., Audited]:
 @pytest.mark.parametrize(
     ("marked", "classes", "hospitals"),
     [
-        *((True, "task", False), (False, "task", False), (False, "four_classes", False)),
-        *((True, "task", True), (False, "task", True)),
+        *((True, "task", False), (False, "four_classes", False)),
+        *((True, "four_classes", True), (False, "task", True)),
     ],
 )
 def test_a_planted_mark_raises_the_alarm_and_disease_alone_does_not(

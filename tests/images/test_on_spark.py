@@ -1,5 +1,7 @@
-"""The same bytes, whether this machine prepares the images or a Spark cluster does."""
+"""The same bytes, whether this machine prepares the images or a Spark cluster does, and if it loses a worker."""
 
+import os
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,3 +94,31 @@ def test_the_command_hands_its_work_to_the_engine_that_it_names(own, engine, spa
     (images,) = (tmp_path / "data" / "images").iterdir()
     local = written(records, root, load_params(Path("params.yaml")).images, engine, tmp_path / "local")
     assert [(images / name).read_bytes() for name in FILES] == local
+
+
+def test_a_worker_killed_in_the_middle_changes_nothing(
+    own, picture, demo_params, spark, spark_cluster, tmp_path
+) -> None:
+    root = own([], {f"{seed:02}.png": picture(seed) for seed in range(32)})
+    records = records_of(root, sorted(root.glob("mine/*.png")))
+    steps = demo_params.images.model_copy(update={"lungs": "learned"})
+    local = written(records, root, steps, LocalEngine(), tmp_path / "local")
+    taken = 0
+
+    class Losing:
+        """Kills a worker of the cluster, with its executor, when the first results have come and others are due."""
+
+        def map(self, function, items):
+            nonlocal taken
+            for result in spark.map(function, items):
+                taken += 1
+                if taken == 1:
+                    worker = spark_cluster.workers.pop("two")
+                    os.killpg(worker.pid, signal.SIGKILL)
+                    worker.wait()
+                yield result
+
+    spark_cluster.add("three")  # takes over, so that later tests have two workers again
+    assert written(records, root, steps, Losing(), tmp_path / "spark") == local
+    assert taken == len(records)
+    assert pd.read_csv(tmp_path / "spark" / "index.csv").left_out.isna().all()

@@ -1,4 +1,5 @@
-"""Training by two processes (torchrun, gloo) gives what one gives, and being out of memory is one sentence."""
+"""Training by two processes (torchrun, gloo) gives what one gives, even if one of them is killed; being out of memory
+is one sentence."""
 
 import subprocess
 import sys
@@ -19,14 +20,16 @@ from cxrflow.training.train import train
 
 Tiny = Callable[..., tuple[Dataset, Images]]
 RUN = """
-import runpy, sys
+import os, runpy, signal, sys
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from cxrflow.dataset import Dataset
+from cxrflow.errors import CxrflowError
 from cxrflow.images.prepare import Store
 from cxrflow.models import MODELS
 from cxrflow.params import Images, Training
 from cxrflow.task import Task
+from cxrflow.training.module import TrainingModule
 from cxrflow.training.train import train
 torch.set_num_threads(1)
 MODELS.update(runpy.run_path(sys.argv[3])["NETWORKS"])
@@ -37,14 +40,27 @@ store = Store(np.load(folder / "images.npy"), None, index, sys.argv[2])
 images, training, task = (
     kind.model_validate_json((folder / f"{kind.__name__}.json").read_text()) for kind in (Images, Training, Task)
 )
-bundle = train(Dataset.join(records, store, task), images, training, folder / "results")
+real = TrainingModule.training_step
+def step(self, batch, position):  # kills rank 1 in the second step of the third epoch, once
+    if (self.current_epoch, position, os.environ["RANK"]) == (2, 1, "1") and not (folder / "killed").exists():
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, batch, position)
+TrainingModule.training_step = step
+try:
+    bundle = train(Dataset.join(records, store, task), images, training, folder / "results")
+except CxrflowError as error:
+    sys.exit(f"cxrflow: {error}")
 print("wrote" if bundle else "helped")
 """
 
 
-def test_two_processes_give_the_figures_of_one(tiny: Tiny, training: Training, tmp_path: Path) -> None:
+def test_two_processes_of_which_one_is_killed_give_the_figures_of_one(
+    tiny: Tiny, training: Training, tmp_path: Path
+) -> None:
     """A network without batch statistics, pictures that are not changed at random: two halves of a batch give what the
-    whole gives."""
+    whole gives. One process is killed in the third epoch: the other ends with a sentence, and the same command goes on
+    after the second."""
     dataset, steps = tiny(95)
     still = Augmentation(flip=0, rotate_degrees=0, shift=0, zoom=0, aspect=0, brightness=0, contrast=0, gamma=0)
     training = training.model_copy(update={"model": "plain", "augmentation": still})
@@ -61,8 +77,15 @@ def test_two_processes_give_the_figures_of_one(tiny: Tiny, training: Training, t
         dataset.store.steps,
         str(Path(__file__).with_name("conftest.py")),
     ]
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert killed.returncode != 0
+    assert "cxrflow: training: another process of this training has ended; run the same command again" in killed.stderr
+    assert "RuntimeError" not in killed.stderr
+    assert torch.load(tmp_path / "results" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+    assert not (tmp_path / "results" / "bundle").exists()
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "Resuming after the last complete epoch" in done.stdout + done.stderr
     # The progress bar of one process may stand on the line that the other prints to.
     assert (done.stdout.count("wrote"), done.stdout.count("helped")) == (1, 1)
     one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("alone", "results"))

@@ -27,9 +27,9 @@ _CROPS = (
     *((0.0, 0.0, 0.05, 0.0), (0.0, 0.0, 0.0, 0.05), (0.0, 0.0, 0.1, 0.1)),
 )
 _SIDE = 16  # of the descriptor (pixels)
-_NEIGHBOURS = 6
+NEIGHBOURS = 6
 #: Neighbours that are less alike than this are not aligned (cosine of the descriptors).
-_LEAST_COSINE = 0.75
+LEAST_COSINE = 0.75
 _BATCH = 2048
 #: Up to this many images the nearest neighbours are searched among all.
 _EXACT = 20_000
@@ -72,9 +72,9 @@ def _near_unique(thumbnails: list[bytes]) -> list[tuple[int, int]]:
         return []
     from cxrflow.terminal import track  # worker processes that need ``normalised`` alone do without it
 
-    index = _index(np.stack([_descriptor(_square(content)) for content in thumbnails]))
+    index = search_index(np.stack([descriptor(_square(content)) for content in thumbnails]))
     confirmed: dict[tuple[int, int], bool] = {}
-    rows, count = np.arange(len(thumbnails)), _NEIGHBOURS
+    rows, count = np.arange(len(thumbnails)), NEIGHBOURS
     # An image whose neighbours are all repeats of it may have more repeats than neighbours were asked for.
     while len(rows):
         again = []
@@ -95,7 +95,7 @@ def _near_unique(thumbnails: list[bytes]) -> list[tuple[int, int]]:
     return [pair for pair, alike in confirmed.items() if alike]
 
 
-def _index(descriptors: Floats) -> Any:
+def search_index(descriptors: Floats) -> Any:
     """A faiss index of the descriptors: exact, or for many images of cells, of which the nearest are searched."""
     import faiss  # what compares no images need not wait for it
 
@@ -112,7 +112,7 @@ def _index(descriptors: Floats) -> Any:
 
 def _neighbours(index: Any, thumbnails: list[bytes], rows: Pairs, count: int) -> list[list[tuple[int, int]]]:
     """For each row its up to ``count`` nearest other images, with the crop of the row's image that is nearest to it."""
-    cropped = [_descriptor(part) for row in rows for part in _crops(_square(thumbnails[row]))]
+    cropped = [descriptor(part) for row in rows for part in crops(_square(thumbnails[row]))]
     cosines, positions = index.search(np.stack(cropped), min(count + 1, len(thumbnails)))
     out = []
     for at, row in enumerate(rows.tolist()):
@@ -120,7 +120,7 @@ def _neighbours(index: Any, thumbnails: list[bytes], rows: Pairs, count: int) ->
         best: dict[int, tuple[float, int]] = {}
         for crop, (likeness, others) in enumerate(zip(cosines[part], positions[part], strict=True)):
             for cosine, other in zip(likeness.tolist(), others.tolist(), strict=True):
-                if other != row and cosine >= _LEAST_COSINE:
+                if other != row and cosine >= LEAST_COSINE:
                     best[other] = max(best.get(other, (0.0, 0)), (cosine, crop))
         nearest = sorted(best.items(), key=lambda item: -item[1][0])[:count]
         out.append([(other, crop) for other, (_, crop) in nearest])
@@ -172,7 +172,7 @@ def normalised(content: bytes, side: int, detail: float) -> Floats:
     return np.asarray((fine / deviation).clip(-2, 2), np.float32)
 
 
-def _descriptor(thumbnail: NDArray[np.uint8]) -> Floats:
+def descriptor(thumbnail: NDArray[np.uint8]) -> Floats:
     """Unit vector (_SIDE ** 2) of an equalised, shrunk thumbnail less its coarse shades; 0 without contrast."""
     small = cv2.resize(cv2.equalizeHist(thumbnail), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     fine = (small - cv2.GaussianBlur(small, (0, 0), _SIDE / 4)).ravel()
@@ -181,7 +181,9 @@ def _descriptor(thumbnail: NDArray[np.uint8]) -> Floats:
     return fine / length if length else fine
 
 
-def _crops(thumbnail: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def crops(thumbnail: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The parts of an image that are looked for among the others, at the size of the thumbnail: one for each of
+    _CROPS."""
     side = len(thumbnail)
     large = cv2.resize(thumbnail, (4 * side, 4 * side), interpolation=cv2.INTER_CUBIC)
     parts = []

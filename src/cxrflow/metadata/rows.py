@@ -34,6 +34,9 @@ from cxrflow.task import Task
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Before a path for Spark, whose paths are else in the cluster's default file system, such as HDFS on YARN; when it
+#: reads, Ibis removes the first of two.
+_LOCAL = "file://"
 #: Rows of a file and of a batch.
 _BATCH = 1 << 16
 _TEXTS = (
@@ -80,14 +83,16 @@ class Rows:
             folder.mkdir()
             self._backend.to_parquet(ordered, folder / "part-0.parquet")
         else:
-            self._backend.to_parquet(ordered, folder)
+            self._backend.to_parquet(ordered, f"{_LOCAL}{folder}")
         return self.table(name)
 
     def table(self, name: str) -> Any:
         """A written or saved table as an Ibis table of the engine."""
         if name not in self._tables:
             folder = str(self._folder / name)  # both engines read a pattern, of the shell's or of Hadoop's syntax
-            files = f"{glob.escape(folder)}/*.parquet" if self._backend.name == "duckdb" else _escaped(folder)
+            files = (
+                f"{glob.escape(folder)}/*.parquet" if self._backend.name == "duckdb" else 2 * _LOCAL + _escaped(folder)
+            )
             self._tables[name] = self._backend.read_parquet(files)
         return self._tables[name]
 

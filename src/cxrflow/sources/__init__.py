@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from cxrflow.text import clean, name_of, name_text
 
 #: Texts of a record that tables write, and that are printed.
 _TEXTS = ("image_id", "patient_id", "finding", "view", "url", "left_out")
+_texts_of = attrgetter(*_TEXTS)
 
 #: The order matters: of an image in two collections, the copy in the earlier collection is kept.
 SOURCES: dict[str, Collection] = {
@@ -228,10 +230,9 @@ def _at_its_file(record: Record, folder: str, files: Files | None) -> Record:
 
 def _printable(record: Record) -> Record:
     """The record without control characters, which would act on terminals and break lines of tables."""
-    texts: dict[str, Any] = {name: text for name in _TEXTS if (text := getattr(record, name)) is not None}
-    if "".join(texts.values()).isprintable():
+    if "".join(filter(None, _texts_of(record))).isprintable():
         return record
-    texts = {name: clean(text) for name, text in texts.items()}
+    texts: dict[str, Any] = {name: clean(text) for name in _TEXTS if (text := getattr(record, name)) is not None}
     return replace(record, **texts)
 
 

@@ -1,6 +1,7 @@
 """The cells of label tables: what counts as unknown, and ages, numbers and sexes from text."""
 
 import re
+from functools import lru_cache
 
 #: Words for "not known", without case and surrounding space or punctuation.
 UNKNOWN = frozenset(
@@ -36,6 +37,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IG
 _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
 
 
+@lru_cache(maxsize=10_000)  # most columns have few words, and a patient several rows
 def known(text: str | None) -> str | None:
     """The text without surrounding space, or None if it is empty or a word for "not known".
 

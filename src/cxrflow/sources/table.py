@@ -132,6 +132,8 @@ class _RowReader:
         self.unit = _PER_YEAR[columns.age.unit] if columns.age else ""
         self.letters = self.account.letters = _letters(self.layout)
         self.places = PLACE.findall(self.layout.path)
+        # The column that is the whole path; None if the path is put together.
+        self.whole = next((name for name in self.places if self.layout.path == f"{{{name}}}"), None)
 
     def record(self, row: tables.Row) -> Record:
         cells = {role: row[column] for role, column in self.layout.named.items()}
@@ -142,7 +144,7 @@ class _RowReader:
         unknown = None if finding or not label else tables.unknown_word(label) if alone else tables.UNKNOWN_LABEL
         patient, view = known(cells.get("patient")), self._view(cells.get("view"))
         not_frontal = f"view is {cells['view']}, not frontal" if view in ("lateral", "oblique") else None
-        listed = row[self.places[0]] if len(self.places) == 1 and self.layout.path == f"{{{self.places[0]}}}" else path
+        listed = row[self.whole] if self.whole else path
         return Record(
             image_id=f"{self.folder}:{listed or f'line {row.line}'}",
             source=self.folder,
@@ -160,10 +162,9 @@ class _RowReader:
 
     def _path(self, row: tables.Row, patient: str) -> tuple[str, str | None]:
         """The path of the row's image, and the reason if it is not certain; ``""`` if the row names none."""
-        parts = {column: row[column] for column in self.places}
-        if not all(parts.values()):
+        if not all(row[column] for column in self.places):
             return "", None
-        listed = PLACE.sub(lambda place: parts[place[1]], self.layout.path)
+        listed = row[self.whole] if self.whole else PLACE.sub(lambda place: row[place[1]], self.layout.path)
         try:
             path = self.files.find(listed)
             if not self.files.holds(path) and (found := self.by_name.find(listed, patient)) is not None:

@@ -110,9 +110,10 @@ def read_table(
         columns = tuple(_places(path, header, required, optional).items())
         places = [place for _, place in columns[: len(required)]]
         for number, cells, further in lines:
-            row = Row((name, cells[place].strip() if place < len(cells) else "") for name, place in columns)
+            width = len(cells)
+            row = Row([(name, cells[place].strip() if place < width else "") for name, place in columns])
             row.line = number
-            row.surplus = " ".join(cells[len(header) :]).strip()
+            row.surplus = " ".join(cells[len(header) :]).strip() if width > len(header) else ""
             if further and len(suspects) < _SUSPECTS:
                 numbered = enumerate(further, number + 1)
                 suspects += [(number, inner, found) for inner, found in numbered if len(found) > max(places)]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import distributed, nn
 
 from cxrflow.errors import CxrflowError
 from cxrflow.files import WRITING, refused
@@ -22,6 +22,8 @@ from cxrflow.state import is_whole_archive
 
 #: File beside the checkpoints with the digests of the run that wrote them.
 RUN = "run.json"
+#: What gloo says, in a RuntimeError, when it waits for a process that has ended.
+_PEER_GONE = "Connection closed by peer|Connection reset by peer|Broken pipe"
 #: What Lightning needs to go on.
 OF_A_TRAINING = {"epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers", "state_dict"}
 # Hides Lightning's list of devices and product tips.
@@ -113,7 +115,7 @@ def keep_memory() -> None:
 @contextmanager
 def fitting(without_memory: str, going_on: str) -> Iterator[None]:
     """Context for ``trainer.fit``: silences warnings about intended behaviour, and raises CxrflowError when memory runs
-    out or the loss is NaN (a FloatingPointError, whose text is kept).
+    out, the loss is NaN (a FloatingPointError, whose text is kept) or another process of the training has ended.
 
     without_memory  the error message for out of memory
     going_on        how to continue from the last checkpoint; ends both error messages
@@ -130,6 +132,11 @@ def fitting(without_memory: str, going_on: str) -> Iterator[None]:
         try:
             yield
         except (RuntimeError, MemoryError) as error:
+            if isinstance(error, distributed.DistError) or re.search(_PEER_GONE, str(error)):
+                raise CxrflowError(
+                    "training: another process of this training has ended; run the same command again to go on after "
+                    "the last whole epoch."
+                ) from None
             if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
                 raise
             raise CxrflowError(f"{without_memory} {going_on}") from None
