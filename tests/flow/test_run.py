@@ -157,7 +157,7 @@ def test_a_stage_that_is_interrupted_is_ended_and_runs_again(study: Path, monkey
         "signal.signal(signal.SIGTERM, end)\nopen('begun', 'w')\ntime.sleep(60)\n"
     )
     (study / "params.yaml").write_text("place: in\na: {x: 1}\nb: 3\n")
-    monkeypatch.setattr(run, "_PATIENCE", 1.0)
+    monkeypatch.setattr(run, "_PATIENCE", (0.2, 5.0))
 
     def interrupt(*_: object) -> None:
         if (study / "begun").exists():

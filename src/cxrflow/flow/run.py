@@ -20,8 +20,8 @@ from cxrflow.terminal import say
 from cxrflow.yaml_files import read_yaml
 
 _LOCK = "dvc.lock"
-#: How long a stage that is to stop may take to end (seconds), twice.
-_PATIENCE = 10.0
+#: How long a stage may take to end (seconds): by itself, after Ctrl-C; and once it is told to, before it is killed.
+_PATIENCE = (3.0, 10.0)
 
 
 def run_study(folder: Path, wanted: Sequence[str] = (), dry: bool = False) -> None:
@@ -167,7 +167,7 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
     try:
         return process.wait()
     except BaseException:
-        for patience, stop in ((_PATIENCE, process.terminate), (_PATIENCE, process.kill)):
+        for patience, stop in zip(_PATIENCE, (process.terminate, process.kill), strict=True):
             try:
                 process.wait(patience)
             except subprocess.TimeoutExpired:
