@@ -11,10 +11,13 @@ import pytest
 import yaml
 
 from cxrflow.errors import CxrflowError
+from cxrflow.exporting import steps_folder
 from cxrflow.flow.code import CODE, code_yaml
 from cxrflow.flow.init import make_study
-from cxrflow.flow.run import read_stages
+from cxrflow.flow.stages import read_stages
+from cxrflow.lungs import learned
 from cxrflow.params_file import DEFAULTS, load_params, shipped_tasks
+from cxrflow.reading import frontal
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -122,3 +125,11 @@ def test_the_stages_and_the_tables_of_their_code_are_the_same(tmp_path: Path) ->
         assert stages[name].params["results/code.yaml"] == (name,)
     package = DEFAULTS.parents[1]
     assert [part for parts in CODE.values() for part in parts if not (package / part).exists()] == []
+
+
+def test_the_training_runs_again_where_what_its_bundle_holds_a_copy_of_has_changed() -> None:
+    package = DEFAULTS.parents[1]
+    copied = {Path(module.__file__ or "").relative_to(package) for module in steps_folder._MODULES.values()}
+    copied |= {file.relative_to(package) for file in (frontal.WEIGHTS, learned.WEIGHTS)}
+    depended = {Path(part) for part in CODE["training"]}
+    assert {file.as_posix() for file in copied if not depended & {file, *file.parents}} == {"errors.py", "text.py"}

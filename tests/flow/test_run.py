@@ -1,5 +1,6 @@
 """Stages run without DVC: in order, when something changed, and with the digests that DVC computes."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 import yaml
 
 from cxrflow.errors import CxrflowError
-from cxrflow.flow.run import read_stages, run_study
+from cxrflow.flow import run
+from cxrflow.flow.run import run_study
+from cxrflow.flow.stages import read_stages
 
 DVC = Path(sys.executable).with_name("dvc")
 WRITE = f"{sys.executable} write.py"
@@ -101,6 +104,21 @@ def test_dvc_agrees_in_both_directions(study: Path) -> None:
     assert ran(study) == []
 
 
+def test_what_dvcignore_names_is_no_part_of_a_folder_and_dvc_agrees(study: Path) -> None:
+    (study / ".dvcignore").write_text("*.log\n")
+    (study / "in" / "a.log").write_text("1")
+    (study / ".dvc" / "tmp").mkdir(parents=True)
+    (study / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    run_study(study, ["first"])
+    ran(study)
+    (study / "in" / "a.log").write_text("2")
+    run_study(study, ["first"])
+    assert ran(study) == []
+    told = subprocess.run([DVC, "status", "first"], cwd=study, check=True, capture_output=True, text=True).stdout
+    assert "changed outs" in told  # which are not in its cache
+    assert "changed deps" not in told
+
+
 def test_a_dry_run_says_the_first_and_runs_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_study(study, dry=True)
     assert "[1/3] first: would run (it has not run to its end)" in capsys.readouterr().out
@@ -129,6 +147,64 @@ def test_a_stage_that_fails_is_named_and_not_current_afterwards(study: Path) -> 
     assert ran(study) == ["out/c.txt"]
 
 
+def test_a_stage_that_is_interrupted_is_ended_and_runs_again(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_study(study)
+    ran(study)
+    script = (study / "write.py").read_text()
+    (study / "write.py").write_text(
+        "import signal, sys, time\n"
+        "def end(*_):\n    open('ended', 'w')\n    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, end)\nopen('begun', 'w')\ntime.sleep(60)\n"
+    )
+    (study / "params.yaml").write_text("place: in\na: {x: 1}\nb: 3\n")
+    monkeypatch.setattr(run, "_PATIENCE", (0.2, 5.0))
+
+    def interrupt(*_: object) -> None:
+        if (study / "begun").exists():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_study(study)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (study / "ended").exists()
+    assert set(yaml.safe_load((study / "dvc.lock").read_text())["stages"]) == {"first", "middle"}
+    (study / "params.yaml").write_text("place: in\na: {x: 1}\nb: 1\n")
+    (study / "write.py").write_text(script)
+    run_study(study)
+    assert ran(study) == ["out/c.txt"]
+
+
+def test_what_changes_while_a_stage_runs_is_seen_by_the_next_run(study: Path) -> None:
+    (study / "write.py").write_text(SCRIPT + "open('in/later.txt', 'w').write('later')\n")
+    run_study(study, ["first"])
+    ran(study)
+    run_study(study, ["first"])
+    assert ran(study) == ["out/a.txt"]
+
+
+def test_a_value_that_two_keys_share_can_be_read_again(study: Path) -> None:
+    stages = STAGES | {"first": STAGES["first"] | {"params": ["a", "a.list"]}}
+    (study / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (study / "params.yaml").write_text("place: in\na: {x: 1, list: [1, 2]}\nb: 1\n")
+    run_study(study, ["first"])
+    ran(study)
+    run_study(study, ["first"])
+    assert ran(study) == []
+
+
+@pytest.mark.parametrize("held", ["stages: [1]", "stages: {first: 1}", "stages: {first: {deps: {a: b}}}"])
+def test_a_damaged_lock_is_one_sentence(study: Path, held: str) -> None:
+    (study / "dvc.lock").write_text(held)
+    with pytest.raises(CxrflowError, match=r"dvc\.lock: is damaged"):
+        run_study(study)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -137,6 +213,16 @@ def test_a_stage_that_fails_is_named_and_not_current_afterwards(study: Path) -> 
         ({"first": {"cmd": None}}, "first: no cmd is nothing"),
         ({"first": {"deps": ["${a.z}"]}}, r"\$\{a\.z\} is not in .*params\.yaml"),
         ({"first": {"deps": ["out/c.txt"]}}, "need one another"),
+        ({"first": {"frozen": True}}, "first: frozen is nothing"),
+        ({"first": {"wdir": "in"}}, "first: wdir is nothing"),
+        ({"first": {"deps": "in"}}, "first: deps that is no list is nothing"),
+        ({"first": {"cmd": "cxrflow demo && cxrflow metadata"}}, "first: `cxrflow demo && .*` is not one program"),
+        ({"first": {"cmd": "cxrflow demo 'x"}}, "first: cmd has a quotation mark that is not closed"),
+        ({"first": {"params": ["a.w"]}}, r"first: .*params\.yaml has no a\.w, which it depends on"),
+        ({"first": {"params": [{"none.yaml": ["a"]}]}}, r"first: none\.yaml is absent"),
+        ({"first": {"outs": ["../a"]}}, r"first: the output \.\./a is not below the study"),
+        ({"first": {"outs": ["."]}}, r"first: the output \. is not below the study"),
+        ({"first": {"outs": ["none"]}}, "first: did not write none, its output"),
         ({"first": {"cmd": "no-such-program x"}}, "first: `no-such-program x`: No such file"),
     ],
 )

@@ -58,6 +58,17 @@ def grey_of(content: bytes) -> np.ndarray:
     return read_dicom(content).grey
 
 
+@pytest.mark.parametrize("bits", [8, 1])
+def test_a_jpeg_of_more_bits_than_its_header_says_is_left_out(bits) -> None:
+    data = pydicom.dcmread(io.BytesIO(encoded(TWELVE, 12, BitsAllocated=bits, BitsStored=bits, HighBit=bits - 1)))
+    data.PixelData = pydicom.encaps.encapsulate([imagecodecs.ljpeg_encode(TWELVE, bitspersample=12)])
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+    out = io.BytesIO()
+    data.save_as(out)
+    with pytest.raises(LeftOut, match=f"takes more bits than the {bits} that the DICOM header says"):
+        read_dicom(out.getvalue())
+
+
 def test_jpeg_baseline_is_that_of_opencv_and_never_half_a_picture() -> None:
     noise = cv2.resize(np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8), (96, 64))
     frame = cv2.imencode(".jpg", noise)[1].tobytes()

@@ -155,6 +155,13 @@ def test_folders_of_results_are_compared(folders: list[Path], tmp_path: Path, ca
     assert (out / "leaderboard.svg").read_bytes().count(b"4 looks") == 3
 
 
+@pytest.mark.parametrize("held", [{}, {"macro_auroc": 0.8}, {"macro_auroc": [1]}])
+def test_figures_of_another_version_are_one_sentence(folders: list[Path], tmp_path: Path, held: dict[str, Any]) -> None:
+    write_json(folders[0] / "training" / "val.json", held | {"n": 1})
+    with pytest.raises(CxrflowError, match=r"val\.json or .* is of another version of cxrflow"):
+        leaderboard(folders, tmp_path / "out")
+
+
 def test_a_folder_without_a_run_and_a_damaged_file_are_named(folders: list[Path], tmp_path: Path) -> None:
     with pytest.raises(CxrflowError, match=r"nothing: no folder of results"):
         leaderboard([tmp_path / "nothing"], tmp_path / "out")

@@ -40,7 +40,9 @@ def run(
     stages: Annotated[
         list[str] | None, typer.Argument(help="Stages of dvc.yaml, each with what it needs; without any, all.")
     ] = None,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would run first, and why; run nothing.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run first, and why; run only what always runs (params).")
+    ] = False,
 ) -> None:
     """Run the stages that are not current, in their order, without DVC."""
     from cxrflow.flow.run import run_study

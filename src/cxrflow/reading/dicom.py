@@ -154,8 +154,11 @@ def _stored_values(data: Dataset, allocated: int, stored: int, signed: bool) -> 
     if syntax in _JPEG:
         frame = b"".join(list(generate_fragments(data.PixelData))[1:])  # the first is the offset table
         with suppress(LeftOut) if syntax == JPEGBaseline8Bit else nullcontext():
-            cells = read_jpeg(frame).values.astype(f"u{allocated // 8}", copy=False)
-            return cells.view(f"i{allocated // 8}") if signed else cells
+            values, size = read_jpeg(frame).values, max(1, allocated // 8)
+            if int(values.max()) >> allocated:
+                raise LeftOut(f"the compressed picture takes more bits than the {allocated} that the DICOM header says")
+            cells = values.astype(f"u{size}", copy=False)
+            return cells.view(f"i{size}") if signed else cells
     with guarded("DICOM"):
         pixels = pixel_array(data, decoding_plugin="pillow" if syntax == JPEGBaseline8Bit else "")
     if pixels.ndim != 2 or pixels.shape != (data.Rows, data.Columns):

@@ -78,6 +78,7 @@ def read_run(name: str, made: Callable[[str], tuple[Path, str] | None], bundle_b
 
     made  where a file of the run is, and its MD5, by its path below the folder of results; None if the run made none. A
           file that is not there after all is one of ``Run.not_here``.
+    Raises CxrflowError if one holds other keys than those of this version.
     """
     not_here: list[str] = []
     hashes: list[str] = []
@@ -94,23 +95,29 @@ def read_run(name: str, made: Callable[[str], tuple[Path, str] | None], bundle_b
 
     params, val = read(PARAMS, lambda path, _: read_yaml(path, "file of resolved parameters")), read(VAL, read_json)
     cost, metrics = read(COST, read_json), read(METRICS, read_sealed)
-    return Run(
-        names=(name,),
-        params=flat(params or {}),
-        val=_on_val(val),
-        val_images=(val or {}).get("images", ""),
-        **_on_test(metrics),
-        seconds=(cost or {}).get("seconds"),
-        device=(cost or {}).get("device", ""),
-        parameters=(cost or {}).get("parameters"),
-        bundle_bytes=bundle_bytes,
-        not_here=tuple(not_here),
-        hashes=tuple(hashes),
-    )
+    try:
+        return Run(
+            names=(name,),
+            params=flat(params or {}),
+            val=_on_val(val),
+            val_images=(val or {}).get("images", ""),
+            **_on_test(metrics),
+            seconds=(cost or {}).get("seconds"),
+            device=(cost or {}).get("device", ""),
+            parameters=(cost or {}).get("parameters"),
+            bundle_bytes=bundle_bytes,
+            not_here=tuple(not_here),
+            hashes=tuple(hashes),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CxrflowError(
+            f"{name}: {VAL} or {METRICS} is of another version of cxrflow; run training and evaluation again."
+        ) from None
 
 
 def in_folders(folders: Iterable[Path]) -> Found:
-    """The runs in folders of results. Raises CxrflowError if one holds no run, or if a ledger is damaged."""
+    """The runs in folders of results. Raises CxrflowError if one holds no run, or if a ledger is damaged, and as
+    ``read_run``."""
     runs: list[Run] = []
     looks: Counter[Look] = Counter()
     for folder in folders:
