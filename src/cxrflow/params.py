@@ -279,6 +279,11 @@ def members_of(images: Images, training: Training) -> list[Member]:
     return members
 
 
+def parts_of(member: Member) -> tuple[str, ...]:
+    """The names of the network and of the image steps of others that one network of a bundle uses."""
+    return (member.training.model, *member.images.extra)
+
+
 class Evaluation(_Section):
     """Bootstrap intervals, and targets for the operating points and prediction sets that are fitted on val."""
 

@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from cxrflow.errors import CxrflowError, ended, nearest, one_line
-from cxrflow.params import Params, merged, problems_in
+from cxrflow.params import Params, members_of, merged, parts_of, problems_in
+from cxrflow.plugins.in_files import trust
 from cxrflow.yaml_files import read_yaml
 
 _SHIPPED = Path(__file__).with_name("overrides")
@@ -37,9 +38,11 @@ def load_params(path: Path, overrides: list[str] | None = None) -> Params:
             raise CxrflowError(f"{file}: {', '.join(sorted(reserved))} can be set in {path} only; remove it here.")
         values = _over(override, values)
     try:
-        return Params.model_validate(_over(study, values) | {"overrides": named})
+        params = Params.model_validate(_over(study, values) | {"overrides": named})
     except ValidationError as error:
         raise CxrflowError(f"{where}: {ended(problems_in(error, Params))} Correct the key and run again.") from None
+    trust(name for member in members_of(params.images, params.training) for name in parts_of(member))
+    return params
 
 
 def _over(layer: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

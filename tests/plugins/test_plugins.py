@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,7 @@ def bad(bundle, results):
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, whose files this process has not asked for before."""
     monkeypatch.setattr(in_files, "_named", {})
+    monkeypatch.setattr(in_files, "_of_study", set())
     monkeypatch.setattr(plugins, "_told", set())
     (tmp_path / "study").mkdir()
     monkeypatch.chdir(tmp_path / "study")
@@ -305,8 +307,11 @@ def test_the_code_of_others_counts_in_the_stages_that_use_it(
 
 
 @pytest.fixture
-def bundle(study: Path, bundle_of: Callable[..., Path], task: Task, images: Images) -> Path:
-    """A bundle with a network and an image step of the study's files."""
+def bundle(
+    study: Path, bundle_of: Callable[..., Path], task: Task, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A bundle with a network and an image step of the study's files, which may be run."""
+    monkeypatch.setenv("CXRFLOW_CODE", os.pathsep.join(("steps.py", "net.py")))
     (study / "steps.py").write_text(INVERTED)
     (study / "net.py").write_text(NETWORK)
     sha = {name: hashlib.sha256((study / name).read_bytes()).hexdigest() for name in ("steps.py", "net.py")}
@@ -345,6 +350,20 @@ def test_a_bundle_elsewhere_says_which_file_has_to_be_there(
         Predictor(bundle)
     assert not ran.exists()  # it was not run
     assert (tmp_path / "elsewhere" / "steps.py").exists()
+
+
+def test_a_file_that_nobody_but_the_bundle_names_is_not_run(
+    bundle: Path, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As beside a bundle that a stranger has packed with it."""
+    monkeypatch.setenv("CXRFLOW_CODE", "net.py")
+    with pytest.raises(
+        CxrflowError, match=r"steps\.py in the working folder .* set .* CXRFLOW_CODE=steps\.py, or name"
+    ):
+        Predictor(bundle)
+    (study / "params.yaml").write_text("images: {extra: ['steps.py:inverted']}\n")
+    load_params(study / "params.yaml")
+    Predictor(bundle)
 
 
 def test_code_that_lies_in_a_bundle_is_never_run(bundle: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

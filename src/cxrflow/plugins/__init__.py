@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from cxrflow.errors import CxrflowError, LeftOut, one_line, raised
 from cxrflow.params import Text
-from cxrflow.plugins.in_files import content_of, is_in_file, part_in_file, with_files
+from cxrflow.plugins.in_files import CODE, content_of, is_in_file, is_trusted, part_in_file, with_files
 from cxrflow.plugins.in_packages import distribution_of, offered, package_digest, part_in_package
 from cxrflow.plugins.kinds import KINDS, WORDS, Kind
 from cxrflow.terminal import remark
@@ -157,8 +157,8 @@ def guarded(kind: Kind, name: str, function: Callable[..., Out]) -> Callable[...
 
 def check_trained_with(plugins: Iterable[Plugin], folder: Path) -> None:
     """Raise CxrflowError, with what to install or where to put which file, unless the parts that the bundle in
-    ``folder`` was trained with are here, with the same code. A file in the bundle's folder is refused: a bundle never
-    brings code that is run."""
+    ``folder`` was trained with are here, with the same code, and the user has named their files. A file in the bundle's
+    folder is refused: a bundle never brings code that is run."""
     for plugin in plugins:
         if lacking := _lacking(plugin, folder):
             raise CxrflowError(f"{name_text(folder)}: was trained with the {plugin}{lacking}")
@@ -193,5 +193,10 @@ def _lacking(plugin: Plugin, folder: Path) -> str:
         return (
             f"; {file} lies in the bundle's own folder, and no code that comes with a bundle is run; if you trust it, "
             "copy it into another folder and run there."
+        )
+    if not is_trusted(plugin.name):
+        return (
+            f"; {file} in the working folder has the same code, which is run once you say so: set the environment "
+            f"variable {CODE}={file}, or name it in the params.yaml of the study."
         )
     return ""

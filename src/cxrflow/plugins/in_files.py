@@ -1,8 +1,9 @@
 """Parts in a file of the study, ``file.py:name``: read once, run as source, handed to worker processes."""
 
 import hashlib
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,10 @@ _read: dict[Path, bytes] = {}
 #: The same by the path as it was named, for worker processes; and in one of these, what it was given.
 _named: dict[str, bytes] = {}
 _given: dict[str, bytes] = {}
+#: Files that the parameters of a study have named.
+_of_study: set[str] = set()
+#: Environment variable with the files that a bundle may have run, separated as the folders in PATH.
+CODE = "CXRFLOW_CODE"
 
 
 def is_in_file(name: str) -> bool:
@@ -38,6 +43,17 @@ def with_files(function: Callable[[In], Out]) -> Callable[[In], Out]:
 def _given_files(files: dict[str, bytes], function: Callable[[In], Out], item: In) -> Out:
     _given.update(files)
     return function(item)
+
+
+def trust(names: Iterable[str]) -> None:
+    """Let bundles use the files of these parts, which the parameters of the study name, in this process."""
+    _of_study.update(name.rpartition(":")[0] for name in names if is_in_file(name))
+
+
+def is_trusted(name: str) -> bool:
+    """Whether the user has named the file of a part, by parameters or by the environment variable CXRFLOW_CODE: a
+    bundle that names it is nobody's consent."""
+    return name.rpartition(":")[0] in _of_study | set(os.environ.get(CODE, "").split(os.pathsep))
 
 
 def content_of(name: str, key: str) -> bytes:
