@@ -195,7 +195,8 @@ def test_without_dvc_the_same_is_current(project: Path) -> None:
 def test_dvc_knows_metrics_and_plots(project: Path) -> None:
     shown = json.loads(run(project, "dvc", "metrics", "show", "--json"))
     figures = shown[""]["data"]
-    assert set(figures) == {"results/evaluation/summary.json", "results/training/live/metrics.json"}
+    trained = {f"results/training/{name}.json" for name in ("cost", "live/metrics", "val")}
+    assert set(figures) == {"results/evaluation/summary.json", *trained}
     evaluated = figures["results/evaluation/summary.json"]["data"]
     assert "macro_auroc" in evaluated
     assert len(evaluated) <= 14
