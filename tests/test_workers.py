@@ -144,3 +144,15 @@ def pickled(function: object) -> bytes:
     import cloudpickle
 
     return cloudpickle.dumps(function)
+
+
+def test_a_worker_is_not_led_into_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As OpenCV's folder, which holds a ``typing`` and is in ``sys.path`` while another thread imports it."""
+    package = tmp_path / "vision"
+    (package / "typing").mkdir(parents=True)
+    for place in (package, package / "typing"):
+        (place / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(package))
+    worker = Worker()
+    assert worker.run(cloudpickle.dumps(abs), [-2], None) == [2]
+    worker.kill()

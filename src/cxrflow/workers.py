@@ -76,7 +76,7 @@ class Worker:
         if os.name == "nt":
             raise CxrflowError("radiographs cannot be read on Windows: use Linux, for example within Windows (WSL 2).")
         ours, theirs = Pipe()
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path if not _is_package(path))
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
@@ -248,3 +248,9 @@ def _die_with_parent() -> None:
     """Have Linux kill this process when the thread that started it ends, though it be stuck in a decoder."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _is_package(path: str) -> bool:
+    """Whether an entry of ``sys.path`` is itself a package. OpenCV puts its own folder there while it is imported, by
+    another thread perhaps, and its ``typing`` would stand in for Python's in a process that is started then."""
+    return os.path.exists(os.path.join(path, "__init__.py"))

@@ -84,10 +84,13 @@ def test_what_cannot_be_made_is_one_sentence_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "there"]
 
 
-def test_inside_a_repository_nothing_is_committed_and_where_it_is_ignored_the_study_is_its_own(tmp_path: Path) -> None:
+def test_inside_a_repository_nothing_is_committed_and_where_it_is_ignored_the_study_is_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     git(tmp_path, "init", "--quiet")
     (tmp_path / ".gitignore").write_text("/own/\n")
     make_study(tmp_path / "part")
+    assert "lies in another git repository" in capsys.readouterr().out
     make_study(tmp_path / "own" / "study")
     assert not (tmp_path / "part" / ".git").exists()
     assert (tmp_path / "own" / "study" / ".git").is_dir()

@@ -12,6 +12,7 @@ from cxrflow.errors import CxrflowError, nearest, one_line
 from cxrflow.evaluation.ledger import COLUMNS, LEDGER
 from cxrflow.files import refused
 from cxrflow.params_file import load_params, shipped_tasks
+from cxrflow.terminal import say
 from cxrflow.text import name_text
 
 _TEMPLATES = Path(__file__).with_name("study")
@@ -86,12 +87,19 @@ def _initialise(folder: Path) -> None:
     git, DVC alone."""
     git = shutil.which("git") is not None
     part = git and _is_part(folder)
+    if part:
+        say(f"{name_text(folder)}: lies in another git repository, and is a part of it; nothing is committed there.")
     if git and not part:
         _run(["git", "init", "--quiet"], folder)
     _init_dvc(folder, git, part)
     if git and not part:
         _run(["git", "add", "--all"], folder)
         known = _git(["git", "config", "user.email"], folder).stdout.strip()
+        if not known:
+            say(
+                "git knows no name of yours, and takes no commit without: `git config --global user.name NAME`, and "
+                "user.email."
+            )
         _run(["git", "commit", "--quiet", "--message", "A new study"], folder, {} if known else _NOBODY)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.scm import Git
 from scmrepo.exceptions import SCMError
@@ -49,6 +49,8 @@ def dvc_runs(folder: Path) -> Found:
             place = Path(temporary) / rev
             try:
                 run, more = _read(repo, rev, name, state, place)
+            except NotDvcRepoError:  # a commit from before the study
+                continue
             except (CxrflowError, DvcException, SCMError) as error:
                 unread.append(f"{name}: could not be read: {one_line(str(error))}")
                 continue
