@@ -180,7 +180,8 @@ def aurocs(
         limits = _logit_interval(value, float(draws.mean(axis=1).std(ddof=1)), smallest)
     else:
         limits = float(np.mean([figure.low for figure in each])), float(np.mean([figure.high for figure in each]))
-    return figures, _figure(value, limits, len(index), len(np.unique(index)), counts)
+    fewest = f"fewest: {counts}" if counts and len(each) > 1 else counts
+    return figures, _figure(value, limits, len(index), len(np.unique(index)), fewest)
 
 
 def weighted_auroc(
