@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -103,9 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if page.breaks:
             body = body[: page.breaks.pop(0)]
-        for start in range(0, len(body), 50_000):
-            self.wfile.write(body[start : start + 50_000])
-            time.sleep(page.slow)
+        with suppress(ConnectionError):  # of a client that was stopped
+            for start in range(0, len(body), 50_000):
+                self.wfile.write(body[start : start + 50_000])
+                time.sleep(page.slow)
         self.close_connection = True
 
     def answer(self, status: int, headers: dict[str, str] | None = None) -> None:
