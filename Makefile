@@ -9,7 +9,6 @@ SOURCES ?=
 TASK ?=
 FIGURES ?=
 export PATH := $(abspath $(BIN)):$(PATH)
-export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo run paper test check bench audit-check figures site
