@@ -136,7 +136,10 @@ def folders(demo_params: Params, tmp_path: Path) -> list[Path]:
     return [tmp_path / model for model in MODELS]
 
 
-def test_folders_of_results_are_compared(folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_folders_of_results_are_compared(
+    folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow table has its figures on two lines
     out = tmp_path / "out"
     print_leaderboard(leaderboard(folders, out))
     table = pd.read_csv(out / "leaderboard.csv")
