@@ -55,7 +55,7 @@ def print_plan(plan: Plan, estimate: "Estimate") -> None:
 
 
 def rows_of_source(source: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is said of a source of a fingerprint, row by row: heading and text."""
+    """The rows of a source in the table of the fingerprint: heading and text."""
     repeated, unknown = source["repeated"], source["unknown"]
     return [
         ("images kept, of rows", f"{source['images']:,} of {source['rows']:,}"),

@@ -11,8 +11,8 @@ class Remote:
     path    what it is called in the collection's folder, with "/" between folders
     digest  published checksum, ``md5:<hexadecimal>`` or ``sha256:<hexadecimal>``; None if none is known
     size    in bytes; None if unknown
-    unpack  for an archive, the folder of the collection that it is unpacked into ("" for the collection's own), after
-            which it is removed; None for a file that is kept as it is
+    unpack  for an archive: the subfolder of the collection to unpack it into ("" for the collection's folder itself);
+            the archive is then removed. None for a file that is kept
     strip   folder that all names in the archive begin with and that is left out: ``chest_xray``
     """
 
