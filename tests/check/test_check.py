@@ -94,7 +94,7 @@ def study(own, tmp_path, engine, picture, monkeypatch):
 
 
 def test_a_study_is_looked_at_and_planned(study, capsys) -> None:
-    check(study / "params.yaml", study / "data", study / "check", 8.0, seconds=(0.1, 0.1))
+    assert check(study / "params.yaml", study / "data", study / "check", 8.0, seconds=(0.1, 0.1))
     printed = capsys.readouterr().out
     for said in ("Class against source", "What the data cannot tell", "set in the study", "overrides: [plan]"):
         assert said in printed
@@ -111,6 +111,15 @@ def test_a_study_is_looked_at_and_planned(study, capsys) -> None:
     (study / "params.yaml").write_text((study / "params.yaml").read_text().replace("null", "plan"))
     planned = load_params(study / "params.yaml")
     assert (planned.images.size, planned.training.folds) == (64, chosen["training.folds"])
+
+
+def test_a_study_that_would_stop_has_no_plan(study, capsys) -> None:
+    split = "metadata: {split: {train: 0.98, val: 0.01, test: 0.01}}\n"  # 90 people are too few for it
+    (study / "params.yaml").write_text((study / "params.yaml").read_text() + split)
+    assert not check(study / "params.yaml", study / "data", study / "check", 8.0)
+    assert "No plan: the study would stop" in capsys.readouterr().out
+    assert json.loads((study / "check" / "fingerprint.json").read_text())["cannot_tell"]
+    assert not (study / "params" / "plan.yaml").exists()
 
 
 def test_an_edited_plan_stops_before_any_work(study) -> None:

@@ -60,9 +60,10 @@ def check(
     hours: float,
     text: bool = False,
     seconds: tuple[float, float] = (SECONDS_IMAGES, SECONDS_TRAINING),
-) -> None:
+) -> bool:
     """Print the fingerprint of a study's data, what they cannot answer, and a plan with its cost; write
     ``fingerprint.json`` and ``index.html`` into ``out``, and the plan into ``params/plan.yaml`` of the study.
+    Returns whether there is a plan; there is none if the study would stop before training.
 
     path     parameter file of the study
     data     working folder of the metadata stage, which reads no image again that is read here
@@ -102,6 +103,7 @@ def check(
         write_plan(planned, plan, names, [_in_short(estimate), *filter(None, [plan.warning])])
         say(f"Plan: {planned.absolute()}. {how_to_use(names)}")
     say(f"Page: {(out / 'index.html').absolute()}")
+    return plan is not None
 
 
 def facts_of(built: Built, params: Params, found: dict[str, Any]) -> Facts | None:

@@ -20,11 +20,13 @@ def check(
     ] = False,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Before any work: what the data are, what they cannot answer, and a plan with its cost on this machine."""
+    """Before any work: what the data are, what they cannot answer, and a plan with its cost on this machine; exit
+    status 1 if the study would stop before training."""
     from cxrflow.check.check import check as look
     from cxrflow.params_file import load_params
 
     root = Path(load_params(params).sources.root)
     if root == DATA / "demo" and not root.exists():
         raise CxrflowError(f"check: {root} is not drawn yet; run `cxrflow demo` first.")
-    look(params, DATA / "metadata", RESULTS / "check", hours, text)
+    if not look(params, DATA / "metadata", RESULTS / "check", hours, text):
+        raise typer.Exit(1)
